@@ -25,9 +25,9 @@ fn main() {
     println!("{:28} {:>8} {:>8} {:>8} {:>6} {:>6}", "twenty teams", "wall", "least", "calls", "429s", "failed");
     type Measured = fn(&Project, &str, &[String]) -> usize;
     let one: Measured =
-        |project, endpoint, teams| usize::from(together(project, endpoint, ACCOUNT, "apply", teams).code != 0);
+        |project, endpoint, teams| usize::from(together(project, endpoint, ACCOUNT, "apply", teams).code() != Some(0));
     let many: Measured = |project, endpoint, teams| {
-        side_by_side(project, endpoint, ACCOUNT, "apply", teams).iter().filter(|ran| ran.code != 0).count()
+        side_by_side(project, endpoint, ACCOUNT, "apply", teams).iter().filter(|ran| ran.code() != Some(0)).count()
     };
     for (what, apply) in [("apply, one process", one), ("apply, twenty processes", many)] {
         let project = Project::new();

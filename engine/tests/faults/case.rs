@@ -2,22 +2,20 @@
 //! the same command has run again undisturbed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use crate::layer::{AS_ENGINE, Fault};
 use crate::picture::{Picture, clear, differences};
 use crate::scenario::Scenario;
-use crate::shared::access_key_id;
 use crate::shared::account::{Account, ROLE};
-use crate::shared::project::{Project, Ran};
+use crate::shared::program::{Program, Ran, Running, flat};
+use crate::shared::project::Project;
 use crate::shared::proxy::{Proxy, Request, aged, existing_mapping};
 
 /// No run may take longer, whatever happens to it.
@@ -60,9 +58,7 @@ impl Lab {
 /// How the engine ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    pub(crate) ran: Ran,
     /// Every call it made: number, read or write, service, operation, name, fault.
     pub(crate) calls: Vec<String>,
 }
@@ -116,69 +112,40 @@ impl<'l> Case<'l> {
     }
 
     /// The command of the scenario, by whatever program.
-    fn command(&self, command: Command, endpoint: &str) -> Command {
-        let mut command = command;
-        command.args(self.args()).stdin(Stdio::null());
+    fn start(&self, mut program: Program, endpoint: &str) -> Running {
+        program.args(self.args()).limit(BOUND);
         if !self.scenario.command.contains(&"--local") {
-            command.args(["--endpoint-url", endpoint]);
-            command.env("AWS_ACCESS_KEY_ID", access_key_id(endpoint, &self.aws.id));
-            command.env("AWS_SECRET_ACCESS_KEY", "secret");
+            program.endpoint(endpoint, &self.aws.id);
         }
-        command
+        program.start()
     }
 
     /// Runs the scenario's command with `fault` at a call.
     pub(crate) fn run_under(&self, fault: Option<&Fault>, call: usize) -> Ended {
         let record = self.lab.project.path(&format!("{}.calls", self.aws.id));
         let this = std::env::current_exe().unwrap();
-        let mut command = self.lab.project.program(this.to_str().unwrap());
-        command.args([AS_ENGINE, fault.map_or("-", |fault| fault.name), &call.to_string()]).arg(&record);
-        let mut ended = self.watch(&mut self.command(command, &self.lab.front.endpoint()), &mut |_| {});
+        let mut program = self.lab.project.program(this.to_str().unwrap());
+        program.args([AS_ENGINE, fault.map_or("-", |fault| fault.name), &call.to_string()]).arg(&record);
+        let ran = self.start(program, &self.lab.front.endpoint()).end();
         let calls = fs::read_to_string(&record).unwrap_or_default();
-        ended.calls = calls.lines().map(|line| line.trim_end().to_owned()).collect();
-        ended
+        Ended { ran, calls: calls.lines().map(|line| line.trim_end().to_owned()).collect() }
     }
 
     /// Runs the program itself, as whoever looks at its process wants, with its network at `endpoint`.
-    pub(crate) fn run_at(&self, endpoint: &str, started: &mut dyn FnMut(u32)) -> Ended {
-        let command = self.lab.project.program(crate::shared::ENGINE);
-        self.watch(&mut self.command(command, endpoint), started)
-    }
-
-    /// Where the run that is disturbed writes its messages.
-    pub(crate) fn stderr(&self) -> PathBuf {
-        self.lab.project.path(&format!("{}.err", self.aws.id))
-    }
-
-    fn watch(&self, command: &mut Command, started: &mut dyn FnMut(u32)) -> Ended {
-        let (out, err) = (self.lab.project.path(&format!("{}.out", self.aws.id)), self.stderr());
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        let mut child = command.spawn().unwrap();
-        started(child.id());
-        let deadline = Instant::now() + BOUND;
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                break child.wait().unwrap();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let [stdout, stderr] = [out, err].map(|path| fs::read_to_string(path).unwrap());
-        assert!(Instant::now() <= deadline, "no end after {BOUND:?}:\n{stdout}\n{stderr}");
-        Ended { status, stdout, stderr, calls: Vec::new() }
+    pub(crate) fn run_at(&self, endpoint: &str, started: impl FnOnce(&Running)) -> Ended {
+        let running = self.start(self.lab.project.command(&[]), endpoint);
+        started(&running);
+        Ended { ran: running.end(), calls: Vec::new() }
     }
 
     /// What the run that was to be disturbed must have come to by itself.
     pub(crate) fn has_ended_well(&self, ended: &Ended, codes: &[i32]) -> Result<(), String> {
-        let Ended { status, stdout, stderr, .. } = ended;
+        let Ran { status, out, err, .. } = &ended.ran;
         let Some(code) = status.code() else { return Err(format!("it ended with {status}")) };
         if !codes.contains(&code) {
             return Err(format!("its exit code is {code}"));
         }
-        if code != 0 && stderr.trim().is_empty() && !stdout.contains("incomplete") {
+        if code != 0 && err.trim().is_empty() && !out.contains("incomplete") {
             return Err(format!("it ended with {code} without a word"));
         }
         if code == 1 {
@@ -194,10 +161,10 @@ impl<'l> Case<'l> {
     pub(crate) fn converges(&self, reference: &Reference, is_complete: bool) -> Result<(), String> {
         let args = self.args();
         let again = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        if again.code != 0 {
+        if again.code() != Some(0) {
             return Err(format!("the second run fails: {again:#?}"));
         }
-        if is_complete && !again.stdout.contains("No changes.") {
+        if is_complete && !again.out.contains("No changes.") {
             return Err(format!("the run ended with 0, but the next one had something left to do: {again:#?}"));
         }
         self.is_settled()?;
@@ -221,7 +188,7 @@ impl<'l> Case<'l> {
         let spec = self.spec();
         let args: Vec<String> = self.scenario.check.iter().map(|arg| arg.replace("SPEC", &spec)).collect();
         let diff = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        if diff.code != 0 || !diff.stdout.contains("No changes.") {
+        if diff.code() != Some(0) || !diff.out.contains("No changes.") {
             return Err(format!("something is still to be done: {diff:#?}"));
         }
         Ok(())
@@ -245,7 +212,7 @@ pub(crate) fn reference(lab: &Lab, scenario: &'static Scenario) -> &'static Refe
     ALL[index].get_or_init(|| {
         let case = Case::new(lab, scenario);
         let ended = case.run_under(None, 0);
-        assert!(ended.status.success(), "{ended:#?}");
+        assert!(ended.ran.status.success(), "{ended:#?}");
         case.is_settled().unwrap();
         let now = Picture::of(&case.aws);
         case.left_alone(&now).unwrap();
@@ -275,12 +242,12 @@ fn belongs_to_others(aws: &Account) {
 
 impl Ended {
     pub(crate) fn was_killed(&self) -> bool {
-        self.status.signal() == Some(9)
+        self.ran.status.signal() == Some(9)
     }
 
     /// Whether it says that all is done; otherwise it must have reported possible orphans.
     pub(crate) fn is_complete(&self) -> bool {
-        let said = self.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.status.success() && !["may be an orphan", "may have missed orphans"].iter().any(|it| said.contains(it))
+        let said = flat(&self.ran.out);
+        self.ran.status.success() && !["may be an orphan", "may have missed orphans"].iter().any(|it| said.contains(it))
     }
 }

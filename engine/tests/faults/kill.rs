@@ -1,8 +1,6 @@
 //! The program as it is shipped, ended from outside at each of its calls: by SIGKILL before AWS has seen the call or after
 //! it has done it, by Ctrl-C once, and twice.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::case::{Case, Ended, Reference, as_aws};
 use crate::picture::{Picture, differences};
 use crate::shared::eventually;
+use crate::shared::program::Lines;
 use crate::shared::proxy::{Proxy, Request, header};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub(crate) const SCENARIOS: [&str; 4] = ["create", "update", "replace", "destroy
 /// What the proxy and whoever waits for the process know of each other.
 #[derive(Default)]
 struct Shared {
-    process: Mutex<Option<Pid>>,
+    process: Mutex<Option<(Pid, Lines)>>,
     has_ended: AtomicBool,
     n_calls: AtomicUsize,
     /// A write was in flight when Ctrl-C was pressed, and its answer was given afterwards.
@@ -54,17 +53,18 @@ struct Shared {
 pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: usize) -> Result<(), String> {
     let shared = Arc::new(Shared::default());
     let proxy = {
-        let (shared, stderr) = (Arc::clone(&shared), case.stderr());
+        let shared = Arc::clone(&shared);
         Proxy::new(&case.lab.endpoint, move |request| {
             // Until the process is known, it can't be stopped.
-            let process = shared.process.lock().unwrap().unwrap();
+            let (process, said) = shared.process.lock().unwrap().clone().unwrap();
             let n_calls = shared.n_calls.fetch_add(1, Ordering::SeqCst) + 1;
-            if n_calls == call { hit(request, stop.way, process, &shared, &stderr) } else { as_aws(request) }
+            if n_calls == call { hit(request, stop.way, process, &shared, &said) } else { as_aws(request) }
         })
     };
     let mut unknown = Some(shared.process.lock().unwrap());
-    let ended = case.run_at(&proxy.endpoint(), &mut |id| {
-        *unknown.take().unwrap() = Pid::from_raw(id.try_into().unwrap());
+    let ended = case.run_at(&proxy.endpoint(), |running| {
+        let id = Pid::from_raw(running.id().try_into().unwrap()).unwrap();
+        *unknown.take().unwrap() = Some((id, running.err.clone()));
     });
     shared.has_ended.store(true, Ordering::SeqCst);
     let was_hit = shared.n_calls.load(Ordering::SeqCst) >= call;
@@ -75,15 +75,16 @@ pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: 
         }
         case.converges(reference, ended.is_complete())
     });
-    result.map_err(|problem| format!("{problem}\n{}\n{}", ended.stdout, ended.stderr))
+    result.map_err(|problem| format!("{problem}\n{}\n{}", ended.ran.out, ended.ran.err))
 }
 
 /// What becomes of the call at which it is stopped; the answer.
-fn hit(request: &Request, way: Way, process: Pid, shared: &Shared, stderr: &PathBuf) -> String {
+fn hit(request: &Request, way: Way, process: Pid, shared: &Shared, said: &Lines) -> String {
     let press = || {
         kill_process(process, Signal::INT).unwrap();
-        let heard = || fs::read_to_string(stderr).is_ok_and(|said| said.contains("interrupted"));
-        eventually("Ctrl-C is heard", || heard() || shared.has_ended.load(Ordering::SeqCst));
+        eventually("Ctrl-C is heard", || {
+            said.text().contains("interrupted") || shared.has_ended.load(Ordering::SeqCst)
+        });
     };
     match way {
         Way::Killed => kill_process(process, Signal::KILL).unwrap(),
@@ -130,20 +131,20 @@ fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<()
         return case.has_ended_well(ended, &[0]);
     }
     if matches!(way, Way::Killed | Way::KilledAfter) {
-        let not_killed = || format!("it was not killed, but ended with {}", ended.status);
+        let not_killed = || format!("it was not killed, but ended with {}", ended.ran.status);
         return if ended.was_killed() { Ok(()) } else { Err(not_killed()) };
     }
     // Who had nothing left to begin has ended as ever.
-    let may_be_done = way == Way::Interrupted && ended.stdout.contains("complete!");
+    let may_be_done = way == Way::Interrupted && ended.ran.out.contains("complete!");
     case.has_ended_well(ended, if may_be_done { &[0] } else { &[130] })?;
     if way == Way::InterruptedTwice || may_be_done {
         return Ok(());
     }
-    if !ended.stderr.contains("interrupted") {
+    if !ended.ran.err.contains("interrupted") {
         return Err("it does not say that it was interrupted".to_owned());
     }
-    if ended.stdout.contains("incomplete: ") {
-        return begins_nothing(&ended.stderr);
+    if ended.ran.out.contains("incomplete: ") {
+        return begins_nothing(&ended.ran.err);
     }
     let written = differences(&case.before.0, &Picture::of(&case.aws).0);
     if written.is_empty() { Ok(()) } else { Err(format!("it tells nothing of what it has done: {written:#?}")) }

@@ -139,13 +139,13 @@ fn under_fault(case: &Case<'_>, reference: &Reference, fault: &Fault, call: usiz
     let is_write = ended.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
     let own_end = match fault.kills() && ended.calls.len() >= call {
         true if ended.was_killed() => Ok(()),
-        true => Err(format!("it was not killed, but ended with {}", ended.status)),
+        true => Err(format!("it was not killed, but ended with {}", ended.ran.status)),
         false if fault.is_got_over(is_write) => case.has_ended_well(&ended, &[0]),
         false => case.has_ended_well(&ended, &[0, 1, 3]),
     };
     own_end.and_then(|()| case.converges(reference, ended.is_complete())).map_err(|problem| {
         let hit = ended.calls.iter().filter(|line| line.ends_with(fault.name)).cloned().collect::<Vec<_>>();
-        format!("{}: {problem}\n{}\n{}", hit.join("; "), ended.stdout, ended.stderr)
+        format!("{}: {problem}\n{}\n{}", hit.join("; "), ended.ran.out, ended.ran.err)
     })
 }
 

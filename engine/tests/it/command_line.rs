@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-use crate::support::{ENGINE, commands};
+use crate::shared::program::{Program, Ran};
+use crate::support::commands;
 
 /// A project in a folder of its own, beside a home folder.
 struct Place(tempfile::TempDir);
@@ -30,30 +30,20 @@ impl Place {
         fs::write(path, text).unwrap();
     }
 
-    fn command(&self, folder: &str, line: &str) -> Command {
-        let mut command = Command::new(ENGINE);
-        command.args(line.split_whitespace()).current_dir(self.0.path().join(folder)).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.0.path().join("home")).env("AWS_EC2_METADATA_DISABLED", "true");
-        command
+    fn command(&self, folder: &str, line: &str) -> Program {
+        let mut engine = Program::engine(&self.0.path().join(folder));
+        engine.args(line.split_whitespace()).env("HOME", self.0.path().join("home"));
+        engine
     }
 
-    /// Exit code and both streams.
-    fn run(&self, folder: &str, line: &str) -> (i32, String, String) {
-        ended(self.command(folder, line).output().unwrap())
+    fn run(&self, folder: &str, line: &str) -> Ran {
+        self.command(folder, line).run()
     }
 
     #[track_caller]
     fn expect(&self, folder: &str, line: &str, code: i32, words: &[&str]) {
-        let (ended, out, err) = self.run(folder, line);
-        let said = format!("{out} {err}").split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(ended, code, "{line}: {out}{err}");
-        words.iter().for_each(|words| assert!(said.contains(words), "{line}: `{words}` is not in {said}"));
+        self.run(folder, line).expect(code, words);
     }
-}
-
-fn ended(output: Output) -> (i32, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 /// What worked once, and how it is written now.
@@ -99,9 +89,9 @@ fn old_names_and_those_of_other_tools_do_what_the_new_ones_do() {
     let place = Place::new();
     for (old, new) in OLD {
         let (ran, wanted) = (place.run("project", old), place.run("project", new));
-        assert_eq!(ran, wanted, "`{old}` and `{new}`");
+        assert_eq!((ran.code(), &ran.out, &ran.err), (wanted.code(), &wanted.out, &wanted.err), "`{old}` and `{new}`");
         // It was understood: what is missing is only AWS.
-        assert!(ran.0 == 0 || ran.2.contains("error[no-credentials]"), "`{old}`: {}", ran.2);
+        assert!(ran.code() == Some(0) || ran.err.contains("error[no-credentials]"), "`{old}`: {}", ran.err);
     }
 }
 
@@ -122,8 +112,8 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
     place.expect("project/a/b", "diff", 1, &[none]);
     fs::rename(place.0.path().join("project/a/.git"), place.0.path().join("project/.git")).unwrap();
     place.expect("project/a/b", "validate", 0, &[valid]);
-    let home = place.command("project/a/b", "diff").env("HOME", place.0.path().join("project/a")).output().unwrap();
-    assert!(ended(home).2.contains(none));
+    let home = place.command("project/a/b", "diff").env("HOME", place.0.path().join("project/a")).run();
+    assert!(home.err.contains(none));
     // What is above belongs to the system, or, where the tests may do everything, to somebody else.
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
@@ -143,7 +133,7 @@ fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
     place.write("loose/compose.yaml", "services: {}\n");
     place.write("loose/lambda-src/log-events/index.js", "exports.handler = async () => {};\n");
     place.expect("loose", "diff", 1, &["no spec found", "add `--spec team.yaml`"]);
-    assert!(!place.run("loose", "diff").2.contains("compose"));
+    assert!(!place.run("loose", "diff").err.contains("compose"));
     place.write("loose/specs/one.yml", &spec);
     place.expect("loose", "validate", 0, &["`specs/one.yml` is valid."]);
     place.write("loose/specs/two.yml", &spec);
@@ -157,9 +147,9 @@ fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
 fn every_help_shows_what_the_command_takes_notice_of_and_how_it_ends() {
     let place = Place::new();
     let help = |line: &str| {
-        let (code, out, err) = place.run("project", line);
-        assert_eq!((code, err.as_str()), (0, ""), "{line}");
-        out
+        let ran = place.run("project", line);
+        assert_eq!((ran.code(), ran.err.as_str()), (Some(0), ""), "{line}");
+        ran.out
     };
     let mut all = vec![String::new(), "local start".to_owned(), "local status".to_owned()];
     all.extend(commands(&help("--help")));
@@ -184,8 +174,9 @@ fn every_help_shows_what_the_command_takes_notice_of_and_how_it_ends() {
 #[test]
 fn a_stopped_local_aws_is_told_by_the_exit_code_too() {
     let place = Place::new();
-    assert_eq!(place.run("project/a", "local status"), (1, "not running\n".to_owned(), String::new()));
-    let (code, out, _) = place.run("project/a", "local status --json");
-    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &told["running"], &told["endpoint"]), (1, &false.into(), &serde_json::Value::Null));
+    let ran = place.run("project/a", "local status");
+    assert_eq!((ran.code(), ran.out.as_str(), ran.err.as_str()), (Some(1), "not running\n", ""));
+    let ran = place.run("project/a", "local status --json");
+    let told = &ran.json()[0];
+    assert_eq!((ran.code(), &told["running"], &told["endpoint"]), (Some(1), &false.into(), &serde_json::Value::Null));
 }

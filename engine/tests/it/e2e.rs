@@ -23,8 +23,6 @@ mod verify;
 #[cfg(target_os = "linux")]
 mod workflows;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
 use std::sync::Mutex;
 
 use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification, StreamViewType};
@@ -33,8 +31,9 @@ use serde_json::{Value as Json, json};
 
 pub(crate) use self::project::Project;
 use self::project::{ACCOUNT, Account, ROLE, Ran};
+use crate::shared::eventually;
+use crate::shared::program::Running;
 use crate::shared::proxy::{Proxy, aged, existing_mapping, lambda_error};
-use crate::support::DEADLINE;
 
 const TEAM: &str = "specs/team.yaml";
 const INLINE: &str = "specs/examples/inline.yaml";
@@ -256,15 +255,10 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     young.expect(0, &["its owner can't be determined yet: the table is less than a minute old"]);
 
     // Who is to decide waits that minute out, says so, and can be interrupted.
-    let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]);
-    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
-    let said =
-        lines.find(|line| line.as_ref().unwrap().contains("todos: waiting, because its owner can't be determined"));
-    assert!(said.is_some());
-    let pid = rustix::process::Pid::from_child(&waiting);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]).start();
+    assert!(waiting.err.any(|line| line.contains("todos: waiting, because its owner can't be determined")));
+    waiting.press_ctrl_c();
+    waiting.end().ends_with(130);
     assert_eq!(aws.snapshot(), before);
 
     let proxy = long_ago(&project);
@@ -379,8 +373,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     let session = |command: &str| {
         let mut process = project.command(&[command, "--local"]);
         process.env("TERM", "xterm").env("NO_COLOR", "1");
-        let timeout = u64::try_from(DEADLINE.as_millis()).unwrap();
-        let mut session = rexpect::session::spawn_command(process, Some(timeout)).unwrap();
+        let mut session = process.terminal();
         let shown = session.exp_string(PROMPT).unwrap();
         assert_eq!(aws.snapshot(), before, "nothing happens before the answer");
         (session, shown)
@@ -388,8 +381,12 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     let end = |mut session: PtySession, code: i32| {
         let rest = session.exp_eof().unwrap();
         // The type of a status is not public.
-        let status = format!("{:?}", session.process().wait().unwrap());
-        assert!(status.starts_with("Exited(") && status.ends_with(&format!(", {code})")), "{status}: {rest}");
+        let mut status = String::new();
+        eventually("the program ends", || {
+            status = format!("{:?}", session.process().status());
+            !status.contains("StillAlive")
+        });
+        assert!(status.starts_with("Some(Exited(") && status.ends_with(&format!(", {code}))")), "{status}: {rest}");
         rest
     };
 
@@ -413,8 +410,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     // A terminal of a CI system has nobody who would answer.
     let mut process = project.command(&["destroy", "--local"]);
     process.env("TERM", "xterm").env("NO_COLOR", "1").env("CI", "true");
-    let unasked = rexpect::session::spawn_command(process, Some(u64::try_from(DEADLINE.as_millis()).unwrap())).unwrap();
-    let said = end(unasked, 1).split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = end(process.terminal(), 1).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("there is no terminal (or CI is set)"), "{said}");
     assert_eq!(aws.snapshot(), before);
 
@@ -444,12 +440,12 @@ fn each_way_out_has_its_code_and_stdout_carries_data_alone() {
     ];
     for (args, code, speaks) in cases {
         let ran = project.run(args);
-        assert_eq!((ran.code, !ran.stdout.is_empty()), (code, speaks), "{args:?}: {ran:#?}");
-        assert!(speaks || !ran.stderr.is_empty(), "{args:?} says why");
+        assert_eq!((ran.code(), !ran.out.is_empty()), (Some(code), speaks), "{args:?}: {ran:#?}");
+        assert!(speaks || !ran.err.is_empty(), "{args:?} says why");
     }
     let quiet = project.run(&["diff", "--local", "--quiet"]);
-    assert_eq!(quiet.stderr, "");
-    let colourful = |choice: &str| project.run(&["diff", "--local", "--color", choice]).stdout.contains('\x1b');
+    assert_eq!(quiet.err, "");
+    let colourful = |choice: &str| project.run(&["diff", "--local", "--color", choice]).out.contains('\x1b');
     assert_eq!(["auto", "always", "never"].map(colourful), [false, true, false], "a pipe gets colours only if told so");
 }
 
@@ -459,7 +455,7 @@ fn json_is_one_complete_document_for_each_command() {
     let document = |args: &[&str], code: i32| {
         let ran = project.run(&[args, &["--local", "--format", "json"]].concat()).expect(code, &[]);
         let mut documents = ran.json();
-        assert_eq!((documents.len(), ran.stdout.lines().count()), (1, 1), "{ran:#?}");
+        assert_eq!((documents.len(), ran.out.lines().count()), (1, 1), "{ran:#?}");
         documents.remove(0)
     };
     let check = |document: &Json, actions: [&str; 5]| {
@@ -513,15 +509,15 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
     let project = Project::new();
     let comment = |args: &[&str], code: i32| {
         let ran = project.run(&[args, &["--local", "--format", "markdown"]].concat()).expect(code, &[]);
-        assert!(ran.stdout.starts_with("### team `blue-owls`, stack `team`\n\naccount `000000000001`,"), "{ran:#?}");
-        assert_eq!(ran.stdout.matches("### ").count() - ran.stdout.matches("#### ").count(), 1, "{ran:#?}");
+        assert!(ran.out.starts_with("### team `blue-owls`, stack `team`\n\naccount `000000000001`,"), "{ran:#?}");
+        assert_eq!(ran.out.matches("### ").count() - ran.out.matches("#### ").count(), 1, "{ran:#?}");
         ran
     };
     let created = "| `+` | `todos` | `table` | `blue-owls-todos` | will be created |";
     comment(&["diff"], 0).expect(0, &["(local AWS)", "**Plan: 4 to add, 0 to change, 0 to destroy.**", created]);
     comment(&["apply"], 0).expect(0, &[created, "**Apply complete! Resources: 4 added, 0 changed, 0 destroyed.**"]);
     let again = comment(&["apply"], 0).expect(0, &[NO_CHANGES, "5 resources are unchanged."]);
-    assert!(!again.stdout.contains("todos`") && !again.stdout.contains("complete"), "{again:#?}");
+    assert!(!again.out.contains("todos`") && !again.out.contains("complete"), "{again:#?}");
     let unchanged = "| `·` | `todos` | `table` | `blue-owls-todos` | is unchanged |";
     comment(&["diff", "--show-unchanged"], 0).expect(0, &[NO_CHANGES, unchanged]);
     let all = project.run(&["diff", "--local", "--show-unchanged"]);
@@ -529,7 +525,7 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
 
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
     let unasked = comment(&["apply"], 1).expect(1, &["the plan was not confirmed", "there is no terminal"]);
-    assert!(unasked.stderr.contains("-/+ todos-to-logger (mapping) must be replaced"), "{unasked:#?}");
+    assert!(unasked.err.contains("-/+ todos-to-logger (mapping) must be replaced"), "{unasked:#?}");
     project.edit(TEAM, &[("attributes: { id: S }", "attributes: { id: N }")]);
     let refused = comment(&["apply", "--yes"], 1);
     refused.expect(1, &["- `todos` is refused: `attributes", "Nothing was changed."]);
@@ -546,7 +542,7 @@ fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
     std::fs::copy(project.path(INLINE), project.path("specs/second.yml")).unwrap();
     for command in ["diff", "apply", "destroy"] {
         let listed = project.run(&[command, "--local"]).expect(1, &["`specs/first.yaml`, `specs/second.yml`"]);
-        assert_eq!(listed.stdout, "");
+        assert_eq!(listed.out, "");
     }
     std::fs::remove_dir_all(project.path("specs")).unwrap();
     project.run(&["diff", "--local"]).expect(1, &["no spec found: there is no `specs/` folder here"]);
@@ -603,8 +599,7 @@ fn the_local_aws_neither_uses_nor_shows_the_users_own_settings() {
     ]
     .map(|name| (name, format!("http://127.0.0.1:9/canary-{name}")));
     let run = |args: &[&str]| {
-        let mut command = project.command(args);
-        let ran = Ran::of(command.envs(canaries.clone()).stdin(Stdio::null()).output().unwrap());
+        let ran = project.command(args).envs(canaries.clone()).run();
         assert!(!format!("{ran:?}").contains("canary"), "{ran:#?}");
         ran
     };
@@ -636,11 +631,8 @@ fn two_who_apply_at_once_make_one_pipeline() {
         let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
         project.run(&["diff", spec, "--local"]).expect(0, &[]);
         let both = || {
-            let apply = || {
-                let mut command = project.command_at(&proxy.endpoint(), &account, &["apply", spec]);
-                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-            };
-            [apply(), apply()].map(|child| Ran::of(child.wait_with_output().unwrap()))
+            let apply = || project.command_at(&proxy.endpoint(), &account, &["apply", spec]).start();
+            [apply(), apply()].map(Running::end)
         };
         for ran in both() {
             ran.expect(0, &[]);

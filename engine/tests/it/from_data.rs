@@ -26,6 +26,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
+use crate::support::Watchdog;
+
 /// A resource type in YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -323,6 +325,7 @@ struct Stage {
     cx: Context,
     world: Shared,
     _interrupt: watch::Sender<bool>,
+    _watchdog: Watchdog,
 }
 
 impl Stage {
@@ -345,7 +348,8 @@ impl Stage {
             kinds,
         };
         let (interrupt, receiver) = watch::channel(false);
-        Stage { cx: Context::new(connected, Consent::default(), receiver), world, _interrupt: interrupt }
+        let cx = Context::new(connected, Consent::default(), receiver);
+        Stage { cx, world, _interrupt: interrupt, _watchdog: Watchdog::start() }
     }
 
     fn spec(&self, text: &str) -> Result<Spec, String> {

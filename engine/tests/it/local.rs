@@ -5,17 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use engine::local::{self, LocalError, Project, Running};
+use rustix::process::Signal;
 
+use crate::shared::program::{self, Program, flat};
 use crate::support::{DEADLINE, ENGINE, eventually, installed};
 
 /// A project in a folder of its own, whose server ends with the test.
@@ -54,12 +54,10 @@ impl Sandbox {
         self.record()["private"].as_str().unwrap().into()
     }
 
-    /// The engine in this project, with nothing of this machine's environment but the search path.
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(ENGINE);
-        command.args(args).current_dir(self.folder.path()).env_clear().env("ENGINE_CACHE_DIR", installed());
-        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
-        command
+    fn command(&self, args: &[&str]) -> Program {
+        let mut engine = Program::engine(self.folder.path());
+        engine.local_aws().args(args);
+        engine
     }
 
     /// A spec with a table.
@@ -141,14 +139,20 @@ fn exchange(port: u16, line: &str, headers: &str, body: &[u8]) -> String {
 }
 
 /// Whether the process is there and not a zombie, which a container without an init keeps.
-fn is_alive(pid: u32) -> bool {
-    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
-    let state = String::from_utf8(output.stdout).unwrap();
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let state = tool("ps").args(["-o", "stat=", "-p", &pid.to_string()]).run().out;
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
+/// A program of this machine.
+fn tool(name: &str) -> Program {
+    let mut tool = Program::new(name, Path::new("/"));
+    tool.search_path();
+    tool
+}
+
 fn kill(pid: u32) {
-    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    tool("kill").args(["-KILL", &pid.to_string()]).run().ends_with(0);
     eventually("the process dies", || !is_alive(pid));
 }
 
@@ -234,7 +238,7 @@ fn detached_processes_of_functions_end_with_the_server() {
     eventually("the server ends", || !is_alive(running.pid));
     local::stop(&sandbox.project).unwrap();
     assert!(!is_alive(detached[0]));
-    let _ = Command::new("kill").args(["-KILL", &detached[1].to_string()]).status();
+    tool("kill").args(["-KILL", &detached[1].to_string()]).run();
 }
 
 #[test]
@@ -251,7 +255,7 @@ fn a_killed_supervisor_takes_the_server_and_its_functions_along() {
     fs::remove_file(sandbox.folder.path().join("report.json")).unwrap();
     let (function, _) = sandbox.run_an_endless_function(&second);
     let both = [second.pid, sandbox.supervisor()].map(|pid| pid.to_string());
-    assert!(Command::new("kill").arg("-KILL").args(&both).status().unwrap().success());
+    tool("kill").arg("-KILL").args(&both).run().ends_with(0);
     local::stop(&sandbox.project).unwrap();
     eventually("the function ends", || !is_alive(function));
 }
@@ -310,16 +314,8 @@ fn reset_empties_the_server_and_keeps_it() {
 #[test]
 fn a_function_sees_nothing_of_the_users_environment() {
     let sandbox = Sandbox::new();
-    let status = Command::new(ENGINE)
-        .args(["local", "start"])
-        .current_dir(sandbox.folder.path())
-        .env("ENGINE_CACHE_DIR", installed())
-        .env("AWS_SECRET_ACCESS_KEY", "canary")
-        .env("AWS_PROFILE", "canary")
-        .env("DATABASE_URL", "canary")
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let canaries = ["AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "DATABASE_URL"].map(|name| (name, "canary"));
+    sandbox.command(&["local", "start"]).envs(canaries).run().ends_with(0);
     let running = local::status(&sandbox.project).unwrap().expect("the command leaves a server behind");
     let (_, environment) = sandbox.run_an_endless_function(&running);
     assert!(environment["AWS_LAMBDA_FUNCTION_NAME"] == "endless");
@@ -394,15 +390,11 @@ fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_the
     let sandboxes = [(); 2].map(|()| Sandbox::new());
     let started = sandboxes.each_ref().map(|sandbox| {
         // What this machine has set about its package index stays.
-        let mut command = Command::new(ENGINE);
-        command.args(["local", "start"]).current_dir(sandbox.folder.path()).env("ENGINE_CACHE_DIR", cache.path());
-        let piped = std::process::Stdio::piped;
-        command.envs(poison(sandbox.folder.path())).stdout(piped()).stderr(piped()).spawn().unwrap()
+        let mut command = sandbox.command(&["local", "start"]);
+        command.envs(std::env::vars_os()).env("ENGINE_CACHE_DIR", cache.path()).envs(poison(sandbox.folder.path()));
+        command.limit(Duration::from_secs(600)).start()
     });
-    let said = started.map(|child| child.wait_with_output().unwrap()).map(|output| {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stderr).unwrap()
-    });
+    let said = started.map(|running| running.end().expect(0, &[]).err);
     assert_eq!(said.concat().matches("installing the local AWS: MiniStack 1.5.33").count(), 1);
     for sandbox in &sandboxes {
         let ran: Vec<_> = fs::read_dir(sandbox.folder.path().join("canaries")).unwrap().flatten().collect();
@@ -443,8 +435,7 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
     let cache = sandbox.folder.path().join("cache");
-    let copied = Command::new("cp").arg("-R").arg(installed()).arg(&cache).status().unwrap();
-    assert!(copied.success());
+    tool("cp").arg("-R").arg(installed()).arg(&cache).run().ends_with(0);
     sandbox.project.cache = Some(cache.clone());
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
@@ -481,9 +472,8 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
     assert_eq!(fs::read(at("ministack/__init__.py")).unwrap(), init);
     sandbox.ensure();
     let run = |args: &[&str]| {
-        let output = sandbox.command(args).env("ENGINE_CACHE_DIR", &cache).output().unwrap();
-        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
-        (output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+        let ran = sandbox.command(args).env("ENGINE_CACHE_DIR", &cache).run();
+        (ran.code(), flat(&ran.text()))
     };
     // The whole folder, or a file in its place, is damage as well, and `reset --install` removes each of them.
     let damages: [&dyn Fn(); 3] =
@@ -529,15 +519,11 @@ fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
     fs::write(&wrapper, script.replace("PIDS", pids.to_str().unwrap())).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    for (args, signal) in [(["local", "start"], "-INT"), (["diff", "--local"], "-TERM")] {
+    for (args, signal) in [(["local", "start"], Signal::INT), (["diff", "--local"], Signal::TERM)] {
         sandbox.write_spec();
-        let mut command = sandbox.command(&args);
-        command.env("PATH", &path).env("ENGINE_CACHE_DIR", &cache).stderr(std::process::Stdio::piped());
-        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said: Vec<String> =
-            lines.by_ref().take_while(|line| !line.contains("downloaded 6 of about 20 MB")).collect();
-        let said = said.join(" ");
+        let mut running = sandbox.command(&args).env("PATH", &path).env("ENGINE_CACHE_DIR", &cache).start();
+        let lines = running.err.by_ref().take_while(|line| !line.contains("downloaded 6 of about 20 MB"));
+        let said = lines.collect::<Vec<_>>().join(" ");
         for part in
             ["installing the local AWS: MiniStack 1.5.33", "about 20 MB to download", "MB on disk", "Ctrl-C stops"]
         {
@@ -546,9 +532,9 @@ fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
         let pids: Vec<u32> =
             fs::read_to_string(&pids).unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect();
         assert!(pids.len() == 2 && pids.iter().all(|pid| is_alive(*pid)), "{pids:?}");
-        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-        let rest = lines.collect::<Vec<_>>().join(" ");
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+        running.signal(signal);
+        let rest = running.err.by_ref().collect::<Vec<_>>().join(" ");
+        running.end().ends_with(130);
         assert!(rest.contains("the installation of the local AWS was interrupted"), "{rest}");
         assert!(rest.contains("no partly installed") && rest.contains("run the command again"), "{rest}");
         assert_eq!(names_in(&cache), ["ministack.lock"]);
@@ -557,18 +543,14 @@ fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
 }
 
 /// Locks a project's local AWS as another command would, until it is killed.
-fn lock_writes_elsewhere(sandbox: &Sandbox) -> std::process::Child {
+fn lock_writes_elsewhere(sandbox: &Sandbox) -> program::Running {
     let script = "import fcntl, os, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, fcntl.LOCK_EX); \
         file.truncate(0); file.write(str(os.getpid())); file.flush(); print('locked', flush=True); sys.stdin.read()";
     let file = sandbox.folder.path().join(".engine/writes.lock");
     fs::OpenOptions::new().create(true).append(true).open(&file).unwrap();
-    let mut command = Command::new("python3");
-    command.args(["-c", script]).arg(file).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "locked\n");
-    child
+    let mut holder = tool("python3").args(["-c", script]).arg(file).open_input().start();
+    assert_eq!(holder.out.next().as_deref(), Some("locked"));
+    holder
 }
 
 #[test]
@@ -578,39 +560,28 @@ fn only_commands_that_write_wait_for_each_other() {
     sandbox.ensure();
     let mut holder = lock_writes_elsewhere(&sandbox);
     for args in [&["diff"][..], &["list"], &["output"], &["logs"], &["preflight"], &["graph", "--plan"]] {
-        let output = sandbox.command(args).arg("--local").output().unwrap();
-        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
+        let text = sandbox.command(args).arg("--local").run().text();
         assert!(!text.contains("waiting for another command"), "{args:?}: {text}");
     }
     let start = |args: &[&str]| {
-        let mut command = sandbox.command(args);
-        let piped = std::process::Stdio::piped;
-        let mut child =
-            command.arg("--local").stdin(std::process::Stdio::null()).stdout(piped()).stderr(piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut running = sandbox.command(args).arg("--local").start();
         let waits =
             format!("waiting for another command that changes this project's local AWS (process {})", holder.id());
-        assert!(lines.by_ref().any(|line| line.contains(&waits)), "{args:?}");
-        (child, lines)
+        assert!(running.err.any(|line| line.contains(&waits)), "{args:?}");
+        running
     };
     for args in [&["apply"][..], &["destroy", "--yes"], &["forget", "notes"], &["verify", "--yes"]] {
-        let (child, lines) = start(args);
-        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        let rest = lines.collect::<Vec<_>>().join(" ");
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130), "{args:?}: {rest}");
-        assert!(rest.contains("nothing was changed"), "{args:?}: {rest}");
+        let running = start(args);
+        running.press_ctrl_c();
+        running.end().ends_with(130).complains("nothing was changed");
     }
-    let (first, _first_lines) = start(&["apply"]);
-    let (second, _second_lines) = start(&["apply"]);
+    let both = [start(&["apply"]), start(&["apply"])];
     // However the other command ends.
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    let outputs = [first, second].map(|child| child.wait_with_output().unwrap());
-    let texts = outputs.map(|output| (output.status.code(), String::from_utf8(output.stdout).unwrap()));
-    let n_created = texts.iter().filter(|(_, text)| text.contains("1 added")).count();
-    let n_unchanged = texts.iter().filter(|(_, text)| text.contains("No changes")).count();
-    assert!(texts.iter().all(|(code, _)| *code == Some(0)) && (n_created, n_unchanged) == (1, 1), "{texts:?}");
+    holder.kill();
+    let ran = both.map(|running| running.end().expect(0, &[]));
+    let n_created = ran.iter().filter(|ran| ran.out.contains("1 added")).count();
+    let n_unchanged = ran.iter().filter(|ran| ran.out.contains("No changes")).count();
+    assert_eq!((n_created, n_unchanged), (1, 1), "{ran:?}");
 }
 
 #[test]
@@ -618,9 +589,8 @@ fn commands_that_need_deployed_resources_start_no_local_aws() {
     let sandbox = Sandbox::new();
     sandbox.write_spec();
     let run = |args: &[&str]| {
-        let output = sandbox.command(args).arg("--local").output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
-        (output.status.code().unwrap(), out, err.split_whitespace().collect::<Vec<_>>().join(" "))
+        let ran = sandbox.command(args).arg("--local").run();
+        (ran.code().unwrap(), ran.out, flat(&ran.err))
     };
     for args in [&["output"][..], &["logs"], &["logs", "--follow"], &["verify"], &["forget", "notes"]] {
         let (code, _, err) = run(args);
@@ -665,8 +635,7 @@ fn a_server_that_cannot_start_is_shown_with_the_end_of_its_log() {
     let bin = sandbox.folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let question = "import sys; print('%d.%d.%d' % sys.version_info[:3])";
-    let version = Command::new("python3").args(["-c", question]).output().unwrap().stdout;
-    let version = String::from_utf8(version).unwrap();
+    let version = tool("python3").args(["-c", question]).run().out;
     let wrapper = bin.join("python3");
     let script = format!(
         "#!/bin/sh\ncase $# in 3) echo {}; echo {} ;; *) echo 'no server today' >&2; exit 1 ;; esac\n",
@@ -798,6 +767,7 @@ fn presigned_urls_large_bodies_and_persistent_connections_work() {
     let request = format!("GET /bucket/none HTTP/1.1\r\n{host}{signed}\r\n");
     let private = sandbox.private();
     let mut behind = std::os::unix::net::UnixStream::connect(private.join("socket")).unwrap();
+    behind.set_read_timeout(Some(DEADLINE)).unwrap();
     let direct = format!("GET /bucket/none HTTP/1.1\r\n{host}{}\r\n", signed.replace(&key, "000000000001"));
     let (mut through, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..100 {
@@ -858,9 +828,8 @@ fn five_hundred_concurrent_cold_invocations_are_answered_including_nested_ones()
 fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
     let sandbox = Sandbox::new();
     let ask = |args: &[&str]| {
-        let output = sandbox.command(args).output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
-        (output.status.code().unwrap(), out, err)
+        let ran = sandbox.command(args).run();
+        (ran.code().unwrap(), ran.out, ran.err)
     };
     let (code, out, err) = ask(&["local", "env"]);
     assert_eq!((code, out.as_str()), (1, ""));
@@ -901,8 +870,8 @@ fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
     }
     let log = fs::read_to_string(sandbox.folder.path().join(".engine/local.log")).unwrap();
     assert!(!log.contains(running.key.expose()), "{log}");
-    let listed = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap().stdout;
-    assert!(!String::from_utf8_lossy(&listed).contains(running.key.expose()));
+    let listed = tool("ps").args(["-A", "-ww", "-o", "args="]).run().out;
+    assert!(!listed.contains(running.key.expose()));
     assert!(!format!("{running:?}").contains(running.key.expose()));
 }
 
@@ -927,14 +896,13 @@ fn another_user_reaches_neither_the_server_nor_the_key() {
         let read = 'read';
         try { fs.readFileSync(record); } catch (error) { read = error.code; }
         Promise.all([ask(socket), ask(+port)]).then((both) => console.log(read, ...both));";
-    let mut command = Command::new("node");
+    let mut command = tool("node");
     command.args(["-e", script]).arg(sandbox.private().join("socket"));
-    command.arg(sandbox.folder.path().join(".engine/local.json")).arg(running.port.to_string()).current_dir("/");
+    command.arg(sandbox.folder.path().join(".engine/local.json")).arg(running.port.to_string());
     if owner == 0 {
-        command.uid(other).gid(other);
+        command.user(other);
     }
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let ran = command.run();
     let wanted = if owner == 0 { "EACCES EACCES 403\n" } else { "read 200 403\n" };
-    assert_eq!(said, wanted, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(ran.out, wanted, "{}", ran.err);
 }

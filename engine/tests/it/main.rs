@@ -23,6 +23,8 @@ mod output;
 mod paths;
 mod plan;
 #[cfg(unix)]
+mod program;
+#[cfg(unix)]
 mod progress;
 mod readme;
 mod saved;

@@ -2,27 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
-use crate::support::{ENGINE, installed};
+use crate::shared::program::Program;
 
 const TEAM: &str = "specs/team.yaml";
-
-fn engine(folder: &Path, args: &[&str]) -> Output {
-    Command::new(ENGINE)
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .env("HOME", folder)
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("ENGINE_CACHE_DIR", installed())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -31,10 +17,9 @@ fn root() -> PathBuf {
 /// Standard output and standard error of a command that ends with this code.
 #[track_caller]
 fn said(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
-    let output = engine(folder, args);
-    let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {texts:#?}");
-    texts
+    let ran = Program::engine(folder).local_aws().args(args).run();
+    assert_eq!(ran.code(), Some(code), "{args:?}: {ran:#?}");
+    [ran.out, ran.err]
 }
 
 // The command line.
@@ -420,12 +405,13 @@ fn init_writes_what_works_and_never_over_anything() {
 }
 
 fn git(folder: &Path, args: &[&str]) {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"]).args(args);
+    let mut command = Program::new("git", folder);
+    command
+        .search_path()
+        .args(["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"])
+        .args(args);
     // Neither the settings nor the repository of whoever runs the tests.
-    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder);
-    let output = command.env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    command.env("GIT_CONFIG_NOSYSTEM", "1").run().ends_with(0);
 }
 
 fn code_hash(project: &Path) -> String {
@@ -545,9 +531,7 @@ fn init_takes_no_name_that_cannot_be_a_teams() {
 fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let mut command = Command::new(ENGINE);
-    command.args(["init", "demo"]).current_dir(at).env_remove("CI");
-    let mut terminal = rexpect::session::spawn_command(command, Some(10_000)).unwrap();
+    let mut terminal = Program::engine(at).args(["init", "demo"]).env("TERM", "xterm").terminal();
     terminal.exp_string("begin with it [demo]: ").unwrap();
     terminal.send_line("no team").unwrap();
     terminal.exp_string("`no team` has an invalid format").unwrap();

@@ -9,15 +9,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::spec::{Depth, Overrides, Spec};
 use insta::assert_snapshot;
 
+use crate::shared::program::{Program, Ran};
 use crate::support::{ENGINE, installed};
 
 /// Whoever owns nothing, on every Unix.
@@ -38,6 +37,9 @@ const SOURCE: &str = "exports.handler = async () => {};\n";
 
 /// As far as a spec comes that has nothing wrong with it.
 const ACCEPTED: &str = "error[no-credentials]: no AWS credentials found";
+
+/// How long a run may take: some read a lot.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A folder that everybody may enter, with the program in it: root's rights would hide what is to be seen, so it runs as
 /// somebody else then.
@@ -95,65 +97,40 @@ impl Place {
     }
 
     fn make(&self, tool: &str, name: impl AsRef<Path>) {
-        assert!(Command::new(tool).arg(self.path(name)).status().unwrap().success());
+        // As who runs the tests: the folder is theirs.
+        Program::new(tool, self.folder.path()).search_path().arg(self.path(name)).run().ends_with(0);
     }
 
-    fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.path("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    fn command(&self, program: impl AsRef<OsStr>) -> Program {
+        let mut command = Program::new(program, self.folder.path());
+        command.search_path().env("HOME", self.path("home")).limit(LIMIT);
         if let Some(user) = self.user {
-            command.uid(user).gid(user);
+            command.user(user);
         }
         command
     }
 
     fn engine<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        let mut command = self.command(&self.program);
-        command.args(args);
-        self.end(command)
+        self.end(self.command(&self.program).args(args))
     }
 
     /// The program, started by a shell that sets limits or redirects before.
     fn shell(&self, script: &str) -> Ran {
-        let mut command = self.command("sh");
-        command.args(["-c", script, self.program.to_str().unwrap()]);
-        self.end(command)
+        self.end(self.command("sh").args(["-c", script]).arg(&self.program))
     }
 
     /// A command line in the empty project, with the local AWS at hand that all tests use; `$0` is the program.
     fn project(&self, script: &str) -> Ran {
         let mut shell = self.command("sh");
-        shell.args(["-c", &format!("cd project; {script}")]).arg(&self.program).env("ENGINE_CACHE_DIR", installed());
-        self.end(shell)
+        self.end(shell.local_aws().args(["-c", &format!("cd project; {script}")]).arg(&self.program))
     }
 
-    /// Runs a command that has to end by itself.
-    fn end(&self, mut command: Command) -> Ran {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let id = child.id();
-        let done = AtomicBool::new(false);
-        let output = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let deadline = Instant::now() + Duration::from_secs(300);
-                while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
-                    std::thread::park_timeout(Duration::from_millis(20));
-                }
-                if !done.load(Ordering::Relaxed) {
-                    let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
-                }
-            });
-            let output = child.wait_with_output();
-            done.store(true, Ordering::Relaxed);
-            output.unwrap()
-        });
-        self.ran(&output)
-    }
-
-    fn ran(&self, output: &Output) -> Ran {
+    /// How a command ends, and what it says of this folder, which has another name each time.
+    fn end(&self, command: &mut Program) -> Ran {
+        let ran = command.run();
         let folder = fs::canonicalize(self.folder.path()).unwrap();
-        let text = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes).replace(folder.to_str().unwrap(), "HERE");
+        let text = |text: &str| {
+            let text = text.replace(folder.to_str().unwrap(), "HERE");
             let text = text.replace(self.folder.path().to_str().unwrap(), "HERE");
             // Each system numbers its errors in its own way.
             let mut parts = text.split(" (os error ");
@@ -162,24 +139,9 @@ impl Place {
                 text + part.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(')')
             })
         };
-        let ran = Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
-        assert!(!ran.err.contains("panicked") && ran.code.is_some_and(|code| code != 101), "{}", ran.err);
+        let ran = Ran { out: text(&ran.out), err: text(&ran.err), ..ran };
+        assert!(!ran.err.contains("panicked") && ran.code().is_some_and(|code| code != 101), "{}", ran.err);
         ran
-    }
-}
-
-/// How a run ended, and what it said.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// What it said, having failed without data.
-    fn failure(self) -> String {
-        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
-        self.err
     }
 }
 
@@ -284,7 +246,7 @@ fn a_file_that_is_no_spec_is_told_without_its_text() {
     }
     for args in runs {
         let ran = place.engine(&args);
-        let (code, said) = (ran.code, format!("{}{}", ran.out, ran.err));
+        let (code, said) = (ran.code(), format!("{}{}", ran.out, ran.err));
         assert!(code.is_some_and(|code| code == 1 || code == 64), "{args:?}: {said}");
         assert!(!said.contains("s3cr3t"), "{args:?}: {said}");
         for line in SECRET_FILES.iter().flat_map(|(_, text)| text.lines()).map(str::trim).filter(|it| it.len() > 3) {
@@ -315,11 +277,7 @@ fn what_was_found_is_no_link_out_of_its_folder() {
         let project = place.path(at.to_string());
         fs::create_dir_all(project.join(link).parent().unwrap()).unwrap();
         symlink(target, project.join(link)).unwrap();
-        let run = |args: &[&str]| {
-            let mut command = place.command(&place.program);
-            command.args(args).current_dir(&project);
-            place.end(command)
-        };
+        let run = |args: &[&str]| place.end(place.command(&place.program).args(args).current_dir(&project));
         let said = run(args).failure();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("is a link to a file outside `") && !said.contains("s3cr3t"), "{what}: {said}");
@@ -331,14 +289,14 @@ fn what_was_found_is_no_link_out_of_its_folder() {
             link => link,
         };
         let named = run(&["validate", name]);
-        assert_eq!(named.code, Some(if target.ends_with(".env") { 1 } else { 0 }), "{what}: {}", named.err);
+        assert_eq!(named.code(), Some(if target.ends_with(".env") { 1 } else { 0 }), "{what}: {}", named.err);
         assert!(!named.err.contains("leads out"), "{what}: {}", named.err);
     }
     // Within the folder it may lead anywhere.
     place.write("inside/specs/real/team.yaml", good);
     symlink("real/team.yaml", place.path("inside/specs/team.yaml")).unwrap();
     assert!(place.shell("cd inside && exec \"$0\" diff").failure().starts_with(ACCEPTED));
-    assert_eq!(place.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code, Some(0));
+    assert_eq!(place.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code(), Some(0));
     // Nor does `init` write through one.
     fs::create_dir(place.path("fresh")).unwrap();
     symlink("../outside", place.path("fresh/specs")).unwrap();
@@ -378,7 +336,7 @@ fn no_link_below_the_projects_own_folder_is_followed() {
     for name in [".gitignore", "local.json", "local.json.new", "local.log"] {
         link(name);
     }
-    assert_eq!(place.project("\"$0\" local start && exec \"$0\" local stop").code, Some(0));
+    assert_eq!(place.project("\"$0\" local start && exec \"$0\" local stop").code(), Some(0));
     for entry in fs::read_dir(place.path("precious")).unwrap().map(Result::unwrap) {
         assert_eq!(fs::read(entry.path()).unwrap(), b"precious", "{:?}", entry.file_name());
     }
@@ -526,7 +484,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
     // Another project's `specs/`, above the command's folder, says nothing.
     let mut command = place.command(&place.program);
     command.args(["diff", "team.yaml"]).current_dir(place.path("plain/deploy"));
-    assert!(place.end(command).failure().contains("outside the project folder `HERE/plain/deploy`"));
+    assert!(place.end(&mut command).failure().contains("outside the project folder `HERE/plain/deploy`"));
     let spec = "alone/deploy/team.yaml";
     assert_snapshot!(place.engine(["diff", spec]).failure());
     let commands: [&[&str]; 9] = [
@@ -700,7 +658,7 @@ fn a_cache_folder_that_cannot_be_used_is_told() {
     for cache in ["a-file", "a-file/below", "/dev/full"] {
         let mut command = place.command(&place.program);
         command.args(["local", "start"]).current_dir(place.path("project")).env("ENGINE_CACHE_DIR", place.path(cache));
-        writeln!(all, "## {cache}\n{}", place.end(command).failure()).unwrap();
+        writeln!(all, "## {cache}\n{}", place.end(&mut command).failure()).unwrap();
     }
     // No file may have more than 8 KiB, as if there were no room for it.
     let full = "cd project; trap '' XFSZ; ulimit -f 16; ENGINE_CACHE_DIR=\"$PWD/../small\" exec \"$0\" local start";
@@ -718,7 +676,7 @@ fn a_cache_folder_that_cannot_be_used_is_told() {
 fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
     let place = Place::own();
     empty_project(&place);
-    assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code, Some(0));
+    assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code(), Some(0));
     // The folders of real ones, with half of the first file in them.
     for entry in fs::read_dir(installed()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         place.write(Path::new("cache").join(entry.file_name()).join("packages/ministack/__init__.py"), "def (");
@@ -736,7 +694,7 @@ fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
 fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
     let place = Place::own();
     empty_project(&place);
-    let mut bystander = place.command("sleep").arg("600").process_group(0).spawn().unwrap();
+    let mut bystander = place.command("sleep").arg("600").start();
     let identity = format!(r#"{{"pid":{},"started":"another-boot 4711"}}"#, bystander.id());
     let other = format!(
         r#"{{"version":"1.5.33","port":1,"key":"LOCAL0123456789012345678901234567890123456789","private":"/tmp/engine-local-0123456789abcdef","supervisor":{identity},"server":{identity}}}"#
@@ -748,18 +706,16 @@ fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
             fs::write(&record, content).unwrap();
             let ran = place.project(&format!("exec \"$0\" local {command}"));
             let code = i32::from(command == "status");
-            assert_eq!((ran.code, ran.out.as_str()), (Some(code), said), "{command}: {}", ran.err);
-            assert!(bystander.try_wait().unwrap().is_none(), "{command}");
+            assert_eq!((ran.code(), ran.out.as_str()), (Some(code), said), "{command}: {}", ran.err);
+            assert!(bystander.is_running(), "{command}");
         }
     }
     fs::write(&record, &other).unwrap();
     let ran = place.project("exec \"$0\" diff --local");
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(ran.code(), Some(0), "{}", ran.err);
     assert!(ran.err.contains("the previous local AWS has stopped"), "{}", ran.err);
-    assert!(bystander.try_wait().unwrap().is_none());
+    assert!(bystander.is_running());
     assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
-    bystander.kill().unwrap();
-    bystander.wait().unwrap();
 }
 
 #[test]
@@ -769,16 +725,16 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
     place.write("project/other.yaml", "team: owls\n");
     fs::create_dir(place.path("project/folder")).unwrap();
     place.make("mkfifo", "project/pipe");
-    assert_eq!(place.project("exec \"$0\" local start").code, Some(0));
+    assert_eq!(place.project("exec \"$0\" local start").code(), Some(0));
     let mut all = String::new();
     for out in ["no-such-folder/plan.json", "folder", "pipe", "other.yaml", "specs/team.yaml", "/dev/null", "/dev/zero"]
     {
         let ran = place.project(&format!("ulimit -v {MEMORY}; exec \"$0\" diff --local --out {out}"));
-        assert_eq!(ran.code, Some(1), "{out}: {}", ran.err);
+        assert_eq!(ran.code(), Some(1), "{out}: {}", ran.err);
         writeln!(all, "## {out}\n{}", ran.err).unwrap();
     }
     let ran = place.project("trap '' XFSZ; ulimit -f 0; exec \"$0\" diff --local --out plan.json");
-    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(ran.code(), Some(1), "{}", ran.err);
     writeln!(all, "## no room\n{}", ran.err).unwrap();
     let mut left: Vec<_> =
         fs::read_dir(place.path("project")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -787,7 +743,7 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
     if cfg!(target_os = "linux") {
         for command in ["explain", "local status", "diff --local --format json", "--help", "diff --local"] {
             let ran = place.project(&format!("exec \"$0\" {command} > /dev/full"));
-            assert_eq!(ran.code, Some(1), "{command}: {}", ran.err);
+            assert_eq!(ran.code(), Some(1), "{command}: {}", ran.err);
             let lost = ran.err.contains("error: couldn't write the output");
             assert!(lost || command == "--help", "{command}: {}", ran.err);
         }
@@ -801,7 +757,7 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
         ] {
             for to in ["2> /dev/full", "2>&-", ">&- 2>&-", "< /dev/full 2>&-"] {
                 let ran = place.project(&format!("\"$0\" {command} {to}; exec echo \"rc $?\" > ../code"));
-                assert_eq!(ran.code, Some(0));
+                assert_eq!(ran.code(), Some(0));
                 let told = fs::read_to_string(place.path("code")).unwrap();
                 assert_eq!(told, format!("rc {code}\n"), "{command} {to}");
             }
@@ -826,10 +782,10 @@ fn without_a_home_everything_but_the_cache_is_found() {
         if let Some(home) = home {
             command.env("HOME", home);
         }
-        place.end(command)
+        place.end(&mut command)
     };
     for home in [None, Some(""), Some("/nonexistent"), Some("/dev/null")] {
-        assert_eq!(run(home, &["explain"]).code, Some(0));
+        assert_eq!(run(home, &["explain"]).code(), Some(0));
         assert!(run(home, &["diff", "--region", "eu-central-1"]).failure().starts_with(ACCEPTED), "{home:?}");
     }
     assert_snapshot!(run(Some("/dev/null"), &["local", "start"]).failure());

@@ -214,10 +214,8 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
 /// The program, held while it makes the table and the function.
 fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
     cloud.hold();
-    let mut command = project.command(&[&["apply", "--yes", "--endpoint-url", &cloud.url], args].concat());
-    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-    command.env("TERM", "xterm-256color").envs(env.iter().copied());
-    let session = rexpect::session::spawn_command(command, Some(30_000)).unwrap();
+    let mut command = project.command_on(&cloud.url, &[&["apply", "--yes"], args].concat());
+    let session = command.env("TERM", "xterm-256color").envs(env.iter().copied()).terminal();
     let screen = Screen::new(80, 40);
     resize(&session, &screen, 80, 40);
     cloud.held(8);
@@ -299,9 +297,7 @@ fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines(
 fn a_screen_reader_hears_errors_in_lines_of_words() {
     let project = Project::usual();
     project.edit("hash_key: id", "hash_key: key");
-    let mut command = project.command(&["validate", "--plain"]);
-    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert_snapshot!(said);
+    assert_snapshot!(project.command(&["validate", "--plain"]).run().err);
 }
 
 #[test]
@@ -311,10 +307,8 @@ fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     project.edit("starting_position: TRIM_HORIZON", "starting_position: LATEST");
     project.edit("read_capacity: 1", "read_capacity: 2");
-    let mut command = project.command(&["apply", "--plain", "--endpoint-url", &cloud.url]);
-    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-    command.env("TERM", "xterm-256color").stdin(std::process::Stdio::inherit());
-    let mut session = rexpect::session::spawn_command(command, Some(30_000)).unwrap();
+    let mut command = project.command_on(&cloud.url, &["apply", "--plain"]);
+    let mut session = command.env("TERM", "xterm-256color").terminal();
     let asked = session.exp_string("Only 'yes' will be accepted:\r\n").unwrap();
     session.send_line("yes").unwrap();
     let said = asked + "Only 'yes' will be accepted:\n" + &session.exp_eof().unwrap();

@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use engine::kinds::all;
 use engine::render::explain;
 
-use crate::support::{self, ENGINE, installed};
+use crate::shared::program::Program;
+use crate::support::{self, ENGINE};
+
+/// How long a command line may take: some install.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A copy of what a fresh clone has, with a local AWS of its own.
 struct Clone {
@@ -29,20 +33,17 @@ impl Clone {
     /// code and both streams as a terminal shows them.
     fn run(&self, line: &str, endpoint: Option<&str>) -> (i32, String) {
         let line = line.replacen("cargo run --", "engine", 1);
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("{} 2>&1", line.replacen("engine", ENGINE, 1))]);
-        command.current_dir(self.folder.path()).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap());
-        command.env("HOME", self.folder.path()).env("ENGINE_CACHE_DIR", installed());
+        let mut command = Program::new("sh", self.folder.path());
+        command.args(["-c", &format!("{} 2>&1", line.replacen("engine", ENGINE, 1))]).local_aws().limit(LIMIT);
         if let Some(endpoint) = endpoint {
-            command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_EC2_METADATA_DISABLED", "true");
+            command.env("AWS_ENDPOINT_URL", endpoint);
             let record = std::fs::read(self.folder.path().join(".engine/local.json")).unwrap_or_default();
             let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
             let key = record["key"].as_str().unwrap_or_default();
             command.env("AWS_ACCESS_KEY_ID", format!("{key}000000000001")).env("AWS_SECRET_ACCESS_KEY", "any");
         }
-        let output = command.output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        let ran = command.run();
+        (ran.code().unwrap(), ran.out)
     }
 }
 

@@ -28,6 +28,8 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::support::Watchdog;
+
 fn any_text() -> Text {
     Text::any(100)
 }
@@ -479,6 +481,7 @@ pub(crate) struct Stage {
     grant: Arc<dyn Definition>,
     pub(crate) cx: Context,
     interrupt: watch::Sender<bool>,
+    _watchdog: Watchdog,
 }
 
 /// What one apply did.
@@ -507,7 +510,8 @@ impl Stage {
             providers: Providers::new(providers),
         };
         let (interrupt, receiver) = watch::channel(false);
-        Stage { thing, tie, grant, cx: Context::new(connected, Consent::default(), receiver), interrupt, world }
+        let cx = Context::new(connected, Consent::default(), receiver);
+        Stage { thing, tie, grant, cx, interrupt, world, _watchdog: Watchdog::start() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -42,7 +42,6 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -54,29 +53,16 @@ use server::{Fault, Record, named, until};
 pub(crate) use world::{ACCOUNT, World};
 use world::{ROLE, Reply};
 
-const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
+use crate::shared::program::{Program, Ran, Running};
+
+/// With which no local AWS is reached, and no real one.
+const KEY_ID: &str = "AKIAEXAMPLE";
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
 /// A folder laid out like this repository, with the spec under test.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
-}
-
-/// How a run of the binary ended.
-#[derive(Debug)]
-pub(crate) struct Run {
-    code: Option<i32>,
-    out: String,
-    err: String,
-    took: Duration,
-}
-
-/// A run of the binary that has not ended yet.
-struct Running {
-    child: Child,
-    output: [PathBuf; 2],
-    start: Instant,
 }
 
 impl Project {
@@ -112,111 +98,26 @@ impl Project {
         self.spec(&replaced(&text, from, to));
     }
 
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(ENGINE);
-        command
-            .args(args)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("HOME", self.path("home"))
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("TZ", "UTC")
-            .stdin(Stdio::null());
-        command
+    pub(crate) fn command(&self, args: &[&str]) -> Program {
+        let mut engine = Program::engine(self.folder.path());
+        engine.args(args).env("HOME", self.path("home"));
+        engine
     }
 
-    fn start_on(&self, url: &str, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        command.args(["--endpoint-url", url]);
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-        Running::start(command, &self.folder.path().join("run"))
+    /// The engine with keys, and AWS at `url`.
+    pub(crate) fn command_on(&self, url: &str, args: &[&str]) -> Program {
+        let mut engine = self.command(args);
+        engine.endpoint(url, KEY_ID);
+        engine
     }
 
     fn start(&self, cloud: &Cloud, args: &[&str]) -> Running {
-        self.start_on(&cloud.url, args)
-    }
-
-    pub(crate) fn run(&self, cloud: &Cloud, args: &[&str]) -> Run {
-        self.start(cloud, args).end()
-    }
-}
-
-impl Running {
-    fn start(mut command: Command, output: &Path) -> Running {
-        let output = [output.with_extension("out"), output.with_extension("err")];
-        command.stdout(fs::File::create(&output[0]).unwrap()).stderr(fs::File::create(&output[1]).unwrap());
-        let start = Instant::now();
-        Running { child: command.spawn().unwrap(), output, start }
-    }
-
-    /// How it ended; nothing that it printed may steer a terminal.
-    fn end(self) -> Run {
-        let run = self.ended();
-        for printed in [&run.out, &run.err] {
-            // Colors are looked at where they are asked for.
-            assert_eq!(hostile::steering(&printed.replace('\u{1b}', "")), None, "{printed:?}");
-        }
-        run
-    }
-
-    fn ended(mut self) -> Run {
-        let deadline = self.start + Duration::from_secs(90);
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                self.child.kill().unwrap();
-                self.child.wait().unwrap();
-                panic!("the run does not end: {}", fs::read_to_string(&self.output[1]).unwrap());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let [out, err] = self.output.map(|path| fs::read_to_string(path).unwrap());
-        Run { code: status.code(), out, err, took: self.start.elapsed() }
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.output[1]).unwrap()
-    }
-
-    fn press_ctrl_c(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    }
-}
-
-impl Run {
-    #[track_caller]
-    pub(crate) fn ends_with(&self, code: i32) -> &Run {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
-        self
-    }
-
-    /// That stderr has these words, however they are wrapped.
-    #[track_caller]
-    fn complains(&self, words: &str) -> &Run {
-        self.says_in(&self.err, words)
-    }
-
-    /// That one cause is one error.
-    #[track_caller]
-    fn complains_once(&self) -> &Run {
-        let errors = self.err.lines().filter(|line| line.starts_with("error:") || line.starts_with("error[")).count();
-        assert_eq!(errors, 1, "{}", self.err);
-        self
+        self.command_on(&cloud.url, args).start()
     }
 
     #[track_caller]
-    fn says(&self, words: &str) -> &Run {
-        self.says_in(&self.out, words)
-    }
-
-    #[track_caller]
-    fn says_in(&self, text: &str, words: &str) -> &Run {
-        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(flat.contains(words), "no `{words}` in\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
-        self
+    pub(crate) fn run(&self, cloud: &Cloud, args: &[&str]) -> Ran {
+        self.command_on(&cloud.url, args).run()
     }
 }
 
@@ -534,7 +435,7 @@ fn a_lost_answer_never_makes_a_second_resource() {
             cloud.fault(operation, 1..2, fault(operation));
         }
         let run = project.run(&cloud, &["apply"]);
-        assert_eq!(run.code, Some(0), "{what}: {}{}", run.out, run.err);
+        assert_eq!(run.code(), Some(0), "{what}: {}{}", run.out, run.err);
         let (tables, functions, statements, mappings) = cloud.world(|world| {
             let statements: usize = world.functions.values().map(|function| function.policy.len()).sum();
             (world.tables.len(), world.functions.len(), statements, world.mappings.len())
@@ -616,7 +517,7 @@ fn what_passes_is_waited_out() {
                 let cloud = Cloud::start(World::empty());
                 cloud.fault(operation, 1..3, Fault::Answer(reply));
                 let run = project.run(&cloud, &["apply"]);
-                assert_eq!(run.code, Some(0), "{operation}, {what}: {}{}", run.out, run.err);
+                assert_eq!(run.code(), Some(0), "{operation}, {what}: {}{}", run.out, run.err);
                 assert!(cloud.count(operation) >= 3, "{operation}, {what}");
                 assert!(cloud.world(|world| world.mappings.len() == 1 && world.mappings[0].is_enabled()));
             });
@@ -786,7 +687,7 @@ fn another_account_is_neither_shown_nor_touched() {
 #[test]
 fn an_endpoint_where_nobody_listens_is_one_error() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let run = Project::usual().start_on(&format!("http://127.0.0.1:{port}"), &["diff"]).end();
+    let run = Project::usual().command_on(&format!("http://127.0.0.1:{port}"), &["diff"]).run();
     run.ends_with(1).complains("AWS can't be reached").complains("check the network, the region and the endpoint");
     run.complains_once();
     assert!(run.took < Duration::from_secs(20), "took {:?}", run.took);
@@ -806,7 +707,7 @@ fn no_credentials_are_told_within_seconds() {
     {
         let mut command = project.command(&["diff"]);
         command.env("AWS_EC2_METADATA_DISABLED", disabled).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
-        let run = Running::start(command, &project.path("run")).end();
+        let run = command.run();
         run.ends_with(1).complains("no AWS credentials found").complains("AWS_ACCESS_KEY_ID").complains("--local");
         run.complains_once();
         assert!(run.took < Duration::from_secs(10), "{what}: took {:?}", run.took);
@@ -821,7 +722,7 @@ fn a_credentials_service_named_by_the_environment_is_asked() {
     let project = Project::usual();
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
     command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/latest/credentials", cloud.url));
-    Running::start(command, &project.path("run")).end().ends_with(0).says("No changes.");
+    command.run().ends_with(0).says("No changes.");
     assert!(cloud.count("Metadata") > 0);
 }
 

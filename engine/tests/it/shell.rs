@@ -2,28 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
 use engine::kinds::all;
 
-use crate::support::ENGINE;
+use crate::shared::program::Program;
+use crate::support::installed_program;
 
 /// What the program prints, and its exit code.
 fn engine(args: &[&str]) -> (i32, String) {
-    let ran = Command::new(ENGINE).args(args).output().unwrap();
-    let printed = [ran.stdout, ran.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
-    (ran.status.code().unwrap(), printed)
+    let ran = Program::engine(&std::env::temp_dir()).args(args).run();
+    (ran.code().unwrap(), ran.text())
 }
 
 /// What bash offers for the last of `words`.
 fn offered(script: &std::path::Path, words: &[&str]) -> Vec<String> {
     let ask = r#"source "$1"; shift; COMP_WORDS=(engine "$@"); COMP_CWORD=$#
         _engine engine "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
-    let mut bash = Command::new("bash");
-    let ran = bash.args(["--noprofile", "--norc", "-c", ask, "bash"]).arg(script).args(words).output().unwrap();
-    assert!(ran.stderr.is_empty(), "{ran:?}");
-    let lines = String::from_utf8(ran.stdout).unwrap();
-    lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let mut bash = Program::new("bash", script.parent().unwrap());
+    let ran = bash.search_path().args(["--noprofile", "--norc", "-c", ask, "bash"]).arg(script).args(words).run();
+    assert!(ran.err.is_empty(), "{ran:?}");
+    ran.out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 #[test]
@@ -74,10 +72,10 @@ fn no_script_offers_what_is_hidden_and_each_loads_where_its_shell_is() {
         ),
     ];
     for (shell, line) in load {
-        let ran = Command::new(shell).args(["-c", line]).current_dir(folder.path()).env("HOME", folder.path()).output();
         // Where it is not installed, nobody completes with it.
-        if let Ok(ran) = ran {
-            assert!(ran.status.success() && ran.stderr.is_empty(), "{shell}: {ran:?}");
+        if installed_program(shell).is_some() {
+            let ran = Program::new(shell, folder.path()).search_path().args(["-c", line]).run();
+            assert!(ran.status.success() && ran.err.is_empty(), "{shell}: {ran:?}");
         }
     }
 }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
 use engine::kinds::all;
@@ -15,6 +14,9 @@ use engine::schema::{Shape, Str};
 use engine::spec::{Depth, Overrides, Spec};
 use engine::yaml::{self, Yaml};
 use insta::assert_snapshot;
+
+use crate::shared::program::{Program, Ran};
+use crate::support::ENGINE;
 
 /// One broken spec a cause, in `broken`; specs that are only warned about, in `warned`.
 fn corpus(folder: &str) -> Vec<PathBuf> {
@@ -36,29 +38,15 @@ fn working() -> Vec<PathBuf> {
 }
 
 /// The real program, without credentials, settings or a terminal.
-fn diff(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_engine"))
-        .arg("diff")
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .env("HOME", folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+fn diff(folder: &Path, args: &[&str]) -> Ran {
+    Program::engine(folder).arg("diff").args(args).run()
 }
 
 /// What `engine diff` says about a spec that it has to refuse.
 fn refusal(spec: &[u8], args: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), spec).unwrap();
-    let output = diff(folder.path(), &[&["spec.yaml"], args].concat());
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
-    text(&output.stderr)
+    diff(folder.path(), &[&["spec.yaml"], args].concat()).failure()
 }
 
 fn load(spec: &str, overrides: &Overrides) -> Result<Spec, String> {
@@ -156,10 +144,10 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
         }
         writeln!(all, "## {cause}").unwrap();
         for (at, name) in it.files.iter().enumerate() {
-            let output = diff(&folder, &[name]);
-            let said = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{name}: {said}");
-            assert_eq!(text(&output.stdout), "", "{name}");
+            let ran = diff(&folder, &[name]);
+            let said = &ran.err;
+            assert_eq!(ran.code(), Some(1), "{name}: {said}");
+            assert_eq!(ran.out, "", "{name}");
             assert!(!said.contains("credentials") && !said.contains("panicked"), "{name} got as far as AWS: {said}");
             let errors: Vec<&str> = said.split("\n\n").filter(|block| block.starts_with("error: ")).collect();
             assert!(!errors.is_empty(), "{name}: {said}");
@@ -482,13 +470,7 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
 fn without_a_readable_spec_what_is_left_can_be_destroyed_by_name() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), "team: 'owls\n").unwrap();
-    let destroy = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
-        command.arg("destroy").args(args).current_dir(folder.path()).env_clear().env("HOME", folder.path());
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
-        text(&output.stderr)
-    };
+    let destroy = |args: &[&str]| Program::engine(folder.path()).arg("destroy").args(args).run().failure();
     let names = ["--team", "the owls", "--stack", "a/b", "--region", "Frankfurt"];
     assert_snapshot!([destroy(&["spec.yaml"]), destroy(&names)].join("\n"), @r"
     error: this quote is never closed
@@ -522,7 +504,7 @@ fn a_file_that_is_no_spec_is_told_what_it_is() {
     fs::create_dir(folder.path().join("a-folder.yaml")).unwrap();
     let mut all = String::new();
     for name in ["nothing.yaml", "a-folder.yaml", "/dev/null"] {
-        writeln!(all, "{}", text(&diff(folder.path(), &[name]).stderr)).unwrap();
+        writeln!(all, "{}", diff(folder.path(), &[name]).err).unwrap();
     }
     // "tëam" in Latin-1, and a file that Windows wrote as Unicode.
     writeln!(all, "{}", refusal(b"t\xebam: owls\n", &[])).unwrap();
@@ -538,15 +520,12 @@ const MEMORY: usize = 400_000;
 fn hostile(name: &str, spec: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), spec).unwrap();
-    let start = Instant::now();
     // Seconds of work, not of waiting for a busy machine.
     let limited = format!("ulimit -t 30; ulimit -v {MEMORY} && exec \"$0\" diff spec.yaml");
-    let mut command = Command::new("sh");
-    command.args(["-c", &limited, env!("CARGO_BIN_EXE_engine")]).current_dir(folder.path()).env_clear();
-    let output = command.env("HOME", folder.path()).stdin(Stdio::null()).output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{name}: {said:.2000}");
-    assert!(start.elapsed() < Duration::from_secs(60), "{name} took {:?}", start.elapsed());
+    let ran = Program::new("sh", folder.path()).args(["-c", &limited, ENGINE]).run();
+    let said = &ran.err;
+    assert_eq!(ran.code(), Some(1), "{name}: {said:.2000}");
+    assert!(ran.took < Duration::from_secs(60), "{name} took {:?}", ran.took);
     assert!(said.len() < 100_000, "{name}: {} bytes of output", said.len());
     format!("## {name}\n{said}\n")
 }

@@ -1,6 +1,36 @@
 //! What several modules of the tests need.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
 pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};
+
+/// Ends the test program unless it is dropped in time: a future that is never woken can't be failed from outside.
+pub(crate) struct Watchdog(#[expect(dead_code, reason = "dropping it is the signal")] Sender<()>);
+
+impl Watchdog {
+    pub(crate) fn start() -> Watchdog {
+        const LIMIT: Duration = Duration::from_secs(600);
+        let test = std::thread::current().name().unwrap_or("a thread of a test").to_owned();
+        let (sender, dropped) = channel();
+        std::thread::spawn(move || {
+            if dropped.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                // Not through a macro, whose words are kept for a test that ends.
+                let _ = writeln!(std::io::stderr(), "{test} does not end within {LIMIT:?}");
+                std::process::exit(101);
+            }
+        });
+        Watchdog(sender)
+    }
+}
+
+/// Where a program of this machine is.
+pub(crate) fn installed_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
 
 /// The commands that a `--help` lists, in groups or not, under their first names.
 pub(crate) fn commands(help: &str) -> Vec<String> {

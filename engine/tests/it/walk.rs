@@ -22,6 +22,7 @@ use serde_json::Value as Json;
 
 use crate::e2e::Project;
 use crate::scripted::World;
+use crate::shared::program::flat;
 use stage::{OTHER_ROLE, Request, Stage};
 
 /// Rows that are walked at the same time: most of it is waiting.
@@ -303,7 +304,10 @@ impl Walk<'_> {
                 let name = row.property.rsplit('.').next().unwrap();
                 self.stage.spec(&row.spec(&without(row.changed, name)));
                 let ran = self.stage.run(&["diff"]);
-                assert!(ran.code == Some(1) && flat(&ran.err).contains(words), "without it: no `{words}` in {ran:#?}");
+                assert!(
+                    ran.code() == Some(1) && flat(&ran.err).contains(words),
+                    "without it: no `{words}` in {ran:#?}"
+                );
             }
             // It has a walk of its own.
             Removal::Unchecked => {}
@@ -332,7 +336,7 @@ impl Walk<'_> {
         right("it is set");
         self.stage.spec(&row.spec(row.changed));
         self.differs(&row.shown, row.refused, "it is changed");
-        assert_eq!(self.stage.run(&["apply", "--yes"]).code, Some(1));
+        assert_eq!(self.stage.run(&["apply", "--yes"]).code(), Some(1));
         self.stage.spec(&row.spec(""));
         right("it is removed");
         self.stage.spec(&row.spec(row.set));
@@ -359,15 +363,15 @@ impl Walk<'_> {
 
     fn apply(&self) {
         let mut args = vec!["apply", "--yes"];
-        if self.row.refused.is_some() && self.stage.run(&["diff"]).code == Some(1) {
+        if self.row.refused.is_some() && self.stage.run(&["diff"]).code() == Some(1) {
             args.extend(["--replace", self.row.resource()]);
         }
         let mut ran = self.stage.run(&args);
-        if ran.code != Some(0) && self.row.twice.is_some() {
+        if ran.code() != Some(0) && self.row.twice.is_some() {
             self.stage.rest();
             ran = self.stage.run(&args);
         }
-        assert_eq!(ran.code, Some(0), "apply: {ran:#?}");
+        assert_eq!(ran.code(), Some(0), "apply: {ran:#?}");
         self.stage.rest();
     }
 
@@ -383,7 +387,7 @@ impl Walk<'_> {
 
     fn nothing_differs(&self, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode"]);
-        assert!(ran.code == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
+        assert!(ran.code() == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
     }
 
     fn is_seen(&self, step: usize, when: &str) {
@@ -399,7 +403,7 @@ impl Walk<'_> {
     fn differs(&self, shown: &[Shown], refused: Option<&str>, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode", "--format", "json"]);
         let plan: Json = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{when}: {ran:#?}"));
-        assert_eq!(ran.code, Some(if refused.is_some() { 1 } else { 2 }), "{when}: {ran:#?}");
+        assert_eq!(ran.code(), Some(if refused.is_some() { 1 } else { 2 }), "{when}: {ran:#?}");
         let mut left = shown.to_vec();
         for change in plan["changes"].as_array().unwrap() {
             let text = |field: &str| change[field].as_str().unwrap_or_default();
@@ -450,10 +454,6 @@ fn without(lines: &str, property: &str) -> String {
         None => line.to_owned(),
     });
     cut.collect::<Vec<_>>().join("\n")
-}
-
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Walks all rows, several at a time, and fails with every failure.
@@ -507,7 +507,7 @@ fn every_property_walks_in_the_scripted_aws() {
             let stage = Stage::scripted(world);
             stage.spec(&spec);
             let ran = stage.run(&["apply"]);
-            assert_eq!(ran.code, Some(0), "the base: {ran:#?}");
+            assert_eq!(ran.code(), Some(0), "the base: {ran:#?}");
             stage.rest();
             let world = stage.world();
             worlds.lock().unwrap().insert(spec, world.clone());

@@ -13,6 +13,8 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{EventSourcePosition, FunctionCode, Runtime};
 use aws_smithy_http_client::Builder as HttpBuilder;
 
+use super::DEADLINE;
+
 /// The role that functions made by hand have.
 pub(crate) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 
@@ -33,7 +35,7 @@ pub(crate) fn config(endpoint: &str, account: &str) -> SdkConfig {
 pub(crate) struct Account {
     pub(crate) endpoint: String,
     pub(crate) id: String,
-    pub(crate) runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) iam: aws_sdk_iam::Client,
@@ -55,7 +57,13 @@ impl Account {
     /// The answer of a call that has to succeed.
     #[track_caller]
     pub(crate) fn wait<T, E: std::fmt::Debug>(&self, call: impl Future<Output = Result<T, E>>) -> T {
-        self.runtime.block_on(call).unwrap()
+        self.attempt(call).unwrap()
+    }
+
+    /// The answer of a call, which has to come in time.
+    #[track_caller]
+    pub(crate) fn attempt<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.runtime.block_on(async { tokio::time::timeout(DEADLINE * 4, call).await }).expect("AWS answers in time")
     }
 
     /// A table as another tool makes it.

@@ -2,6 +2,9 @@
 
 #[cfg(unix)]
 pub(crate) mod account;
+// Each test program runs others in its own way.
+#[allow(dead_code)]
+pub(crate) mod program;
 #[cfg(unix)]
 pub(crate) mod project;
 #[cfg(unix)]

@@ -2,50 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use engine::local;
-use std::os::unix::process::CommandExt as _;
 
-use super::{ENGINE, access_key_id, installed, learn_key};
-
-/// How a command ended.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    pub(crate) fn of(output: std::process::Output) -> Ran {
-        Ran {
-            code: output.status.code().expect("no signal ended it"),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Fails unless the command ended with `code` and `stdout` or `stderr` contain all of `texts`.
-    #[track_caller]
-    pub(crate) fn expect(self, code: i32, texts: &[&str]) -> Ran {
-        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Long sentences are wrapped.
-        let said = words(&format!("{} {}", self.stdout, self.stderr)).replace(" # ", " ");
-        assert_eq!(self.code, code, "{self:#?}");
-        for text in texts {
-            assert!(said.contains(text), "`{text}` is not in {self:#?}");
-        }
-        self
-    }
-}
+use super::program::{Program, Ran, Running};
+use super::{ENGINE, installed, learn_key};
 
 /// `specs/` and `lambda-src/` as they stand in the repository. Its local AWS ends with it.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
     /// Waits for the end of its input, which comes however the test ends, and then stops the local AWS.
-    stopper: Child,
+    stopper: Running,
 }
 
 impl Project {
@@ -57,10 +25,9 @@ impl Project {
         for name in ["specs", "lambda-src"] {
             copy(&repository.join(name), &folder.path().join(name));
         }
-        let mut stopper = command(folder.path(), "sh");
+        let mut stopper = Program::new("sh", folder.path());
         stopper.args(["-c", r#"read _; exec "$@""#, "sh", ENGINE, "local", "stop"]);
-        // Ctrl-C in the terminal of the tests is not for it.
-        let stopper = stopper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stopper = stopper.local_aws().open_input().start();
         Project { folder, stopper }
     }
 
@@ -76,38 +43,39 @@ impl Project {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    /// A program in this project's folder, with nothing of this machine's environment but the search path.
-    pub(crate) fn program(&self, program: &str) -> Command {
-        command(self.folder.path(), program)
+    /// A program in this project's folder.
+    pub(crate) fn program(&self, program: &str) -> Program {
+        let mut program = Program::new(program, self.folder.path());
+        program.local_aws();
+        program
     }
 
-    /// The engine with nothing of this machine's environment but the search path.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.program(ENGINE);
-        command.args(args);
-        command
+    pub(crate) fn command(&self, args: &[&str]) -> Program {
+        let mut engine = Program::engine(self.folder.path());
+        engine.local_aws().args(args);
+        engine
     }
 
+    #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).stdin(Stdio::null()).output().unwrap())
+        self.command(args).run()
     }
 
     /// The engine as on real AWS, which is found at `endpoint`.
-    pub(crate) fn command_at(&self, endpoint: &str, account: &str, args: &[&str]) -> Command {
-        let mut command = self.command(args);
-        command.args(["--endpoint-url", endpoint]);
-        command.env("AWS_ACCESS_KEY_ID", access_key_id(endpoint, account));
-        command.env("AWS_SECRET_ACCESS_KEY", "secret").stdin(Stdio::null());
-        command
+    pub(crate) fn command_at(&self, endpoint: &str, account: &str, args: &[&str]) -> Program {
+        let mut engine = self.command(args);
+        engine.endpoint(endpoint, account);
+        engine
     }
 
+    #[track_caller]
     pub(crate) fn run_at(&self, endpoint: &str, account: &str, args: &[&str]) -> Ran {
-        Ran::of(self.command_at(endpoint, account, args).output().unwrap())
+        self.command_at(endpoint, account, args).run()
     }
 
     /// Where the local AWS of this project listens; starts it if need be.
     pub(crate) fn endpoint(&self) -> String {
-        let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).stdout;
+        let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).out;
         let endpoint = told.split_whitespace().nth(1).unwrap().to_owned();
         learn_key(&endpoint, &self.key());
         endpoint
@@ -122,7 +90,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        drop(self.stopper.stdin.take());
+        self.stopper.close_input();
         // The folder may only go once nothing writes to it.
         let _ = self.stopper.wait();
     }
@@ -142,14 +110,6 @@ fn install() {
         local::ensure(&project, &mut |_| {}).unwrap();
         local::stop(&project).unwrap();
     }
-}
-
-fn command(folder: &Path, program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).env_clear().env("HOME", folder).env("ENGINE_CACHE_DIR", installed());
-    command.env("PATH", std::env::var_os("PATH").unwrap()).env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("TZ", "UTC");
-    command
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -135,6 +135,9 @@ pub(crate) fn header(line: &str, name: &str) -> Option<String> {
 
 /// One request for each connection.
 fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -> String) {
+    // Who sends nothing, or takes nothing, must not keep the proxy from ending.
+    stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE * 4)).unwrap();
     let mut received = Vec::new();
     let mut buffer = [0; 4096];
     let mut fill = |received: &mut Vec<u8>| {

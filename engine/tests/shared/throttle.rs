@@ -1,16 +1,19 @@
 //! A shared account's limit on Lambda's control calls. The local AWS knows none, so it stands in front of it.
 
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::shared::project::{Project, Ran};
+use crate::shared::program::{Ran, Running};
+use crate::shared::project::Project;
 use crate::shared::proxy::{Proxy, Request};
 
 /// Lambda's control calls a second for a whole account, and at once after a quiet second.
 pub(crate) const RATE: f64 = 15.0;
+
+/// How long a run may take that waits for its turn.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What has come through a limit.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +109,8 @@ pub(crate) fn teams(count: usize) -> Vec<String> {
 /// One process for all teams.
 pub(crate) fn together(project: &Project, endpoint: &str, account: &str, command: &str, teams: &[String]) -> Ran {
     project.write("teams.txt", &teams.join("\n"));
-    project.run_at(endpoint, account, &[command, "specs/team.yaml", "--teams", "teams.txt"])
+    let args = [command, "specs/team.yaml", "--teams", "teams.txt"];
+    project.command_at(endpoint, account, &args).limit(LIMIT).run()
 }
 
 /// A process for each team, all at once.
@@ -118,10 +122,10 @@ pub(crate) fn side_by_side(
     teams: &[String],
 ) -> Vec<Ran> {
     let start = |team: &String| {
-        let mut command = project.command_at(endpoint, account, &[command, "specs/team.yaml", "--team", team]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let args = [command, "specs/team.yaml", "--team", team];
+        project.command_at(endpoint, account, &args).limit(LIMIT).start()
     };
-    // All are started before the first is waited for; none prints more than a pipe holds.
+    // All are started before the first is waited for.
     let started: Vec<_> = teams.iter().map(start).collect();
-    started.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect()
+    started.into_iter().map(Running::end).collect()
 }

@@ -146,7 +146,7 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
     let refused = run(&["apply", spec, "--yes"]);
     assert!(!format!("{refused:?}").contains(SECRET));
     assert_eq!(aws.snapshot(), before, "a refusal stops the command before its first write");
-    assert_eq!(paste(&project, spec, &refused.stdout), 3);
+    assert_eq!(paste(&project, spec, &refused.out), 3);
 
     let adopted = run(&["apply", spec, "--yes"]);
     adopted.expect(0, &["Resources: 4 adopted, 0 added, 0 changed, 0 destroyed."]);
@@ -264,7 +264,7 @@ fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_repl
     let before = project.read(TEAM);
     let refused = run(&["diff", TEAM]);
     let refused = refused.expect(1, &["adopting it would replace it", "correct in `todos-to-logger`"]);
-    assert_eq!(paste(&project, TEAM, &refused.stdout), 1);
+    assert_eq!(paste(&project, TEAM, &refused.out), 1);
     run(&["apply", TEAM, "--yes"]).expect(0, &["1 adopted"]);
     assert_eq!(aws.mappings(), [uuid]);
     project.write(TEAM, &before);

@@ -16,12 +16,12 @@ fn a_role_that_lambda_may_not_assume_is_told_before_anything_is_made() {
     aws.wait(aws.iam.update_assume_role_policy().role_name(ROLE).policy_document(trust).send());
     // The role is not a minute old, so whoever made it may be about to change it: that stops nothing.
     let told = check().expect(0, &["Ready to apply, with 1 warning"]);
-    assert!(told.stderr.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", told.stderr);
-    assert!(told.stderr.contains("import: fhms-pulumi"), "{}", told.stderr);
+    assert!(told.err.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", told.err);
+    assert!(told.err.contains("import: fhms-pulumi"), "{}", told.err);
     let applied = project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
-    assert!(applied.stderr.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", applied.stderr);
+    assert!(applied.err.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", applied.err);
     assert_eq!(aws.tags().len(), 3);
     // Nobody is warned where nothing is written.
     let again = project.run(&["apply", TEAM, "--local"]).expect(0, &["No changes."]);
-    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    assert!(!again.err.contains("warning"), "{}", again.err);
 }

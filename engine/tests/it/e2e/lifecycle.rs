@@ -89,9 +89,9 @@ fn what_depends_on_another_waits_for_it_and_goes_before_it() {
         assert!(first < then, "{text}");
     };
     let made = run(&["apply", SPEC]).expect(0, &["2 added"]);
-    order(&made.stderr, "notes: created", "lists: creating");
+    order(&made.err, "notes: created", "lists: creating");
     let gone = run(&["destroy", SPEC, "--yes"]).expect(0, &["2 destroyed"]);
-    order(&gone.stderr, "lists: destroyed", "notes: destroying");
+    order(&gone.err, "lists: destroyed", "notes: destroying");
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
     output(&["stream"]).expect(1, &unknown);
     let applied = run(&["apply", TEAM]).expect(0, &["Outputs:", r#"table = "blue-owls-todos""#]);
     let stream = project.account(ACCOUNT).table("blue-owls-todos").latest_stream_arn.unwrap();
-    assert!(applied.stdout.contains(&format!(r#"stream = "at {stream}""#)), "{}", applied.stdout);
-    assert_eq!(output(&["stream"]).expect(0, &[]).stdout, format!("at {stream}\n"));
+    assert!(applied.out.contains(&format!(r#"stream = "at {stream}""#)), "{}", applied.out);
+    assert_eq!(output(&["stream"]).expect(0, &[]).out, format!("at {stream}\n"));
     let all = output(&["--format", "json"]).expect(0, &[]).json();
     assert_eq!(all, [json!({ "table": "blue-owls-todos", "stream": format!("at {stream}") })]);
     output(&["streem"])
@@ -133,7 +133,7 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
     project.edit(TEAM, &[("\n  logger-permission:", "\n  may-call:")]);
     run(&["diff", TEAM]).expect(0, &["- logger-permission (permission", "+ may-call (permission"]);
     let part = run(&["apply", TEAM, "--target", "may-call"]).expect(0, &["1 added, 0 changed, 0 destroyed", partial]);
-    assert!(!part.stdout.contains("- logger-permission"), "{}", part.stdout);
+    assert!(!part.out.contains("- logger-permission"), "{}", part.out);
     let before = aws.snapshot().len();
     run(&["diff", TEAM, "--destroy", "--target", "todos-to-logger"]).expect(0, &["1 to destroy"]);
     for command in [&["diff", "--destroy"][..], &["destroy", "--yes"]] {
@@ -169,5 +169,5 @@ fn what_stays_as_it_is_is_shown_on_demand() {
     let all = project.run(&["diff", SPEC, "--local", "--show-unchanged"]);
     all.expect(0, &["notes (table acme-notes) is unchanged", NO_CHANGES]);
     let usual = project.run(&["diff", SPEC, "--local"]).expect(0, &[NO_CHANGES]);
-    assert!(!usual.stdout.contains("unchanged"), "{}", usual.stdout);
+    assert!(!usual.out.contains("unchanged"), "{}", usual.out);
 }

@@ -1,14 +1,13 @@
 //! `logs` of a function that really runs: what is written to the table comes out as people want to read it.
 
-use std::io::{BufRead, BufReader};
-use std::process::{ChildStdout, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
 use super::TEAM;
 use super::project::{ACCOUNT, Project};
-use crate::shared::eventually;
+use crate::shared::program::Running;
+use crate::shared::{ENGINE, eventually};
 
 const TABLE: &str = "blue-owls-todos";
 const CODE: &str = "lambda-src/log-events/index.js";
@@ -28,7 +27,7 @@ fn says(project: &Project, args: &[&str], texts: &[&str]) -> String {
     let mut said = String::new();
     eventually(&texts.join(", "), || {
         let args = [&["logs"], args, &["--spec", TEAM, "--local"]].concat();
-        said = project.run(&args).expect(0, &[]).stdout;
+        said = project.run(&args).expect(0, &[]).out;
         texts.iter().all(|text| said.contains(text))
     });
     said
@@ -46,8 +45,8 @@ fn live(project: &Project) {
 fn each_change_of_an_item_is_a_line() {
     let project = deployed(None);
     let nothing = project.run(&["logs", "--spec", TEAM, "--local"]).expect(0, &[]);
-    assert_eq!(nothing.stdout, "");
-    assert!(nothing.stderr.contains("nothing was ever logged"), "{}", nothing.stderr);
+    assert_eq!(nothing.out, "");
+    assert!(nothing.err.contains("nothing was ever logged"), "{}", nothing.err);
     live(&project);
     let changed = "MODIFY  id=7  text: \"buy milk\" -> \"buy oat milk\"";
     let said = says(&project, &[], &["INSERT  id=7  text: \"buy milk\"", changed, "REMOVE  id=7"]);
@@ -90,34 +89,30 @@ fn what_functions_print_otherwise_is_read_as_well() {
 }
 
 /// The next line that contains a text.
-fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) -> String {
-    lines.map(Result::unwrap).find(|line| line.contains(text)).unwrap()
+fn next(running: &mut Running, text: &str) -> String {
+    running.out.find(|line| line.contains(text)).unwrap()
 }
 
 #[test]
 fn who_follows_sees_each_change_as_it_happens() {
     let project = deployed(None);
     let aws = project.account(ACCOUNT);
-    let mut command = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]);
-    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
-    let lines: &mut std::io::Lines<BufReader<ChildStdout>> = &mut lines;
+    let mut running = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]).start();
     aws.put_item(TABLE, "0", "first");
-    next(lines, "INSERT  id=0");
+    next(&mut running, "INSERT  id=0");
     let mut times: Vec<u128> = Vec::new();
     for n in 1..=10 {
         let start = Instant::now();
         aws.put_item(TABLE, &n.to_string(), "more");
-        next(lines, &format!("INSERT  id={n}"));
+        next(&mut running, &format!("INSERT  id={n}"));
         times.push(start.elapsed().as_millis());
     }
     times.sort_unstable();
     eprintln!("from a write to its line: {} ms, median of {times:?}", times[times.len() / 2]);
     aws.delete_item(TABLE, "3");
-    next(lines, "REMOVE  id=3");
-    let pid = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
+    next(&mut running, "REMOVE  id=3");
+    running.press_ctrl_c();
+    running.end().ends_with(130);
 }
 
 #[test]
@@ -128,34 +123,28 @@ fn who_follows_goes_on_after_a_restart_of_the_local_aws() {
         "lambda-src/log-events/index.js",
         &[("for (", "console.log('own', process.env.AWS_ACCESS_KEY_ID);\n  for (")],
     );
-    let mut command = project.command(&["logs", "--follow", "--raw", "--spec", TEAM, "--local"]);
-    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    let mut running = project.command(&["logs", "--follow", "--raw", "--spec", TEAM, "--local"]).start();
     project.account(ACCOUNT).put_item(TABLE, "0", "first");
-    next(&mut lines, "INSERT");
+    next(&mut running, "INSERT");
     let keys = [(); 2].map(|()| {
         project.run(&["local", "stop"]).expect(0, &["stopped"]);
         project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
         project.account(ACCOUNT).put_item(TABLE, "1", "second");
-        next(&mut lines, "own ***000000000001F");
-        next(&mut lines, "INSERT");
+        next(&mut running, "own ***000000000001F");
+        next(&mut running, "INSERT");
         project.key()
     });
     assert_ne!(keys[0], keys[1]);
-    let pid = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
+    running.press_ctrl_c();
+    running.end().ends_with(130);
 }
 
 #[test]
 fn following_ends_with_its_reader() {
     let project = deployed(None);
-    let mut command = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]);
-    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    let follow = r#"{ "$0" logs --follow --spec "$1" --local; echo "rc $?" >&2; } | grep -m 1 'INSERT  id=0'"#;
+    let running = project.program("sh").args(["-c", follow, ENGINE, TEAM]).start();
+    // Nothing is ever written again.
     project.account(ACCOUNT).put_item(TABLE, "0", "first");
-    next(&mut lines, "INSERT  id=0");
-    // As `head -1` does; nothing is ever written again.
-    drop(lines);
-    assert_eq!(running.wait().unwrap().code(), Some(0));
+    running.end().ends_with(0).says("INSERT id=0").complains("rc 0");
 }

@@ -77,7 +77,7 @@ fn a_teams_name_that_begins_like_another_ones_is_no_claim() {
     assert_eq!(aws.snapshot(), before);
     let gone = run(&["destroy", "--team", "acme", "--stack", "app", "--region", "eu-central-1", "--yes"]);
     let gone = gone.expect(0, &["- notes (table acme-notes) will be destroyed", "1 destroyed"]);
-    assert!(!gone.stdout.contains("extra"), "{}", gone.stdout);
+    assert!(!gone.out.contains("extra"), "{}", gone.out);
     assert_eq!(Vec::from_iter(aws.tags().into_keys()), ["table acme-extra-todos"]);
 }
 

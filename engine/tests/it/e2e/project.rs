@@ -7,18 +7,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value as Json;
 
 pub(crate) use crate::shared::account::{Account, ROLE, config};
-pub(crate) use crate::shared::project::{Project, Ran};
+pub(crate) use crate::shared::program::Ran;
+pub(crate) use crate::shared::project::Project;
 use crate::support::DEADLINE;
 
 /// The account of `--local` where the spec names none.
 pub(super) const ACCOUNT: &str = "000000000001";
-
-impl Ran {
-    /// The JSON documents on stdout, one a line.
-    pub(super) fn json(&self) -> Vec<Json> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
 
 impl Project {
     /// Replaces text that has to be there.
@@ -122,7 +116,7 @@ impl Account {
         let group = format!("/aws/lambda/{function}");
         let mut seen = Vec::new();
         let found = patiently(|| {
-            let answer = self.runtime.block_on(logs.filter_log_events().log_group_name(&group).send());
+            let answer = self.attempt(logs.filter_log_events().log_group_name(&group).send());
             // The group appears with the first line.
             let events = answer.ok().and_then(|answer| answer.events).unwrap_or_default();
             seen = events.into_iter().filter_map(|event| event.message).map(|line| sorted(&line)).collect();
@@ -144,7 +138,7 @@ impl Account {
             let name = listed.function_name().unwrap();
             let function = self.wait(self.lambda.get_function().function_name(name).send());
             let tags: BTreeMap<_, _> = function.tags.unwrap_or_default().into_iter().collect();
-            let policy = self.runtime.block_on(self.lambda.get_policy().function_name(name).send());
+            let policy = self.attempt(self.lambda.get_policy().function_name(name).send());
             let policy = policy.ok().and_then(|answer| answer.policy);
             // Not its state, which settles by itself.
             let config = function.configuration.unwrap();

@@ -114,7 +114,7 @@ fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
         let gone = run(&["destroy", "--yes"]);
         let left = ["blue-owls-by-hand (table) is unchanged", "skipped: it has no engine tags"];
         let gone = gone.expect(0, &[&left[..], &["Destroy complete! Resources: 5 destroyed."]].concat());
-        assert_eq!(gone.stdout.contains("no longer in the spec"), !resources.is_empty(), "{}", gone.stdout);
+        assert_eq!(gone.out.contains("no longer in the spec"), !resources.is_empty(), "{}", gone.out);
         let left = [&format!("role {ROLE}"), "table blue-owls-by-hand"];
         assert_eq!(Vec::from_iter(aws.snapshot().keys()), left, "case {case}");
         run(&["destroy", "--yes"]).expect(0, &["No changes. No objects need to be destroyed."]);

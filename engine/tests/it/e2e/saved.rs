@@ -18,8 +18,8 @@ fn save(project: &Project, args: &[&str]) {
 fn refused(project: &Project, args: &[&str], reason: &str) {
     let before = project.account(ACCOUNT).snapshot();
     let ran = project.run(&[&["apply", "plan.json", "--yes"], args].concat());
-    let flat = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains(reason), "no `{reason}` in\n{}", ran.stderr);
+    let flat = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(reason), "no `{reason}` in\n{}", ran.err);
     ran.expect(1, &["the saved plan is out of date, so nothing was changed"]);
     assert_eq!(project.account(ACCOUNT).snapshot(), before);
 }
@@ -78,7 +78,7 @@ fn a_saved_plan_says_for_itself_what_it_is_for() {
     save(&project, &[TEAM, "--team", "red-foxes"]);
     for flags in [&["--team", "blue-owls"][..], &["--target", "todos"], &["--region", "eu-west-1"], &[TEAM]] {
         let ran = project.run(&[&["apply", "plan.json"], flags].concat());
-        assert_eq!(ran.code, 64, "{flags:?}: {}", ran.stderr);
+        assert_eq!(ran.code(), Some(64), "{flags:?}: {}", ran.err);
     }
     project.run(&["apply", "plan.json"]).expect(0, &["team red-foxes, stack team", COMPLETE]);
 
@@ -86,7 +86,7 @@ fn a_saved_plan_says_for_itself_what_it_is_for() {
     project.run(&["diff", TEAM, "--local", "--out", TEAM]).expect(1, &["isn't a saved plan"]);
     project.write("teams.txt", "blue-owls\nred-foxes\n");
     let ran = project.run(&["diff", TEAM, "--local", "--teams", "teams.txt", "--out", "two.json"]);
-    assert_eq!(ran.code, 64, "{}", ran.stderr);
+    assert_eq!(ran.code(), Some(64), "{}", ran.err);
     project.account(ACCOUNT).create_table("blue-owls-todos", &[("engine:team", "others"), ("engine:stack", "s")]);
     project.run(&["diff", TEAM, "--local", "--out", "two.json"]).expect(1, &["it belongs to team `others`"]);
     assert!(!Path::new(&project.path("two.json")).exists());

@@ -3,8 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::ownership::notes;
-use super::project::{Project, Ran};
+use super::project::Project;
 use super::{ACCOUNT, NO_CHANGES, long_ago};
+use crate::support::ENGINE;
 
 const TEAMS: &str = "# those who are here today\nblue-owls\n\nred-foxes  # in room 7\n";
 
@@ -25,13 +26,13 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
     let all = ["specs/app.yaml", "--teams", "teams.txt"];
     let diff = run(&[&["diff"], &all[..]].concat());
     let diff = diff.expect(0, &["2 teams: blue-owls, red-foxes; stack app", "(team from --teams"]);
-    assert_eq!(diff.stdout.matches("Plan: 1 to add, 0 to change, 0 to destroy.").count(), 1, "equal plans are one");
+    assert_eq!(diff.out.matches("Plan: 1 to add, 0 to change, 0 to destroy.").count(), 1, "equal plans are one");
     let done = run(&[&["apply"], &all[..]].concat());
     let done = done.expect(0, &["blue-owls/app/notes: created", "red-foxes/app/notes: created"]);
-    assert_eq!(done.stdout.matches("Apply complete! Resources: 1 added, 0 changed, 0 destroyed.").count(), 2);
+    assert_eq!(done.out.matches("Apply complete! Resources: 1 added, 0 changed, 0 destroyed.").count(), 2);
     assert_eq!(Vec::from_iter(aws.tags().into_keys()), ["table blue-owls-notes", "table red-foxes-notes"]);
     let same = run(&[&["diff", "--detailed-exitcode"], &all[..]].concat()).expect(0, &[NO_CHANGES]);
-    assert_eq!(same.stdout.matches(NO_CHANGES).count(), 1, "equal plans are one");
+    assert_eq!(same.out.matches(NO_CHANGES).count(), 1, "equal plans are one");
 
     // A refused row of one stops all before the first write.
     aws.put_item("red-foxes-notes", "7", "buy milk");
@@ -40,7 +41,7 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
     refused.expect(1, &["- notes (table blue-owls-notes) will be destroyed", "add `--delete-data`"]);
     assert_eq!(aws.snapshot(), before);
     let gone = run(&[&["destroy", "--yes", "--delete-data"], &all[..]].concat()).expect(0, &[]);
-    assert_eq!(gone.stdout.matches("Destroy complete! Resources: 1 destroyed.").count(), 2);
+    assert_eq!(gone.out.matches("Destroy complete! Resources: 1 destroyed.").count(), 2);
     assert_eq!(aws.tags().len(), 0);
 }
 
@@ -94,8 +95,7 @@ fn hundreds_of_resources_are_read_with_few_open_files() {
     project.write("specs/app.yaml", &format!("team: blue-owls\nregion: eu-central-1\nresources:\n{tables}"));
     // The local AWS has its own limit.
     project.endpoint();
-    let engine = project.command(&["diff", "specs/app.yaml", "--local"]);
     let mut limited = project.program("sh");
-    limited.args(["-c", r#"ulimit -n 256; exec "$@""#, "sh"]).arg(engine.get_program()).args(engine.get_args());
-    Ran::of(limited.output().unwrap()).expect(0, &["Plan: 400 to add, 0 to change, 0 to destroy."]);
+    limited.args(["-c", r#"ulimit -n 256; exec "$0" diff specs/app.yaml --local"#, ENGINE]);
+    limited.run().expect(0, &["Plan: 400 to add, 0 to change, 0 to destroy."]);
 }

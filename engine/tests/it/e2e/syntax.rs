@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use super::{Project, ROLE, Ran};
 
@@ -16,8 +15,7 @@ fn spec(runtime: &str, code: &str, more: &str) -> String {
 
 /// `node` as if it were of another version, which notes its environment.
 fn pretend_node(project: &Project, version: &str) -> String {
-    let real = Command::new("node").args(["-p", "process.execPath"]).output().unwrap().stdout;
-    let real = String::from_utf8(real).unwrap();
+    let real = project.program("node").args(["-p", "process.execPath"]).run().out;
     let (bin, seen) = (project.path("bin"), project.path("environment"));
     fs::create_dir_all(&bin).unwrap();
     let node = bin.join("node");
@@ -33,8 +31,7 @@ fn pretend_node(project: &Project, version: &str) -> String {
 }
 
 fn validate(project: &Project, path: &str, args: &[&str]) -> Ran {
-    let mut command = project.command(&["validate"]);
-    Ran::of(command.args(args).env("PATH", path).env("DATABASE_URL", "canary").output().unwrap())
+    project.command(&["validate"]).args(args).env("PATH", path).env("DATABASE_URL", "canary").run()
 }
 
 /// The parser of engine suspects the first, and not the second.
@@ -52,22 +49,22 @@ fn a_syntax_error_is_one_error_with_file_line_and_excerpt() {
         project.write("lambda-src/log-events/index.js", text);
         let ran = validate(&project, &path, &[]).expect(1, &["1 error"]);
         let problem = format!("error: `index.js` has a syntax error: {reason}");
-        assert_eq!(ran.stderr.matches("syntax error").count(), 1, "{}", ran.stderr);
+        assert_eq!(ran.err.matches("syntax error").count(), 1, "{}", ran.err);
         let excerpt = text.lines().nth(1).unwrap();
         for part in [&problem, "--> lambda-src/log-events/index.js:2:", excerpt, "Runtime.UserCodeSyntaxError"] {
-            assert!(ran.stderr.contains(part), "`{part}` is not in {}", ran.stderr);
+            assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
         }
         let seen = project.read("environment");
         assert!(!seen.contains("canary") && !seen.contains("HOME=") && !seen.contains("AWS_"), "{seen}");
         // An annotation is at its line.
         let ran = validate(&project, &path, &["--format", "github"]);
-        assert!(ran.stdout.contains("::error file=lambda-src/log-events/index.js,line=2,col="), "{}", ran.stdout);
+        assert!(ran.out.contains("::error file=lambda-src/log-events/index.js,line=2,col="), "{}", ran.out);
     }
     let module = "import fs from 'node:fs';\nexport const handler = async () => {\n";
     fs::remove_file(project.path("lambda-src/log-events/index.js")).unwrap();
     project.write("lambda-src/log-events/index.mjs", module);
     let ran = validate(&project, &path, &[]).expect(1, &["1 error", "Unexpected end of input"]);
-    assert!(ran.stderr.contains("--> lambda-src/log-events/index.mjs:2:"), "{}", ran.stderr);
+    assert!(ran.err.contains("--> lambda-src/log-events/index.mjs:2:"), "{}", ran.err);
     project.write("lambda-src/log-events/index.mjs", &format!("{module}}};\n"));
     validate(&project, &path, &[]).expect(0, &["is valid."]);
 }
@@ -81,8 +78,8 @@ fn what_this_nodejs_cannot_decide_is_a_warning() {
         project.write("specs/team.yaml", &spec(runtime, code, more));
         project.write(file, text);
         let ran = validate(&project, path, &[]).expect(0, &["valid"]);
-        assert!(ran.stderr.matches("syntax error").count() <= 1, "{}", ran.stderr);
-        ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ")
+        assert!(ran.err.matches("syntax error").count() <= 1, "{}", ran.err);
+        ran.err.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let (folder, [(suspected, _), (unsuspected, reason)]) = ("../lambda-src/log-events", BROKEN);
     // A layer may bring another file of that name.
@@ -115,8 +112,8 @@ fn what_this_nodejs_cannot_decide_is_a_warning() {
     fs::remove_file(project.path("bin/node")).unwrap();
     let bin = project.path("bin").display().to_string();
     assert!(!said(&bin, "nodejs22.x", folder, "", unsuspected).contains("Node.js"));
-    let doctor = Ran::of(project.command(&["doctor", "--local"]).env("PATH", &bin).output().unwrap());
-    assert!(doctor.stdout.contains("`node` was not found"), "{}", doctor.stdout);
+    let doctor = project.command(&["doctor", "--local"]).env("PATH", &bin).run();
+    assert!(doctor.out.contains("`node` was not found"), "{}", doctor.out);
 }
 
 #[test]
@@ -127,22 +124,22 @@ fn the_excerpt_of_inline_code_stays_hidden() {
         "\n      inline: |\n        const password = 'it's hunter2';\n        exports.handler = async () => password;";
     project.write("specs/team.yaml", &spec("nodejs22.x", code, ""));
     let ran = validate(&project, &path, &[]).expect(1, &["line 1 of the inline `index.js` has a syntax error"]);
-    assert!(ran.stderr.contains("Unexpected identifier …") && ran.stderr.contains("--> specs/team.yaml"), "{ran:?}");
+    assert!(ran.err.contains("Unexpected identifier …") && ran.err.contains("--> specs/team.yaml"), "{ran:?}");
     assert!(!format!("{ran:?}").contains("hunter2") && !format!("{ran:?}").contains("'s'"), "{ran:?}");
 }
 
 #[test]
 fn code_with_a_syntax_error_is_not_sent() {
     let project = Project::new();
-    let real = Command::new("node").args(["-p", "process.versions.node.split('.')[0]"]).output().unwrap().stdout;
-    let runtime = format!("nodejs{}.x", String::from_utf8(real).unwrap().trim());
+    let real = project.program("node").args(["-p", "process.versions.node.split('.')[0]"]).run().out;
+    let runtime = format!("nodejs{}.x", real.trim());
     project.write("specs/team.yaml", &spec(&runtime, "../lambda-src/log-events", ""));
     let file = "lambda-src/log-events/index.js";
     let whole = project.read(file);
     for (text, reason) in BROKEN {
         project.write(file, text);
         let ran = project.run(&["apply", "--local"]).expect(1, &[reason]);
-        assert_eq!(ran.stderr.matches("syntax error").count(), 1, "{}", ran.stderr);
+        assert_eq!(ran.err.matches("syntax error").count(), 1, "{}", ran.err);
         project.run(&["list", "--local"]).expect(0, &[]);
     }
     project.run(&["preflight", "--local"]).expect(1, &[BROKEN[1].1]);

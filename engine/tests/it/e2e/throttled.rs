@@ -1,13 +1,12 @@
 //! A shared account that takes fifteen of Lambda's control calls a second, from all who are in it together.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::project::{ACCOUNT, Project};
 use super::throttle::{Shared, is_counted, line, side_by_side, teams, throttled, together};
 use super::{NO_CHANGES, TEAM};
+use crate::shared::program::flat;
 use crate::shared::proxy::Proxy;
 
 const PLACE: &str = "waiting for AWS's rate limit";
@@ -34,8 +33,8 @@ fn expect_pipelines(project: &Project, shared: &Shared) {
         assert_eq!(policy.matches("\"Sid\"").count(), 1, "{policy}");
     }
     let same = together(project, &shared.endpoint(), ACCOUNT, "diff", &teams).expect(0, &[]);
-    assert!(same.stdout.starts_with(&format!("20 teams: {};", teams.join(", "))), "{same:#?}");
-    assert_eq!(same.stdout.matches(NO_CHANGES).count(), 1, "equal plans are shown once: {same:#?}");
+    assert!(same.out.starts_with(&format!("20 teams: {};", teams.join(", "))), "{same:#?}");
+    assert_eq!(same.out.matches(NO_CHANGES).count(), 1, "equal plans are shown once: {same:#?}");
 }
 
 #[test]
@@ -44,7 +43,7 @@ fn one_process_brings_twenty_teams_through_the_limit() {
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
     let shared = Shared::new(&project);
     let done = together(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)).expect(0, &[]);
-    assert_eq!(done.stdout.matches("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.").count(), 20);
+    assert_eq!(done.out.matches("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.").count(), 20);
     expect_pipelines(&project, &shared);
 }
 
@@ -95,18 +94,13 @@ fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
     // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request rest.
     for (hit, more) in [("GET", ""), ("POST", "retry-after: 25\r\n")] {
         let gate = Gate::new(&project, hit, more);
-        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
-        let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said = lines.find(|line| line.contains(PLACE));
+        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]).start();
+        let said = applying.err.find(|line| line.contains(PLACE));
         assert!(said.is_some_and(|line| hit == "GET" || line.contains("logger: still creating")));
         assert_eq!(gate.n_taken.load(Ordering::SeqCst), 0);
         gate.open.store(true, Ordering::SeqCst);
-        let rest: Vec<String> = lines.collect();
-        let mut shown = String::new();
-        applying.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
-        assert_eq!(applying.wait().unwrap().code(), Some(0), "{shown}{rest:#?}");
-        assert!(shown.contains("Apply complete! Resources: 4 added, 0 changed, 0 destroyed."), "{shown}");
+        let rest: Vec<String> = applying.err.by_ref().collect();
+        applying.end().ends_with(0).says("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.");
         // What waits for its place is not without an answer.
         assert!(!rest.iter().any(|line| line.contains("the network to come back")), "{rest:#?}");
         project.run(&["diff", TEAM, "--local"]).expect(0, &[NO_CHANGES]);
@@ -121,17 +115,13 @@ fn ctrl_c_ends_the_wait_for_a_place_and_nothing_leaves_any_more() {
     for hit in ["GET", "POST"] {
         // Longer than calls in flight may take.
         let gate = Gate::new(&project, hit, "retry-after: 60\r\n");
-        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]);
-        let mut applying = applying.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(applying.stderr.take().unwrap()).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains(PLACE)));
-        let pid = rustix::process::Pid::from_child(&applying);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        let rest: String = lines.collect::<Vec<_>>().join(" ");
-        let output = applying.wait_with_output().unwrap();
-        let said = format!("{}{rest}", String::from_utf8(output.stdout).unwrap());
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(output.status.code(), Some(130), "{said}");
+        let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]).start();
+        assert!(applying.err.any(|line| line.contains(PLACE)));
+        applying.press_ctrl_c();
+        let rest: String = applying.err.by_ref().collect::<Vec<_>>().join(" ");
+        let ran = applying.end();
+        ran.ends_with(130);
+        let said = flat(&format!("{}{rest}", ran.out));
         assert!(!said.contains("AWS may or may not have carried it out"), "{said}");
         if hit == "POST" {
             assert!(said.contains("logger: interrupted while waiting for AWS's rate limit"), "{said}");

@@ -64,9 +64,9 @@ impl Endings {
     /// Counts a pair of which each has ended well, or says what the other did.
     #[track_caller]
     fn count(&mut self, pair: &[Ran; 2], context: &str) {
-        let told = pair.iter().filter(|ran| ran.code != 0).map(|ran| {
-            assert!([1, 3].contains(&ran.code), "{context}: {pair:#?}");
-            let said = format!("{}{}", ran.stdout, ran.stderr);
+        let told = pair.iter().filter(|ran| ran.code() != Some(0)).map(|ran| {
+            assert!([Some(1), Some(3)].contains(&ran.code()), "{context}: {pair:#?}");
+            let said = format!("{}{}", ran.out, ran.err);
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(TOLD.iter().any(|text| said.contains(text)), "{context}: {pair:#?}");
             assert!(!said.contains("defect"), "{context}: {pair:#?}");
@@ -111,13 +111,13 @@ fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() 
         // Who was told has to run the command again; where nobody was, everything is as wanted.
         let same = |context: &str, pair: &[Ran; 2]| {
             let context = format!("seed {seed}, {context}: {pair:#?}");
-            if pair.iter().any(|ran| ran.code != 0) {
+            if pair.iter().any(|ran| ran.code() != Some(0)) {
                 let again = project.run(&["apply", &spec, "--yes", "--local"]);
-                assert_eq!(again.code, 0, "{context}, again: {again:#?}");
+                assert_eq!(again.code(), Some(0), "{context}, again: {again:#?}");
             }
             expect_one_pipeline(&aws, &account, &context);
             let diff = project.run(&["diff", &spec, "--local"]);
-            assert!(diff.code == 0 && diff.stdout.contains(NO_CHANGES), "{context}: {diff:#?}");
+            assert!(diff.code() == Some(0) && diff.out.contains(NO_CHANGES), "{context}: {diff:#?}");
         };
 
         let pair = both(&["apply"], 0);
@@ -131,7 +131,7 @@ fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() 
 
         let pair = both(&["destroy"], 2);
         endings[2].count(&pair, &format!("seed {seed}, destroy"));
-        if pair.iter().any(|ran| ran.code != 0) {
+        if pair.iter().any(|ran| ran.code() != Some(0)) {
             project.run(&["destroy", &spec, "--yes", "--local"]).expect(0, &[]);
         }
         assert_eq!(aws.tags().len(), 0, "seed {seed}, destroy: {pair:#?}");

@@ -1,7 +1,5 @@
 //! `verify` on a pipeline that works, and where each hop can fail: a real table, a real stream, real Node.js.
 
-use std::process::Stdio;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value as Json, json};
 
@@ -38,12 +36,12 @@ fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
     let ran = project.run(&["verify", TEAM, "--local"]);
     let ran = ran.expect(0, &["INSERT", "REMOVE", "Verified in"]);
     // Each thing is told once, all of it where results are read.
-    let told = ran.stdout.clone() + &ran.stderr;
+    let told = ran.out.clone() + &ran.err;
     for word in ["\n  INSERT ", "\n  MODIFY ", "\n  REMOVE ", "item written", "team blue-owls", "todos-to-logger: "] {
         assert_eq!(told.matches(word).count(), 1, "{word}: {told}");
     }
-    assert!(ran.stdout.starts_with("team blue-owls") && !ran.stderr.contains("INSERT"), "{told}");
-    eprintln!("{}{}", ran.stderr, ran.stdout);
+    assert!(ran.out.starts_with("team blue-owls") && !ran.err.contains("INSERT"), "{told}");
+    eprintln!("{}{}", ran.err, ran.out);
     let aws = project.account(ACCOUNT);
     assert_eq!(aws.n_items(TABLE), 0);
     // Warm: the times of ten runs.
@@ -121,7 +119,7 @@ fn the_hop_that_fails_is_named_with_what_was_found_there() {
         }
         assert_eq!(project.account(ACCOUNT).n_items(TABLE), 0, "{cause}");
         let ran = project.run(&["verify", TEAM, "--local", "--timeout", "10"]).expect(1, &["Not verified"]);
-        eprintln!("{}{}", ran.stdout, ran.stderr);
+        eprintln!("{}{}", ran.out, ran.err);
     }
 }
 
@@ -129,12 +127,10 @@ fn the_hop_that_fails_is_named_with_what_was_found_there() {
 fn ctrl_c_takes_the_item_away() {
     let project = deployed(&[], Some(""));
     let aws = project.account(ACCOUNT);
-    let mut command = project.command(&["verify", TEAM, "--local", "--timeout", "60"]);
-    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = project.command(&["verify", TEAM, "--local", "--timeout", "60"]).start();
     assert!(patiently(|| aws.n_items(TABLE) == 1));
-    let pid = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
+    running.press_ctrl_c();
+    running.end().ends_with(130);
     assert_eq!(aws.n_items(TABLE), 0);
 }
 
@@ -186,10 +182,9 @@ fn who_would_see_the_test_item_is_told_and_asked_about() {
     aws.put_item(TABLE, "7", "buy milk");
     // Nobody can be asked.
     let ran = project.run(&["verify", TEAM, "--local"]).expect(1, &[]);
-    assert!(ran.stderr.contains("others will see the test item") && ran.stderr.contains("--yes"), "{ran:#?}");
+    assert!(ran.err.contains("others will see the test item") && ran.err.contains("--yes"), "{ran:#?}");
     let ask = |answer: &str, ends: &[&str]| {
-        let mut terminal = rexpect::session::spawn_command(project.command(&["verify", TEAM, "--local"]), Some(60_000));
-        let terminal = terminal.as_mut().unwrap();
+        let mut terminal = project.command(&["verify", TEAM, "--local"]).terminal();
         terminal.exp_string("Others will see the test item:").unwrap();
         terminal.exp_string("Only 'yes' will be accepted").unwrap();
         terminal.send_line(answer).unwrap();

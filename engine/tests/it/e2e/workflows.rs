@@ -5,14 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use super::project::{ACCOUNT, Project, ROLE, Ran};
+use super::project::{ACCOUNT, Project, ROLE};
 use super::{NO_CHANGES, TEAM};
 use crate::support::ENGINE;
 
@@ -231,10 +229,9 @@ impl<'p> Runner<'p> {
             let first = path.iter().rev().cloned().chain([folder.join("bin")]);
             let all: Vec<PathBuf> = first.chain(std::env::split_paths(&usual)).collect();
             command.env("PATH", std::env::join_paths(all).unwrap());
-            let ran = command.stdin(Stdio::null()).output().unwrap();
+            let ran = command.run();
             done.failed |= !ran.status.success();
-            let printed = [ran.stdout, ran.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
-            done.log += &format!("## {} ({})\n{printed}\n", text(&step["name"]), ran.status);
+            done.log += &format!("## {} ({})\n{}\n", text(&step["name"]), ran.status, ran.text());
             let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
             path = read("path").lines().map(PathBuf::from).collect();
             let told = read("output");
@@ -371,19 +368,15 @@ fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it()
     let step = || {
         let mut command = project.program("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail", "step"]).envs(entries(&ours["env"]));
-        command.env("PATH", &path).env("ENGINE_LOCAL", "1").env("CI", "true").stdin(Stdio::null());
+        command.env("PATH", &path).env("ENGINE_LOCAL", "1").env("CI", "true");
         command
     };
-    let mut cancelled = step().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(cancelled.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.any(|line| line.contains("creating...")));
+    let mut cancelled = step().start();
+    assert!(cancelled.err.any(|line| line.contains("creating...")));
     // The runner signals the process that it has started, and none that this one has.
-    let process = rustix::process::Pid::from_child(&cancelled);
-    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    let rest = said.collect::<Vec<_>>().join("\n");
-    assert_eq!(cancelled.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("interrupted: finishing calls in flight"), "{rest}");
-    Ran::of(step().output().unwrap()).expect(0, &["Apply complete!"]);
+    cancelled.press_ctrl_c();
+    cancelled.end().ends_with(130).complains("interrupted: finishing calls in flight");
+    step().run().expect(0, &["Apply complete!"]);
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
 }
 
@@ -492,10 +485,9 @@ fn a_release_has_programs_with_checksums_completions_pages_and_what_it_is_made_o
     let (sbom, shell) = ("engine.cdx.json", "engine-completions-and-man.tar.gz");
     assert_eq!(names(&published), ["SHA256SUMS", shell, windows, &windows_sum, linux, &linux_sum, sbom, "notes.md"]);
     let run = |line: &str| {
-        let mut command = Command::new("bash");
-        let ran = command.args(["-ec", line]).current_dir(&published).output().unwrap();
+        let ran = project.program("bash").args(["-ec", line]).current_dir(&published).run();
         assert!(ran.status.success(), "{line}: {ran:?}");
-        String::from_utf8(ran.stdout).unwrap()
+        ran.out
     };
     let checked = run("sha256sum --check SHA256SUMS *.sha256; for it in *.tar.gz; do tar -xzf $it; done");
     for name in [shell, windows, linux, sbom] {

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use super::library::{context, load, read, team};
 use super::server::{Cloud, Fault};
 use super::world::{self, Reply, World};
-use super::{FUNCTION, Project, ROLE, Running, TABLE, deployed_world, replaced};
+use super::{FUNCTION, Project, ROLE, TABLE, deployed_world, replaced};
 
 /// Who runs into it.
 #[derive(Clone, Copy)]
@@ -617,13 +617,13 @@ fn play(case: &Case) -> String {
             let cloud = Cloud::start((case.world)());
             set(&cloud);
             let run = project.run(&cloud, args);
-            assert!(matches!(run.code, Some(1 | 3)), "{}: {:?}\n{}{}", case.code, run.code, run.out, run.err);
+            assert!(matches!(run.code(), Some(1 | 3)), "{}: {:?}\n{}{}", case.code, run.code(), run.out, run.err);
             format!("{}{}", run.out, run.err).replace(&cloud.url, "http://ADDRESS")
         }
         How::Nobody(variables) => {
             let mut command = project.command(&["diff"]);
             command.envs(variables.iter().copied());
-            let run = Running::start(command, &project.path("run")).end();
+            let run = command.run();
             format!("{}{}", run.out, run.err)
         }
     };
@@ -708,14 +708,14 @@ fn codes_keep_their_names() {
 #[test]
 fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
     let project = Project::usual();
-    let listed = Running::start(project.command(&["explain"]), &project.path("run")).end();
+    let listed = project.command(&["explain"]).run();
     let kinds = engine::kinds::all();
     let properties: BTreeSet<&str> =
         kinds.schemas().flat_map(|schema| &schema.properties).map(|property| &*property.name).collect();
     for code in Code::ALL {
         let entry = code.entry();
         listed.says(&format!("{} {}", code.name(), entry.title));
-        let run = Running::start(project.command(&["explain", code.name()]), &project.path("run")).end();
+        let run = project.command(&["explain", code.name()]).run();
         run.ends_with(0).says(entry.title).says(entry.why).says(entry.next).says(entry.more);
         let n_sentences = 2 + entry.more.matches(". ").count() + usize::from(entry.more.ends_with('.'));
         assert!(n_sentences >= 3, "{}: {n_sentences}", run.out);
@@ -730,7 +730,7 @@ fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
         for command in entry.next.split('`').chain(entry.more.split('`')).filter(|it| it.starts_with("engine explain"))
         {
             let what = command.trim_start_matches("engine explain ").replace("KIND", "table");
-            Running::start(project.command(&["explain", &what]), &project.path("run")).end().ends_with(0);
+            project.command(&["explain", &what]).run().ends_with(0);
         }
     }
 }
@@ -741,7 +741,7 @@ fn a_mistyped_code_gets_a_suggestion() {
     for (what, near) in
         [("role-not-asumable", "role-not-assumable"), ("acces-denied", "access-denied"), ("tabel", "table")]
     {
-        let run = Running::start(project.command(&["explain", what]), &project.path("run")).end();
+        let run = project.command(&["explain", what]).run();
         run.ends_with(64).complains(&format!("did you mean `{near}`?"));
     }
 }
@@ -749,7 +749,7 @@ fn a_mistyped_code_gets_a_suggestion() {
 #[test]
 fn explain_shows_that_streams_need_no_permission_for_dynamodb() {
     let project = Project::usual();
-    let run = Running::start(project.command(&["explain", "permission"]), &project.path("run")).end();
+    let run = project.command(&["explain", "permission"]).run();
     run.ends_with(0)
         .says("DynamoDB doesn't: Lambda polls the stream with the")
         .says("because its task requires one; it has no effect")

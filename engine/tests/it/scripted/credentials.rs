@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Project, Run, Running};
+use super::{Project, Ran};
 
 const CONFIG: &str = "[default]
 region = eu-central-1
@@ -46,10 +46,10 @@ fn project() -> Project {
 }
 
 /// The program without a network, as one line.
-fn said(project: &Project, variables: &[(&str, &str)], args: &[&str]) -> (Run, String) {
+fn said(project: &Project, variables: &[(&str, &str)], args: &[&str]) -> (Ran, String) {
     let mut command = project.command(args);
     command.envs(variables.iter().copied()).env("HTTPS_PROXY", "http://127.0.0.1:1");
-    let run = Running::start(command, &project.path("run")).end();
+    let run = command.run();
     let text = format!("{}{}", run.out, run.err);
     let line = text.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ");
     assert!(!line.contains("SECRET") && !line.contains("AKIA"), "{line}");

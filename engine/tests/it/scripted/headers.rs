@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use super::server::{Cloud, Fault};
 use super::world::Reply;
-use super::{Project, Running, deployed};
+use super::{KEY_ID, Project, deployed};
 
 /// The environment that AWS's tools read (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html), and what else
 /// reaches a request.
@@ -102,7 +102,7 @@ fn every() -> Vec<(Place, &'static [u8])> {
 fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option<i32>, String) {
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
     let value = bad(bytes);
-    let keys = [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let keys = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let has_no_keys = |name: &str| name.contains("CONTAINER") || name.contains("IDENTITY") || name.contains("ROLE_");
     let text = |bytes: &OsStr| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
     let (mut config, profile) = (b"[profile own]\n".to_vec(), "own");
@@ -156,8 +156,8 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
         // Where a role is assumed.
         command.env("AWS_ENDPOINT_URL_STS", &cloud.url);
     }
-    let run = Running::start(command, &project.path("run")).end();
-    (run.code, format!("{}{}", run.out, run.err))
+    let run = command.run();
+    (run.code(), format!("{}{}", run.out, run.err))
 }
 
 /// Where no role can be assumed.
@@ -230,8 +230,7 @@ fn a_value_that_can_not_be_sent_is_named_by_its_source() {
     // All at once, and a region without one in the spec.
     let mut command = project.command(&["diff"]);
     command.env("AWS_ACCESS_KEY_ID", "AKIA\n").env("AWS_SECRET_ACCESS_KEY", "a b").env("AWS_EXECUTION_ENV", "x\n");
-    let run = Running::start(command, &project.path("run")).end();
-    run.complains(
+    command.run().complains(
         "AWS_ACCESS_KEY_ID contains a line break; AWS_SECRET_ACCESS_KEY contains a space; AWS_EXECUTION_ENV contains a line",
     );
     project.edit("region: eu-central-1\n", "");
@@ -253,7 +252,7 @@ fn a_profile_with_mfa_shows_how_to_get_a_session() {
         fs::write(project.path("home/.aws/config"), config).unwrap();
         let mut command = project.command(&["diff", "--endpoint-url", &cloud.url, "--profile", "admin"]);
         command.env("AWS_ENDPOINT_URL_STS", &cloud.url);
-        let run = Running::start(command, &project.path("run")).end();
+        let run = command.run();
         run.ends_with(1).complains_once().complains(&format!("error[{code}]"));
         let words = "`eval \"$(aws configure export-credentials --profile admin --format env)\"`";
         assert_eq!(run.err.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), !device.is_empty());
@@ -279,9 +278,9 @@ fn a_ca_bundle_is_checked_before_the_first_call() {
         (None, "`ca_bundle` of the profile `default` is `~/no.pem`, which doesn't exist"),
     ] {
         let mut command = project.command(&["diff"]);
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+        command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", "secret");
         bundle.map(|bundle| command.env("AWS_CA_BUNDLE", bundle));
-        let run = Running::start(command, &project.path("run")).end();
+        let run = command.run();
         run.ends_with(1).complains_once().complains("error[ca-bundle-unusable]").complains(words);
     }
 }
@@ -314,7 +313,7 @@ fn a_remote_endpoint_without_tls_gets_a_warning() {
     ] {
         let mut command = project.command(args);
         variable.map(|name| command.env(name, far));
-        let run = Running::start(command, &project.path("run")).end();
+        let run = command.run();
         run.ends_with(1).complains("requests to http://aws.example.invalid:4566 are not encrypted").complains(words);
         assert!(!run.err.contains(CANARY), "{}", run.err);
     }
@@ -329,10 +328,9 @@ fn a_remote_endpoint_without_tls_gets_a_warning() {
         fs::write(&config, format!("[profile far]\n{settings}")).unwrap();
         let mut command = project.command(&["diff", "--profile", "far"]);
         command.env("AWS_CONFIG_FILE", &config);
-        let run = Running::start(command, &project.path("run")).end();
+        let run = command.run();
         run.ends_with(1).complains("requests to http://aws.example.invalid:4566 are not encrypted").complains(words);
     }
-    let command = project.command(&["diff", "--endpoint-url", "http://127.0.0.1:9"]);
-    let run = Running::start(command, &project.path("run")).end();
+    let run = project.command(&["diff", "--endpoint-url", "http://127.0.0.1:9"]).run();
     assert!(!run.err.contains("unencrypted"), "{}", run.err);
 }

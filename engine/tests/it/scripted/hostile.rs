@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{Project, Run, Running, TABLE, deployed_world};
+use super::{Project, Ran, TABLE, deployed_world};
+use crate::shared::program::steering;
 
 /// Something of everything: cleared screen, clipboard, link, title, C1, hidden text, reordering, invisible characters,
 /// carriage returns and other line ends, and commands of three runners, also behind white space and within a line.
@@ -23,16 +24,6 @@ fn quoted(text: &str) -> String {
         c => format!("\\U{:08x}", u32::from(c)),
     };
     format!("\"{}\"", text.chars().map(escape).collect::<String>())
-}
-
-/// The first character of an output that could steer its reader. Judged by Unicode's lists, not by the program's.
-pub(super) fn steering(output: &str) -> Option<char> {
-    output.chars().find(|c| match c {
-        '\n' | '\t' => false,
-        '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' => true,
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}' => true,
-        c => c.is_control(),
-    })
 }
 
 /// The lines that a runner would carry out.
@@ -59,12 +50,9 @@ impl Outputs {
         assert_eq!(commands(output), Vec::<&str>::new(), "{what}: {output:?}");
     }
 
-    fn run(&mut self, project: &Project, cloud: &Cloud, args: &[&str]) -> Run {
-        let mut command = project.command(args);
+    fn run(&mut self, project: &Project, cloud: &Cloud, args: &[&str]) -> Ran {
         // Azure Pipelines don't say `CI`.
-        command.args(["--endpoint-url", &cloud.url]).env("TF_BUILD", "True");
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-        let run = Running::start(command, &project.path("run")).end();
+        let run = project.command_on(&cloud.url, args).env("TF_BUILD", "True").run();
         self.check(&args.join(" "), &format!("{}{}", run.out, run.err));
         run
     }
@@ -117,21 +105,14 @@ fn nothing_from_outside_steers_who_reads_it() {
     assert!(documents.any(|it| it["text"] == HOSTILE), "a program gets what was logged: {}", told.out);
 
     // A program gets it as it is; only what a runner would carry out is broken up.
-    let raw = |ci: &str| {
-        let mut command = project.command(&["logs", "--raw", "--endpoint-url", &cloud.url]);
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret").env("CI", ci);
-        Running::start(command, &project.path("run")).ended()
-    };
+    let raw = |ci: &str| project.command_on(&cloud.url, &["logs", "--raw"]).env("CI", ci).may_steer().run();
     assert!(raw("").out.contains(&format!("{HOSTILE}\n")));
     let in_ci = raw("1").out;
     assert!(in_ci.contains("\u{1b}[2J") && commands(&in_ci).is_empty(), "{in_ci:?}");
 
     // On a terminal it is as clean as everything else; colors are the program's own.
     for args in [&["logs", "--raw"][..], &["logs"], &["diff"]] {
-        let mut command = project.command(args);
-        command.args(["--endpoint-url", &cloud.url]).env("TERM", "xterm");
-        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-        let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).unwrap();
+        let mut terminal = project.command_on(&cloud.url, args).env("TERM", "xterm").terminal();
         // It takes each byte for a character.
         let bytes: Vec<u8> = terminal.exp_eof().unwrap().chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
         let shown = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
@@ -168,9 +149,7 @@ fn nothing_from_outside_steers_who_reads_it() {
     {
         outputs.run(&project, &cloud, args);
     }
-    let mut command = project.command(&["validate", &name, "--format", "github"]);
-    command.env("CI", "true");
-    let annotated = Running::start(command, &project.path("run")).end();
+    let annotated = project.command(&["validate", &name, "--format", "github"]).env("CI", "true").run();
     assert!(annotated.out.lines().count() > 1 && annotated.out.lines().all(|line| line.starts_with("::error file=")));
     assert_eq!(steering(&annotated.out), None, "{:?}", annotated.out);
     for args in [

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use engine::aws::{AwsError, Class, Wait};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, advance};
 
@@ -15,6 +15,7 @@ use super::library::{context, failures, load, run, team};
 use super::server::{Cloud, Fault, until};
 use super::world::{Reply, World};
 use super::{Project, TABLE, deployed, deployed_world, diff_is_empty, replaced};
+use crate::support::DEADLINE;
 
 /// Each create, and the read that shows what it has made.
 const CREATES: [(&str, &str); 4] = [
@@ -37,7 +38,7 @@ fn is_one_pipeline(cloud: &Cloud, what: &str) {
 struct Wire {
     url: String,
     /// Whether it is whole, and whom to tell once that is so.
-    orders: mpsc::UnboundedSender<(bool, oneshot::Sender<()>)>,
+    orders: mpsc::UnboundedSender<(bool, std::sync::mpsc::Sender<()>)>,
 }
 
 impl Wire {
@@ -46,7 +47,7 @@ impl Wire {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (orders, mut inbox) = mpsc::unbounded_channel::<(bool, oneshot::Sender<()>)>();
+        let (orders, mut inbox) = mpsc::unbounded_channel::<(bool, std::sync::mpsc::Sender<()>)>();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -65,9 +66,9 @@ impl Wire {
     }
 
     fn order(&self, mends: bool) {
-        let (done, heard) = oneshot::channel();
+        let (done, heard) = std::sync::mpsc::channel();
         self.orders.send((mends, done)).unwrap();
-        heard.blocking_recv().unwrap();
+        heard.recv_timeout(DEADLINE).unwrap();
     }
 
     fn cut(&self) {
@@ -107,7 +108,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
         let cloud = Cloud::start(world);
         let wire = Wire::to(&cloud);
         let project = Project::usual();
-        let running = project.start_on(&wire.url, args);
+        let running = project.command_on(&wire.url, args).start();
         cloud.wait_for(operation, 1);
         wire.cut();
         let said = || running.said();

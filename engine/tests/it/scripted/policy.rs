@@ -13,6 +13,7 @@ use super::server::{Cloud, Fault, Witness};
 use super::world::{ACCOUNT, Call, REGION, ROLE, Reply, World};
 use super::{FUNCTION, Project, TABLE, replaced};
 use crate::e2e;
+use crate::shared::program::flat;
 use crate::shared::proxy::{Proxy, Request, aged};
 
 const TEAM: &str = "blue-owls";
@@ -176,9 +177,9 @@ fn like(pattern: &str, text: &str) -> bool {
 
 /// What the program prints without credentials and without a network, on both streams.
 fn told(project: &Project, args: &[&str]) -> [String; 2] {
-    let output = project.command(&[&["policy", "--account", ACCOUNT], args].concat()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    let ran = project.command(&[&["policy", "--account", ACCOUNT], args].concat()).run();
+    ran.ends_with(0);
+    [ran.out, ran.err]
 }
 
 fn printed(project: &Project, args: &[&str]) -> String {
@@ -418,7 +419,7 @@ fn real_life() -> Ledger {
     project.edit(SPEC, &[("resources:\n", imports)]);
     let print = |args: &[&str]| {
         let ran = project.run(&[&["policy", "--account", LOCAL], args].concat()).expect(0, &[]);
-        serde_json::from_str(&ran.stdout).unwrap()
+        serde_json::from_str(&ran.out).unwrap()
     };
     let mut ledger = Ledger::new(print);
     let seen: Arc<Mutex<Vec<Right>>> = Arc::default();
@@ -603,9 +604,7 @@ fn what_no_policy_can_hold_is_told_and_not_printed() {
         let import = |n: u32| format!("  theirs-{n}:\n    type: table\n    import: red-foxes-table-number-{n}\n");
         replaced(&text, "resources:\n", &format!("resources:\n{}", (0..90).map(import).collect::<String>()))
     });
-    let output = project.command(&["policy", "--account", ACCOUNT]).output().unwrap();
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    let said = String::from_utf8(output.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = flat(&project.command(&["policy", "--account", ACCOUNT]).run().failure());
     for words in ["the policy for the team `blue-owls` has", "characters, but IAM allows at most 6144", "it lists each"]
     {
         assert!(said.contains(words), "{said}");
@@ -683,14 +682,10 @@ fn the_account_comes_from_the_spec_the_command_line_or_aws_and_never_from_a_gues
     assert_eq!(asked.out, printed(&project, &[]));
     assert_eq!(cloud.count("GetCallerIdentity"), 1);
     assert_eq!(cloud.calls().len(), 1);
-    let unnamed = project.command(&["policy"]).output().unwrap();
-    assert_eq!(unnamed.status.code(), Some(1));
-    let words = String::from_utf8(unnamed.stderr).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("no AWS credentials found") && words.contains("`--account ID`"), "{words}");
+    let unnamed = project.command(&["policy"]).run();
+    unnamed.ends_with(1).complains("no AWS credentials found").complains("`--account ID`");
     project.edit("# account: \"123456789012\"", "account: \"123456789012\"");
-    let other = project.command(&["policy", "--account", "999999999999"]).output().unwrap();
-    assert_eq!(other.status.code(), Some(64));
-    let said = project.command(&["policy", "-q"]).output().unwrap();
-    assert_eq!(String::from_utf8(said.stdout).unwrap(), printed(&project, &[]));
+    project.command(&["policy", "--account", "999999999999"]).run().ends_with(64);
+    assert_eq!(project.command(&["policy", "-q"]).run().out, printed(&project, &[]));
     assert!(printed(&project, &[]).contains(&FUNCTION.replace("logger", "*")));
 }

@@ -166,8 +166,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
         let mut running = project.start(&cloud, &["apply"]);
         cloud.wait_for("CreateTable", 1);
         cloud.wait_for("CreateFunction", 1);
-        running.child.kill().unwrap();
-        running.child.wait().unwrap();
+        running.kill();
         let made = cloud.world(|world| world.tables.len());
         assert_eq!(made, 1);
         let before = writes(&cloud).iter().filter(|call| *call == "CreateTable").count();

@@ -255,9 +255,7 @@ fn ctrl_c_during_the_delete_of_a_statement_leaves_none_deleted_though_reads_are_
         cloud.held(n_calls);
         cloud.release();
     }
-    while !cloud.held(1).iter().any(|call| call.starts_with("RemovePermission")) {
-        cloud.release();
-    }
+    cloud.release_until("RemovePermission");
     let next = cloud.count("GetFunction") + 1;
     let throttled = Reply::lambda(429, "TooManyRequestsException", "Rate exceeded");
     cloud.fault("GetFunction", next..next + 4, Fault::Answer(throttled));

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{FUNCTION, Project, Run, TABLE};
-use crate::support::{commands, installed};
+use super::{FUNCTION, Project, Ran, TABLE};
+use crate::support::{commands, installed, installed_program};
 
 /// Credentials, as the environment, a profile and a process supply them.
 const KEYS: [(&str, &str, &str); 3] = [
@@ -175,7 +175,7 @@ impl Hunt {
         }
     }
 
-    fn run(&mut self, surface: &str, run: &Run) {
+    fn run(&mut self, surface: &str, run: &Ran) {
         self.search(&format!("{surface} (stdout)"), &run.out);
         self.search(&format!("{surface} (stderr)"), &run.err);
     }
@@ -249,7 +249,7 @@ fn planted() -> Project {
     project
 }
 
-const PLANTED: [&str; 6] = ["specs/", "home/.aws", "lambda-src", "run.", "bin/", "broken.yaml"];
+const PLANTED: [&str; 5] = ["specs/", "home/.aws", "lambda-src", "bin/", "broken.yaml"];
 
 /// Everything that might make the program say more than it should.
 const LOUD: [(&str, &str); 5] = [
@@ -268,7 +268,7 @@ enum From {
 }
 
 impl Project {
-    fn loudly(&self, url: &str, from: From, args: &[&str]) -> Run {
+    fn loudly(&self, url: &str, from: From, args: &[&str]) -> Ran {
         let mut command = self.command(args);
         let (id, key, token) = KEYS[0];
         match from {
@@ -284,7 +284,7 @@ impl Project {
         if !url.is_empty() {
             command.args(["--endpoint-url", url]);
         }
-        super::Running::start(command, &self.folder.path().join("run")).end()
+        command.run()
     }
 }
 
@@ -295,10 +295,7 @@ fn flagged() -> String {
 #[test]
 fn every_command_is_in_the_hunt_for_secrets() {
     let project = Project::usual();
-    let help = |args: &[&str]| {
-        let output = project.command(args).output().unwrap();
-        commands(&String::from_utf8(output.stdout).unwrap())
-    };
+    let help = |args: &[&str]| commands(&project.command(args).run().out);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|(name, _)| *name).filter(|name| *name != "help").collect();
     let listed = help(&["--help"]);
     let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
@@ -366,7 +363,7 @@ fn takes_variables(args: &[&str]) -> bool {
 }
 
 /// One command, with the secret variable on its command line where it takes any.
-fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, args: &[&str]) -> Run {
+fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, args: &[&str]) -> Ran {
     let flagged = flagged();
     let mut args = args.to_vec();
     if takes_variables(&args) {
@@ -481,7 +478,7 @@ fn no_error_says_a_secret() {
                 }
                 let run =
                     ask(&mut hunt, &project, &cloud.url, From::Environment, &format!("{operation} {what}"), &args);
-                assert_ne!(run.code, Some(101), "{}", run.err);
+                assert_ne!(run.code(), Some(101), "{}", run.err);
             }
         }
     }
@@ -581,9 +578,8 @@ fn no_terminal_shows_a_secret() {
         let mut process = project.command(&[command, "--var", &flagged(), "--endpoint-url", &cloud.url]);
         let (id, key, token) = KEYS[0];
         process.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token);
-        process.stdin(std::process::Stdio::inherit());
         process.env("TERM", "xterm-256color").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
-        let mut session = rexpect::session::spawn_command(process, Some(30_000)).unwrap();
+        let mut session = process.terminal();
         let shown = session.exp_string("Only 'yes' will be accepted: ").unwrap();
         session.send_line(answer).unwrap();
         hunt.search(&format!("{command} on a terminal"), &(shown + &session.exp_eof().unwrap()));
@@ -601,10 +597,7 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     fs::create_dir_all(project.path("children")).unwrap();
     let path = std::env::var("PATH").unwrap();
     for program in ["python3", "node", "uv", "pip", "ps", "sh"] {
-        let Some(real) = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-        else {
-            continue;
-        };
+        let Some(real) = installed_program(program) else { continue };
         let wrapper = project.path(&format!("bin/{program}"));
         let report = project.path(&format!("children/{program}")).display().to_string();
         let text = format!("#!/bin/bash\n(env; echo \"$0\" \"$@\") >>{report}.$$\nexec {} \"$@\"\n", real.display());
@@ -619,7 +612,7 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
         command.env("AWS_PROFILE", "file").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
         command.env("TMPDIR", project.path("tmp")).env("ENGINE_CACHE_DIR", installed());
         command.env("PATH", format!("{}:{path}", project.path("bin").display()));
-        super::Running::start(command, &project.folder.path().join("run")).end()
+        command.run()
     };
     let flagged = flagged();
     let mut asked = Vec::new();

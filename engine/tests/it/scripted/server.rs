@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::world::{Call, Reply, World};
+use crate::support::Watchdog;
 
 /// How long a test waits for what it expects.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -106,6 +107,7 @@ pub(crate) struct Cloud {
     shared: Arc<Shared>,
     /// Dropping it ends the thread.
     _stop: Option<tokio::sync::oneshot::Sender<()>>,
+    _watchdog: Watchdog,
 }
 
 impl Cloud {
@@ -127,8 +129,8 @@ impl Cloud {
                 }
             });
         });
-        let url = format!("http://{}", address.recv().unwrap());
-        Cloud { url, shared, _stop: Some(stop) }
+        let url = format!("http://{}", address.recv_timeout(DEADLINE).unwrap());
+        Cloud { url, shared, _stop: Some(stop), _watchdog: Watchdog::start() }
     }
 
     /// As a task of the current runtime, whose clock may be paused.
@@ -137,7 +139,7 @@ impl Cloud {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Cloud { url, shared, _stop: None }
+        Cloud { url, shared, _stop: None, _watchdog: Watchdog::start() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,6 +235,15 @@ impl Cloud {
         self.shared.open.send_modify(|wave| *wave += 1);
         let left = || self.calls().iter().filter(|call| call.end.is_some()).count();
         until("the held answers to leave", left, |left| *left >= answered + waiting);
+    }
+
+    /// Lets held answers leave, wave by wave, until a call is held whose name begins so.
+    pub(super) fn release_until(&self, start: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.held(1).iter().any(|call| call.starts_with(start)) {
+            assert!(Instant::now() < deadline, "waited in vain for {start}; last held: {:?}", self.held(1));
+            self.release();
+        }
     }
 
     /// Lets all answers leave, now and later.

@@ -96,9 +96,7 @@ fn several_teams_share_the_maximum_of_concurrent_steps() {
     cloud.hold();
     let args = ["apply", "specs/team.yaml", "specs/other.yaml", "--teams", "teams.txt", "--parallelism", "1"];
     let running = project.start(&cloud, &args);
-    while !cloud.held(1).iter().any(|call| call.starts_with("CreateTable")) {
-        cloud.release();
-    }
+    cloud.release_until("CreateTable");
     // Others would follow at once.
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(cloud.held(1).len(), 1);

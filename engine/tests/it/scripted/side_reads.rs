@@ -138,7 +138,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
 
 /// That a run ends well, with one note about the detail.
 #[track_caller]
-fn reports(run: &super::Run, side: Side, words: &str) {
+fn reports(run: &super::Ran, side: Side, words: &str) {
     run.ends_with(0).says(words);
     let flat = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
     let notes = [

@@ -186,7 +186,7 @@ fn diff_tells_every_state_in_words() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["diff"]);
-        assert_eq!(run.code, Some(0), "{}: {}{}", case.state, run.out, run.err);
+        assert_eq!(run.code(), Some(0), "{}: {}{}", case.state, run.out, run.err);
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             words(&run.out).replace(" # ", " ").contains(&words(case.told).replace(" # ", " ")),
@@ -203,7 +203,7 @@ fn apply_waits_mends_or_makes_anew_in_every_state() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["apply", "--yes"]);
-        assert_eq!(run.code, Some(0), "{}: {}{}", case.state, run.out, run.err);
+        assert_eq!(run.code(), Some(0), "{}: {}{}", case.state, run.out, run.err);
         eprintln!("{}: {:?}", case.state, run.took);
         let (mappings, statements) = cloud.world(|world| {
             (world.mappings.iter().filter(|it| it.is_enabled()).count(), world.functions[FUNCTION].policy.len())
@@ -219,7 +219,7 @@ fn destroy_removes_what_is_in_any_state() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["destroy", "--yes"]);
-        assert_eq!(run.code, Some(0), "{}: {}{}", case.state, run.out, run.err);
+        assert_eq!(run.code(), Some(0), "{}: {}{}", case.state, run.out, run.err);
         assert!(cloud.world(|world| world.is_empty()), "{}: {}{}", case.state, run.out, run.err);
         project.run(&cloud, &["diff", "--destroy", "--detailed-exitcode"]).ends_with(0);
     });

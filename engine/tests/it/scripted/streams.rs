@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::lambda_reads::second;
 use super::server::Cloud;
 use super::world::World;
-use super::{FUNCTION, Project, Run, TABLE, deployed, diff_is_empty, is_write, named, nth, writes};
+use super::{FUNCTION, Project, Ran, TABLE, deployed, diff_is_empty, is_write, named, nth, writes};
 
 /// Of a mapping that a test makes.
 const BY_HAND: [&str; 2] = ["00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"];
@@ -51,7 +51,7 @@ fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
 
 /// That nothing is written unasked, and what happens then.
 #[track_caller]
-fn apply_asks(project: &Project, cloud: &Cloud) -> Run {
+fn apply_asks(project: &Project, cloud: &Cloud) -> Ran {
     project.run(cloud, &["apply"]).ends_with(1).complains("there is no terminal").complains("add `--yes`");
     assert_eq!(writes(cloud), [""; 0], "nothing is written unasked");
     cloud.forget();

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use engine::apply;
@@ -16,7 +15,9 @@ use engine::timeline::{Axis, Timeline};
 use super::library::{context, load, team};
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{Project, Run, TABLE, deployed, writes};
+use super::{Project, Ran, TABLE, deployed, writes};
+use crate::shared::program::Program;
+use crate::support::installed_program;
 
 const PAGE: &str = "timeline.html";
 
@@ -30,14 +31,14 @@ fn eventful() -> Cloud {
     cloud
 }
 
-fn applied(project: &Project, cloud: &Cloud) -> (Run, String) {
+fn applied(project: &Project, cloud: &Cloud) -> (Ran, String) {
     let run = project.run(cloud, &["apply", "--yes", "--timeline", PAGE]);
     let page = fs::read_to_string(project.path(PAGE)).unwrap_or_else(|error| panic!("{error}: {}", run.err));
     (run, page)
 }
 
 /// The line that says how long it took.
-fn took(run: &Run) -> &str {
+fn took(run: &Ran) -> &str {
     run.err.lines().find(|line| line.starts_with("Finished in ")).unwrap_or_else(|| panic!("{}", run.err))
 }
 
@@ -286,14 +287,13 @@ async fn a_call_that_hangs_is_as_long_as_it_hung() {
 /// A browser of this machine.
 fn chromium() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let path = std::env::var_os("PATH")?;
-    names.iter().find_map(|name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|it| it.is_file()))
+    names.into_iter().find_map(installed_program)
 }
 
 fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
-    let mut command = Command::new(chromium);
-    command.args([
+    let mut command = Program::new(chromium, profile.path());
+    command.search_path().args([
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
@@ -304,9 +304,9 @@ fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
     command.args(["--enable-logging=stderr", "--v=0", "--window-size=1100,700"]).args(args);
     command.arg(format!("--user-data-dir={}", profile.path().display())).arg(format!("file://{}", page.display()));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let ran = command.run();
+    ran.ends_with(0);
+    (ran.out, ran.err)
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn json_output_is_one_document_even_if_nothing_can_be_started() {
     let args = ["verify", "--format", "json"];
     let broken = Project::new(|text| super::replaced(&text, "hash_key: id", "hash_key: other"));
     // Nothing listens there.
-    let nowhere = project.start_on("http://127.0.0.1:9", &args).end();
+    let nowhere = project.command_on("http://127.0.0.1:9", &args).run();
     for (run, problem) in [
         (project.run(&Cloud::start(World::empty()), &args), "`todos-to-logger` can't be verified"),
         (broken.run(&deployed(), &args), "`other`"),
@@ -152,7 +152,7 @@ fn json_output_is_one_document_even_if_nothing_can_be_started() {
 #[test]
 fn without_a_network_a_read_says_nothing_of_what_was_done() {
     for command in ["diff", "apply"] {
-        let run = Project::usual().start_on("http://127.0.0.1:9", &[command]).end();
+        let run = Project::usual().command_on("http://127.0.0.1:9", &[command]).run();
         run.ends_with(1).complains("no response from AWS").complains("check the network");
         assert!(!run.err.contains("done"), "{}", run.err);
     }

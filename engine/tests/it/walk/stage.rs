@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -12,7 +11,8 @@ use serde_json::{Value as Json, json};
 
 use crate::scripted::{Cloud, World};
 use crate::shared::access_key_id;
-use crate::support::{ENGINE, eventually};
+use crate::shared::program::{Program, Ran};
+use crate::support::{DEADLINE, eventually};
 
 pub(super) const TABLE: &str = "blue-owls-todos";
 pub(super) const FUNCTION: &str = "blue-owls-logger";
@@ -44,14 +44,6 @@ pub(super) struct Stage {
     /// The scripted one, which can let hours go by.
     cloud: Option<Cloud>,
     runtime: tokio::runtime::Runtime,
-}
-
-/// How a run of the program ended.
-#[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
 }
 
 impl Stage {
@@ -119,16 +111,8 @@ impl Stage {
     }
 
     pub(super) fn run(&self, args: &[&str]) -> Ran {
-        let home = self.folder.path();
-        let mut command = Command::new(ENGINE);
-        command.args(args).args(["--endpoint-url", &self.url]).current_dir(home).env_clear().stdin(Stdio::null());
-        command.env("SSL_CERT_FILE", NO_ROOTS);
-        command.env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_ACCESS_KEY_ID", access_key_id(&self.url, &self.account));
-        command.env("AWS_SECRET_ACCESS_KEY", "secret");
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        let mut engine = Program::engine(self.folder.path());
+        engine.args(args).endpoint(&self.url, &self.account).env("SSL_CERT_FILE", NO_ROOTS).run()
     }
 
     // Requests.
@@ -149,7 +133,7 @@ impl Stage {
             _ => request.header("content-type", "application/json"),
         };
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
-        self.runtime.block_on(async {
+        let exchange = async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let (mut sender, line) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             let line = tokio::spawn(line);
@@ -158,7 +142,8 @@ impl Stage {
             let body = answer.into_body().collect().await.unwrap().to_bytes();
             line.abort();
             (status, String::from_utf8(body.to_vec()).unwrap())
-        })
+        };
+        self.runtime.block_on(async { tokio::time::timeout(DEADLINE * 4, exchange).await.unwrap() })
     }
 
     fn filled(&self, text: &str) -> String {

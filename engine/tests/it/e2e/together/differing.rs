@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::super::project::{Account, Project, Ran};
 use super::super::{NO_CHANGES, TEAM};
 use super::{CODE, OTHER_CODE, TOLD};
+use crate::shared::DEADLINE;
 use crate::shared::proxy::{Proxy, Request};
 
 /// What one spec says otherwise than the one that stands.
@@ -126,7 +127,10 @@ impl Case {
                     theirs_done.1.notify_all();
                 }
                 if number >= at {
-                    drop(theirs_done.1.wait_while(theirs_done.0.lock().unwrap(), |done| !*done).unwrap());
+                    let done = theirs_done.0.lock().unwrap();
+                    let (done, _) = theirs_done.1.wait_timeout_while(done, DEADLINE * 10, |done| !*done).unwrap();
+                    assert!(*done, "theirs has not ended well");
+                    drop(done);
                     let line = request.head.split("\r\n").next().unwrap().to_owned();
                     calls.lock().unwrap().push((line, touch(request)));
                 }
@@ -178,16 +182,16 @@ fn nothing_that_another_spec_has_changed_meanwhile_is_overwritten_unseen() {
                     } else {
                         assert_eq!(facets(&aws)[pair.2], then[pair.2], "{context}");
                     }
-                    if ran.code == 0 {
+                    if ran.code() == Some(0) {
                         n_well += 1;
                     } else {
-                        let said = format!("{}{}", ran.stdout, ran.stderr);
+                        let said = format!("{}{}", ran.out, ran.err);
                         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
                         assert!(TOLD.iter().any(|text| said.contains(text)), "{context}");
                         n_told += 1;
                     }
                     let again = project.run(&["apply", &case.specs[0], "--local", "--yes"]);
-                    assert_eq!(again.code, 0, "{context}, again: {again:#?}");
+                    assert_eq!(again.code(), Some(0), "{context}, again: {again:#?}");
                     project.run(&["diff", &case.specs[0], "--local"]).expect(0, &[NO_CHANGES]);
                 }
                 assert!(n_told > 0, "pair {number}: nobody was told anything");

@@ -1,8 +1,6 @@
 //! Two processes whose calls come to AWS in an order that a seed decides.
 
-use std::collections::HashMap;
-use std::process::Stdio;
-use std::sync::mpsc::{Receiver, channel};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +8,8 @@ use super::super::project::{Project, Ran};
 use super::strict::Strict;
 use crate::shared::proxy::Proxy;
 
-/// Whoever has not ended by then hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a call may be held: longer than a run may take.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One of the two.
 pub(super) type Side = usize;
@@ -51,9 +49,8 @@ impl Schedule {
         let ticket = (side, board.n_held);
         board.held.push(ticket);
         self.stir(&mut board);
-        drop(
-            self.moved.wait_while(board, |board| board.held.contains(&ticket)).unwrap_or_else(PoisonError::into_inner),
-        );
+        let is_held = |board: &mut Board| board.held.contains(&ticket);
+        drop(self.moved.wait_timeout_while(board, LIMIT, is_held).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Nothing comes from this side any more.
@@ -87,34 +84,24 @@ pub(super) fn race(project: &Project, strict: &Arc<Strict>, account: &str, seed:
             answer
         })
     });
-    let (sender, ends) = channel();
-    let mut pids = HashMap::new();
-    for (side, args) in args.into_iter().enumerate() {
-        let mut command = project.command_at(&proxies[side].endpoint(), account, args);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        pids.insert(side, rustix::process::Pid::from_child(&child));
-        let sender = sender.clone();
-        std::thread::spawn(move || sender.send((side, Ran::of(child.wait_with_output().unwrap()))));
-    }
-    collect(&ends, &schedule, pids)
+    let running = [0, 1].map(|side| (side, project.command_at(&proxies[side].endpoint(), account, args[side]).start()));
+    std::thread::scope(|scope| {
+        let schedule = &*schedule;
+        let ends = running.map(|(side, running)| {
+            scope.spawn(move || {
+                let _end = End(schedule, side);
+                running.end()
+            })
+        });
+        ends.map(|end| end.join().unwrap_or_else(|why| resume_unwind(why)))
+    })
 }
 
-fn collect(
-    ends: &Receiver<(Side, Ran)>,
-    schedule: &Schedule,
-    mut running: HashMap<Side, rustix::process::Pid>,
-) -> [Ran; 2] {
-    let mut ran = HashMap::new();
-    while !running.is_empty() {
-        let Ok((side, done)) = ends.recv_timeout(LIMIT) else {
-            for pid in running.values() {
-                let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
-            }
-            panic!("{:?} did not end within {LIMIT:?}; the other: {ran:#?}", running.keys());
-        };
-        schedule.end(side);
-        running.remove(&side);
-        ran.insert(side, done);
+/// Tells the schedule that a side has ended, however it did.
+struct End<'s>(&'s Schedule, Side);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
     }
-    [0, 1].map(|side| ran.remove(&side).unwrap())
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value as Json, json};
 
+use crate::shared::DEADLINE;
 use crate::shared::proxy::{Request, existing_mapping};
 
 /// A local AWS that refuses what the real one refuses.
@@ -60,6 +61,7 @@ impl Strict {
         });
         let head = head.collect::<Vec<_>>().join("\r\n");
         let mut stream = TcpStream::connect(self.endpoint.strip_prefix("http://")?).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).ok()?;
         stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
