@@ -227,9 +227,9 @@ mod tests {
     #[test]
     fn a_missing_program_has_a_hint_to_install_it() {
         let tools = Tools::new("/nonexistent".into()).unwrap();
-        insta::assert_snapshot!(shown(&tools.node().unwrap_err()), @r"
+        insta::assert_snapshot!(shown(&tools.node().unwrap_err()), @"
         `node` was not found
-        the local AWS is a Python program that runs functions with the Node.js of this machine
+        the local AWS is a Python program that runs functions with this machine's Node.js
         install Node.js 18 or newer and add `node` to `PATH`
         ");
     }

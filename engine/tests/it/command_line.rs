@@ -106,7 +106,7 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
     place.expect("", "graph -f project", 0, &["todos-to-logger"]);
     place.expect("", "policy project --account 123456789012", 0, &["blue-owls"]);
     let none = "no spec found: there is no `specs/` folder here";
-    place.expect("", "diff", 1, &[none, "`engine init` writes a first spec"]);
+    place.expect("", "diff", 1, &[none, "`engine init` writes a starter spec"]);
     // A repository and the home folder end the search.
     fs::create_dir(place.0.path().join("project/a/.git")).unwrap();
     place.expect("project/a/b", "diff", 1, &[none]);

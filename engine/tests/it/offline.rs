@@ -583,7 +583,7 @@ fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
             || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
     );
     let [_, err] = said(&root(), &["graph", TEAM, "specs/examples/inline.yaml", "--format", "svg"], 64);
-    assert!(err.contains("a picture shows one spec"), "{err}");
+    assert!(err.contains("an image shows one spec"), "{err}");
 }
 
 /// A spec of tables, of which each needs some before it, one property or another; the first ones are a chain.

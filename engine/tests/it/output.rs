@@ -335,7 +335,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
             stream_view_type: "NEW_IMAGE"
         ```
     - what is no longer in the spec was not looked for
-    - `pipe`: a new mapping with TRIM&#95;HORIZON delivers the stream's records of the last 24 hours again
+    - `pipe`: a new mapping with TRIM&#95;HORIZON redelivers the stream's records from the last 24 hours
     - `pipe`: the function is not invoked until the new mapping is Enabled
     - `todos`: AWS can't change a stream's view type: engine disables the stream and enables a new one; writes during the switch (about ten seconds) create no records, and records that the old mapping has not read may be lost
     - `allow`: its principal has no permission to invoke the function until it is re-created

@@ -412,35 +412,35 @@ fn removing_a_line_resets_to_the_default() {
 #[test]
 fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
     assert_snapshot!(plan_of(&with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-        ~ todos (table owls-todos) will be updated in-place
-            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-            ~ stream_arn
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
-              writes during the switch (about ten seconds) create no records, and records that the old
-              mapping has not read may be lost
-       <= runner (role runner) is read
-      -/+ allow (permission owls-allow) must be replaced
-            ~ source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # its principal has no permission to invoke the function until it is re-created
-      -/+ pipe (mapping) must be replaced
-            ~ event_source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
-            # the function is not invoked until the new mapping is Enabled
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          ~ stream_arn
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+            writes during the switch (about ten seconds) create no records, and records that the old
+            mapping has not read may be lost
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # its principal has no permission to invoke the function until it is re-created
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
+          # the function is not invoked until the new mapping is Enabled
 
-      Plan: 2 to add, 1 to change, 2 to destroy.
-      step: update todos
-      step: delete allow <- update todos ready
-      step: create allow <- update todos ready, delete allow ready
-      step: delete pipe <- update todos ready
-      step: create pipe <- update todos ready, delete pipe ready
-      asks
-      "#);
+    Plan: 2 to add, 1 to change, 2 to destroy.
+    step: update todos
+    step: delete allow <- update todos ready
+    step: create allow <- update todos ready, delete allow ready
+    step: delete pipe <- update todos ready
+    step: create pipe <- update todos ready, delete pipe ready
+    asks
+    "#);
 }
 
 #[test]
@@ -476,7 +476,7 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
           ~ event_source_arn # forces replacement
               "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
            -> "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2"
-          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
           # the function is not invoked until the new mapping is Enabled
 
     Plan: 2 to add, 0 to change, 2 to destroy.
@@ -502,7 +502,7 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
           # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it depends on `logger`, which must be replaced
-          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
           # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 0 to change, 3 to destroy.
@@ -553,15 +553,15 @@ fn no_plan_waits_for_itself() {
 #[test]
 fn a_mapping_removed_by_hand_comes_back_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
-      <= runner (role runner) is read
-       + pipe (mapping) will be created
-           + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-           + starting_position = "TRIM_HORIZON"
-           # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+     <= runner (role runner) is read
+      + pipe (mapping) will be created
+          + event_source_arn  = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+          + starting_position = "TRIM_HORIZON"
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
 
-     Plan: 1 to add, 0 to change, 0 to destroy.
-     step: create pipe
-     "#);
+    Plan: 1 to add, 0 to change, 0 to destroy.
+    step: create pipe
+    "#);
 }
 
 #[test]
@@ -598,34 +598,34 @@ fn what_aws_is_still_working_on_is_waited_for() {
     ");
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: leaving\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r#"
-        + todos (table owls-todos) will be created
-            # AWS is still deleting the previous one; `apply` waits until it is deleted
-            + attributes       = { id: "S" }
-            + hash_key         = "id"
-            + read_capacity    = 1
-            + write_capacity   = 1
-            + stream_view_type = "NEW_AND_OLD_IMAGES"
-       <= runner (role runner) is read
-      -/+ allow (permission owls-allow) must be replaced
-            ~ source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # its principal has no permission to invoke the function until it is re-created
-      -/+ pipe (mapping) must be replaced
-            ~ event_source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
-            # the function is not invoked until the new mapping is Enabled
+      + todos (table owls-todos) will be created
+          # AWS is still deleting the previous one; `apply` waits until it is deleted
+          + attributes       = { id: "S" }
+          + hash_key         = "id"
+          + read_capacity    = 1
+          + write_capacity   = 1
+          + stream_view_type = "NEW_AND_OLD_IMAGES"
+     <= runner (role runner) is read
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # its principal has no permission to invoke the function until it is re-created
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
+          # the function is not invoked until the new mapping is Enabled
 
-      Plan: 3 to add, 0 to change, 2 to destroy.
-      step: create todos
-      step: delete allow <- create todos ready
-      step: create allow <- create todos made, delete allow ready
-      step: delete pipe <- create todos ready
-      step: create pipe <- create todos ready, delete pipe ready
-      asks
-      "#);
+    Plan: 3 to add, 0 to change, 2 to destroy.
+    step: create todos
+    step: delete allow <- create todos ready
+    step: create allow <- create todos made, delete allow ready
+    step: delete pipe <- create todos ready
+    step: create pipe <- create todos ready, delete pipe ready
+    asks
+    "#);
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: unusable ARCHIVED\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
       ! todos (table owls-todos) is refused
@@ -684,12 +684,12 @@ fn whose_it_is_decides_what_happens() {
 #[test]
 fn a_function_is_taken_over_with_its_statements() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: nobody\n");
-    assert_snapshot!(plan_of(PIPELINE, &live), @r"
+    assert_snapshot!(plan_of(PIPELINE, &live), @"
      <= runner (role runner) is read
       = logger (function owls-logger) will be adopted
-          # if another tool still manages it, that tool will undo this
+          # if another tool still manages it, that tool will undo these changes
       = allow (permission owls-allow) will be adopted
-          # if another tool still manages it, that tool will undo this
+          # if another tool still manages it, that tool will undo these changes
 
     Plan: 2 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update logger
@@ -703,7 +703,7 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  owner: denied\n");
     let live = with(&live, "logger:\n", "logger:\n  owner: denied\n  condition: broken it failed\n");
     let spec = with(PIPELINE, "read_capacity: 1", "read_capacity: 5");
-    assert_snapshot!(plan_of(&spec, &live), @r"
+    assert_snapshot!(plan_of(&spec, &live), @"
       ~ todos (table owls-todos) will be updated in-place
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
@@ -711,8 +711,8 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
           # it must be replaced, but you lack permission to read its tags, so engine can't confirm that
             this stack owns it
           # hint: get permission to read its tags, or add `--assume-owner`
-    note: you lack permission to read some tags, so engine only creates and updates resources with
-          exactly the spec's names; to adopt, replace or delete any, add `--assume-owner`
+    note: you lack permission to read some tags, so engine only creates and updates resources whose
+          names match the spec exactly; to adopt, replace or delete resources, add `--assume-owner`
 
     Refused: 1 resource is refused, so nothing can be applied.
     step: update todos
@@ -731,7 +731,7 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
           # its principal has no permission to invoke the function until it is re-created
     -/+ pipe (mapping) must be replaced
           # it depends on `logger`, which must be replaced
-          # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
           # the function is not invoked until the new mapping is Enabled
 
     Plan: 3 to add, 1 to change, 3 to destroy.
@@ -765,7 +765,7 @@ fn what_is_taken_over_is_described_as_it_is_even_where_that_never_changes() {
     let live =
         with(&with(&table_owned_by("nobody"), "{ id: S }", "{ id: S, day: S }"), "range_key: ~", "range_key: day");
     let refused = plan_of(TABLE, &live);
-    assert!(refused.contains("adopting never resets"), "{refused}");
+    assert!(refused.contains("engine never does that"), "{refused}");
     assert!(refused.contains("    range_key: \"day\"") && !refused.contains("--replace"), "{refused}");
 }
 
@@ -775,7 +775,7 @@ fn adopting_never_resets() {
     let refused = plan_of(TABLE, &live);
     assert_snapshot!(refused, @r#"
         ! todos (table owls-todos) is refused
-            # adopting it would reset what the spec doesn't declare, and adopting never resets
+            # adopting it would reset what the spec doesn't declare, and engine never does that
             # hint: to keep it as it is, add to `todos`:
           stream_view_type: "OLD_IMAGE"
             ~ stream_view_type = "OLD_IMAGE" -> null
@@ -785,9 +785,9 @@ fn adopting_never_resets() {
     // What it says to write is what helps.
     let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
     assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));
-    assert_snapshot!(plan_of(&keeps, &live), @r"
+    assert_snapshot!(plan_of(&keeps, &live), @"
       = todos (table owls-todos) will be adopted
-          # if another tool still manages it, that tool will undo this
+          # if another tool still manages it, that tool will undo these changes
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
     step: update todos
@@ -797,9 +797,9 @@ fn adopting_never_resets() {
     assert!(!plan_of(&consents, &live).contains("asks"));
     // A declared difference is changed on the way.
     let changes = with(TABLE, "read_capacity: 1", "read_capacity: 3");
-    assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @r"
+    assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @"
       = todos (table owls-todos) will be adopted
-          # if another tool still manages it, that tool will undo this
+          # if another tool still manages it, that tool will undo these changes
           ~ read_capacity = 1 -> 3
 
     Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.
@@ -831,9 +831,9 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
     assert_snapshot!(plan_of(&with(spec, "IMPORT", "runner"), live), @"No changes. Your infrastructure matches the configuration.");
     let denied =
         "runner: { owner: denied, unread: true, outputs: { arn: 'arn:aws:iam::123456789012:role/path/runner' } }";
-    assert_snapshot!(plan_of(&by_arn, denied), @r"
+    assert_snapshot!(plan_of(&by_arn, denied), @"
      <= runner (role runner) is read
-          # it couldn't be checked: GetRole of `runner`: not authorized
+          # engine couldn't check it: GetRole of `runner`: not authorized
 
     No changes. Your infrastructure matches the configuration.
     ");
@@ -933,74 +933,74 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
     );
     assert!(plan_of(&spec, &live).contains("No changes."));
     assert_snapshot!(plan_of(&with(&spec, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), &live), @r#"
-        ~ todos (table owls-todos) will be updated in-place
-            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-            ~ stream_arn
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
-              writes during the switch (about ten seconds) create no records, and records that the old
-              mapping has not read may be lost
-       <= runner (role runner) is read
-        ~ logger (function owls-logger) will be updated in-place
-            ~ environment.AA = (sensitive) -> (sensitive, known after apply)
-      -/+ allow (permission owls-allow) must be replaced
-            ~ source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # its principal has no permission to invoke the function until it is re-created
-      -/+ pipe (mapping) must be replaced
-            ~ event_source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
-            # the function is not invoked until the new mapping is Enabled
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          ~ stream_arn
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+            writes during the switch (about ten seconds) create no records, and records that the old
+            mapping has not read may be lost
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ environment.AA = (sensitive) -> (sensitive, known after apply)
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # its principal has no permission to invoke the function until it is re-created
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
+          # the function is not invoked until the new mapping is Enabled
 
-      Plan: 2 to add, 2 to change, 2 to destroy.
-      step: update todos
-      step: update logger <- update todos ready
-      step: delete allow <- update todos ready, update logger ready
-      step: create allow <- update todos ready, update logger ready, delete allow ready
-      step: delete pipe <- update todos ready, update logger ready
-      step: create pipe <- update todos ready, update logger ready, delete pipe ready
-      asks
-      "#);
+    Plan: 2 to add, 2 to change, 2 to destroy.
+    step: update todos
+    step: update logger <- update todos ready
+    step: delete allow <- update todos ready, update logger ready
+    step: create allow <- update todos ready, update logger ready, delete allow ready
+    step: delete pipe <- update todos ready, update logger ready
+    step: create pipe <- update todos ready, update logger ready, delete pipe ready
+    asks
+    "#);
     // Where it is no secret, the text is not pieced together before all of it is known.
     let tag = with(PIPELINE, env, &format!("tags: {{ reads: '${{todos.stream_arn}}', by: '${{team}}' }}\n    {env}"));
     assert_snapshot!(plan_of(&with(&tag, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
-        ~ todos (table owls-todos) will be updated in-place
-            ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
-            ~ stream_arn
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # AWS can't change a stream's view type: engine disables the stream and enables a new one;
-              writes during the switch (about ten seconds) create no records, and records that the old
-              mapping has not read may be lost
-       <= runner (role runner) is read
-        ~ logger (function owls-logger) will be updated in-place
-            ~ tags.by    = null -> "owls"
-            ~ tags.reads = null -> (known after apply)
-      -/+ allow (permission owls-allow) must be replaced
-            ~ source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # its principal has no permission to invoke the function until it is re-created
-      -/+ pipe (mapping) must be replaced
-            ~ event_source_arn # forces replacement
-                "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
-             -> (known after apply)
-            # a new mapping with TRIM_HORIZON delivers the stream's records of the last 24 hours again
-            # the function is not invoked until the new mapping is Enabled
+      ~ todos (table owls-todos) will be updated in-place
+          ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
+          ~ stream_arn
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # AWS can't change a stream's view type: engine disables the stream and enables a new one;
+            writes during the switch (about ten seconds) create no records, and records that the old
+            mapping has not read may be lost
+     <= runner (role runner) is read
+      ~ logger (function owls-logger) will be updated in-place
+          ~ tags.by    = null -> "owls"
+          ~ tags.reads = null -> (known after apply)
+    -/+ allow (permission owls-allow) must be replaced
+          ~ source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # its principal has no permission to invoke the function until it is re-created
+    -/+ pipe (mapping) must be replaced
+          ~ event_source_arn # forces replacement
+              "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/1"
+           -> (known after apply)
+          # a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours
+          # the function is not invoked until the new mapping is Enabled
 
-      Plan: 2 to add, 2 to change, 2 to destroy.
-      step: update todos
-      step: update logger <- update todos ready
-      step: delete allow <- update todos ready, update logger ready
-      step: create allow <- update todos ready, update logger ready, delete allow ready
-      step: delete pipe <- update todos ready, update logger ready
-      step: create pipe <- update todos ready, update logger ready, delete pipe ready
-      asks
-      "#);
+    Plan: 2 to add, 2 to change, 2 to destroy.
+    step: update todos
+    step: update logger <- update todos ready
+    step: delete allow <- update todos ready, update logger ready
+    step: create allow <- update todos ready, update logger ready, delete allow ready
+    step: delete pipe <- update todos ready, update logger ready
+    step: create pipe <- update todos ready, update logger ready, delete pipe ready
+    asks
+    "#);
 }
 
 #[test]

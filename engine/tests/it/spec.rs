@@ -423,11 +423,11 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
      = hint: `eu-central-1b` is an availability zone; its region is
              `eu-central-1`
     ");
-    assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--region", "mars-north-1"]), @r"
-    warning: `--region` is `mars-north-1`, which engine doesn't know about
+    assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--region", "mars-north-1"]), @"
+    warning: engine doesn't recognize the region in `--region mars-north-1`
      |
      = why: AWS adds values over time, so engine lets AWS decide
-     = hint: if it is a typo: did you mean `eu-north-1`?
+     = hint: if this is a typo, did you mean `eu-north-1`?
 
     error: the spec has no `team`
      --> spec.yaml:1:1
@@ -437,8 +437,8 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
       |
       = hint: add `team: your-team` at the top, or pass `--team`
     ");
-    assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @r"
-    warning: `--var teams=…` is not used by this spec
+    assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @"
+    warning: this spec doesn't use the variable in `--var teams=…`
      |
      = hint: did you mean `team`?
 
@@ -452,7 +452,7 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
               `--var team=…`, or set ENGINE_VAR_team
     ");
     assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--var", "stage=test"]), @"
-    warning: `--var stage=…` is not used by this spec
+    warning: this spec doesn't use the variable in `--var stage=…`
      |
      = hint: remove it, or use it in the spec
 
@@ -829,7 +829,12 @@ fn texts() -> Vec<(String, String)> {
     };
     let mut texts = Vec::new();
     let whole = ["yaml.rs", "spec.rs", "spec/check.rs", "spec/check/references.rs", "spec/check/shape.rs"];
-    for name in whole.into_iter().chain(["spec/foreign.rs", "spec/template.rs", "source.rs", "javascript.rs"]) {
+    for name in whole.into_iter().chain([
+        "spec/foreign.rs",
+        "spec/template.rs",
+        "kinds/function/source.rs",
+        "kinds/function/javascript.rs",
+    ]) {
         let code = read(name);
         let shipped = code.split("#[cfg(test)]").next().unwrap();
         texts.extend(literals(shipped).into_iter().map(|text| (name.to_owned(), text)));
@@ -864,8 +869,8 @@ fn every_text_about_a_spec_is_provoked_by_a_test() {
         }
     }
     // Also what tests show where they stand.
-    let crates =
-        ["core/src/yaml.rs", "aws/src/source.rs", "aws/src/javascript.rs"].map(|it| format!("../../crates/{it}"));
+    let crates = ["core/src/yaml.rs", "aws/src/kinds/function/source.rs", "aws/src/kinds/function/javascript.rs"]
+        .map(|it| format!("../../crates/{it}"));
     for name in crates.iter().map(String::as_str).chain(["spec.rs"]) {
         let code = fs::read_to_string(tests.join(name)).unwrap();
         let tests = if name == "spec.rs" { code.as_str() } else { code.split_once("#[cfg(test)]").unwrap().1 };

@@ -729,7 +729,7 @@ fn explain_shows_the_meaning_reason_and_next_step_of_each_code() {
         }
         for command in entry.next.split('`').chain(entry.more.split('`')).filter(|it| it.starts_with("engine explain"))
         {
-            let what = command.trim_start_matches("engine explain ").replace("KIND", "table");
+            let what = command.trim_start_matches("engine explain ").replace("TYPE", "table");
             project.command(&["explain", &what]).run().ends_with(0);
         }
     }

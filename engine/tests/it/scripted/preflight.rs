@@ -199,7 +199,9 @@ fn conflicting_settings_are_warnings() {
                 let text = replaced(&text, "    code: ../", "    reserved_concurrent_executions: 2\n    code: ../");
                 format!("{text}    parallelization_factor: 3\n")
             }),
-            &["`todos-to-logger` sends up to 3 batches per shard at once, but `logger` can"],
+            &[
+                "`todos-to-logger` sends up to 3 batches per shard at once, but the concurrency of `logger` is limited to",
+            ],
         ),
     ];
     for (project, words) in cases {

@@ -266,7 +266,10 @@ mod tests {
             ("from other import \\\n    *", None),
             ("sys.modules[__name__] = other", None),
             ("exec(open('other.py').read())", None),
-            ("def handle(event, context): pass", Some("use the function `handle` in `handler`, or rename it to `handler`")),
+            (
+                "def handle(event, context): pass",
+                Some("use the function `handle` in `handler`, or rename it to `handler`"),
+            ),
             ("x = 1", Some("add `def handler(event, context):` to it, or use another function in `handler`")),
         ];
         for (code, hint) in cases {
