@@ -1,8 +1,8 @@
-//! What must hold for any bytes, one function for each reader of something from outside. The fuzzer runs them with what it
-//! thinks up, and `cargo test` with the seeds and mutations of them.
+//! What must hold for any bytes, one function for each reader of something from outside. The fuzzer
+//! runs them with what it thinks up, and `cargo test` with the seeds and mutations of them.
 //!
-//! None touches the disk or the network. A panic is a finding; so is whatever takes long or much memory, which the caller
-//! watches.
+//! None touches the disk or the network. A panic is a finding; so is whatever takes long or much
+//! memory, which the caller watches.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +36,8 @@ pub(crate) const ALL: [(&str, Target); 7] = [
 
 /// The spec parser: every error has its place and its remedy, and all of it can be shown.
 pub(crate) fn spec(bytes: &[u8]) {
-    // The region and account of a spec make more of it checkable, so they are not given. Local files are not looked at.
+    // The region and account of a spec make more of it checkable, so they are not given. Local
+    // files are not looked at.
     let path = Path::new("specs/team.yaml");
     for overrides in [Overrides::default(), Overrides { team: Some("owls".to_owned()), ..Overrides::default() }] {
         match Spec::parse(&engine::kinds::all(), path, bytes, &overrides, Depth::Identities) {
@@ -103,7 +104,8 @@ pub(crate) fn plan(bytes: &[u8]) {
     }
 }
 
-/// The policy normaliser: each statement comes out whole, whatever its form, and always as the same.
+/// The policy normaliser: each statement comes out whole, whatever its form, and always as the
+/// same.
 pub(crate) fn policy(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(statements) = properties_of_policy(text) else { return };
@@ -115,7 +117,8 @@ pub(crate) fn policy(bytes: &[u8]) {
     assert_eq!(properties_of_policy(text).ok(), Some(statements));
 }
 
-/// What the guard reads off the wire, percent-decoding included: the first line is method and path, the second the target.
+/// What the guard reads off the wire, percent-decoding included: the first line is method and path,
+/// the second the target.
 pub(crate) fn request(bytes: &[u8]) {
     let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
     let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
@@ -140,7 +143,8 @@ pub(crate) fn javascript(bytes: &[u8]) {
     }
 }
 
-/// The reader of logs: nothing that a function prints gets lost or reaches the terminal as a command.
+/// The reader of logs: nothing that a function prints gets lost or reaches the terminal as a
+/// command.
 pub(crate) fn log(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();

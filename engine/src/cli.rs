@@ -1,10 +1,10 @@
 //! The command line: the global options, the list of commands, and their dispatch.
 //!
-//! Each command is a file below, with its arguments, its examples and `run`. `session` loads specs and reads AWS, `deploy`
-//! shows, confirms and applies plans.
+//! Each command is a file below, with its arguments, its examples and `run`. `session` loads specs
+//! and reads AWS, `deploy` shows, confirms and applies plans.
 //!
-//! **Invariant:** data goes to stdout, everything else to stderr, and every path ends with one of the
-//! documented exit codes.
+//! **Invariant:** data goes to stdout, everything else to stderr, and every path ends with one of
+//! the documented exit codes.
 
 mod apply;
 mod args;
@@ -57,9 +57,9 @@ pub use schema::json_schema;
 /// With the commit that it was built from, if known.
 const VERSION: &str = env!("ENGINE_VERSION");
 
-/// Deploy the resources in a YAML spec: DynamoDB tables and streams, Lambda functions, permissions and event source
-/// mappings. There is no
-/// state file: engine reads the current state from AWS and compares it with the spec.
+/// Deploy the resources in a YAML spec: DynamoDB tables and streams, Lambda functions, permissions
+/// and event source mappings. There is no state file: engine reads the current state from AWS and
+/// compares it with the spec.
 #[derive(Debug, Parser)]
 #[command(
     name = "engine",
@@ -98,8 +98,8 @@ struct Global {
     /// Use this URL for all AWS services
     #[arg(long, global = true, value_name = "URL", value_parser = parse::url)]
     endpoint_url: Option<String>,
-    /// Limit this process to N Lambda control-plane calls per second (account limit: 15), and to the same fraction of
-    /// AWS's other rate limits
+    /// Limit this process to N Lambda control-plane calls per second (account limit: 15), and to
+    /// the same fraction of AWS's other rate limits
     #[arg(long, global = true, value_name = "N", value_parser = |text: &str| parse::whole_number::<u8>(text, 1, 15))]
     rate: Option<u8>,
     /// Run as if started in this folder

@@ -1,7 +1,8 @@
-//! Writes files that the user names, atomically, and reads and writes engine's own files in a project.
+//! Writes files that the user names, atomically, and reads and writes engine's own files in a
+//! project.
 //!
-//! Links in the user's paths are followed. Links in place of engine's own files in a project ([`own`]) are not, because a
-//! cloned repository could contain a link to any file.
+//! Links in the user's paths are followed. Links in place of engine's own files in a project
+//! ([`own`]) are not, because a cloned repository could contain a link to any file.
 //!
 //! **Invariant:** writes never follow a link in the last component of a path.
 
@@ -101,8 +102,8 @@ pub enum Readers {
     Usual,
 }
 
-/// Writes a file atomically: to a temporary file in the same folder, which is then renamed. An existing link is replaced, not
-/// its target.
+/// Writes a file atomically: to a temporary file in the same folder, which is then renamed. An
+/// existing link is replaced, not its target.
 ///
 /// # Errors
 /// The path has no file name, or can't be written; no temporary file remains.
@@ -127,7 +128,8 @@ pub fn probe(path: &Path) -> io::Result<()> {
     std::fs::remove_file(&new)
 }
 
-/// Writes new files, all or none, and the folders they need. Existing files are kept, and reported as `false`.
+/// Writes new files, all or none, and the folders they need. Existing files are kept, and reported
+/// as `false`.
 ///
 /// # Errors
 /// One of them can't be written; all new ones are removed.
@@ -136,7 +138,8 @@ pub fn create_all(files: &[(PathBuf, &str)]) -> Result<Vec<bool>, (PathBuf, io::
     let is_new: Result<Vec<bool>, _> =
         files.iter().map(|(path, text)| create_new(path, text, &mut made).map_err(|it| (path.clone(), it))).collect();
     if is_new.is_err() {
-        // Remove the newest first, so that folders are empty. Folders with files from other processes remain.
+        // Remove the newest first, so that folders are empty. Folders with files from other
+        // processes remain.
         for path in made.iter().rev() {
             let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
         }
@@ -178,7 +181,8 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(new))
 }
 
-/// Creates a new file, replacing an existing one, for example of an earlier process with the same ID.
+/// Creates a new file, replacing an existing one, for example of an earlier process with the same
+/// ID.
 fn renew(path: &Path, readers: Readers) -> io::Result<File> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

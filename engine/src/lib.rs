@@ -1,7 +1,8 @@
 //! `engine`: declarative deployment of DynamoDB-to-Lambda pipelines on AWS.
 //!
-//! This is the program: command line, output, the local AWS and the test of a pipeline. `engine-core` plans and applies,
-//! `engine-aws` knows AWS. `ARCHITECTURE.md` lists the modules of all three.
+//! This is the program: command line, output, the local AWS and the test of a pipeline.
+//! `engine-core` plans and applies, `engine-aws` knows AWS. `ARCHITECTURE.md` lists the modules of
+//! all three.
 
 #![forbid(unsafe_code)]
 

@@ -1,15 +1,17 @@
 //! The embedded local AWS: a pinned MiniStack per project, in the background on a loopback port.
 //!
-//! Commands call [`ensure`], which installs, starts or reuses. A supervisor process (see [`supervise`]) owns the server
-//! and ends it after an hour without use. It also runs the proxy in front of the server, which only accepts requests with
-//! the server's [`ServerKey`]; nothing else listens on a port. `.engine/local.json` records how to reach the server;
-//! deployed resources live in the server's memory and end with it.
+//! Commands call [`ensure`], which installs, starts or reuses. A supervisor process (see
+//! [`supervise`]) owns the server and ends it after an hour without use. It also runs the proxy in
+//! front of the server, which only accepts requests with the server's [`ServerKey`]; nothing else
+//! listens on a port. `.engine/local.json` records how to reach the server; deployed resources live
+//! in the server's memory and end with it.
 //!
-//! All functions block, and some run an async runtime: call them on a thread that drives none, such as one of
-//! `tokio::task::spawn_blocking`.
+//! All functions block, and some run an async runtime: call them on a thread that drives none, such
+//! as one of `tokio::task::spawn_blocking`.
 //!
-//! **Invariant:** knows no spec, no AWS client and no credentials, and connects to no address except 127.0.0.1; only the
-//! installer talks to a package index. Nothing that it starts sees the user's `AWS_*` variables.
+//! **Invariant:** knows no spec, no AWS client and no credentials, and connects to no address
+//! except 127.0.0.1; only the installer talks to a package index. Nothing that it starts sees the
+//! user's `AWS_*` variables.
 
 mod error;
 #[cfg(unix)]
@@ -64,13 +66,15 @@ pub struct Project {
     pub dir: PathBuf,
     /// The program that has the command `local supervise`. Defaults to this one.
     pub executable: Option<PathBuf>,
-    /// Where MiniStack is installed. Defaults to `$ENGINE_CACHE_DIR`, else `engine` in the user's cache folder.
+    /// Where MiniStack is installed. Defaults to `$ENGINE_CACHE_DIR`, else `engine` in the user's
+    /// cache folder.
     pub cache: Option<PathBuf>,
     /// The search path for programs, in the form of `PATH`. Defaults to `$PATH`.
     pub path: Option<OsString>,
     /// How long a server runs without use, in whole seconds.
     pub idle_limit: Duration,
-    /// Set once the user presses Ctrl-C; ends an installation, a start, and waits for other commands.
+    /// Set once the user presses Ctrl-C; ends an installation, a start, and waits for other
+    /// commands.
     pub interrupted: Arc<AtomicBool>,
 }
 
@@ -111,7 +115,8 @@ pub struct Running {
 /// A requirement of the local AWS, and what was found: version and path.
 pub type Part = (&'static str, Result<String, LocalError>);
 
-/// The right to write to a project's local AWS. It ends with this value, or with the process, however that ends.
+/// The right to write to a project's local AWS. It ends with this value, or with the process,
+/// however that ends.
 #[derive(Debug)]
 pub struct WriteLock {
     _file: std::fs::File,

@@ -27,8 +27,8 @@ pub struct Reader {
     pub raw: bool,
 }
 
-/// The styles of the program, its diagnostics and its log lines: bold, dim, italic, underlined, and the
-/// foreground colors except black and white. None of them can hide text.
+/// The styles of the program, its diagnostics and its log lines: bold, dim, italic, underlined, and
+/// the foreground colors except black and white. None of them can hide text.
 const STYLES: [&str; 17] =
     ["0", "1", "2", "3", "4", "31", "32", "33", "34", "35", "36", "91", "92", "93", "94", "95", "96"];
 const RESET: &str = "\u{1b}[0m";
@@ -88,9 +88,9 @@ fn style(text: &str) -> Option<&str> {
 }
 
 /// Whether a text begins with a command for GitHub's older syntax (`##[group]`), for Azure
-/// (`##vso[task.setvariable …]`) or TeamCity (`##teamcity[…]`). Unlike `::`, the first two count anywhere
-/// in a line
-/// (github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs, `TryParse`).
+/// (`##vso[task.setvariable …]`) or TeamCity (`##teamcity[…]`). Unlike `::`, the first two count
+/// anywhere in a line (github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs,
+/// `TryParse`).
 fn is_command(text: &str) -> bool {
     let Some(word) = text.strip_prefix("##") else { return false };
     let letters = word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
@@ -104,8 +104,8 @@ fn escape(text: &mut String, c: char) {
     }
 }
 
-/// Whether this runs in a CI system, which sets one of these variables. Azure Pipelines and TeamCity
-/// don't set `CI`.
+/// Whether this runs in a CI system, which sets one of these variables. Azure Pipelines and
+/// TeamCity don't set `CI`.
 pub fn is_ci() -> bool {
     let variables = ["CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"];
     variables.into_iter().filter_map(std::env::var_os).any(|value| says_ci(&value))
@@ -159,8 +159,8 @@ impl Screen {
         Screen { reader: Reader { runner: false, ..self.reader }, ..self }
     }
 
-    /// The same for raw text for programs. On a terminal it is still made safe, and in CI, runner commands
-    /// are still escaped.
+    /// The same for raw text for programs. On a terminal it is still made safe, and in CI, runner
+    /// commands are still escaped.
     #[must_use]
     pub fn for_programs(self) -> Screen {
         let raw = !self.is_terminal();
@@ -215,7 +215,8 @@ mod tests {
     const LOG: Reader = Reader { color: false, runner: true, raw: false };
     const RAW: Reader = Reader { color: false, runner: true, raw: true };
 
-    /// Text of pieces that are special to a terminal, a browser or a runner, and of other characters.
+    /// Text of pieces that are special to a terminal, a browser or a runner, and of other
+    /// characters.
     pub(crate) fn hostile() -> impl Strategy<Value = String> {
         let pieces = select(vec![
             "\u{1b}",

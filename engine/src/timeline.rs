@@ -1,8 +1,8 @@
 //! The timeline of an apply: when each step ran, its waits and calls, and the critical path.
 //!
-//! It compares two lengths: the *total*, from the start of the run to its end, and the *ideal*, which
-//! the same steps would take if each started as soon as its dependencies allow. The longest chain of
-//! such steps is the critical path: only a faster step in it makes the run faster.
+//! It compares two lengths: the *total*, from the start of the run to its end, and the *ideal*,
+//! which the same steps would take if each started as soon as its dependencies allow. The longest
+//! chain of such steps is the critical path: only a faster step in it makes the run faster.
 //!
 //! **Invariant:** pure; every time comes from the run.
 
@@ -31,7 +31,8 @@ pub struct Timing {
 pub struct PathStep {
     /// The step.
     pub step: StepId,
-    /// Its share of the path: until the next step could start, or for the last step, until it was ready.
+    /// Its share of the path: until the next step could start, or for the last step, until it was
+    /// ready.
     pub share: Duration,
 }
 
@@ -59,8 +60,8 @@ impl Timing {
             Moment::Made => length(id).made,
             Moment::Ready => length(id).ready,
         };
-        // When each step would start, and the step that it would wait for last. Without cycles, as many rounds
-        // as steps are enough.
+        // When each step would start, and the step that it would wait for last. Without cycles, as
+        // many rounds as steps are enough.
         let mut begins: Vec<(Duration, Option<PathStep>)> = vec![(Duration::ZERO, None); plan.steps.len()];
         for _ in &plan.steps {
             let mut is_settled = true;
@@ -118,7 +119,8 @@ pub struct Timeline {
 /// A bar: start, end, and what happened in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// When it could start: never after `begin`, and before it if `--parallelism` steps were running.
+    /// When it could start: never after `begin`, and before it if `--parallelism` steps were
+    /// running.
     pub ready: Duration,
     /// When it started.
     pub begin: Duration,
@@ -165,7 +167,8 @@ pub struct TimedCall {
 }
 
 impl TimedCall {
-    /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write doesn't.
+    /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write
+    /// doesn't.
     pub fn is_failure(&self, answer: &Option<Answer>) -> bool {
         match answer {
             Some(Answer::Done) => false,
@@ -237,7 +240,8 @@ impl Timeline {
     }
 }
 
-/// The waits of a step. Pauses for the same reason are one wait, unless there was a write in between.
+/// The waits of a step. Pauses for the same reason are one wait, unless there was a write in
+/// between.
 fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<TimedWait> {
     let mut waits: Vec<(Instant, TimedWait)> = Vec::new();
     for Pause { reason, begun, ended: over, .. } in records.pauses.iter().filter(|it| it.step == step) {

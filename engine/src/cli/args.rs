@@ -10,8 +10,8 @@ use super::parse::{variable, whole_number};
 
 #[derive(Debug, Args, Clone)]
 pub(super) struct SpecArgs {
-    /// The specs: files, glob patterns, or folders with a specs/ folder. Defaults to specs/team.yaml or the only YAML
-    /// specs/, in this folder or a parent folder
+    /// The specs: files, glob patterns, or folders with a specs/ folder. Defaults to
+    /// specs/team.yaml or the only YAML specs/, in this folder or a parent folder
     #[arg(value_name = "SPEC")]
     pub(super) spec: Vec<PathBuf>,
     /// The same as SPEC; may be repeated
@@ -64,8 +64,8 @@ pub(super) struct CodeArgs {
 /// One spec for one team, for commands whose only operand is the spec.
 #[derive(Debug, Args)]
 pub(super) struct OneSpecArgs {
-    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in the
-    /// folder or a parent folder
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML
+    /// file in specs/, in the folder or a parent folder
     #[arg(value_name = "SPEC")]
     pub(super) spec: Option<PathBuf>,
     /// The same as SPEC
@@ -78,8 +78,8 @@ pub(super) struct OneSpecArgs {
 /// One spec for one team, for commands whose operand is a name.
 #[derive(Debug, Args)]
 pub(super) struct NamedSpecArgs {
-    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML file in specs/, in the
-    /// folder or a parent folder
+    /// The spec, or a folder with a specs/ folder. Defaults to specs/team.yaml or the only YAML
+    /// file in specs/, in the folder or a parent folder
     #[arg(long = "spec", value_name = "FILE")]
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]

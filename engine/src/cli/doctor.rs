@@ -1,4 +1,5 @@
-//! `engine doctor`: diagnoses this machine, its settings and credentials. Its output is safe to share.
+//! `engine doctor`: diagnoses this machine, its settings and credentials. Its output is safe to
+//! share.
 //!
 //! **Invariant:** it changes nothing and starts nothing, and never prints an account, key or home
 //! folder in full.

@@ -1,4 +1,5 @@
-//! `engine explain`: explains resource types, their properties, the keys of a spec, and error codes.
+//! `engine explain`: explains resource types, their properties, the keys of a spec, and error
+//! codes.
 //!
 //! **Invariant:** it uses the tables that validation, planning and errors use.
 
@@ -26,7 +27,8 @@ Examples:
   engine explain spec                   the top-level keys of a spec
   engine explain role-not-assumable     an error code")]
 pub(super) struct ExplainArgs {
-    /// A resource type, one of its properties (`table.hash_key` or `table hash_key`), `spec`, or an error code
+    /// A resource type, one of its properties (`table.hash_key` or `table hash_key`), `spec`, or an
+    /// error code
     #[arg(value_name = "TYPE[.PROPERTY] | spec | CODE", num_args = 0..=2)]
     what: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! The whole command line: commands in groups, short and long help, and what all commands share.
 //!
-//! **Invariant:** every use of the command line (parsing, help, completions, man pages) starts from [`command`].
+//! **Invariant:** every use of the command line (parsing, help, completions, man pages) starts from
+//! [`command`].
 
 use std::fmt::Write as _;
 
@@ -136,7 +137,8 @@ fn with_json(command: Command) -> Command {
         .arg(json.help("The same as `--format json`"))
 }
 
-/// What `--help` and the man page show after the options: examples, environment variables and exit codes.
+/// What `--help` and the man page show after the options: examples, environment variables and exit
+/// codes.
 fn extended(command: &Command, asks_aws: bool) -> String {
     let examples = command.get_after_help().map_or_else(String::new, |text| format!("{text}\n\n"));
     let aws = if asks_aws { AWS_ENVIRONMENT } else { "" };

@@ -40,7 +40,8 @@ pub(super) struct ListArgs {
     /// List the resources of all teams
     #[arg(long)]
     all_teams: bool,
-    /// Also list untagged resources whose names begin with a team from this file (one team per line)
+    /// Also list untagged resources whose names begin with a team from this file (one team per
+    /// line)
     #[arg(long, value_name = "FILE", requires = "all_teams")]
     prefixes: Option<PathBuf>,
     /// Output format

@@ -119,7 +119,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: LocalArgs) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// The project of the current folder: the same search finds a spec's project from any folder below it.
+/// The project of the current folder: the same search finds a spec's project from any folder below
+/// it.
 fn project() -> Project {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let root = session::search(session::is_project).project.map(|up| session::absolute(&up));

@@ -32,8 +32,8 @@ use super::terminal::{report_waits_once, with_wait_notice};
 use feed::{Feed, ParsedEvent, absent};
 use printer::Printer;
 
-/// The interval between two polls of AWS while there are new events. It doubles with each poll that finds none, up to
-/// [`IDLE`]: all followers in an account share its 5 to 10 calls a second.
+/// The interval between two polls of AWS while there are new events. It doubles with each poll that
+/// finds none, up to [`IDLE`]: all followers in an account share its 5 to 10 calls a second.
 const BUSY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(4);
 /// The interval between two polls of the local AWS, which has no rate limit.
@@ -51,7 +51,8 @@ Examples:
   engine logs --raw                  exactly what the functions logged
   engine logs --format json          for scripts")]
 pub(super) struct LogsArgs {
-    /// A function's name in the spec. Defaults to all functions, with each line prefixed by the function's name
+    /// A function's name in the spec. Defaults to all functions, with each line prefixed by the
+    /// function's name
     #[arg(value_name = "RESOURCE")]
     resource: Option<String>,
     /// Follow new entries until Ctrl-C
@@ -210,7 +211,8 @@ async fn read_feeds(
     }
 }
 
-/// Parses the new events of each feed (`None` without a log group), with notices about what is missing.
+/// Parses the new events of each feed (`None` without a log group), with notices about what is
+/// missing.
 fn parse_all<'f>(
     cx: &Context,
     feeds: &'f mut [Feed],

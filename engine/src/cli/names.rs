@@ -22,7 +22,8 @@ pub(super) fn search_scope(target: &AwsTarget, site: &Site) -> SearchScope {
     }
 }
 
-/// Checks a name against the spec; for [`open_checked`](super::session::open_checked), before anything starts.
+/// Checks a name against the spec; for [`open_checked`](super::session::open_checked), before
+/// anything starts.
 pub(super) fn check_name(
     name: Option<&str>,
     has: impl Fn(&Spec, &str) -> Result<(), CommandError>,

@@ -1,4 +1,5 @@
-//! `engine preflight`: finds problems that would make an apply fail. `apply` does the same for the resources that it changes.
+//! `engine preflight`: finds problems that would make an apply fail. `apply` does the same for the
+//! resources that it changes.
 //!
 //! **Invariant:** it never writes, and results about permissions are only warnings.
 
@@ -133,8 +134,8 @@ fn findings(run: &Run<'_>, roles: &BTreeMap<String, RoleLookup>, asked: &[Questi
     preflight::findings(spec, &run.inventory, &trusts, roles, asked, (&today, now_ms))
 }
 
-/// Reads the roles of this account that functions name by ARN, each once. Roles of other accounts are
-/// reported without a read, and the local AWS only has stand-ins.
+/// Reads the roles of this account that functions name by ARN, each once. Roles of other accounts
+/// are reported without a read, and the local AWS only has stand-ins.
 async fn named_roles(run: &Run<'_>, is_selected: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
     if matches!(run.session.target, AwsTarget::Local(_)) {
         return BTreeMap::new();

@@ -62,8 +62,8 @@ pub(super) enum AwsTarget {
     Local(LocalSettings),
 }
 
-/// Loads every spec for every team, checks the resources that options name, and starts the local AWS
-/// if needed: that brings its own runtime, so this must not be called on one.
+/// Loads every spec for every team, checks the resources that options name, and starts the local
+/// AWS if needed: that brings its own runtime, so this must not be called on one.
 pub(super) fn open<'t>(
     cx: &CommandContext<'t>,
     args: &SpecArgs,

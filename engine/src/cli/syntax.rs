@@ -1,7 +1,7 @@
 //! Syntax errors in handlers, as Node.js finds them: with file, line and excerpt.
 //!
-//! **Invariant:** no code is run, and each mistake is reported once: what the spec's own parser only suspects is replaced by
-//! the verdict of Node.js, and kept where there is none.
+//! **Invariant:** no code is run, and each mistake is reported once: what the spec's own parser
+//! only suspects is replaced by the verdict of Node.js, and kept where there is none.
 
 use std::path::{Component, Path as FilePath, PathBuf};
 
@@ -28,8 +28,8 @@ struct Handler {
     has_layers: bool,
 }
 
-/// Checks the handlers that the spec's own parser suspects. Its warnings stay only where Node.js has no verdict. Returns the
-/// errors.
+/// Checks the handlers that the spec's own parser suspects. Its warnings stay only where Node.js
+/// has no verdict. Returns the errors.
 pub(super) fn check_suspected(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
     if !loaded.iter().any(|it| it.spec.warnings.iter().any(is_suspicion)) {
         return Vec::new();
@@ -39,7 +39,8 @@ pub(super) fn check_suspected(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
     })
 }
 
-/// Checks all handlers. The warnings of the spec's own parser stay only where Node.js has no verdict. Returns the errors.
+/// Checks all handlers. The warnings of the spec's own parser stay only where Node.js has no
+/// verdict. Returns the errors.
 pub(super) fn check_all(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
     check(loaded, |_, _| true)
 }
@@ -66,7 +67,8 @@ fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> boo
     errors
 }
 
-/// Checks the handlers whose code a plan sends, or all without a plan, as far as [`check_suspected`] has not reported them.
+/// Checks the handlers whose code a plan sends, or all without a plan, as far as
+/// [`check_suspected`] has not reported them.
 pub(super) async fn check_sent<'s>(specs: impl Iterator<Item = (&'s Spec, Option<&'s Plan>)>) -> Vec<Diagnostic> {
     let (mut handlers, mut known) = (Vec::new(), Vec::new());
     for (spec, plan) in specs {
@@ -178,7 +180,8 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
         None => format!("line {line} of the inline `{name}` has a syntax error: {}", without_quotes(reason)),
     };
     let version = runtime.strip_prefix("nodejs").and_then(|it| it.split('.').next()?.parse().ok()).unwrap_or(u32::MAX);
-    // Node.js 22 no longer has the import assertions of older versions (nodejs.org/api/esm.html#import-attributes).
+    // Node.js 22 no longer has the import assertions of older versions
+    // (nodejs.org/api/esm.html#import-attributes).
     let is_removed = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(" assert "));
     let doubt = if *major < version {
         Some("it is older than the runtime, which may accept this")

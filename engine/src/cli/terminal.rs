@@ -1,4 +1,5 @@
-//! The terminal: what is printed on which stream, and how; prompts, and notices while a command waits.
+//! The terminal: what is printed on which stream, and how; prompts, and notices while a command
+//! waits.
 //!
 //! **Invariant:** it knows nothing about specs, plans or AWS resources.
 
@@ -79,8 +80,8 @@ impl Terminal {
             directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
                 .map(|is_terminal| is_terminal && !global.plain),
-            // Log lines would interrupt redrawn lines. A CI system may have a terminal, but keeps its
-            // output as a log.
+            // Log lines would interrupt redrawn lines. A CI system may have a terminal, but keeps
+            // its output as a log.
             live: err.is_terminal()
                 && !dumb
                 && global.verbose == 0
@@ -129,7 +130,8 @@ impl Terminal {
         self.closed.get().is_none() && self.write_error.get().is_none() && !is_stdout_closed()
     }
 
-    /// Reports lost output and returns whether any was lost: a script must not mistake the rest for all.
+    /// Reports lost output and returns whether any was lost: a script must not mistake the rest for
+    /// all.
     pub(super) fn report_write_error(&self) -> bool {
         let Some(error) = self.write_error.get() else { return false };
         let hint = "free disk space or redirect the output elsewhere, and run the command again";

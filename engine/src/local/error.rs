@@ -1,6 +1,7 @@
 //! The errors of the local AWS, with their texts.
 //!
-//! **Invariant:** contains texts only; how a server is installed, started or found is up to the other modules.
+//! **Invariant:** contains texts only; how a server is installed, started or found is up to the
+//! other modules.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,9 @@
-//! The project's `.engine/` folder: the locks, the time of the last use, the log, and the record of the server.
+//! The project's `.engine/` folder: the locks, the time of the last use, the log, and the record of
+//! the server.
 //!
-//! **Invariant:** the record is complete or absent, and each name that leads to a kill or a delete is checked here against
-//! something that a file alone can't fake. No link is followed here: a cloned repository may contain any.
+//! **Invariant:** the record is complete or absent, and each name that leads to a kill or a delete
+//! is checked here against something that a file alone can't fake. No link is followed here: a
+//! cloned repository may contain any.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -23,7 +25,8 @@ use super::{Running, http};
 /// How long a live server may take to answer before it counts as dead; a busy one answers late.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A supervisor needs up to four seconds to end the group of its server; see [`process::end_group`].
+/// A supervisor needs up to four seconds to end the group of its server; see
+/// [`process::end_group`].
 const SUPERVISOR_LIMIT: Duration = Duration::from_secs(6);
 
 /// The largest part of a log or a record that is read.
@@ -40,7 +43,8 @@ const PRIVATE_PREFIX: &str = "engine-local-";
 /// The longest path of a temporary folder that leaves room for a server's socket.
 const LONGEST_TEMPORARY: usize = 57;
 
-/// The variable that names the server in the environment of its processes. MiniStack returns its value on request.
+/// The variable that names the server in the environment of its processes. MiniStack returns its
+/// value on request.
 pub(super) const MARK: &str = "MINISTACK_EDITION";
 
 /// The `.engine/` folder of a project.
@@ -93,7 +97,8 @@ impl Folder {
         last_lines(&String::from_utf8_lossy(&log), 10)
     }
 
-    /// Waits until no other command starts, stops or resets this project's server. Dropping the file releases the lock.
+    /// Waits until no other command starts, stops or resets this project's server. Dropping the
+    /// file releases the lock.
     pub(super) fn lock(&self, monitor: &mut Monitor<'_>) -> Result<File, LocalError> {
         let mut is_told = false;
         loop {
@@ -116,7 +121,8 @@ impl Folder {
         self.try_lock_file("lock")
     }
 
-    /// The lock of commands that write to the server, with this process's number in it, unless another command has it.
+    /// The lock of commands that write to the server, with this process's number in it, unless
+    /// another command has it.
     pub(super) fn try_lock_writes(&self) -> Result<Option<File>, LocalError> {
         let Some(mut lock) = self.try_lock_file(WRITES)? else { return Ok(None) };
         let failed = |source| self.error(WRITES, source);
@@ -152,13 +158,15 @@ impl Folder {
         Some(SystemTime::now().duration_since(used).unwrap_or_default())
     }
 
-    /// The recorded server; `None` also if another version of engine wrote the record in another format.
+    /// The recorded server; `None` also if another version of engine wrote the record in another
+    /// format.
     pub(super) fn record(&self) -> Option<Record> {
         let text = own::read(&self.path.join("local.json"), MAX_BYTES).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Whether a server was started here and not stopped by a command, even if its record can't be read.
+    /// Whether a server was started here and not stopped by a command, even if its record can't be
+    /// read.
     pub(super) fn has_record(&self) -> bool {
         self.path.join("local.json").symlink_metadata().is_ok()
     }
@@ -223,8 +231,8 @@ impl Record {
         }
     }
 
-    /// Ends supervisor, server and functions in any state and removes their private folder. Returns whether there was
-    /// anything to end.
+    /// Ends supervisor, server and functions in any state and removes their private folder. Returns
+    /// whether there was anything to end.
     pub(super) fn end(&self) -> Result<bool, LocalError> {
         let supervised = self.supervisor.is_alive();
         self.supervisor.end(SUPERVISOR_LIMIT);
@@ -242,11 +250,12 @@ impl Record {
     }
 }
 
-/// The server's `TMPDIR` and `HOME`. It is in the system's temporary folder and not in the project, where a
-/// `package.json` or `node_modules` above a function's code would change how Node.js runs it.
+/// The server's `TMPDIR` and `HOME`. It is in the system's temporary folder and not in the project,
+/// where a `package.json` or `node_modules` above a function's code would change how Node.js runs
+/// it.
 ///
-/// Its name is also the server's identity: the command lines of the functions' processes contain it, and the server
-/// returns it on request.
+/// Its name is also the server's identity: the command lines of the functions' processes contain
+/// it, and the server returns it on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PathBuf", into = "PathBuf")]
 pub(super) struct Private {
@@ -285,7 +294,8 @@ impl Private {
         self.path.join("socket")
     }
 
-    /// The variable in the environment of the server, and so of each process that a function starts.
+    /// The variable in the environment of the server, and so of each process that a function
+    /// starts.
     pub(super) fn mark(&self) -> String {
         format!("{MARK}={}", self.name)
     }
@@ -299,8 +309,8 @@ impl Private {
 impl TryFrom<PathBuf> for Private {
     type Error = String;
 
-    /// A record is only a file, and this path will be deleted with its content, so only names that engine gives are
-    /// accepted.
+    /// A record is only a file, and this path will be deleted with its content, so only names that
+    /// engine gives are accepted.
     fn try_from(path: PathBuf) -> Result<Self, Self::Error> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let random = name.strip_prefix(PRIVATE_PREFIX).unwrap_or_default();

@@ -1,6 +1,8 @@
-//! Two requests to a server, past its proxy: whether it is the expected one and ready, and to delete everything.
+//! Two requests to a server, past its proxy: whether it is the expected one and ready, and to
+//! delete everything.
 //!
-//! **Invariant:** talks only to a socket on this machine, without credentials; knows no AWS protocol.
+//! **Invariant:** talks only to a socket on this machine, without credentials; knows no AWS
+//! protocol.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-/// A probe that takes longer counts as unanswered: the server handles one request at a time and may be busy.
+/// A probe that takes longer counts as unanswered: the server handles one request at a time and may
+/// be busy.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Deleting 3,000 resources takes 60 ms; the rest is for a busy machine.

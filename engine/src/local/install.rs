@@ -1,7 +1,8 @@
-//! MiniStack in the user's cache folder: one version, every package pinned by hash, complete or absent.
+//! MiniStack in the user's cache folder: one version, every package pinned by hash, complete or
+//! absent.
 //!
-//! pip or uv only download. The downloads are checked here against the hashes in the lock file, unpacked and compiled,
-//! and a digest of the result is checked at each start.
+//! pip or uv only download. The downloads are checked here against the hashes in the lock file,
+//! unpacked and compiled, and a digest of the result is checked at each start.
 //!
 //! **Invariant:** knows nothing of projects or servers. A folder with the final name is complete.
 
@@ -23,13 +24,16 @@ use super::process;
 use super::tools::{Tool, Tools, last_lines};
 use super::wheels::{self, BadWheel};
 
-/// The MiniStack release. Each release, every few days, changes its behavior (<https://pypi.org/project/ministack/>).
+/// The MiniStack release. Each release, every few days, changes its behavior
+/// (<https://pypi.org/project/ministack/>).
 pub(super) const VERSION: &str = "1.5.33";
 
-/// Made by `echo ministack==1.5.33 | uv pip compile --universal --generate-hashes --python-version 3.10 -`.
+/// Made by
+/// `echo ministack==1.5.33 | uv pip compile --universal --generate-hashes --python-version 3.10 -`.
 const LOCK: &str = include_str!("ministack-1.5.33.lock.txt");
 
-/// The pip that uv installs where Python has none, because uv itself can't download without installing.
+/// The pip that uv installs where Python has none, because uv itself can't download without
+/// installing.
 const PIP_LOCK: &str = "pip==25.3 --hash=sha256:9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd\n";
 
 /// The version of the folder's layout, so that the folder of an older engine isn't used.
@@ -47,11 +51,12 @@ const REMINDER: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const MEASURE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Prefix of the folders that an installation works in. Without a lock on the cache, they are left over.
+/// Prefix of the folders that an installation works in. Without a lock on the cache, they are left
+/// over.
 const STAGING_PREFIX: &str = "ministack-installing-";
 
-/// Compiles a folder; tracebacks show its final path. Python never compares such files with their source, and writes none
-/// of its own.
+/// Compiles a folder; tracebacks show its final path. Python never compares such files with their
+/// source, and writes none of its own.
 const COMPILE: &str = "import compileall, py_compile, sys; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     sys.exit(not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=2, invalidation_mode=mode))";
@@ -60,7 +65,8 @@ const COMPILE: &str = "import compileall, py_compile, sys; \
 const RUN_PIP: &str =
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module('pip', run_name='__main__')";
 
-/// The settings of pip for the package index and the way to it. All others could change what is downloaded, or run code.
+/// The settings of pip for the package index and the way to it. All others could change what is
+/// downloaded, or run code.
 const PIP_SETTINGS: [&str; 11] = [
     "index-url",
     "extra-index-url",
@@ -105,8 +111,8 @@ pub(super) fn is_installed(cache: &Path, python: &Tool) -> Result<bool, LocalErr
     }
 }
 
-/// Returns the folder with MiniStack's packages, installing them on first use, and checks that nothing in it has changed
-/// since.
+/// Returns the folder with MiniStack's packages, installing them on first use, and checks that
+/// nothing in it has changed since.
 pub(super) fn packages(
     cache: &Path,
     tools: &Tools,
@@ -211,15 +217,16 @@ pub(super) fn random_name() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// Another lock file, or another minor version of Python, for which the lock file may name other packages, gets another
-/// folder.
+/// Another lock file, or another minor version of Python, for which the lock file may name other
+/// packages, gets another folder.
 fn folder_name(lock: &str, [major, minor, _]: [u32; 3]) -> String {
     let hash = wheels::hex(&Sha256::digest(lock.as_bytes()));
     let prefix = hash.get(..12).unwrap_or_default();
     format!("ministack-{VERSION}-{prefix}-py{major}.{minor}-{FORMAT}")
 }
 
-/// Removes what killed installations left over. Only the holder of the installation lock may call this.
+/// Removes what killed installations left over. Only the holder of the installation lock may call
+/// this.
 fn remove_leftovers(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(STAGING_PREFIX.as_bytes()) {
@@ -228,7 +235,8 @@ fn remove_leftovers(cache: &Path) {
     }
 }
 
-/// Downloads, checks, unpacks and compiles, and returns the folder in `staging` that is the complete installation.
+/// Downloads, checks, unpacks and compiles, and returns the folder in `staging` that is the
+/// complete installation.
 fn install_into(
     staging: &Path,
     folder: &Path,
@@ -293,8 +301,8 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
             InstallFailure::Space => return Err(in_staging(io::ErrorKind::StorageFull.into())),
             InstallFailure::Network => {
                 no_network = true;
-                // A proxy or a certificate may be configured for uv alone, so it is tried as well. The pip of a virtual
-                // environment would only wait for the same failure.
+                // A proxy or a certificate may be configured for uv alone, so it is tried as well.
+                // The pip of a virtual environment would only wait for the same failure.
                 if way == Installer::Uv || tools.find("uv").is_none() {
                     break;
                 }
@@ -375,8 +383,8 @@ impl Pip {
         command
     }
 
-    /// The settings for the package index in pip's files, as variables. The files themselves are not used for the
-    /// download, because they may also set what else to install, and where.
+    /// The settings for the package index in pip's files, as variables. The files themselves are
+    /// not used for the download, because they may also set what else to install, and where.
     fn settings(&self, tools: &Tools) -> HashMap<String, String> {
         let mut command = self.command(tools);
         let listed = command.args(["config", "list"]).env("PIP_DISABLE_PIP_VERSION_CHECK", "1").output();
@@ -445,7 +453,8 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Where programs put their temporary files, so that they are removed with the rest, and downloads can be measured.
+/// Where programs put their temporary files, so that they are removed with the rest, and downloads
+/// can be measured.
 const TEMPORARY: &str = "tmp";
 
 /// Runs the programs of an installation one after another and reports the progress of downloads.
@@ -460,7 +469,8 @@ impl Runner<'_, '_> {
     /// Runs a program to its end, or ends it with all that it started once the user interrupts.
     fn run(&mut self, command: &mut Command) -> Result<(), Failed> {
         let printed = self.staging.join("output.txt");
-        // In a file, which takes any amount while nothing reads it. venv prints errors on stdout, the others on stderr.
+        // In a file, which takes any amount while nothing reads it. venv prints errors on stdout,
+        // the others on stderr.
         let output = fs::File::create(&printed)?;
         command.stdout(output.try_clone()?).stderr(output).env("TMPDIR", self.staging.join(TEMPORARY));
         // A group, so that Ctrl-C ends all of it here and in this order.
@@ -498,7 +508,8 @@ impl Runner<'_, '_> {
     }
 }
 
-/// How many MB of wheels there are below a folder. pip copies each from its temporary folder, so a name counts once.
+/// How many MB of wheels there are below a folder. pip copies each from its temporary folder, so a
+/// name counts once.
 fn downloaded(folder: &Path) -> u64 {
     let mut sizes = HashMap::new();
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
@@ -519,7 +530,8 @@ enum InstallFailure {
     Other,
 }
 
-/// Reads the cause from the output of pip or uv, because both exit with the same status for all of them.
+/// Reads the cause from the output of pip or uv, because both exit with the same status for all of
+/// them.
 fn classify(output: &str) -> InstallFailure {
     let has = |needles: &[&str]| needles.iter().any(|needle| output.contains(needle));
     if has(&["DO NOT MATCH THE HASHES", "Hash mismatch for"]) {

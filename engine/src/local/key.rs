@@ -1,6 +1,7 @@
 //! The secret that requests to a server need.
 //!
-//! **Invariant:** a key is written to the project's record and printed by `engine local env`, and nowhere else.
+//! **Invariant:** a key is written to the project's record and printed by `engine local env`, and
+//! nowhere else.
 
 use std::fmt;
 use std::fs::File;
@@ -21,8 +22,8 @@ const ACCOUNT_DIGITS: usize = 12;
 /// The suffix of the access key ids of functions.
 const FUNCTION_MARK: &str = "F";
 
-/// The random part of each access key id that a server accepts. AWS clients send the access key id with each request, and
-/// the account follows the random part, so one key works for all accounts.
+/// The random part of each access key id that a server accepts. AWS clients send the access key id
+/// with each request, and the account follows the random part, so one key works for all accounts.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerKey(String);
@@ -55,7 +56,8 @@ impl ServerKey {
         format!("{}{account}", self.0)
     }
 
-    /// The sender of an access key id; `None` unless it begins with this key. Takes the same time wherever the key differs.
+    /// The sender of an access key id; `None` unless it begins with this key. Takes the same time
+    /// wherever the key differs.
     pub(super) fn caller(&self, access_key_id: &str) -> Option<Caller> {
         let (key, account) = access_key_id.split_at_checked(self.0.len())?;
         if !bool::from(key.as_bytes().ct_eq(self.0.as_bytes())) {

@@ -1,7 +1,8 @@
 //! Finds processes, identifies them, and ends whole groups.
 //!
-//! **Invariant:** knows nothing of MiniStack. A number alone never identifies a process here, because the system reuses
-//! numbers: each signal goes to a process that was identified by more than its number.
+//! **Invariant:** knows nothing of MiniStack. A number alone never identifies a process here,
+//! because the system reuses numbers: each signal goes to a process that was identified by more
+//! than its number.
 
 use std::time::{Duration, Instant};
 
@@ -58,8 +59,8 @@ pub(super) fn group(group: i32) -> Vec<Process> {
     all().into_iter().filter(|process| process.group == group).collect()
 }
 
-/// Ends a process group: SIGTERM, then SIGKILL for processes that still run after two seconds, such as a function in an
-/// endless loop. Returns whether all have ended.
+/// Ends a process group: SIGTERM, then SIGKILL for processes that still run after two seconds, such
+/// as a function in an endless loop. Returns whether all have ended.
 pub(super) fn end_group(number: i32) -> bool {
     let has_ended = || group(number).is_empty();
     let Some(leader) = target(number) else {
@@ -75,15 +76,16 @@ pub(super) fn end_group(number: i32) -> bool {
     false
 }
 
-/// Makes this process the parent of orphaned descendants in any session, so that no process that a function starts is
-/// lost. Linux only.
+/// Makes this process the parent of orphaned descendants in any session, so that no process that a
+/// function starts is lost. Linux only.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     // If it fails, the variable in the environment still finds nearly all.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
 }
 
-/// Reaps children that have ended, which otherwise stay as zombies, and returns whether `server` is among them.
+/// Reaps children that have ended, which otherwise stay as zombies, and returns whether `server` is
+/// among them.
 pub(super) fn reap(server: i32) -> bool {
     let mut has_ended = false;
     while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
@@ -108,12 +110,14 @@ pub(super) fn end_descendants() -> bool {
     })
 }
 
-/// Kills all processes with `mark`, a variable with its value, in their environment. Returns whether none is left.
+/// Kills all processes with `mark`, a variable with its value, in their environment. Returns
+/// whether none is left.
 pub(super) fn end_marked(mark: &str) -> bool {
     kill_all(|| marked(mark))
 }
 
-/// Kills what `find` returns until it returns nothing: a process may start another one in the meantime.
+/// Kills what `find` returns until it returns nothing: a process may start another one in the
+/// meantime.
 fn kill_all(find: impl Fn() -> Vec<i32>) -> bool {
     wait_until(GRACE, || {
         let found = find();
@@ -180,8 +184,9 @@ mod linux {
         all().into_iter().filter(has_mark).map(|process| process.pid).collect()
     }
 
-    /// Parent, group and start time from `/proc/PID/stat`: fields 4, 5 and 22 of proc_pid_stat(5). The name in field 2 may
-    /// contain spaces and parentheses, so the count starts after the last parenthesis. `None` for a zombie or a dead process.
+    /// Parent, group and start time from `/proc/PID/stat`: fields 4, 5 and 22 of proc_pid_stat(5).
+    /// The name in field 2 may contain spaces and parentheses, so the count starts after the last
+    /// parenthesis. `None` for a zombie or a dead process.
     fn parse_stat(stat: &str) -> Option<(i32, i32, u64)> {
         let (_, behind_name) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = behind_name.split_whitespace().collect();
@@ -222,8 +227,8 @@ mod ps {
         ask(&["-A"])
     }
 
-    /// Processes with this variable. On macOS only, `-E` shows the environment of this user's processes after their
-    /// arguments.
+    /// Processes with this variable. On macOS only, `-E` shows the environment of this user's
+    /// processes after their arguments.
     pub(super) fn marked(mark: &str) -> Vec<i32> {
         if cfg!(not(target_os = "macos")) {
             return Vec::new();

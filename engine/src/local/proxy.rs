@@ -1,11 +1,12 @@
 //! The proxy in front of the server, which only accepts requests with the server's key.
 //!
-//! The server runs the code that it receives, answers any `Origin` and `Host`, and verifies no signature. So it listens on
-//! a Unix socket in a folder that only this user can open, and the proxy listens on 127.0.0.1. Web pages, other users and
-//! everything else that reaches the port don't have the key.
+//! The server runs the code that it receives, answers any `Origin` and `Host`, and verifies no
+//! signature. So it listens on a Unix socket in a folder that only this user can open, and the
+//! proxy listens on 127.0.0.1. Web pages, other users and everything else that reaches the port
+//! don't have the key.
 //!
-//! **Invariant:** knows no AWS operation. [`admit`] contains all checks of a request and refuses a request that can be
-//! interpreted in two ways.
+//! **Invariant:** knows no AWS operation. [`admit`] contains all checks of a request and refuses a
+//! request that can be interpreted in two ways.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,9 +33,9 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::key::{Caller, ServerKey};
 
-/// How many invocations from outside run at a time; the others wait here. Each may take a Node.js process of 43 MiB, and
-/// hundreds at a time make the server drop connections. The calls of functions don't wait: a function that invokes another
-/// one would wait for itself.
+/// How many invocations from outside run at a time; the others wait here. Each may take a Node.js
+/// process of 43 MiB, and hundreds at a time make the server drop connections. The calls of
+/// functions don't wait: a function that invokes another one would wait for itself.
 const INVOCATIONS: usize = 16;
 
 /// How many connections may wait to be accepted.
@@ -43,8 +44,8 @@ const BACKLOG: u32 = 4096;
 /// How much of a refused request is read, in bytes.
 const DRAINED: usize = 1 << 20;
 
-/// How long an idle connection to the server is reused. The server closes those that are idle for longer, and must not do
-/// so while a request is on its way.
+/// How long an idle connection to the server is reused. The server closes those that are idle for
+/// longer, and must not do so while a request is on its way.
 const REUSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The pause after the system couldn't take another connection.
@@ -261,8 +262,8 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     values.next().is_none().then_some(value)
 }
 
-/// Finds the only access key id of a request, in the header or in the query of a presigned URL, and puts the account in
-/// its place.
+/// Finds the only access key id of a request, in the header or in the query of a presigned URL, and
+/// puts the account in its place.
 fn replace_key(parts: &mut Parts, key: &ServerKey) -> Option<Caller> {
     let query: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').collect();
     let mut signed = query.iter().enumerate().filter(|(_, pair)| is_credential(pair));

@@ -17,7 +17,8 @@ use super::install::Monitor;
 use super::tools::{self, Tool, Tools};
 use super::{LockAttempt, Part, Project, Running, SuperviseArgs, WriteLock, http, install};
 
-/// A server is usually ready after 0.2 s; the rest is for a busy machine that compiles the packages first.
+/// A server is usually ready after 0.2 s; the rest is for a busy machine that compiles the packages
+/// first.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
 const READY_INTERVAL: Duration = Duration::from_millis(20);
@@ -25,13 +26,14 @@ const READY_INTERVAL: Duration = Duration::from_millis(20);
 /// The Node.js that AWS runs the example specs' functions with.
 const NODE_MAJOR: u32 = 22;
 
-/// Returns the project's running server, or starts one and first installs MiniStack if it is missing. Counts as a use.
+/// Returns the project's running server, or starts one and first installs MiniStack if it is
+/// missing. Counts as a use.
 ///
 /// `report` gets a line, without a full stop, for each step that takes time.
 ///
 /// # Errors
-/// When Python, Node.js or a way to install is missing, when the server doesn't become ready, or when the user
-/// interrupts; see [`LocalError`].
+/// When Python, Node.js or a way to install is missing, when the server doesn't become ready, or
+/// when the user interrupts; see [`LocalError`].
 pub fn ensure(project: &Project, report: &mut dyn FnMut(&str)) -> Result<Running, LocalError> {
     let mut monitor = Monitor { report, interrupted: &project.interrupted };
     let folder = Folder::create(&project.dir)?;
@@ -98,7 +100,8 @@ pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
     Ok(record.as_ref().and_then(Record::running))
 }
 
-/// Ends the project's server with all processes of its functions, and returns whether there was one.
+/// Ends the project's server with all processes of its functions, and returns whether there was
+/// one.
 ///
 /// # Errors
 /// When the project's folder can't be used, or a process survives SIGKILL.
@@ -112,8 +115,8 @@ pub fn stop(project: &Project) -> Result<bool, LocalError> {
     Ok(was_running)
 }
 
-/// Deletes everything in the project's server, in all accounts and regions; does nothing if none is running. Counts as a
-/// use.
+/// Deletes everything in the project's server, in all accounts and regions; does nothing if none is
+/// running. Counts as a use.
 ///
 /// # Errors
 /// When the server doesn't confirm it, or the project's folder can't be used.
@@ -129,8 +132,8 @@ pub fn reset(project: &Project) -> Result<(), LocalError> {
     }
 }
 
-/// Asks for the right to write to the project's local AWS, which one command has at a time: two that write at once would
-/// not see each other's resources.
+/// Asks for the right to write to the project's local AWS, which one command has at a time: two
+/// that write at once would not see each other's resources.
 ///
 /// # Errors
 /// When the project's folder can't be used.
@@ -146,8 +149,8 @@ fn silently<'m>(project: &'m Project, report: &'m mut dyn FnMut(&str)) -> Monito
     Monitor { report, interrupted: &project.interrupted }
 }
 
-/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`] installs it again. Returns
-/// whether there was an installation.
+/// Stops the project's server and deletes MiniStack from the cache folder; the next [`ensure`]
+/// installs it again. Returns whether there was an installation.
 ///
 /// # Errors
 /// Those of [`stop`], and when the cache folder can't be written.
@@ -200,7 +203,8 @@ enum Unready {
     Interrupted,
 }
 
-/// Waits for the server that uses this private folder. The supervisor ends when its server does, so only it is watched.
+/// Waits for the server that uses this private folder. The supervisor ends when its server does, so
+/// only it is watched.
 fn wait_until_ready(
     project: &Project,
     folder: &Folder,
@@ -224,7 +228,8 @@ fn wait_until_ready(
     Err(Unready::Silent)
 }
 
-/// The supervisor needs no variable of the user's environment, and lives for an hour after the command, so it gets none.
+/// The supervisor needs no variable of the user's environment, and lives for an hour after the
+/// command, so it gets none.
 fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Child, LocalError> {
     let in_log = |source| LocalError::ProjectFolder { path: folder.log(), source };
     let log = own::renew(&folder.log()).map_err(in_log)?;

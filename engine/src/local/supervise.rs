@@ -1,13 +1,14 @@
-//! The background process that runs a server: starts it, runs its proxy, watches the time of the last use, and ends it
-//! with everything that it started.
+//! The background process that runs a server: starts it, runs its proxy, watches the time of the
+//! last use, and ends it with everything that it started.
 //!
-//! It is this program again, because a process can leave the terminal's session only by calling `setsid` itself, and
-//! calling it between fork and exec would need `unsafe`.
+//! It is this program again, because a process can leave the terminal's session only by calling
+//! `setsid` itself, and calling it between fork and exec would need `unsafe`.
 //!
-//! Server and supervisor end together, however one of them ends: the server reads standard input, whose other end this
-//! process holds.
+//! Server and supervisor end together, however one of them ends: the server reads standard input,
+//! whose other end this process holds.
 //!
-//! **Invariant:** at most one supervisor stays alive per project: one that the record doesn't name ends itself.
+//! **Invariant:** at most one supervisor stays alive per project: one that the record doesn't name
+//! ends itself.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -27,7 +28,8 @@ use super::key::ServerKey;
 use super::process::{self, Identity};
 use super::proxy::Proxy;
 
-/// The longest time between two checks of the record and the time of the last use, which each command updates.
+/// The longest time between two checks of the record and the time of the last use, which each
+/// command updates.
 const INSPECTION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The time until the next check while a command holds the lock.
@@ -35,8 +37,8 @@ const LOCKED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs a server until it is no longer used, ends by itself, or this process receives SIGTERM.
 ///
-/// For the hidden command `local supervise` only. Blocks and runs an async runtime, so it must not be called on a thread
-/// that drives another one.
+/// For the hidden command `local supervise` only. Blocks and runs an async runtime, so it must not
+/// be called on a thread that drives another one.
 ///
 /// # Errors
 /// When this process already leads a process group, or when server or record can't be created.
@@ -60,7 +62,8 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
         let (server, input) = start(&args, &private, port, &key).map_err(refused("`python3` couldn't be started"))?;
         let proxy = Arc::new(Proxy::new(key.clone(), private.socket()));
         let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
-        // The lock is held to the end, so that the next command finds either this server or no trace of it.
+        // The lock is held to the end, so that the next command finds either this server or no
+        // trace of it.
         let lock = Watch { args: &args, private: &private, port, key, proxy: &proxy }.run(&server, signals).await;
         serving.abort();
         process::end_group(group_of(&server));
@@ -73,7 +76,8 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
     outcome.map(drop)
 }
 
-/// Each connection takes a file descriptor on both sides of the proxy; many systems allow 1,024 by default.
+/// Each connection takes a file descriptor on both sides of the proxy; many systems allow 1,024 by
+/// default.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // macOS refuses "unlimited"; the limit stays as it is.
@@ -84,7 +88,8 @@ fn group_of(server: &Child) -> i32 {
     i32::try_from(server.id()).unwrap_or_default()
 }
 
-/// Starts the server and sends it the key. The server runs as long as its standard input stays open.
+/// Starts the server and sends it the key. The server runs as long as its standard input stays
+/// open.
 fn start(args: &SuperviseArgs, private: &Private, port: u16, key: &ServerKey) -> io::Result<(Child, ChildStdin)> {
     let mut server = server_command(args, private, port).spawn()?;
     let mut input = server.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -93,8 +98,8 @@ fn start(args: &SuperviseArgs, private: &Private, port: u16, key: &ServerKey) ->
     Ok((server, input))
 }
 
-/// `-I` and `-S` exclude this machine's packages and Python's variables: an installed Docker SDK would change how functions
-/// run. The environment starts empty, because functions inherit it.
+/// `-I` and `-S` exclude this machine's packages and Python's variables: an installed Docker SDK
+/// would change how functions run. The environment starts empty, because functions inherit it.
 fn server_command(args: &SuperviseArgs, private: &Private, port: u16) -> Command {
     let mut path = args.node_folder.clone().into_os_string();
     path.push(":/usr/bin:/bin");
@@ -145,7 +150,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Returns when the server shall end or has ended, with the project's lock if that was for want of use.
+    /// Returns when the server shall end or has ended, with the project's lock if that was for want
+    /// of use.
     async fn run(self, server: &Child, mut signals: Signals) -> Result<Option<File>, LocalError> {
         let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
         let (Some(supervisor), Some(identity)) = (own, Identity::of(group_of(server))) else {
@@ -199,7 +205,8 @@ fn inspect(folder: &Folder, record: &Record, proxy: &Proxy, idle_limit: Duration
         let left = idle_limit.saturating_sub(idle());
         return Ok(Inspection::Again(left.min(INSPECTION_INTERVAL)));
     }
-    // A command with the lock is about to use the server, or to end it by a signal. Under this lock, none can begin to.
+    // A command with the lock is about to use the server, or to end it by a signal. Under this
+    // lock, none can begin to.
     match folder.try_lock()? {
         Some(lock) if unused() => Ok(Inspection::End(Some(lock))),
         _ => Ok(Inspection::Again(LOCKED_INTERVAL)),

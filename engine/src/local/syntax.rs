@@ -1,7 +1,7 @@
 //! Whether the Node.js of this machine can parse JavaScript.
 //!
-//! **Invariant:** runs none of the code: `node --check` only parses, with an empty environment, in a private folder that
-//! contains nothing but the scripts, and for a limited time.
+//! **Invariant:** runs none of the code: `node --check` only parses, with an empty environment, in
+//! a private folder that contains nothing but the scripts, and for a limited time.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,15 @@ use super::process::wait_until;
 use super::tools::Tool;
 use super::{Project, Script, Verdict};
 
-/// How many processes run at a time. A check takes 30 to 60 ms, nearly all of it the start of Node.js.
+/// How many processes run at a time. A check takes 30 to 60 ms, nearly all of it the start of
+/// Node.js.
 const AT_ONCE: usize = 4;
 
 /// A check that takes longer has no verdict.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The largest part of the output that is read, in bytes. It repeats the line with the error, which may be a whole bundle.
+/// The largest part of the output that is read, in bytes. It repeats the line with the error, which
+/// may be a whole bundle.
 const MAX_OUTPUT: u64 = 4 << 20;
 
 /// Asks the first `node` in `PATH` about each script, several at a time.
@@ -73,8 +75,9 @@ fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<Verdi
     }
 }
 
-/// Reads the error of a script: a line with the file and the line number, that line of the script, carets below the
-/// error, and the reason. Other errors, such as an unknown option, have no verdict.
+/// Reads the error of a script: a line with the file and the line number, that line of the script,
+/// carets below the error, and the reason. Other errors, such as an unknown option, have no
+/// verdict.
 fn parse(output: &str, name: &str, major: u32) -> Option<Verdict> {
     let lines: Vec<&str> = output.lines().collect();
     let number = |line: &str| line.rsplit_once(':').filter(|(file, _)| file.ends_with(name))?.1.parse().ok();

@@ -1,7 +1,9 @@
-//! The programs of this machine that the local AWS needs: `python3`, `node`, and an installer of packages.
+//! The programs of this machine that the local AWS needs: `python3`, `node`, and an installer of
+//! packages.
 //!
-//! **Invariant:** installs nothing. The programs that it runs have no access to the project through their folder or
-//! environment: they start in a private folder, with only the variables of [`PASSED_ON`].
+//! **Invariant:** installs nothing. The programs that it runs have no access to the project through
+//! their folder or environment: they start in a private folder, with only the variables of
+//! [`PASSED_ON`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -26,9 +28,10 @@ impl Drop for Tools {
     }
 }
 
-/// The variables that programs receive: for package indexes, proxies, certificates and caches, for the user's folders and
-/// version managers, and for the language. All others could change what a program does or runs: `PIP_REQUIREMENT`,
-/// `PYTHONPATH`, `UV_CONFIG_FILE`, `NODE_OPTIONS`, `LD_PRELOAD` and future ones.
+/// The variables that programs receive: for package indexes, proxies, certificates and caches, for
+/// the user's folders and version managers, and for the language. All others could change what a
+/// program does or runs: `PIP_REQUIREMENT`, `PYTHONPATH`, `UV_CONFIG_FILE`, `NODE_OPTIONS`,
+/// `LD_PRELOAD` and future ones.
 const PASSED_ON: [&str; 52] = [
     "PIP_CONFIG_FILE",
     "PIP_INDEX_URL",
@@ -84,7 +87,8 @@ const PASSED_ON: [&str; 52] = [
     "MISE_DATA_DIR",
 ];
 
-/// A program, and not the shim for it in `PATH` (pyenv, nvm, Volta), which wouldn't work in the server's environment.
+/// A program, and not the shim for it in `PATH` (pyenv, nvm, Volta), which wouldn't work in the
+/// server's environment.
 #[derive(Debug)]
 pub(super) struct Tool {
     pub(super) executable: PathBuf,

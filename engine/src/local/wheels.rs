@@ -1,7 +1,8 @@
-//! Downloaded packages: checks them against the lock file, unpacks them, and computes the digest of the result.
+//! Downloaded packages: checks them against the lock file, unpacks them, and computes the digest of
+//! the result.
 //!
-//! **Invariant:** a file is used only after its hash was found in the lock file, and the bytes that are unpacked are those
-//! that were hashed. Runs no program.
+//! **Invariant:** a file is used only after its hash was found in the lock file, and the bytes that
+//! are unpacked are those that were hashed. Runs no program.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -54,8 +55,8 @@ fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, Locked<'_>> {
     packages
 }
 
-/// Evaluates the only form of marker in the lock file: `python_full_version < '3.11'`. Any other counts as true, so that a
-/// package is reported as missing rather than omitted silently.
+/// Evaluates the only form of marker in the lock file: `python_full_version < '3.11'`. Any other
+/// counts as true, so that a package is reported as missing rather than omitted silently.
 fn is_met(marker: &str, [major, minor, _]: [u32; 3]) -> bool {
     let bound = marker.trim().strip_prefix("python_full_version < '").and_then(|it| it.strip_suffix('\''));
     let bound = bound
@@ -74,7 +75,8 @@ pub(super) fn count(lock: &str, python: [u32; 3]) -> usize {
     parse_lock(lock, python).values().filter(|locked| locked.is_needed).count()
 }
 
-/// Unpacks the wheels of `downloads` into `site`, if they are exactly those of the lock file for this Python.
+/// Unpacks the wheels of `downloads` into `site`, if they are exactly those of the lock file for
+/// this Python.
 pub(super) fn unpack(lock: &str, python: [u32; 3], downloads: &Path, site: &Path) -> Result<(), BadWheel> {
     let mut packages = parse_lock(lock, python);
     for entry in fs::read_dir(downloads)? {
@@ -137,7 +139,8 @@ pub(super) fn digest(folder: &Path) -> io::Result<String> {
         }
     }
     files.sort();
-    // Reading 3,000 files takes longer than hashing them, so more threads than processors are faster.
+    // Reading 3,000 files takes longer than hashing them, so more threads than processors are
+    // faster.
     let n_threads = std::thread::available_parallelism().map_or(4, |it| it.get() * 2).min(16);
     let chunk = files.len().div_ceil(n_threads).max(1);
     let parts: Vec<io::Result<Vec<u8>>> = std::thread::scope(|scope| {
@@ -195,7 +198,8 @@ mod tests {
     const LOCK: &str = "# made by a tool\nDuck.Ling==1.0 \\\n    --hash=sha256:HASH \\\n    --hash=sha256:00\n    # via x\n\
         old==2 ; python_full_version < '3.11' \\\n    --hash=sha256:11\n";
 
-    /// Unpacks `downloads` with the hash of `locked` in the lock file, and returns what was refused, or the files.
+    /// Unpacks `downloads` with the hash of `locked` in the lock file, and returns what was
+    /// refused, or the files.
     fn unpacked(locked: &[u8], downloads: &[(&str, &[u8])], python: [u32; 3]) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         let (from, site) = (folder.path().join("wheels"), folder.path().join("a/site"));

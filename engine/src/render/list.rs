@@ -80,7 +80,8 @@ pub fn checkup(lines: &[(&'static str, &'static str, String)], out: OutputStyle)
     text
 }
 
-/// Resources and their owners as a table. A mapping is shown as what it connects, not by its random ID.
+/// Resources and their owners as a table. A mapping is shown as what it connects, not by its random
+/// ID.
 pub fn owned(owned: &[Owned], out: OutputStyle) -> String {
     let resource_of = |name: &str| {
         let found = owned.iter().find(|it| it.name == name && !it.resource.is_empty());

@@ -1,4 +1,5 @@
-//! Renders the logs of functions, a line for each entry: for people with colors and columns, for programs as JSON.
+//! Renders the logs of functions, a line for each entry: for people with colors and columns, for
+//! programs as JSON.
 //!
 //! **Invariant:** JSON has every entry; what is folded for people is counted.
 
@@ -76,7 +77,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// For entries of these functions, each with its function's name in front; without functions, no names. Times are in UTC.
+    /// For entries of these functions, each with its function's name in front; without functions,
+    /// no names. Times are in UTC.
     pub fn new<'n>(functions: impl Iterator<Item = &'n str>, out: OutputStyle) -> Journal {
         let names = functions.map(|name| display_width(name) + 2).max().unwrap_or(0);
         Journal { out, names, day: String::new(), zone: TimeZone::UTC, errors: HashMap::new() }
@@ -88,8 +90,8 @@ impl Journal {
         Journal { zone, ..self }
     }
 
-    /// Folds errors that repeat into their last occurrence, with the reports of the invocations before it: a mapping sends a
-    /// batch that fails again and again.
+    /// Folds errors that repeat into their last occurrence, with the reports of the invocations
+    /// before it: a mapping sends a batch that fails again and again.
     pub fn fold<'e>(&mut self, entries: Vec<JournalEntry<'e>>) -> Vec<JournalRow<'e>> {
         let keys: Vec<Option<String>> = entries.iter().map(error_key).collect();
         let mut last: HashMap<&str, usize> = HashMap::new();

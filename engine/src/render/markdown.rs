@@ -1,11 +1,11 @@
 //! Renders a plan and its outcome as a comment on a pull request.
 //!
 //! The counts, the action for each resource, losses and refusals come first, then the properties,
-//! folded. GitHub accepts at most 65,536 characters, so a long comment omits details, then rows, and
-//! states that it does.
+//! folded. GitHub accepts at most 65,536 characters, so a long comment omits details, then rows,
+//! and states that it does.
 //!
-//! **Invariant:** at most [`LIMIT`] characters, for any plan. Text from a spec or from AWS is neither
-//! markup nor a mention, and it leaves no table, fence or fold open.
+//! **Invariant:** at most [`LIMIT`] characters, for any plan. Text from a spec or from AWS is
+//! neither markup nor a mention, and it leaves no table, fence or fold open.
 
 use std::fmt::Write as _;
 

@@ -96,8 +96,8 @@ pub fn closing(plan: &Plan, endings: &[StepOutcome], destroy: bool, out: OutputS
     format!("{} {done}. Run the same command again to continue.", out.paint(RED, &format!("{verb} incomplete:")))
 }
 
-/// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is reported
-/// once, without a place in the spec.
+/// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is
+/// reported once, without a place in the spec.
 pub fn failures(spec: &Spec, plan: &Plan, endings: &[StepOutcome]) -> Vec<Diagnostic> {
     let mut reported = HashSet::new();
     let mut failures = Vec::new();

@@ -1,4 +1,5 @@
-//! The frame of every HTML page: self-contained, for light and dark mode, for wide and narrow windows.
+//! The frame of every HTML page: self-contained, for light and dark mode, for wide and narrow
+//! windows.
 //!
 //! **Invariant:** a page loads nothing, which its content security policy enforces.
 

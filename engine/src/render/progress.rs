@@ -23,7 +23,8 @@ use region::{RUNNING, Region, RegionRow};
 const PATIENCE: Duration = Duration::from_secs(3);
 const REMINDER: Duration = Duration::from_secs(20);
 
-/// How often to call [`Progress::tick`], so that seconds count and a resized window is redrawn soon.
+/// How often to call [`Progress::tick`], so that seconds count and a resized window is redrawn
+/// soon.
 pub const TICK: Duration = Duration::from_millis(250);
 
 /// Draws the progress of runs.

@@ -1,6 +1,7 @@
 //! Words the advice of the core: the names of options and commands.
 //!
-//! **Invariant:** each remedy is an imperative and each request a noun, so that they fit into any sentence.
+//! **Invariant:** each remedy is an imperative and each request a noun, so that they fit into any
+//! sentence.
 
 use std::borrow::Cow;
 

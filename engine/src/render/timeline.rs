@@ -1,7 +1,7 @@
 //! The timeline of an apply: a summary line, and a page with a bar for each step.
 //!
-//! **Invariant:** only names, numbers, times and masked texts, no values of a spec. The page needs no
-//! script and no network.
+//! **Invariant:** only names, numbers, times and masked texts, no values of a spec. The page needs
+//! no script and no network.
 
 use std::time::{Duration, SystemTime};
 
@@ -40,8 +40,9 @@ pub struct Ran<'r> {
     pub secrets: &'r Secrets,
 }
 
-/// `Finished in 10.3 s. Critical path: todos (6.1 s) -> todos-to-logger (4.0 s)`, of the longest run.
-/// `None` for a single step, whose own line has the same time. `prefix` precedes each resource of a run.
+/// `Finished in 10.3 s. Critical path: todos (6.1 s) -> todos-to-logger (4.0 s)`, of the longest
+/// run. `None` for a single step, whose own line has the same time. `prefix` precedes each resource
+/// of a run.
 pub fn took<'r>(
     runs: impl Iterator<Item = (&'r str, &'r Plan, &'r Timing)> + Clone,
     out: OutputStyle,

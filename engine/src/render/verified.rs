@@ -20,7 +20,8 @@ pub fn pipeline(pipeline: &Pipeline) -> String {
     format!("{}: {} -> {}\n", pipeline.mapping, pipeline.table, pipeline.function)
 }
 
-/// The progress after a hop: the header of the table after the first one, and a row after the last one of each change.
+/// The progress after a hop: the header of the table after the first one, and a row after the last
+/// one of each change.
 pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
     match (hop, step.change) {
         (Hop::Written, Happening::Insert) => {

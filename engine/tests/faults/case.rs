@@ -1,5 +1,5 @@
-//! One run under a fault, in an account of its own: what was there before, what the fault did, and what is there when
-//! the same command has run again undisturbed.
+//! One run under a fault, in an account of its own: what was there before, what the fault did, and
+//! what is there when the same command has run again undisturbed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -131,7 +131,8 @@ impl<'l> Case<'l> {
         Ended { ran, calls: calls.lines().map(|line| line.trim_end().to_owned()).collect() }
     }
 
-    /// Runs the program itself, as whoever looks at its process wants, with its network at `endpoint`.
+    /// Runs the program itself, as whoever looks at its process wants, with its network at
+    /// `endpoint`.
     pub(crate) fn run_at(&self, endpoint: &str, started: impl FnOnce(&Running)) -> Ended {
         let running = self.start(self.lab.project.command(&[]), endpoint);
         started(&running);
@@ -157,7 +158,8 @@ impl<'l> Case<'l> {
         Ok(())
     }
 
-    /// Runs the command again, undisturbed, and holds what is there then against what an undisturbed run leaves.
+    /// Runs the command again, undisturbed, and holds what is there then against what an
+    /// undisturbed run leaves.
     pub(crate) fn converges(&self, reference: &Reference, is_complete: bool) -> Result<(), String> {
         let args = self.args();
         let again = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
@@ -197,7 +199,8 @@ impl<'l> Case<'l> {
 
 impl Drop for Case<'_> {
     fn drop(&mut self) {
-        // A function's process lives as long as the function, and a failed case has nothing more to show.
+        // A function's process lives as long as the function, and a failed case has nothing more to
+        // show.
         if !std::thread::panicking() {
             clear(&self.aws);
         }
@@ -221,7 +224,8 @@ pub(crate) fn reference(lab: &Lab, scenario: &'static Scenario) -> &'static Refe
     })
 }
 
-/// The role that is imported; a table of another team whose name seems to be ours, and a function that nobody owns.
+/// The role that is imported; a table of another team whose name seems to be ours, and a function
+/// that nobody owns.
 fn belongs_to_others(aws: &Account) {
     const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     const RIGHTS: &str =

@@ -1,5 +1,5 @@
-//! The program as it is shipped, ended from outside at each of its calls: by SIGKILL before AWS has seen the call or after
-//! it has done it, by Ctrl-C once, and twice.
+//! The program as it is shipped, ended from outside at each of its calls: by SIGKILL before AWS has
+//! seen the call or after it has done it, by Ctrl-C once, and twice.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -150,7 +150,8 @@ fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<()
     if written.is_empty() { Ok(()) } else { Err(format!("it tells nothing of what it has done: {written:#?}")) }
 }
 
-/// Whether no step begins after Ctrl-C but the second half of a replacement of what has no name of its own.
+/// Whether no step begins after Ctrl-C but the second half of a replacement of what has no name of
+/// its own.
 fn begins_nothing(stderr: &str) -> Result<(), String> {
     let (_, rest) = stderr.split_once("interrupted: ").unwrap_or_default();
     let begun = rest.lines().filter(|line| line.ends_with("ing...") && !line.contains(": still "));

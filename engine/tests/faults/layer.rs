@@ -1,5 +1,5 @@
-//! The engine with faults in front of its network: one call is answered wrongly, late or not at all, or the process
-//! ends there. Everything else goes through, so what AWS has stays real.
+//! The engine with faults in front of its network: one call is answered wrongly, late or not at
+//! all, or the process ends there. Everything else goes through, so what AWS has stays real.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -88,8 +88,8 @@ pub(crate) const FAULTS: [Fault; 18] = [
 ];
 
 impl Fault {
-    /// Whether the run that meets it in a write, or else in a read, has to get over it by itself: when the next attempt
-    /// goes through.
+    /// Whether the run that meets it in a write, or else in a read, has to get over it by itself:
+    /// when the next attempt goes through.
     pub(crate) fn is_got_over(&self, is_write: bool) -> bool {
         // What can't be read is asked for again only where somebody is waiting for it.
         let is_unreadable = matches!(self.kind, Kind::Garbage | Kind::Truncated);
@@ -102,8 +102,9 @@ impl Fault {
     }
 }
 
-/// Is the engine: `FAULT CALL RECORD ARGS…`, where the fault happens to the so-many-th call, counted from 1, and every
-/// call is noted in the file `RECORD`. Without such a fault (`-`) it only notes.
+/// Is the engine: `FAULT CALL RECORD ARGS…`, where the fault happens to the so-many-th call,
+/// counted from 1, and every call is noted in the file `RECORD`. Without such a fault (`-`) it only
+/// notes.
 pub(crate) fn be_the_engine(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut text = || args.next().and_then(|arg| arg.into_string().ok()).expect("FAULT CALL RECORD ARGS…");
     let fault = text();

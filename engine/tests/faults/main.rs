@@ -1,8 +1,10 @@
-//! Whatever goes wrong, running the same command again ends where an undisturbed run ends. Every call of the engine
-//! meets every fault, in every scenario: the real SDK and a real local AWS behind it, whose state is real.
+//! Whatever goes wrong, running the same command again ends where an undisturbed run ends. Every
+//! call of the engine meets every fault, in every scenario: the real SDK and a real local AWS
+//! behind it, whose state is real.
 //!
-//! This program is also the engine itself, with the faults in front of its network; the shipped one has no such thing.
-//! A seeded sample runs with `cargo test`, the whole with `ENGINE_FAULTS=all cargo test --test faults`.
+//! This program is also the engine itself, with the faults in front of its network; the shipped one
+//! has no such thing. A seeded sample runs with `cargo test`, the whole with
+//! `ENGINE_FAULTS=all cargo test --test faults`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 #![cfg(unix)]
@@ -32,7 +34,8 @@ const BEYOND: usize = 2;
 /// Cases that run at the same time: most of it is waiting.
 const AT_ONCE: usize = 12;
 
-/// What has been run, by scenario and by whether the fault was in the network or the process was stopped from outside.
+/// What has been run, by scenario and by whether the fault was in the network or the process was
+/// stopped from outside.
 #[derive(Default)]
 struct Tally(Mutex<BTreeMap<(&'static str, &'static str), Count>>);
 
@@ -114,7 +117,8 @@ fn seed() -> u64 {
     })
 }
 
-/// The calls that a fault hits: all, or for a sample another one for each fault, half of them writes.
+/// The calls that a fault hits: all, or for a sample another one for each fault, half of them
+/// writes.
 fn calls(extent: Extent, reference: &Reference, scenario: &Scenario, fault: usize) -> Vec<usize> {
     let n_calls = reference.calls.len() + BEYOND;
     match extent {

@@ -1,4 +1,5 @@
-//! All that stands in one account of the local AWS, as the JSON that it answers itself: what no client model leaves out.
+//! All that stands in one account of the local AWS, as the JSON that it answers itself: what no
+//! client model leaves out.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -79,8 +80,8 @@ impl Picture {
         self.0.iter().filter(|(name, _)| is_foreign(name)).map(|(name, it)| (name.clone(), it.clone())).collect()
     }
 
-    /// The rest without what AWS chooses anew each time: identifiers, moments and the account. A stream's label says
-    /// whether the stream is the table's own.
+    /// The rest without what AWS chooses anew each time: identifiers, moments and the account. A
+    /// stream's label says whether the stream is the table's own.
     pub(crate) fn comparable(&self, account: &str) -> BTreeMap<String, Vec<Json>> {
         let live: Vec<&str> = self.0.values().filter_map(|it| it[0]["Table"]["LatestStreamLabel"].as_str()).collect();
         let mut all: BTreeMap<String, Vec<Json>> = BTreeMap::new();
@@ -200,7 +201,8 @@ fn iam(aws: &Account, body: &str) -> Json {
     Json::from(answer.split("<RequestId>").next().unwrap())
 }
 
-/// One request, as anybody may send it here: nobody checks signatures. What is no JSON comes back as text.
+/// One request, as anybody may send it here: nobody checks signatures. What is no JSON comes back
+/// as text.
 fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &str) -> Json {
     let mut stream = TcpStream::connect(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();

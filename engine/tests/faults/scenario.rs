@@ -1,4 +1,5 @@
-//! What the engine is at when something goes wrong: each scenario is the whole pipeline in one of its changes.
+//! What the engine is at when something goes wrong: each scenario is the whole pipeline in one of
+//! its changes.
 
 use aws_sdk_dynamodb::types::StreamViewType;
 use aws_sdk_lambda::types::Environment;
@@ -79,13 +80,15 @@ fn create(case: &Case<'_>) {
     ));
 }
 
-/// The same against the project's local AWS, which is reached another way, and without what takes a call of its own.
+/// The same against the project's local AWS, which is reached another way, and without what takes a
+/// call of its own.
 fn rehearse(case: &Case<'_>) {
     case.declare(&spec(case, &[("# account: \"123456789012\" ", &format!("account: \"{}\" ", case.aws.id))]));
 }
 
-/// Capacity, tags, time to live and recovery of the table; code, configuration, tags and concurrency of the function; the
-/// permission, which AWS only takes anew; and the mapping's settings.
+/// Capacity, tags, time to live and recovery of the table; code, configuration, tags and
+/// concurrency of the function; the permission, which AWS only takes anew; and the mapping's
+/// settings.
 fn update(case: &Case<'_>) {
     standing(case, &spec(case, &[]));
     case.declare(&spec(
@@ -108,7 +111,8 @@ fn update(case: &Case<'_>) {
     ));
 }
 
-/// The least that can change: one write, so that a failure of it is a run in which nothing else has happened.
+/// The least that can change: one write, so that a failure of it is a run in which nothing else has
+/// happened.
 fn setting(case: &Case<'_>) {
     standing(case, &spec(case, &[]));
     case.declare(&spec(case, &[("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n")]));

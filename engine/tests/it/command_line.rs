@@ -1,5 +1,5 @@
-//! The command line without AWS: old names, where a spec is found, and what each help holds. The real program, each run in
-//! an environment of its own.
+//! The command line without AWS: old names, where a spec is found, and what each help holds. The
+//! real program, each run in an environment of its own.
 
 #![cfg(unix)]
 

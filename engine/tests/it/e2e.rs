@@ -1,5 +1,6 @@
-//! Whole lives of a pipeline, as a user drives them: the real program against a real local AWS, whose function is real
-//! Node.js behind a real stream. Needs `python3`, `node`, and on the first run a package index.
+//! Whole lives of a pipeline, as a user drives them: the real program against a real local AWS,
+//! whose function is real Node.js behind a real stream. Needs `python3`, `node`, and on the first
+//! run a package index.
 
 mod adoption;
 mod check;
@@ -282,7 +283,8 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     assert_eq!(table.stream_specification().unwrap().stream_view_type(), Some(&StreamViewType::NewAndOldImages));
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
 
-    // Consent in the spec; and what the spec does not say about a table is never reset by adopting it.
+    // Consent in the spec; and what the spec does not say about a table is never reset by adopting
+    // it.
     let account = "100000000001";
     let aws = project.account(account);
     aws.create_table(TABLE, &[]);

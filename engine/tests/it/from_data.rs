@@ -1,5 +1,6 @@
-//! A resource type that is only data, read from `tests/kinds/archive.yaml`, beside those of AWS: checked, planned, applied
-//! to a world in memory, and found again by its ARNs. Nothing of it is `'static`, and the core doesn't know it.
+//! A resource type that is only data, read from `tests/kinds/archive.yaml`, beside those of AWS:
+//! checked, planned, applied to a world in memory, and found again by its ARNs. Nothing of it is
+//! `'static`, and the core doesn't know it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -221,7 +222,8 @@ impl InMemory {
         (self.kind.schema().kind.to_string(), id.name.clone())
     }
 
-    /// Makes the resource what is wanted; what AWS would assign is assigned again where the schema says so.
+    /// Makes the resource what is wanted; what AWS would assign is assigned again where the schema
+    /// says so.
     fn put(&self, id: &Id, have: Option<&Live>, want: Tree) -> Result<Outputs, AwsError> {
         if let Some((name, _)) = want.iter().find(|(_, value)| value.has_unknown()) {
             return Err(AwsError::own(Class::Rejected, "put", &id.name, format!("`{name}` is not known")));
@@ -417,7 +419,8 @@ async fn a_kind_read_from_a_file_is_planned_and_applied_beside_those_of_aws() {
     let plan = stage.apply(SPEC).await;
     let created = [("todos", Action::Create), ("keep", Action::Create), ("runner", Action::Import)];
     assert_eq!(actions(&plan), [&created[..], &[("logger", Action::Create)]].concat());
-    // Both directions: its property is what the table got, and the function's variables are what it got.
+    // Both directions: its property is what the table got, and the function's variables are what it
+    // got.
     let (todos, keep) = (stage.live("table", "owls-todos"), stage.live("archive", "owls-keep"));
     assert_eq!(keep.props["stream"], Value::String(todos.outputs["stream_arn"].clone()));
     assert_eq!(keep.props["retention_in_days"], Value::Number(30.into()));
@@ -449,7 +452,8 @@ async fn the_rules_of_a_file_decide_about_its_changes() {
     let (_, refused) = stage.plan(&stage.spec(&with("format: parquet")).unwrap()).await;
     assert_eq!(row(&refused, "keep").reason, Some("`format` can't change: files can't be converted".into()));
 
-    // Out of the spec, it is found by its tags and the form of its ARN; its lock is a rule of the file too.
+    // Out of the spec, it is found by its tags and the form of its ARN; its lock is a rule of the
+    // file too.
     let mut without = with("legal_hold: true");
     stage.apply(&without).await;
     let (from, to) = (without.find("  keep:").unwrap(), without.find("  runner:").unwrap());

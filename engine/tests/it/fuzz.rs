@@ -1,5 +1,5 @@
-//! What the fuzzer looks for, as ordinary tests: the same functions, run with the seeds that lie beside them and with
-//! mutations of these. Inputs that once were findings are seeds, too.
+//! What the fuzzer looks for, as ordinary tests: the same functions, run with the seeds that lie
+//! beside them and with mutations of these. Inputs that once were findings are seeds, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};

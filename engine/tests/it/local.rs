@@ -1,5 +1,5 @@
-//! The local AWS as a user has it: real Python, real Node.js, real processes. Needs `python3`, `node`, and on the first
-//! run a package index.
+//! The local AWS as a user has it: real Python, real Node.js, real processes. Needs `python3`,
+//! `node`, and on the first run a package index.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -80,7 +80,8 @@ impl Sandbox {
         assert!(made.contains("FunctionArn"), "{made}");
     }
 
-    /// Starts a function that runs for ever and turns a deaf ear to SIGTERM. Returns its process and its environment.
+    /// Starts a function that runs for ever and turns a deaf ear to SIGTERM. Returns its process
+    /// and its environment.
     fn run_an_endless_function(&self, running: &Running) -> (u32, serde_json::Value) {
         let report = self.folder.path().join("report.json");
         let source = format!(
@@ -207,7 +208,8 @@ fn detached_processes_of_functions_end_with_the_server() {
     let detach = |running: &Running| {
         let reports: Vec<PathBuf> = ["plain", "forked"].map(|it| sandbox.folder.path().join(it)).into();
         reports.iter().for_each(|it| drop(fs::remove_file(it)));
-        // In a session of its own; and without a parent, and without an environment by which it could be known.
+        // In a session of its own; and without a parent, and without an environment by which it
+        // could be known.
         let source = format!(
             "exports.handler = async () => {{
                 const {{ spawn }} = require('child_process');
@@ -322,8 +324,8 @@ fn a_function_sees_nothing_of_the_users_environment() {
     assert!(!environment.to_string().contains("canary"), "{environment}");
 }
 
-/// What a stranger's project, a user's configuration and the environment could do to an installation. Each leaves a file
-/// of its name in `$CANARIES` if it runs.
+/// What a stranger's project, a user's configuration and the environment could do to an
+/// installation. Each leaves a file of its name in `$CANARIES` if it runs.
 fn poison(folder: &Path) -> Vec<(&'static str, String)> {
     let canaries = folder.join("canaries");
     fs::create_dir_all(&canaries).unwrap();
@@ -475,7 +477,8 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
         let ran = sandbox.command(args).env("ENGINE_CACHE_DIR", &cache).run();
         (ran.code(), flat(&ran.text()))
     };
-    // The whole folder, or a file in its place, is damage as well, and `reset --install` removes each of them.
+    // The whole folder, or a file in its place, is damage as well, and `reset --install` removes
+    // each of them.
     let damages: [&dyn Fn(); 3] =
         [&|| fs::remove_dir_all(at("")).unwrap(), &|| fs::write(&folder, "a file").unwrap(), &|| {
             std::os::unix::fs::symlink("/nonexistent", &folder).unwrap()

@@ -1,4 +1,5 @@
-//! AWS names what it objects to by the members of its requests; each name leads to its line of the spec.
+//! AWS names what it objects to by the members of its requests; each name leads to its line of the
+//! spec.
 
 use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
@@ -87,8 +88,9 @@ resources:
     source_account: "123456789012"
 "#;
 
-/// What is a block in the spec is shown at its first line. Texts as the services write them: the resource, the code, the text, and the beginning of the line that is meant.
-/// `''`: AWS names no member, and the line follows from the cause or is the resource's own.
+/// What is a block in the spec is shown at its first line. Texts as the services write them: the
+/// resource, the code, the text, and the beginning of the line that is meant. `''`: AWS names no
+/// member, and the line follows from the cause or is the resource's own.
 const TEXTS: &[(&str, &str, &str, &str)] = &[
     (
         "todos",

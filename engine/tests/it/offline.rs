@@ -1,4 +1,5 @@
-//! What works without AWS: `init`, `validate`, `schema` and `graph`. The binary runs with an empty environment.
+//! What works without AWS: `init`, `validate`, `schema` and `graph`. The binary runs with an empty
+//! environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -198,7 +199,8 @@ fn every_spec_that_works_fits_the_schema_and_names_it_for_editors() {
     expect_in_schema(&varied);
 }
 
-/// Broken in its structure, so that an editor can show it: what only the engine can tell is not in the list.
+/// Broken in its structure, so that an editor can show it: what only the engine can tell is not in
+/// the list.
 #[test]
 fn what_is_broken_in_its_structure_does_not_fit_the_schema() {
     let broken = yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken"));
@@ -444,7 +446,8 @@ fn a_checkout_with_the_line_endings_of_windows_has_the_same_package() {
         let autocrlf = format!("core.autocrlf={}", ending == "crlf");
         git(at, &["clone", "--quiet", "--config", &eol, "--config", &autocrlf, "project", ending]);
         let checkout = at.join(ending);
-        // The spec shows which of the two it is: source in it is read by YAML, to which all line breaks are one.
+        // The spec shows which of the two it is: source in it is read by YAML, to which all line
+        // breaks are one.
         let is_crlf = fs::read(checkout.join(TEAM)).unwrap().windows(2).any(|two| two == b"\r\n");
         assert_eq!(is_crlf, ending == "crlf");
         assert_eq!(code_hash(&checkout), hash, "{ending}");
@@ -586,7 +589,8 @@ fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
     assert!(err.contains("an image shows one spec"), "{err}");
 }
 
-/// A spec of tables, of which each needs some before it, one property or another; the first ones are a chain.
+/// A spec of tables, of which each needs some before it, one property or another; the first ones
+/// are a chain.
 fn tables(needs: &[Vec<usize>], n_chained: usize) -> String {
     let mut text = "team: red-foxes\nresources:\n".to_owned();
     for (at, needs) in needs.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! What plans look like: on a terminal of 80 columns, and as a comment on a pull request, whatever the values are.
+//! What plans look like: on a terminal of 80 columns, and as a comment on a pull request, whatever
+//! the values are.
 
 use std::time::Duration;
 
@@ -432,7 +433,8 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     assert_eq!(markdown::outcome(&page, &of(Vec::new()), "complete", &[]), markdown::plan(&page, &of(Vec::new())));
 }
 
-/// Reads a comment as GitHub does, as far as its frame goes: rows, fences and at most `folds` folds.
+/// Reads a comment as GitHub does, as far as its frame goes: rows, fences and at most `folds`
+/// folds.
 fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
     prop_assert!(text.chars().count() <= LIMIT, "{} characters", text.chars().count());
     let mut fence: Option<usize> = None;

@@ -1,5 +1,6 @@
-//! Paths that lead to something else than what was meant, or nowhere: specs, code, the cache, the project's folder, and
-//! where output goes. The real program, never as root, with nothing in its environment but what a case needs.
+//! Paths that lead to something else than what was meant, or nowhere: specs, code, the cache, the
+//! project's folder, and where output goes. The real program, never as root, with nothing in its
+//! environment but what a case needs.
 
 #![cfg(unix)]
 
@@ -41,8 +42,8 @@ const ACCEPTED: &str = "error[no-credentials]: no AWS credentials found";
 /// How long a run may take: some read a lot.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A folder that everybody may enter, with the program in it: root's rights would hide what is to be seen, so it runs as
-/// somebody else then.
+/// A folder that everybody may enter, with the program in it: root's rights would hide what is to
+/// be seen, so it runs as somebody else then.
 struct Place {
     folder: tempfile::TempDir,
     program: PathBuf,
@@ -55,7 +56,8 @@ impl Place {
         Place::of(rustix::process::getuid().is_root().then_some(NOBODY))
     }
 
-    /// Where the program has the rights of the tests: it needs Python and Node.js, which others may not be able to reach.
+    /// Where the program has the rights of the tests: it needs Python and Node.js, which others may
+    /// not be able to reach.
     fn own() -> Place {
         Place::of(None)
     }
@@ -119,7 +121,8 @@ impl Place {
         self.end(self.command("sh").args(["-c", script]).arg(&self.program))
     }
 
-    /// A command line in the empty project, with the local AWS at hand that all tests use; `$0` is the program.
+    /// A command line in the empty project, with the local AWS at hand that all tests use; `$0` is
+    /// the program.
     fn project(&self, script: &str) -> Ran {
         let mut shell = self.command("sh");
         self.end(shell.local_aws().args(["-c", &format!("cd project; {script}")]).arg(&self.program))
@@ -304,7 +307,8 @@ fn what_was_found_is_no_link_out_of_its_folder() {
     assert!(said.contains("`fresh/specs` is a symbolic link"), "{said}");
 }
 
-/// Each name below `.engine/` that the program reads or writes, and the folder itself, as a link to something precious.
+/// Each name below `.engine/` that the program reads or writes, and the folder itself, as a link to
+/// something precious.
 #[test]
 fn no_link_below_the_projects_own_folder_is_followed() {
     let place = Place::own();
@@ -391,7 +395,8 @@ fn everything_in_a_code_folder_that_cannot_travel_is_told_at_once() {
     place.mode("code/closed.js", 0o000);
     place.mode("code/shut", 0o000);
     let said = place.engine(["diff", "team.yaml"]).failure();
-    // What they stand for is not read before they are known to be harmless, so it takes a second look.
+    // What they stand for is not read before they are known to be harmless, so it takes a second
+    // look.
     for name in ["to-a-folder", "to-a-file", "to-a-device", "up", "dangling", "around", "pipe", "socket"] {
         fs::remove_file(place.path("code").join(name)).unwrap();
     }
@@ -428,8 +433,8 @@ fn code_that_cannot_be_opened_is_told() {
     assert_snapshot!(all);
 }
 
-/// Code elsewhere, with what the project is there and how the code is named. The flag opens the way to all but the
-/// operating system's own folders.
+/// Code elsewhere, with what the project is there and how the code is named. The flag opens the way
+/// to all but the operating system's own folders.
 #[test]
 fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
     let place = Place::new();
@@ -663,7 +668,8 @@ fn a_cache_folder_that_cannot_be_used_is_told() {
     // No file may have more than 8 KiB, as if there were no room for it.
     let full = "cd project; trap '' XFSZ; ulimit -f 16; ENGINE_CACHE_DIR=\"$PWD/../small\" exec \"$0\" local start";
     let said = place.shell(full).failure();
-    // The installation's name has Python's version in it, and that of the folder it works in is new each time.
+    // The installation's name has Python's version in it, and that of the folder it works in is new
+    // each time.
     let (_, said) = said.split_once("ministack-installing-").unwrap();
     writeln!(all, "## small\n…/ministack-installing-…{}", &said[16..]).unwrap();
     // Nothing half-installed bears the final name.

@@ -1,5 +1,5 @@
-//! What a plan says and does, for every way in which spec and AWS can differ: spec text and live state in, plan out as
-//! the text that a user sees, and the steps with what each waits for.
+//! What a plan says and does, for every way in which spec and AWS can differ: spec text and live
+//! state in, plan out as the text that a user sees, and the steps with what each waits for.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -73,7 +73,8 @@ pipe:
   outputs: { uuid: 11111111-1111-1111-1111-111111111111 }
 ";
 
-/// One resource in AWS, as the tables of this file write it. `=` for a property is what the spec wants.
+/// One resource in AWS, as the tables of this file write it. `=` for a property is what the spec
+/// wants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Standing {
@@ -81,7 +82,8 @@ struct Standing {
     props: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     outputs: BTreeMap<String, String>,
-    /// `ours` (the default), `nobody`, `inherited`, `denied`, `young`, `stack NAME`, or `team/stack/resource`.
+    /// `ours` (the default), `nobody`, `inherited`, `denied`, `young`, `stack NAME`, or
+    /// `team/stack/resource`.
     #[serde(default)]
     owner: Option<String>,
     /// `settled` (the default), `leaving`, `changing WORD`, `broken WORD`, `unusable WORD`.
@@ -191,7 +193,8 @@ pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
     Inventory { found: found.collect(), ..Inventory::new(Site::new("eu-central-1", "123456789012")) }
 }
 
-/// The plan as its user sees it, then its steps, a line each: what, and which moments of which steps it waits for.
+/// The plan as its user sees it, then its steps, a line each: what, and which moments of which
+/// steps it waits for.
 fn plan_of(spec: &str, live: &str) -> String {
     shown(&planned(&load(spec), live, Goal::Present, Options::default()), false)
 }
@@ -352,7 +355,8 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
         step: update todos
         asks
         "#);
-    // A shorter period costs what lies before it, another key nothing; what may not be read is left alone.
+    // A shorter period costs what lies before it, another key nothing; what may not be read is left
+    // alone.
     let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
                 point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
     let unread = with(&with(live, "b: S }", "b: N }"), "ttl_attribute: old, ", "");
@@ -518,7 +522,8 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
 
 #[test]
 fn no_plan_waits_for_itself() {
-    // The statement on `logger` goes before `logger`, `other` changes after it, and it names `other` as its source.
+    // The statement on `logger` goes before `logger`, `other` changes after it, and it names
+    // `other` as its source.
     let other = "  other:
     type: function
     runtime: nodejs22.x
@@ -1161,7 +1166,8 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
         (&function, &live, "", &["code_sha256", "code_size", "environment.AA", "environment.CC"]),
         (&function, &live, "code", &["environment.AA", "environment.CC"]),
         (&function, &live, "code, environment.AA", &["environment.CC"]),
-        // What AWS does not have is not sent either: it was left out or taken away by whoever looks after it.
+        // What AWS does not have is not sent either: it was left out or taken away by whoever looks
+        // after it.
         (&function, &live, "code, environment.AA, environment.CC", &[]),
         (&function, &live, "code, environment.*", &[]),
     ];

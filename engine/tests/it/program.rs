@@ -1,4 +1,5 @@
-//! A run of a program can't hold up the tests: it ends with its limit, and with the test that no longer wants it.
+//! A run of a program can't hold up the tests: it ends with its limit, and with the test that no
+//! longer wants it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! What somebody sees while an apply runs: on a terminal that is wide, narrow, low or resized, on one that can't draw,
-//! in a log, and through a screen reader. In virtual time on a terminal without a screen, and the real program on a
-//! real one.
+//! What somebody sees while an apply runs: on a terminal that is wide, narrow, low or resized, on
+//! one that can't draw, in a log, and through a screen reader. In virtual time on a terminal
+//! without a screen, and the real program on a real one.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
-//! The README and the pages in `docs` are true: every command line in them runs, every link leads somewhere, every output
-//! in the README is what the program prints, and what can be generated is. `UPDATE_README=1 cargo test readme` writes that
-//! anew.
+//! The README and the pages in `docs` are true: every command line in them runs, every link leads
+//! somewhere, every output in the README is what the program prints, and what can be generated is.
+//! `UPDATE_README=1 cargo test readme` writes that anew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ impl Clone {
         Clone { folder }
     }
 
-    /// Runs a line of the README as a shell would, on AWS if it is not meant for the local one, and returns its exit
-    /// code and both streams as a terminal shows them.
+    /// Runs a line of the README as a shell would, on AWS if it is not meant for the local one, and
+    /// returns its exit code and both streams as a terminal shows them.
     fn run(&self, line: &str, endpoint: Option<&str>) -> (i32, String) {
         let line = line.replacen("cargo run --", "engine", 1);
         let mut command = Program::new("sh", self.folder.path());
@@ -94,8 +94,8 @@ fn blocks(readme: &str, transcripts: bool) -> Vec<&str> {
     blocks
 }
 
-/// Leaves out what differs from run to run: what the first use of a machine says, times, and the order in which steps
-/// that run at once report.
+/// Leaves out what differs from run to run: what the first use of a machine says, times, and the
+/// order in which steps that run at once report.
 fn comparable(output: &str) -> Vec<String> {
     let first_use = [
         "installing ",
@@ -131,7 +131,8 @@ fn outputs_in_the_readme_are_what_the_program_prints() {
             let kept: Vec<&str> =
                 printed.lines().filter(|line| line.is_empty() || !comparable(line).is_empty()).collect();
             let new = format!("$ {line}\n{}\n", kept.join("\n"));
-            // Blocks with the same command follow one another, so each takes the first that is still as it was.
+            // Blocks with the same command follow one another, so each takes the first that is
+            // still as it was.
             text = text.replacen(
                 &format!("<!-- transcript -->\n```console\n{block}"),
                 &format!("<!-- done -->\n```console\n{new}"),
@@ -146,7 +147,8 @@ fn outputs_in_the_readme_are_what_the_program_prints() {
     }
 }
 
-/// Where the program finds AWS by AWS's own settings: here that leads to the local one and a role made there.
+/// Where the program finds AWS by AWS's own settings: here that leads to the local one and a role
+/// made there.
 fn aws(clone: &Clone) -> String {
     clone.run("engine diff --local", None);
     let (_, status) = clone.run("engine local status", None);
@@ -173,8 +175,8 @@ fn every_command_line_of_the_help_runs() {
     let endpoint = aws(&clone);
     clone.run("engine apply specs/examples/inline.yaml", Some(&endpoint));
     let mut n_lines = 0;
-    // What looks needs something to look at, and what removes comes last; without its tags a young table would have to
-    // be waited for.
+    // What looks needs something to look at, and what removes comes last; without its tags a young
+    // table would have to be waited for.
     let commands = "explain init validate schema graph completions man apply diff preflight output list logs verify policy \
                     doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);

@@ -1,5 +1,6 @@
-//! How a plan is carried out: in virtual time, on kinds that live in memory and are stricter than AWS. They refuse a value
-//! that is not known, a second create, a reference to what is gone or not ready, and to delete what is still in use.
+//! How a plan is carried out: in virtual time, on kinds that live in memory and are stricter than
+//! AWS. They refuse a value that is not known, a second create, a reference to what is gone or not
+//! ready, and to delete what is still in use.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +35,8 @@ fn any_text() -> Text {
     Text::any(100)
 }
 
-/// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a stream.
+/// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a
+/// stream.
 fn thing() -> Schema {
     let list = || Shape::List { item: Box::new(Shape::Text(any_text())), max: 100 };
     Schema {
@@ -81,7 +83,8 @@ fn tie() -> Schema {
     }
 }
 
-/// What is part of a thing, as a permission is part of a function's policy; a thing is written to by one at a time.
+/// What is part of a thing, as a permission is part of a function's policy; a thing is written to
+/// by one at a time.
 fn grant() -> Schema {
     let on = Shape::Link { to: vec![("thing".into(), "serial".into())], literal: None };
     Schema {
@@ -108,7 +111,8 @@ struct Entry {
     ready_at: Instant,
 }
 
-/// How long the verbs of one resource take: until a create or update is made, then until it is ready; a delete.
+/// How long the verbs of one resource take: until a create or update is made, then until it is
+/// ready; a delete.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     made: u64,
@@ -144,7 +148,8 @@ struct World {
     limited: BTreeSet<String>,
     /// The resource whose create answers with another name than it has.
     liar: Option<String>,
-    /// Nothing may be deleted while anything refers to it; otherwise only a tie that the spec keeps there is in the way.
+    /// Nothing may be deleted while anything refers to it; otherwise only a tie that the spec keeps
+    /// there is in the way.
     strict_deletes: bool,
     kept_ties: BTreeMap<String, String>,
 }
@@ -171,7 +176,8 @@ impl Fake {
         self.world.lock().unwrap()
     }
 
-    /// Waits, changes the world, and loses the answer where that was asked for; a throttled call is sent again.
+    /// Waits, changes the world, and loses the answer where that was asked for; a throttled call is
+    /// sent again.
     async fn call<T>(
         &self,
         cx: &Context,
@@ -237,7 +243,8 @@ impl World {
         self.pace.get(name).copied().unwrap_or(Pace { made: 100, ready: 0, delete: 100 })
     }
 
-    /// Every reference leads to what stands there now, and to what is ready where that is asked for.
+    /// Every reference leads to what stands there now, and to what is ready where that is asked
+    /// for.
     fn check(&self, kind: &str, props: &Tree) -> Result<(), AwsError> {
         for (property, value) in props {
             if value.has_unknown() {
@@ -675,7 +682,8 @@ impl Run {
         format!("total {} ideal {}: {}", total.as_millis(), ideal.as_millis(), links.join(" -> "))
     }
 
-    /// Every step began only after all that it waits for; `Made` leaves no event, so there the world itself is strict.
+    /// Every step began only after all that it waits for; `Made` leaves no event, so there the
+    /// world itself is strict.
     fn assert_ordered(&self) {
         let mut done = BTreeSet::new();
         let mut begun = BTreeSet::new();
@@ -857,7 +865,8 @@ async fn an_interrupt_ends_waits_and_completes_only_a_begun_replacement_of_a_con
     let stage = Stage::new();
     let mut nodes = [node("a"), node("tie").ties("a"), node("b"), node("c"), node("of-c").uses(&["c"])];
     stage.deploy(&nodes).await;
-    // The tie is moved to `b`, and is in the middle of its delete; `c` waits for AWS; `of-c` has not begun.
+    // The tie is moved to `b`, and is in the middle of its delete; `c` waits for AWS; `of-c` has
+    // not begun.
     nodes[1].ties = Some("b".into());
     nodes[3].flip = 1;
     stage.pace("tie", 300, 0, 2000);
@@ -939,8 +948,8 @@ async fn with_one_slot_each_replacement_is_completed_before_the_next_begins() {
     assert_eq!(begun, ["a", "b", "c"].map(both).concat());
 }
 
-/// Forty parts of one thing, before or after six tables that AWS needs eight seconds for. Each part has a longer
-/// remaining path than a table.
+/// Forty parts of one thing, before or after six tables that AWS needs eight seconds for. Each part
+/// has a longer remaining path than a table.
 async fn crowd_of_one_key(parts_first: bool) -> Timing {
     let stage = Stage::new();
     let host = [node("host")];
@@ -1334,7 +1343,8 @@ proptest! {
                     assert!(is_made, "{} is missing\n{}", run.name(StepId(index)), run.story());
                 }
             }
-            // Nothing but waits was ended: what had begun ended, and what is left is left to the same command.
+            // Nothing but waits was ended: what had begun ended, and what is left is left to the
+            // same command.
             stage.interrupt.send(false).unwrap();
             sleep(Duration::from_secs(60)).await;
             let again = stage.apply(&story.after, Goal::Present, story.parallelism).await;

@@ -1,5 +1,6 @@
-//! What the local AWS can't show: waiting states, lost answers, refusals, races and the number of calls. The real
-//! binary, and where time has to fly the library, talk to a scripted AWS that is stricter than the real one.
+//! What the local AWS can't show: waiting states, lost answers, refusals, races and the number of
+//! calls. The real binary, and where time has to fly the library, talk to a scripted AWS that is
+//! stricter than the real one.
 
 #![cfg(unix)]
 
@@ -179,7 +180,8 @@ fn diff_is_empty(project: &Project, cloud: &Cloud) {
 
 // The calls of a diff.
 
-/// The calls of a diff that finds nothing to do: those in flight at once, and those that follow their answers.
+/// The calls of a diff that finds nothing to do: those in flight at once, and those that follow
+/// their answers.
 #[track_caller]
 fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) -> String {
     cloud.hold();
@@ -253,7 +255,8 @@ fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
     let running = project.start(&cloud, &["apply"]);
     cloud.held(8);
     cloud.release();
-    // What the role may do, and whether it may be handed over: the only round trip more than that of a diff.
+    // What the role may do, and whether it may be handed over: the only round trip more than that
+    // of a diff.
     assert!(cloud.held(2).iter().all(|call| call.starts_with("SimulatePrincipalPolicy ")));
     cloud.release();
     assert_eq!(cloud.held(2), [format!("CreateFunction {FUNCTION}"), format!("CreateTable {TABLE}")], "at once");

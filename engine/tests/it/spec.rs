@@ -1,5 +1,6 @@
-//! What a spec may hold, and what is said about one that holds something else. Nothing here gets as far as AWS: the
-//! binary runs with an empty environment, so a call would end as a missing credential.
+//! What a spec may hold, and what is said about one that holds something else. Nothing here gets as
+//! far as AWS: the binary runs with an empty environment, so a call would end as a missing
+//! credential.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -108,7 +109,8 @@ pub(crate) fn catalogue() -> String {
     page
 }
 
-/// What is said, without the words of the file: what stands in backticks, numbers, and the lines that are shown.
+/// What is said, without the words of the file: what stands in backticks, numbers, and the lines
+/// that are shown.
 fn gist(said: &str) -> String {
     let notes = said.lines().map(str::trim_start).filter(|line| !line.starts_with(['|', '-']));
     let notes = notes.filter(|line| line.split_once(" | ").is_none_or(|(number, _)| number.parse::<u32>().is_err()));
@@ -280,9 +282,10 @@ fn a_limit_is_met_to_the_byte() {
     }
 }
 
-/// Every list of words that a spec can choose from, and whether AWS decides what is on it. Closed are those whose words
-/// engine's own rules depend on: capacity goes with the billing mode, the images of a record with the view type, levels
-/// with the log format, attributes with INCLUDE and with their types, another property with AT_TIMESTAMP.
+/// Every list of words that a spec can choose from, and whether AWS decides what is on it. Closed
+/// are those whose words engine's own rules depend on: capacity goes with the billing mode, the
+/// images of a record with the view type, levels with the log format, attributes with INCLUDE and
+/// with their types, another property with AT_TIMESTAMP.
 fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
     use aws_sdk_dynamodb::types as dynamodb;
     use aws_sdk_lambda::types as lambda;
@@ -695,7 +698,8 @@ fn no_secret_of_a_spec_reaches_any_output() {
     }
 }
 
-/// The value of a misspelled key is shown where it can't be a secret, so that the excerpt helps to find the mistake.
+/// The value of a misspelled key is shown where it can't be a secret, so that the excerpt helps to
+/// find the mistake.
 #[test]
 fn excerpts_mask_only_values_that_may_be_secret() {
     const SHOWN: [(&str, &str); 12] = [

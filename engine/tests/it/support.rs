@@ -7,7 +7,8 @@ use std::time::Duration;
 
 pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};
 
-/// Ends the test program unless it is dropped in time: a future that is never woken can't be failed from outside.
+/// Ends the test program unless it is dropped in time: a future that is never woken can't be failed
+/// from outside.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "dropping it is the signal")] Sender<()>);
 
 impl Watchdog {

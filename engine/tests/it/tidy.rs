@@ -1,5 +1,5 @@
-//! What the sources promise about themselves: the order of modules, no way to panic, and kinds whose tables, structs and
-//! examples say the same.
+//! What the sources promise about themselves: the order of modules, no way to panic, and kinds
+//! whose tables, structs and examples say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -60,7 +60,8 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 const UPWARD: [(&str, &[&str]); 6] = [
     // The set of all calls is made from the declarations of those that make them.
     ("operation", &["connect", "iam", "kinds", "logs", "policy", "verify", "wire"]),
-    // A call is declared with the permissions that it requires, and a filter is compared with logged records.
+    // A call is declared with the permissions that it requires, and a filter is compared with
+    // logged records.
     ("kinds", &["logs", "policy"]),
     ("logs", &["policy"]),
     ("connect", &["iam", "policy"]),
@@ -79,7 +80,8 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
     let upward = UPWARD.iter().flat_map(|(module, used)| used.iter().map(move |used| (*module, *used)));
     let mut unseen: BTreeSet<(&str, &str)> = upward.clone().collect();
     for (name, root) in CRATES {
-        // Its own modules, and those of the crates below. Modules in one row are listed from the upper to the lower one.
+        // Its own modules, and those of the crates below. Modules in one row are listed from the
+        // upper to the lower one.
         let below = rows.iter().skip_while(|row| !row.starts_with(&format!("| **`{name}`**"))).skip(1);
         let order: Vec<&str> = below
             .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
@@ -222,10 +224,12 @@ fn the_core_depends_on_no_sdk_no_network_and_no_terminal() {
     assert!(aws.iter().any(|name| name == "aws-sdk-lambda") && !aws.iter().any(|name| name == "clap"), "{aws:?}");
 }
 
-/// What is printed passes one filter, and what is written never passes a link, because there is no other way to either.
+/// What is printed passes one filter, and what is written never passes a link, because there is no
+/// other way to either.
 #[test]
 fn streams_and_files_are_opened_in_one_place_each() {
-    // What asks about a stream prints nothing on it; progress is drawn with what moves the cursor, and cleans its texts.
+    // What asks about a stream prints nothing on it; progress is drawn with what moves the cursor,
+    // and cleans its texts.
     let asks =
         ["is_terminal()", "let (out, err) =", "let out = std::io::stdout();", "wants_color(", "terminal_size_of("];
     let ways = ["File::create", "fs::write(", "OpenOptions", "File::options"];
@@ -306,7 +310,8 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         }
         let provider = cx.provider(name).unwrap();
 
-        // With everything known, the struct takes the tree: a property that only one of the two has is a defect.
+        // With everything known, the struct takes the tree: a property that only one of the two has
+        // is a defect.
         let mut id = declared.id.clone();
         id.site = Some(inventory.site.clone());
         let props: Tree = declared

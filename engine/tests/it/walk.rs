@@ -1,8 +1,9 @@
-//! Every property of every kind: set, changed, removed, and changed behind the engine's back. The real program does it
-//! in the scripted account, which answers as AWS does, and in the local AWS wherever that one keeps the property.
+//! Every property of every kind: set, changed, removed, and changed behind the engine's back. The
+//! real program does it in the scripted account, which answers as AWS does, and in the local AWS
+//! wherever that one keeps the property.
 //!
-//! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does a row without a
-//! property.
+//! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does
+//! a row without a property.
 
 mod function;
 mod mapping;
@@ -86,7 +87,8 @@ struct Row {
     seen_locally: Option<[Json; 3]>,
     /// What changes it behind the engine's back.
     drift: Vec<Request>,
-    /// What a plan shows of a change: resource, action and the paths that differ, or what is above them.
+    /// What a plan shows of a change: resource, action and the paths that differ, or what is above
+    /// them.
     shown: Vec<Shown>,
     /// The same of what is shown otherwise: when it is removed, and when it has drifted.
     shown_removed: Option<Vec<Shown>>,
@@ -271,7 +273,8 @@ impl Walk<'_> {
             return self.check();
         }
         self.stage.spec(&row.spec(row.set));
-        // In the scripted account the pipeline is there and the property comes to it; in the local one all is made at once.
+        // In the scripted account the pipeline is there and the property comes to it; in the local
+        // one all is made at once.
         self.apply();
         self.nothing_differs("it is set");
         self.is_seen(0, "it is set");
@@ -324,7 +327,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The walk of what is only held against somebody else's thing: a difference is refused, and nothing mends it here.
+    /// The walk of what is only held against somebody else's thing: a difference is refused, and
+    /// nothing mends it here.
     fn check(&self) {
         let row = self.row;
         let right = |when: &str| {

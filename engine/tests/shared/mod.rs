@@ -1,4 +1,5 @@
-//! What both test programs need: a user's project, the AWS behind it, and a way to bend its answers.
+//! What both test programs need: a user's project, the AWS behind it, and a way to bend its
+//! answers.
 
 #[cfg(unix)]
 pub(crate) mod account;

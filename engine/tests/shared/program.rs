@@ -1,5 +1,6 @@
-//! Runs programs, the engine first of all: with nothing of this machine's environment, and never for ever. A run that
-//! takes too long is killed and fails its test, and so is one that its test no longer waits for.
+//! Runs programs, the engine first of all: with nothing of this machine's environment, and never
+//! for ever. A run that takes too long is killed and fails its test, and so is one that its test no
+//! longer waits for.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -17,8 +18,8 @@ use super::{ENGINE, access_key_id, installed};
 /// How long a run may take that sets no limit of its own.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A program that is about to run. In its environment are a home folder, a time zone, and what keeps an SDK from
-/// looking for credentials in the network.
+/// A program that is about to run. In its environment are a home folder, a time zone, and what
+/// keeps an SDK from looking for credentials in the network.
 pub(crate) struct Program {
     command: Command,
     limit: Duration,
@@ -96,7 +97,8 @@ impl Program {
         self.env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// What a local AWS needs: the programs of this machine, and the installation that all tests share.
+    /// What a local AWS needs: the programs of this machine, and the installation that all tests
+    /// share.
     pub(crate) fn local_aws(&mut self) -> &mut Program {
         self.search_path().env("ENGINE_CACHE_DIR", installed())
     }
@@ -244,7 +246,8 @@ impl Drop for Running {
     }
 }
 
-/// What a run prints on one of its streams, line by line as they come. A line that does not come in time fails the test.
+/// What a run prints on one of its streams, line by line as they come. A line that does not come in
+/// time fails the test.
 #[derive(Clone)]
 pub(crate) struct Lines {
     printed: Arc<Printed>,
@@ -414,7 +417,8 @@ pub(crate) fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The first character of an output that could steer its reader. Judged by Unicode's lists, not by the program's.
+/// The first character of an output that could steer its reader. Judged by Unicode's lists, not by
+/// the program's.
 pub(crate) fn steering(output: &str) -> Option<char> {
     output.chars().find(|c| match c {
         '\n' | '\t' => false,

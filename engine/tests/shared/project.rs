@@ -12,7 +12,8 @@ use super::{ENGINE, installed, learn_key};
 /// `specs/` and `lambda-src/` as they stand in the repository. Its local AWS ends with it.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
-    /// Waits for the end of its input, which comes however the test ends, and then stops the local AWS.
+    /// Waits for the end of its input, which comes however the test ends, and then stops the local
+    /// AWS.
     stopper: Running,
 }
 
@@ -96,7 +97,8 @@ impl Drop for Project {
     }
 }
 
-/// Fetching the local AWS's package may need what this machine's environment says about proxies and indexes.
+/// Fetching the local AWS's package may need what this machine's environment says about proxies and
+/// indexes.
 fn install() {
     let folder = tempfile::tempdir().unwrap();
     let project = local::Project {

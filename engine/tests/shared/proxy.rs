@@ -67,8 +67,8 @@ pub(crate) fn aged(answer: &str) -> String {
     format!("{start}{KEY}{old}{}", &rest[end..])
 }
 
-/// AWS's answer to a second mapping from the same stream to the same function, where there is one already. The local AWS
-/// would make a second one.
+/// AWS's answer to a second mapping from the same stream to the same function, where there is one
+/// already. The local AWS would make a second one.
 pub(crate) fn existing_mapping(request: &Request) -> Option<String> {
     let wanted: Json = serde_json::from_slice(&request.body).ok()?;
     let (function, stream) = (wanted["FunctionName"].as_str()?, wanted["EventSourceArn"].as_str()?);

@@ -1,4 +1,5 @@
-//! A shared account's limit on Lambda's control calls. The local AWS knows none, so it stands in front of it.
+//! A shared account's limit on Lambda's control calls. The local AWS knows none, so it stands in
+//! front of it.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -71,8 +72,8 @@ impl Shared {
     }
 }
 
-/// Whether Lambda counts a request among the fifteen of a second: all but reads of a function or its policy, and calls
-/// of a function.
+/// Whether Lambda counts a request among the fifteen of a second: all but reads of a function or
+/// its policy, and calls of a function.
 pub(crate) fn is_counted(request: &Request) -> bool {
     let (method, path) = line(request);
     let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();

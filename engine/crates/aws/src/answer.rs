@@ -1,10 +1,10 @@
 //! Errors from AWS, sorted into classes by what engine does about them.
 //!
-//! What all services share is here; each resource type brings the rows for answers that only it gets
-//! ([`Kind::errors`](crate::kind::Kind::errors)).
+//! What all services share is here; each resource type brings the rows for answers that only it
+//! gets ([`Kind::errors`](crate::kind::Kind::errors)).
 //!
-//! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses the class or the
-//! cause.
+//! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses
+//! the class or the cause.
 
 mod code;
 
@@ -40,7 +40,8 @@ static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
 static ROWS: LazyLock<Vec<ErrorRow>> =
     LazyLock::new(|| kinds::registry().iter().flat_map(|kind| kind.errors()).copied().collect());
 
-/// A refusal by AWS with one of these codes and with these texts, and what it means for a resource type.
+/// A refusal by AWS with one of these codes and with these texts, and what it means for a resource
+/// type.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorRow {
     /// AWS's error codes; empty for any.
@@ -106,8 +107,8 @@ impl ErrorRow {
     }
 }
 
-/// The missing permission in AWS's message: "… is not authorized to perform: iam:PassRole on resource: X because …". It
-/// may differ from the operation that was called.
+/// The missing permission in AWS's message: "… is not authorized to perform: iam:PassRole on
+/// resource: X because …". It may differ from the operation that was called.
 fn denied(message: &str) -> (Option<&str>, Option<&str>) {
     let word_after = |text: &str| {
         let (_, rest) = message.split_once(text)?;
@@ -245,7 +246,8 @@ where
             other => other,
         };
     }
-    // Nothing is known about the result; a success status proves nothing, because the server may not be AWS.
+    // Nothing is known about the result; a success status proves nothing, because the server may
+    // not be AWS.
     let unreadable =
         |status: u16| own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"));
     match error {
@@ -286,8 +288,8 @@ where
     }
 }
 
-/// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the time of a signature,
-/// but its message doesn't always mention the time.
+/// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the
+/// time of a signature, but its message doesn't always mention the time.
 fn of_clock(error: AwsError, ahead: i64) -> AwsError {
     if ahead.abs() <= crate::connect::MOST_SKEW {
         return error;
@@ -300,7 +302,8 @@ fn of_clock(error: AwsError, ahead: i64) -> AwsError {
     error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
 }
 
-/// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part is omitted.
+/// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part
+/// is omitted.
 fn said(message: &str) -> Box<str> {
     match message.split_once(" String measured:") {
         _ if message.is_empty() => "AWS gave no reason".into(),
@@ -331,7 +334,8 @@ pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
         CredentialsError::CredentialsNotLoaded(_) => missing(),
         // The instance role is the last source of the chain, so no earlier one was configured.
         other if is_of_the_instance(other) => missing(),
-        // The signer's error for an invalid header: keys that a `credential_process` printed for a role profile.
+        // The signer's error for an invalid header: keys that a `credential_process` printed for a
+        // role profile.
         other if chain(other).contains("canonical request") => headers::unsendable(&profiles.source(true)),
         other => {
             // Without a network, credentials can't be refreshed either.
@@ -360,8 +364,8 @@ fn is_of_the_instance(error: &CredentialsError) -> bool {
     chain(error).contains("IMDS")
 }
 
-/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: the SDK treats it as throttling, but DynamoDB means
-/// a quota, or a change in progress that engine waits for elsewhere.
+/// Keeps the SDK from retrying DynamoDB's `LimitExceededException`: the SDK treats it as
+/// throttling, but DynamoDB means a quota, or a change in progress that engine waits for elsewhere.
 #[derive(Debug)]
 pub(crate) struct QuotaIsNoThrottle;
 
@@ -417,8 +421,8 @@ pub(crate) async fn opened(mut response: HttpResponse) -> Result<HttpResponse, C
     Ok(response)
 }
 
-/// Whether an opened response is throttling. Lambda sends HTTP 429 and a header, DynamoDB and the tag index 400 and
-/// JSON, IAM and STS 400 and XML.
+/// Whether an opened response is throttling. Lambda sends HTTP 429 and a header, DynamoDB and the
+/// tag index 400 and JSON, IAM and STS 400 and XML.
 pub(crate) fn throttle(response: &HttpResponse) -> Option<Throttle> {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -464,8 +468,9 @@ pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
 
 /// Classifies an error by code and, where one code has several meanings, by message.
 ///
-/// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400, Lambda a wrong region
-/// with 404, and IAM's codes lack the `Exception` of the SDK's type names, so neither alone is enough.
+/// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400,
+/// Lambda a wrong region with 404, and IAM's codes lack the `Exception` of the SDK's type names, so
+/// neither alone is enough.
 fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
     let says = |text: &str| message.contains(text);
     let mut rows = ROWS.iter().filter(|row| row.fits(operation, code, message));

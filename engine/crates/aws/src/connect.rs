@@ -106,8 +106,8 @@ pub struct Aws {
     pub upload_timeouts: TimeoutConfig,
 }
 
-/// The connection to AWS for all runs of a process in one region: they share credentials and rate limits, but each
-/// has its own guard.
+/// The connection to AWS for all runs of a process in one region: they share credentials and rate
+/// limits, but each has its own guard.
 pub struct Connection {
     config: SdkConfig,
     /// The secret of a local AWS; empty for real AWS.
@@ -125,15 +125,16 @@ struct SharedAnswers {
     roles: Answers<GetRoleOutput>,
 }
 
-/// The layer between the clients and AWS, below guard and rate limits. The program uses the default; a caller of the
-/// library can wrap the HTTP client and shorten the timeouts.
+/// The layer between the clients and AWS, below guard and rate limits. The program uses the
+/// default; a caller of the library can wrap the HTTP client and shorten the timeouts.
 #[derive(Clone)]
 pub struct Network {
     /// Wraps the HTTP client, and so sees every attempt of every call.
     pub wrap: Arc<dyn Fn(SharedHttpClient) -> SharedHttpClient + Send + Sync>,
     /// The timeouts of a call.
     pub timeouts: TimeoutConfig,
-    /// The timeouts of a call that uploads a function's code: 50 MiB take a while on a slow connection.
+    /// The timeouts of a call that uploads a function's code: 50 MiB take a while on a slow
+    /// connection.
     pub upload_timeouts: TimeoutConfig,
 }
 
@@ -160,8 +161,8 @@ pub struct Settings {
     pub region: Option<String>,
     /// `--endpoint-url`.
     pub endpoint_url: Option<String>,
-    /// `--rate`: the maximum number of Lambda control-plane calls per second; all other limits are reduced by the same
-    /// factor.
+    /// `--rate`: the maximum number of Lambda control-plane calls per second; all other limits are
+    /// reduced by the same factor.
     pub rate: Option<u8>,
 }
 
@@ -193,7 +194,8 @@ impl std::fmt::Debug for LocalSettings {
     }
 }
 
-/// The region of the calls: `--region`, else the spec's, else that of the AWS settings. Makes no call.
+/// The region of the calls: `--region`, else the spec's, else that of the AWS settings. Makes no
+/// call.
 ///
 /// # Errors
 /// `Unaddressed` if no region is set; `NoCredentials` if the profile doesn't exist.
@@ -215,13 +217,15 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     Ok(region.to_string())
 }
 
-/// Endpoints that would receive requests unencrypted over a network: the setting that names each, and its address.
+/// Endpoints that would receive requests unencrypted over a network: the setting that names each,
+/// and its address.
 pub fn unencrypted_endpoints(settings: &Settings) -> Vec<(String, String)> {
     headers::unencrypted(settings.endpoint_url.as_deref(), &Profiles::read(settings))
 }
 
 impl Connection {
-    /// Connects to AWS (or the endpoint in the AWS settings) with the standard credential provider chain.
+    /// Connects to AWS (or the endpoint in the AWS settings) with the standard credential provider
+    /// chain.
     ///
     /// # Errors
     /// `Unaddressed` without a region; the reason why the chain returns no credentials.
@@ -237,8 +241,8 @@ impl Connection {
             .timeout_config(network.timeouts.clone())
             .stalled_stream_protection(stalls());
         if let Some(profile) = &profile {
-            // Without this, keys in the environment would take precedence over `--profile`, and an unknown name
-            // would fall through to the instance role.
+            // Without this, keys in the environment would take precedence over `--profile`, and an
+            // unknown name would fall through to the instance role.
             let config = ProviderConfig::without_region().with_http_client(http).with_region(Some(region));
             let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
             loader = loader.profile_name(profile).credentials_provider(provider);
@@ -402,7 +406,8 @@ impl Aws {
         Ok(self.identity(skew).await?.arn.unwrap_or_default())
     }
 
-    /// The clients for DynamoDB, Lambda and IAM, behind the guard: for resource types that another crate defines.
+    /// The clients for DynamoDB, Lambda and IAM, behind the guard: for resource types that another
+    /// crate defines.
     #[doc(hidden)]
     pub fn clients(&self) -> (&aws_sdk_dynamodb::Client, &aws_sdk_lambda::Client, &aws_sdk_iam::Client) {
         (&self.dynamodb, &self.lambda, &self.iam)
@@ -420,8 +425,9 @@ impl Aws {
         Connection::local(settings, &Network::default()).clients(access)
     }
 
-    /// All resources in the tag index that have all of these tags (an empty value matches any), as ARN and tags. The
-    /// index lags behind and keeps deleted resources for a while, so each result must be read
+    /// All resources in the tag index that have all of these tags (an empty value matches any), as
+    /// ARN and tags. The index lags behind and keeps deleted resources for a while, so each result
+    /// must be read
     /// (docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html).
     ///
     /// # Errors
@@ -469,15 +475,15 @@ impl Aws {
     }
 }
 
-/// The profile that is selected by name. Keys in the environment take precedence over `AWS_PROFILE`, not over
-/// `--profile`.
+/// The profile that is selected by name. Keys in the environment take precedence over
+/// `AWS_PROFILE`, not over `--profile`.
 fn named_profile(settings: &Settings) -> Option<String> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     settings.profile.clone().or_else(|| env("AWS_PROFILE").filter(|_| env("AWS_ACCESS_KEY_ID").is_none()))
 }
 
-/// Gets credentials once, before the first call: missing credentials are then one error instead of one per read, and a
-/// credential process or SSO runs only once for all clients.
+/// Gets credentials once, before the first call: missing credentials are then one error instead of
+/// one per read, and a credential process or SSO runs only once for all clients.
 async fn authenticate(
     config: &SdkConfig,
     profiles: Profiles,
@@ -485,7 +491,8 @@ async fn authenticate(
 ) -> Result<SharedCredentialsProvider, AwsError> {
     let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
     let source = config.credentials_provider().ok_or_else(missing)?;
-    // If no source is configured on this machine, only an instance role could supply them, and that responds fast.
+    // If no source is configured on this machine, only an instance role could supply them, and that
+    // responds fast.
     let configured = is_named || credentials_are_configured();
     let patience = Duration::from_secs(if configured { 60 } else { 2 });
     let origin = profiles.source(is_named);
@@ -493,7 +500,8 @@ async fn authenticate(
         Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
         Ok(Err(error)) => Err(match answer::from_credentials(&error, &profiles) {
             error if is_named && error.class == Class::NoCredentials => profiles.empty(),
-            // Without a configured source, an error from the instance metadata address means nothing.
+            // Without a configured source, an error from the instance metadata address means
+            // nothing.
             error if configured => error,
             _ => missing(),
         }),
@@ -506,8 +514,9 @@ async fn authenticate(
     }
 }
 
-/// Credentials that can be sent. The SDK signs internally with the keys that a `credential_process` returns for a role
-/// profile, where they can't be checked, so a panic of its signer is caught here.
+/// Credentials that can be sent. The SDK signs internally with the keys that a `credential_process`
+/// returns for a role profile, where they can't be checked, so a panic of its signer is caught
+/// here.
 async fn provided(source: &SharedCredentialsProvider, origin: &str) -> Result<Credentials, CredentialsError> {
     report_only_uncaught_panics();
     let asked = CAUGHT.scope((), AssertUnwindSafe(source.provide_credentials()).catch_unwind()).await;
@@ -570,8 +579,9 @@ fn credentials_are_configured() -> bool {
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ];
-    // Settings that name a source in a profile (docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html); a
-    // file that only sets a region has none.
+    // Settings that name a source in a profile
+    // (docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html); a file that only sets a
+    // region has none.
     const KEYS: [&str; 6] =
         ["aws_access_key_id", "sso_", "credential_process", "role_arn", "credential_source", "login_session"];
     let file = |variable: &str, usual: &str| {
@@ -591,8 +601,8 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(300))
 }
 
-/// Stalled responses are aborted. Requests are not: one that waits for a rate limit would look stalled, and a sent one
-/// is bounded by the timeouts.
+/// Stalled responses are aborted. Requests are not: one that waits for a rate limit would look
+/// stalled, and a sent one is bounded by the timeouts.
 fn stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::enabled().upload_enabled(false).build()
 }

@@ -1,4 +1,5 @@
-//! IAM: trust policies, the permissions of roles and callers, least-privilege policies, and checks before an apply.
+//! IAM: trust policies, the permissions of roles and callers, least-privilege policies, and checks
+//! before an apply.
 //!
 //! **Invariant:** it only reads.
 

@@ -1,4 +1,5 @@
-//! The interface for the author of a resource type: [`Kind`], with typed properties instead of trees.
+//! The interface for the author of a resource type: [`Kind`], with typed properties instead of
+//! trees.
 //!
 //! **Invariant:** it doesn't refer to any kind.
 
@@ -22,7 +23,8 @@ use crate::value::{Tree, Value, tree_to_json};
 ///
 /// All operations are idempotent: after a crash or a lost response they run again.
 pub trait Kind: Send + Sync + 'static {
-    /// The properties that are compared or needed by the operations; its serde fields match the schema.
+    /// The properties that are compared or needed by the operations; its serde fields match the
+    /// schema.
     type Props: Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// The properties and the effects of changing them.
@@ -38,11 +40,13 @@ pub trait Kind: Send + Sync + 'static {
         &[]
     }
 
-    /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
-    /// once, after the schema's defaults; `desired` can contain unknown values.
+    /// Fills in defaults that depend on the name or other properties, and converts values to the
+    /// form that AWS returns. Runs once, after the schema's defaults; `desired` can contain unknown
+    /// values.
     fn normalize(&self, _id: &Id, _desired: &mut Tree) {}
 
-    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown values.
+    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown
+    /// values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
     }
@@ -52,17 +56,18 @@ pub trait Kind: Send + Sync + 'static {
         Loaded::default()
     }
 
-    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
+    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`,
+    /// reads only that one.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
-    /// The function whose lock serializes its creates, updates, deletes and releases. `settle`, which mostly waits, takes the
-    /// lock only for its writes.
+    /// The function whose lock serializes its creates, updates, deletes and releases. `settle`,
+    /// which mostly waits, takes the lock only for its writes.
     fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
-    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable: all of this kind whose names
-    /// start with the team. The owner's resource name is empty.
+    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable:
+    /// all of this kind whose names start with the team. The owner's resource name is empty.
     fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
@@ -80,7 +85,8 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties are equal in both.
+    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties
+    /// are equal in both.
     fn update(
         &self,
         cx: &Context,
@@ -89,8 +95,8 @@ pub trait Kind: Send + Sync + 'static {
         want: Want<Self::Props>,
     ) -> impl Future<Output = Result<Outputs, AwsError>> + Send;
 
-    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait for `unknown` properties,
-    /// which are missing in `want`.
+    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait
+    /// for `unknown` properties, which are missing in `want`.
     fn settle(
         &self,
         cx: &Context,
@@ -108,7 +114,8 @@ pub trait Kind: Send + Sync + 'static {
         have: Live<Self::Props>,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
-    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces is deleted.
+    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces
+    /// is deleted.
     ///
     /// # Errors
     /// Why AWS would reject it.
@@ -121,8 +128,8 @@ pub trait Kind: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns `false` if it stays deleted, for
-    /// kinds whose old state should not be restored.
+    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns
+    /// `false` if it stays deleted, for kinds whose old state should not be restored.
     ///
     /// # Errors
     /// Why it can't be re-created.
@@ -226,7 +233,8 @@ impl<K: Kind> DynKind for Erased<K> {
 }
 
 impl<K: Kind> Erased<K> {
-    /// Converts a tree. Trees match the schema, so a failure is a defect of the kind; it is reported instead of panicking.
+    /// Converts a tree. Trees match the schema, so a failure is a defect of the kind; it is
+    /// reported instead of panicking.
     fn typed(&self, tree: &Tree) -> Result<K::Props, AwsError> {
         serde_json::from_value(tree_to_json(tree)).map_err(|error| self.defect(&error))
     }

@@ -1,7 +1,7 @@
 //! The registry of kinds: one line and one file for each.
 //!
-//! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by the names in
-//! [`Shape::Link`](crate::schema::Shape::Link).
+//! **Invariant:** kinds don't depend on plan, graph or scheduler, and refer to each other only by
+//! the names in [`Shape::Link`](crate::schema::Shape::Link).
 
 pub mod function;
 pub mod mapping;
@@ -97,8 +97,9 @@ fn missing_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, Str
     missing.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A change from one set of properties to another. A request contains only members that differ: omitted members stay
-/// unchanged, need no permission, and can't overwrite values that engine doesn't know.
+/// A change from one set of properties to another. A request contains only members that differ:
+/// omitted members stay unchanged, need no permission, and can't overwrite values that engine
+/// doesn't know.
 struct Delta<'p, P> {
     from: &'p P,
     to: &'p P,
@@ -112,8 +113,8 @@ impl<P> Delta<'_, P> {
     }
 }
 
-/// The properties of a resource that is created with only the required ones of `want`. A create sends the difference, so
-/// that it also works in a region without a newer property.
+/// The properties of a resource that is created with only the required ones of `want`. A create
+/// sends the difference, so that it also works in a region without a newer property.
 ///
 /// # Errors
 /// A defect: properties and schema disagree.
@@ -134,8 +135,8 @@ fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props
     serde_json::from_value(tree_to_json(&tree)).map_err(defect)
 }
 
-/// Whether tags must be written, because declared or owner tags are missing. If the tags can't be read, owner tags could claim
-/// another team's resource, so this requires `assume_owner`.
+/// Whether tags must be written, because declared or owner tags are missing. If the tags can't be
+/// read, owner tags could claim another team's resource, so this requires `assume_owner`.
 fn must_tag(
     cx: &Context,
     id: &Id,
@@ -233,8 +234,8 @@ fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
     }
 }
 
-/// Accepts an existing resource of the same owner that a create found: it comes from this run, or from another run with
-/// possibly different settings.
+/// Accepts an existing resource of the same owner that a create found: it comes from this run, or
+/// from another run with possibly different settings.
 ///
 /// # Errors
 /// `Changed`, if properties are `differing`.
@@ -274,7 +275,8 @@ impl Sighting {
     /// Records the result of a read; `None` means not found yet.
     ///
     /// # Errors
-    /// `Changed` if it was deleted: found before, and missing in two reads, since a single one may be stale.
+    /// `Changed` if it was deleted: found before, and missing in two reads, since a single one may
+    /// be stale.
     fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
         if self.shows(look.is_some()) {
             return Ok(look);
@@ -294,8 +296,8 @@ impl Sighting {
         if sighted.before { sighted.n_missing < 2 } else { sighted.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
     }
 
-    /// Classifies a "not found" error of a call about a function: it was just created and is not visible everywhere in AWS yet,
-    /// or was deleted in the meantime.
+    /// Classifies a "not found" error of a call about a function: it was just created and is not
+    /// visible everywhere in AWS yet, or was deleted in the meantime.
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
             let look = cx.aws.lambda.get_function().function_name(function).send().await;

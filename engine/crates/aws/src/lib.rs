@@ -1,5 +1,5 @@
-//! AWS for engine: the connection, the guard in front of it, the resource types, and what is known of their policies,
-//! permissions and logs.
+//! AWS for engine: the connection, the guard in front of it, the resource types, and what is known
+//! of their policies, permissions and logs.
 //!
 //! **Invariant:** it is the only user of the AWS SDK.
 

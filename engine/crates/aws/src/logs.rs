@@ -1,6 +1,7 @@
 //! The logs of functions: following log groups, and what their lines mean.
 //!
-//! **Invariant:** [`read`] alone interprets Lambda's formats, so `engine logs` and `engine verify` see the same.
+//! **Invariant:** [`read`] alone interprets Lambda's formats, so `engine logs` and `engine verify`
+//! see the same.
 
 mod line;
 mod mentions;

@@ -1,9 +1,9 @@
-//! The calls that engine makes, as data: what a request looks like, what it does, and which rate limit and
-//! permissions apply.
+//! The calls that engine makes, as data: what a request looks like, what it does, and which rate
+//! limit and permissions apply.
 //!
-//! Each resource type declares its own ([`Kind::operations`](crate::kind::Kind::operations)); the few calls that belong
-//! to no type are declared where they are made. Guard, rate limits, IAM policies, the hints of errors and the forged
-//! requests of the tests interpret these declarations.
+//! Each resource type declares its own ([`Kind::operations`](crate::kind::Kind::operations)); the
+//! few calls that belong to no type are declared where they are made. Guard, rate limits, IAM
+//! policies, the hints of errors and the forged requests of the tests interpret these declarations.
 //!
 //! **Invariant:** a call that isn't declared can't be sent.
 
@@ -92,7 +92,8 @@ pub struct NameForm {
     pub marks: Option<&'static str>,
     /// Whether a colon and a version or alias may follow the name.
     pub is_qualified: bool,
-    /// If AWS assigns the name: the type of the resource that it is attached to, whose owner counts too.
+    /// If AWS assigns the name: the type of the resource that it is attached to, whose owner counts
+    /// too.
     pub attached_to: Option<&'static str>,
 }
 
@@ -173,23 +174,28 @@ pub struct Operation {
     pub kind: Option<&'static str>,
     /// What it does.
     pub effect: Effect,
-    /// Whether it is allowed on a resource whose tags can't be read, because it neither claims nor deletes it.
+    /// Whether it is allowed on a resource whose tags can't be read, because it neither claims nor
+    /// deletes it.
     pub is_in_place: bool,
     /// What its requests look like.
     pub wire: Wire,
     /// Where a request names the resource.
     pub target: Option<Target>,
-    /// Where a request names a part of the resource: a part that is written must have the team's prefix.
+    /// Where a request names a part of the resource: a part that is written must have the team's
+    /// prefix.
     pub statement: Option<At>,
-    /// A member of the body that would move the resource to another one, so that no request may have it.
+    /// A member of the body that would move the resource to another one, so that no request may
+    /// have it.
     pub forbidden: Option<&'static str>,
     /// What its response shows about attached resources.
     pub shows: Option<&'static Attachments>,
     /// The rate limit that it counts against.
     pub limit: &'static Limit,
-    /// The IAM action that it requires (docs.aws.amazon.com/service-authorization/latest/reference).
+    /// The IAM action that it requires
+    /// (docs.aws.amazon.com/service-authorization/latest/reference).
     pub action: &'static str,
-    /// On which resources it requires that, and for which commands; empty if it requires no permission.
+    /// On which resources it requires that, and for which commands; empty if it requires no
+    /// permission.
     pub grants: &'static [Grant],
     /// The other permissions that it requires.
     pub implied: &'static [Implied],
@@ -319,7 +325,8 @@ impl Operations {
         self.named(name).any(|it| it.effect != Effect::Read)
     }
 
-    /// The permission that an operation requires; two if two services have an operation with that name.
+    /// The permission that an operation requires; two if two services have an operation with that
+    /// name.
     pub(crate) fn permission(&self, name: &str) -> String {
         let mut actions: Vec<&str> = self.named(name).map(|it| it.action).collect();
         actions.sort_unstable();
@@ -327,8 +334,8 @@ impl Operations {
         if actions.is_empty() { name.to_owned() } else { actions.join("` or `") }
     }
 
-    /// The resource type of an operation and its page in AWS's API reference; `None` if it isn't an AWS operation, or if two
-    /// services have one with that name.
+    /// The resource type of an operation and its page in AWS's API reference; `None` if it isn't an
+    /// AWS operation, or if two services have one with that name.
     pub(crate) fn page(&self, name: &str) -> Option<(Option<&'static str>, String)> {
         let first = self.named(name).next()?;
         if self.named(name).any(|it| it.service != first.service) {

@@ -1,5 +1,5 @@
-//! The end-to-end test of a pipeline: it puts, updates and deletes one item of the table, and the function's log must show
-//! all three changes.
+//! The end-to-end test of a pipeline: it puts, updates and deletes one item of the table, and the
+//! function's log must show all three changes.
 //!
 //! **Invariant:** it writes nothing but the test item, and leaves none behind, however a run ends.
 
@@ -188,8 +188,8 @@ pub struct Pace {
     pub timeout: Duration,
     /// Interval between two reads of the log.
     pub look: Duration,
-    /// When to write a change again that had no effect: a new or updated mapping may miss records of its first minutes
-    /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
+    /// When to write a change again that had no effect: a new or updated mapping may miss records
+    /// of its first minutes (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
     pub again: Option<Duration>,
     /// How long a failing function may take to recover.
     pub grace: Duration,
@@ -225,7 +225,8 @@ impl Pace {
 /// The mappings of a spec with their tables and functions.
 ///
 /// # Errors
-/// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its table.
+/// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its
+/// table.
 pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &SearchScope) -> Result<Vec<Pipeline>, Vec<Diagnostic>> {
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
@@ -378,7 +379,8 @@ pub fn item_name(pipeline: &Pipeline) -> String {
     item::names(pipeline).into_iter().next().unwrap_or_default()
 }
 
-/// Verifies one mapping and reports each hop as soon as the log shows it. It deletes the test item, also after Ctrl-C.
+/// Verifies one mapping and reports each hop as soon as the log shows it. It deletes the test item,
+/// also after Ctrl-C.
 pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut dyn FnMut(&Step, Hop)) -> Outcome {
     let start = Instant::now();
     let (mut item, mut steps) = (Item::new(pipeline), Vec::new());

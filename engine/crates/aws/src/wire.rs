@@ -1,5 +1,5 @@
-//! Between the clients and AWS: what a request is about, the guard, the rate limits, and the door that applies
-//! them to every request.
+//! Between the clients and AWS: what a request is about, the guard, the rate limits, and the door
+//! that applies them to every request.
 //!
 //! **Invariant:** no request of a client goes around it.
 

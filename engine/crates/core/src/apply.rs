@@ -1,10 +1,10 @@
 //! Executes a plan: each step starts as soon as everything that it depends on has happened.
 //!
-//! There are no levels and no rollback: a failure skips the steps that depend on it, all other steps continue, and
-//! running the command again continues from there.
+//! There are no levels and no rollback: a failure skips the steps that depend on it, all other
+//! steps continue, and running the command again continues from there.
 //!
-//! **Invariant:** it decides nothing: the plan defines what to do, the kinds define how. It prints nothing and reports
-//! progress as [`Event`]s.
+//! **Invariant:** it decides nothing: the plan defines what to do, the kinds define how. It prints
+//! nothing and reports progress as [`Event`]s.
 
 mod tracker;
 
@@ -95,7 +95,8 @@ pub struct StepTimes {
 
 /// How often an update restarts because the resource changed during it.
 const RACES: u32 = 3;
-/// A step that hasn't reported a wait for this time reports again what it waits for: a response, unless it last else.
+/// A step that hasn't reported a wait for this time reports again what it waits for: a response,
+/// unless it last else.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -141,8 +142,9 @@ impl<'p> Execution<'p> {
         Execution { plan, begun: Instant::now(), tracker, outputs: RefCell::new(planned) }
     }
 
-    /// Executes the plan. A step has one of the `slots` from its start until its resource is created: a step that only
-    /// waits for AWS needs none, and neither does one that waits for another step's writes with the same key.
+    /// Executes the plan. A step has one of the `slots` from its start until its resource is
+    /// created: a step that only waits for AWS needs none, and neither does one that waits for
+    /// another step's writes with the same key.
     pub async fn run(
         &self,
         cx: &Context,
@@ -241,8 +243,8 @@ impl<'p> Execution<'p> {
     }
 }
 
-/// The wait for a slot that another run or a running step has. It keeps its place among those that wait for one, unless
-/// no step can start anymore.
+/// The wait for a slot that another run or a running step has. It keeps its place among those that
+/// wait for one, unless no step can start anymore.
 struct NextSlot<'s> {
     slots: &'s Slots,
     pending: Option<Pin<Box<dyn Future<Output = OwnedSemaphorePermit> + Send + 's>>>,
@@ -291,8 +293,8 @@ enum Message {
     Waiting(StepId, String),
 }
 
-/// Which pauses of a step Ctrl-C doesn't end: once AWS has accepted the delete of a replacement, its completion is waited
-/// for, and then the create is carried out, whatever it takes.
+/// Which pauses of a step Ctrl-C doesn't end: once AWS has accepted the delete of a replacement,
+/// its completion is waited for, and then the create is carried out, whatever it takes.
 fn policy(step: &Step) -> InterruptPolicy {
     match (step.op, step.pair) {
         (Op::Create, Some(_)) => InterruptPolicy::FinishAll,
@@ -320,8 +322,8 @@ struct Work<'a> {
     declared: &'a Declared,
     provider: &'a dyn Provider,
     cx: Context,
-    /// Its write key, held from the last read to the write, so that no other step of this run writes in between; and
-    /// its slot.
+    /// Its write key, held from the last read to the write, so that no other step of this run
+    /// writes in between; and its slot.
     claims: (Option<OwnedMutexGuard<()>>, OwnedSemaphorePermit),
 }
 
@@ -470,8 +472,9 @@ impl Run<'_> {
             let want = self.want_in_place(declared, Some(&have))?;
             let props = want.props.clone();
             match provider.update(&cx, &declared.id, have, want).await {
-                // The resource changed between the read and the write: AWS's own transitions change its revision, and
-                // so does a call whose response was lost; or it was deleted. So it is read again.
+                // The resource changed between the read and the write: AWS's own transitions change
+                // its revision, and so does a call whose response was lost; or it was deleted. So
+                // it is read again.
                 Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => tries += 1,
                 answer => break (props, answer?),
             }
@@ -494,8 +497,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The error of a create. If AWS refused it permanently, this first restores the resource that this run deleted for
-    /// it; a resource that exists under that name by now is left alone.
+    /// The error of a create. If AWS refused it permanently, this first restores the resource that
+    /// this run deleted for it; a resource that exists under that name by now is left alone.
     async fn put_back(&self, cx: &Context, change: usize, declared: &Declared, error: AwsError) -> AwsError {
         let is_refusal =
             !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
@@ -513,8 +516,8 @@ impl Run<'_> {
         AwsError { reason: Some(format!("{}; {what}", error.why()).into()), ..error }
     }
 
-    /// Checks that another run didn't create the same resource at the same time, which is possible for resources whose
-    /// name AWS assigns.
+    /// Checks that another run didn't create the same resource at the same time, which is possible
+    /// for resources whose name AWS assigns.
     ///
     /// # Errors
     /// `Changed` if this stack owns another one.
@@ -565,8 +568,8 @@ impl Run<'_> {
         }
     }
 
-    /// Reads the parent of a resource again, unless this run creates it: its owner also owns children without tags, and
-    /// may have changed since the plan was made.
+    /// Reads the parent of a resource again, unless this run creates it: its owner also owns
+    /// children without tags, and may have changed since the plan was made.
     ///
     /// # Errors
     /// `Changed` if it has another owner now.
@@ -595,7 +598,8 @@ impl Run<'_> {
         }
     }
 
-    /// The desired properties with the current outputs, and with the values of `have` for properties in `ignore_changes`.
+    /// The desired properties with the current outputs, and with the values of `have` for
+    /// properties in `ignore_changes`.
     fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
         let output = |resource: &str, attribute: &str| outputs.get(resource)?.get(attribute).cloned();
@@ -643,9 +647,10 @@ fn hidden_change(change: &Change, now: &Live) -> Option<String> {
     Some(format!("its `{name}`, which the plan changes, can no longer be read ({why})"))
 }
 
-/// How a later read differs from the one that the plan was made for, without values, because they may be secret. A
-/// change to the desired value doesn't count, because two runs may apply the same spec at once. Before a delete, changes
-/// by AWS don't count either: it may disable a mapping whose stream was deleted.
+/// How a later read differs from the one that the plan was made for, without values, because they
+/// may be secret. A change to the desired value doesn't count, because two runs may apply the same
+/// spec at once. Before a delete, changes by AWS don't count either: it may disable a mapping whose
+/// stream was deleted.
 fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     let us = &declared.id.owner;
     if then.incarnation != now.incarnation {

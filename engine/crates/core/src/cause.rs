@@ -1,7 +1,7 @@
 //! The catalogue of error codes: a stable code for each cause, with its meaning and the next step.
 //!
-//! Error messages, `engine explain CODE` and the list of codes all come from this catalogue. Scripts depend on
-//! the codes, so a code is never renamed or reused.
+//! Error messages, `engine explain CODE` and the list of codes all come from this catalogue.
+//! Scripts depend on the codes, so a code is never renamed or reused.
 //!
 //! **Invariant:** texts only; `aws::error` decides which failure has which code.
 

@@ -1,7 +1,9 @@
-//! Diagnostics: what is wrong, where, why, and how to fix it, and their rendering with the source line.
+//! Diagnostics: what is wrong, where, why, and how to fix it, and their rendering with the source
+//! line.
 //!
-//! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It prints nothing, and it
-//! shows no value of a file unless that file was revealed, so that a forgotten mask can't leak a secret.
+//! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It
+//! prints nothing, and it shows no value of a file unless that file was revealed, so that a
+//! forgotten mask can't leak a secret.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -14,7 +16,8 @@ use serde::{Serialize, Serializer};
 pub use crate::printable::printable;
 use crate::printable::printable_char;
 
-/// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret doesn't show.
+/// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret
+/// doesn't show.
 const MASK: &str = "***";
 
 /// One problem. Texts are lower-case sentences without a full stop, with values in backticks.
@@ -177,8 +180,8 @@ impl Place {
 
 /// A text file that the user wrote, and which parts of it may be shown.
 ///
-/// All of it is hidden until [`SourceFile::reveal_except`] is called, which the reader of a file does once it knows where
-/// the sensitive values are. So a file that cannot be parsed stays hidden.
+/// All of it is hidden until [`SourceFile::reveal_except`] is called, which the reader of a file
+/// does once it knows where the sensitive values are. So a file that cannot be parsed stays hidden.
 pub struct SourceFile {
     name: String,
     text: String,
@@ -211,8 +214,9 @@ impl SourceFile {
         Place { file: Arc::clone(self), span }
     }
 
-    /// Allows lines of this file to be shown, except for what stands in `sensitive`, and for a comment behind it on its
-    /// line. Diagnostics made before obey it too. Only the first call counts.
+    /// Allows lines of this file to be shown, except for what stands in `sensitive`, and for a
+    /// comment behind it on its line. Diagnostics made before obey it too. Only the first call
+    /// counts.
     pub fn reveal_except(&self, mut sensitive: Vec<Span>) {
         sensitive.sort_unstable();
         // `set` fails only if an earlier call was made, and that one counts.
@@ -279,7 +283,8 @@ impl fmt::Debug for SourceFile {
     }
 }
 
-/// What to hide of a line whose meaning is not known: all but its indentation, list dashes and one plain `key:`.
+/// What to hide of a line whose meaning is not known: all but its indentation, list dashes and one
+/// plain `key:`.
 fn hidden_in_unknown_line(line: &str, offset: usize) -> Option<Span> {
     let mut content = line.trim_start();
     while let Some(item) = content.strip_prefix("- ") {
@@ -295,7 +300,8 @@ fn hidden_in_unknown_line(line: &str, offset: usize) -> Option<Span> {
     (!value.is_empty()).then(|| Span::new(start, offset + line.len()))
 }
 
-/// The order in which diagnostics are shown: without a place first, then by file and position, each only once.
+/// The order in which diagnostics are shown: without a place first, then by file and position, each
+/// only once.
 pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     let mut ordered: Vec<&Diagnostic> = diagnostics.iter().collect();
     ordered.sort_by(|a, b| match (&a.at, &b.at) {
@@ -320,8 +326,9 @@ pub enum Style {
     Words,
 }
 
-/// All diagnostics as text, [`in_order`], separated by blank lines. Source lines are truncated to `width` columns around
-/// the marked range; notes are wrapped, problems are not. Control characters are removed.
+/// All diagnostics as text, [`in_order`], separated by blank lines. Source lines are truncated to
+/// `width` columns around the marked range; notes are wrapped, problems are not. Control characters
+/// are removed.
 pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
     let width = if style == Style::Words { UNWRAPPED } else { width };
     let ordered = in_order(diagnostics);
@@ -392,8 +399,8 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         return renderer.render(&[title.element(Origin::path(name)).elements(notes)]);
     }
 
-    // The renderer computes the column from the given line, which may be truncated and masked. So the head, with the
-    // real column, and the body are rendered separately.
+    // The renderer computes the column from the given line, which may be truncated and masked. So
+    // the head, with the real column, and the body are rendered separately.
     let (line, column) = place.line_column();
     let head = renderer.render(&[title.element(Origin::path(name).line(line).char_column(column))]);
     let (title, origin) = head.rsplit_once('\n').unwrap_or((&head, ""));
@@ -412,8 +419,8 @@ fn message(name: &'static str, text: &str, width: usize) -> Message<'static> {
     Level::NOTE.with_name(name).message(wrap(&printable(text), room).join("\n"))
 }
 
-/// Wraps text at `width` columns. Indented lines are meant to be copied and are not wrapped; neither is a command in
-/// backticks, if it fits on a line.
+/// Wraps text at `width` columns. Indented lines are meant to be copied and are not wrapped;
+/// neither is a command in backticks, if it fits on a line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = &tied(text, width);
     let options = textwrap::Options::new(width).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
@@ -448,7 +455,8 @@ struct ShownLine {
     marked: Span,
 }
 
-/// The first line of `place`: masked, free of control characters, and cut to `columns` characters around the mark.
+/// The first line of `place`: masked, free of control characters, and cut to `columns` characters
+/// around the mark.
 fn shown_line(place: &Place, columns: usize) -> ShownLine {
     let file = &place.file;
     let columns = columns.max(20);
@@ -470,8 +478,8 @@ fn shown_line(place: &Place, columns: usize) -> ShownLine {
     }
     stretches.extend(visible(Span::new(at, line.end), anchor));
 
-    // A line can be as long as the file, so only what can end up in the window is looked at. It is counted in shown
-    // characters: in bytes, the window would tell how long a secret is.
+    // A line can be as long as the file, so only what can end up in the window is looked at. It is
+    // counted in shown characters: in bytes, the window would tell how long a secret is.
     let (before, after) = stretches.split_at(stretches.partition_point(|s| s.span.start < anchor));
     let before = before.iter().rev().flat_map(|stretch| cells(file, *stretch, marked).rev());
     let after = after.iter().flat_map(|stretch| cells(file, *stretch, marked));
@@ -522,7 +530,8 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
     })
 }
 
-/// Adds the number of omitted errors to the last error of the file, so that the shown ones aren't taken for all.
+/// Adds the number of omitted errors to the last error of the file, so that the shown ones aren't
+/// taken for all.
 pub fn add_unsaid(told: &mut [Diagnostic], n_unsaid: usize) {
     let errors = told.iter_mut().filter(|it| it.severity == Severity::Error);
     if n_unsaid > 0
@@ -595,7 +604,8 @@ mod tests {
 
     use super::*;
 
-    /// The first occurrence of `needle` in a file that may be shown but for what stands between `‹` and `›`.
+    /// The first occurrence of `needle` in a file that may be shown but for what stands between `‹`
+    /// and `›`.
     fn place(name: &str, marked_up: &str, needle: &str) -> Place {
         let mut text = String::new();
         let mut sensitive = Vec::new();

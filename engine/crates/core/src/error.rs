@@ -1,7 +1,7 @@
 //! A failed call to AWS, sorted into classes by what engine does about it.
 //!
-//! **Invariant:** it never interprets AWS's own codes and messages: who receives an answer does that, and attaches what
-//! it found as [`Api`].
+//! **Invariant:** it never interprets AWS's own codes and messages: who receives an answer does
+//! that, and attaches what it found as [`Api`].
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -86,7 +86,8 @@ classes! {
     StreamUnknown,
     /// The role lacks permission to read the stream (yet).
     StreamNotReadable,
-    /// The role lacks another permission that Lambda checks (yet), like tracing or sending to a queue.
+    /// The role lacks another permission that Lambda checks (yet), like tracing or sending to a
+    /// queue.
     RoleLacksRight,
     /// The key for a function's environment variables can't be used (yet).
     KeyNotUsable,
@@ -184,7 +185,8 @@ impl AwsError {
         self.is_ambiguous() || self.is_about_the_run() || matches!(self.class, Class::Throttled | Class::Interrupted)
     }
 
-    /// Why the detail that the call reads is unreadable; `None` if a retry may succeed or the failure affects every call.
+    /// Why the detail that the call reads is unreadable; `None` if a retry may succeed or the
+    /// failure affects every call.
     pub fn unreadable(&self) -> Option<String> {
         match self.class {
             Class::Denied => Some(format!("you lack permission for {}", self.operation)),

@@ -11,7 +11,8 @@ use petgraph::visit::EdgeRef;
 
 use crate::schema::Moment;
 
-/// Resources and their dependencies. Edges lead from a dependency to its dependents, in execution order.
+/// Resources and their dependencies. Edges lead from a dependency to its dependents, in execution
+/// order.
 #[derive(Debug, Clone)]
 pub struct Graph {
     graph: DiGraph<String, Moment>,
@@ -24,7 +25,8 @@ pub struct Graph {
 pub struct Cycle(pub Vec<String>);
 
 impl Graph {
-    /// Builds the graph. `edges` are (dependent, dependency, moment to wait for); unknown names are ignored.
+    /// Builds the graph. `edges` are (dependent, dependency, moment to wait for); unknown names are
+    /// ignored.
     ///
     /// # Errors
     /// The first cycle.

@@ -87,13 +87,13 @@ impl Inventory {
         self.found.get(resource)?.live.as_ref()
     }
 
-    /// Chooses the one of `others` that a declaration refers to, for kinds whose id AWS assigns, and
-    /// adds duplicates as orphans. Returns the rest, which other declarations may refer to.
+    /// Chooses the one of `others` that a declaration refers to, for kinds whose id AWS assigns,
+    /// and adds duplicates as orphans. Returns the rest, which other declarations may refer to.
     ///
     /// Candidates have the declaration's tags; or connect the same resources and have the tags of a
     /// resource that is no longer in the spec, or no owner. One that reads the source that the spec
-    /// wants *now* comes first: the others read a deleted source, and Lambda allows no second mapping
-    /// for the same one.
+    /// wants *now* comes first: the others read a deleted source, and Lambda allows no second
+    /// mapping for the same one.
     #[must_use]
     pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
         let wanted = identities(declared, self);
@@ -221,7 +221,8 @@ impl SearchScope {
         &self.place
     }
 
-    /// What to do if it was the wrong place; shown before any hint that would create something there.
+    /// What to do if it was the wrong place; shown before any hint that would create something
+    /// there.
     pub fn elsewhere(&self) -> &'static str {
         match self.is_local {
             true => "to search your account, leave out `--local`",

@@ -1,7 +1,8 @@
-//! The offline half of a resource type: [`Definition`], which is all that spec, plan and documentation use, and [`Kinds`],
-//! the set of resource types that a program knows.
+//! The offline half of a resource type: [`Definition`], which is all that spec, plan and
+//! documentation use, and [`Kinds`], the set of resource types that a program knows.
 //!
-//! **Invariant:** a definition makes no calls. [`Provider`](crate::provider::Provider) has the operations.
+//! **Invariant:** a definition makes no calls. [`Provider`](crate::provider::Provider) has the
+//! operations.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ pub struct Want<P> {
 pub struct SpecFolder {
     /// The spec's folder, to which its paths are relative.
     pub path: PathBuf,
-    /// The project folder, which must contain all paths; `None` allows any path (`--allow-code-outside`).
+    /// The project folder, which must contain all paths; `None` allows any path
+    /// (`--allow-code-outside`).
     pub boundary: Option<PathBuf>,
 }
 
@@ -47,11 +49,13 @@ pub trait Definition: Send + Sync {
     /// The properties and the effects of changing them.
     fn schema(&self) -> &Schema;
 
-    /// Fills in defaults that depend on the name or other properties, and converts values to the form that AWS returns. Runs
-    /// once, after the schema's defaults; `desired` can contain unknown values.
+    /// Fills in defaults that depend on the name or other properties, and converts values to the
+    /// form that AWS returns. Runs once, after the schema's defaults; `desired` can contain unknown
+    /// values.
     fn normalize(&self, _id: &Id, _desired: &mut Tree) {}
 
-    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown values.
+    /// Checks rules for several properties. `desired` is in canonical form, but can contain unknown
+    /// values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
     }

@@ -1,7 +1,7 @@
 //! Specs, plans and their execution, for any resource type.
 //!
-//! It knows no cloud service: a program gives it [`kind::Kinds`], which describe resource types, and
-//! [`provider::Providers`], which carry out their operations.
+//! It knows no cloud service: a program gives it [`kind::Kinds`], which describe resource types,
+//! and [`provider::Providers`], which carry out their operations.
 
 #![forbid(unsafe_code)]
 

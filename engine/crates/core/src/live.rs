@@ -1,6 +1,7 @@
 //! Reads everything that a spec declares, concurrently, into an inventory.
 //!
-//! **Invariant:** it never writes, and it passes what it finds about owners to the guard before any write.
+//! **Invariant:** it never writes, and it passes what it finds about owners to the guard before any
+//! write.
 
 mod orphans;
 mod survey;
@@ -46,8 +47,8 @@ const OWNER: Wait = Wait {
 /// How often reads are repeated that contradict each other.
 const TORN_READS: u32 = 3;
 
-/// Reads everything that `spec` declares and everything else that has its owner's tags. `account` is
-/// the account, if it is already known.
+/// Reads everything that `spec` declares and everything else that has its owner's tags. `account`
+/// is the account, if it is already known.
 ///
 /// # Errors
 /// Every read that failed; one that is about the whole run comes first, and once.
@@ -143,8 +144,8 @@ fn observe_imports(cx: &Context, spec: &Spec) {
     }
 }
 
-/// Chooses the resources of declarations whose id AWS assigns, which may depend on other reads. What no declaration has
-/// chosen is an orphan.
+/// Chooses the resources of declarations whose id AWS assigns, which may depend on other reads.
+/// What no declaration has chosen is an orphan.
 fn assign(cx: &Context, spec: &Spec, inventory: &mut Inventory, others: Vec<(&Declared, Vec<(Id, Live)>)>) {
     let mut rest = Vec::new();
     for (declared, more) in others {

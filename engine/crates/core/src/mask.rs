@@ -1,7 +1,9 @@
-//! Masks secrets: AWS's messages may quote rejected values, so all secrets of the run are replaced in them.
+//! Masks secrets: AWS's messages may quote rejected values, so all secrets of the run are replaced
+//! in them.
 //!
-//! A secret of one or two characters is masked only where it is quoted, because it occurs in every sentence by chance;
-//! one of three to five characters as it is and quoted; a longer one also encoded and truncated.
+//! A secret of one or two characters is masked only where it is quoted, because it occurs in every
+//! sentence by chance; one of three to five characters as it is and quoted; a longer one also
+//! encoded and truncated.
 //!
 //! **Invariant:** it never shows a secret.
 
@@ -13,7 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Shorter secrets are not masked in encoded or truncated form, because those occur in other texts by chance.
+/// Shorter secrets are not masked in encoded or truncated form, because those occur in other texts
+/// by chance.
 const ENCODED: usize = 6;
 /// Characters that are usually not encoded in URLs (RFC 3986, "unreserved").
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -31,7 +34,8 @@ struct Known {
     plain: BTreeSet<String>,
 }
 
-/// Sorted by length, the longest first, so that no part of a secret remains if another is its prefix.
+/// Sorted by length, the longest first, so that no part of a secret remains if another is its
+/// prefix.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Form(std::cmp::Reverse<usize>, String);
 
@@ -96,7 +100,8 @@ fn forms(secret: &str) -> BTreeSet<String> {
     if secret.is_empty() {
         return BTreeSet::new();
     }
-    // One or two characters occur in every sentence by chance, so they count only where they are quoted.
+    // One or two characters occur in every sentence by chance, so they count only where they are
+    // quoted.
     if secret.chars().count() <= 2 {
         return BTreeSet::from([quoted]);
     }
@@ -150,8 +155,8 @@ fn encoded(secret: &str) -> Vec<String> {
     forms.extend(urls);
     forms.extend(pages);
     forms.extend([form, page, quoted]);
-    // In base64 of a longer text, like `user:password` in a header, a secret starts at one of three offsets of a group;
-    // the characters that depend only on the secret are masked.
+    // In base64 of a longer text, like `user:password` in a header, a secret starts at one of three
+    // offsets of a group; the characters that depend only on the secret are masked.
     for before in 0..3 {
         let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
         let whole = bytes.len() * 8 / 6;

@@ -1,9 +1,10 @@
 //! Who owns a resource from the point of view of a stack, and the texts about it.
 //!
-//! A read shows an [`Ownership`]. What follows from it is an [`OwnershipVerdict`], which plan, orphans, guard, reads and
-//! kinds share.
+//! A read shows an [`Ownership`]. What follows from it is an [`OwnershipVerdict`], which plan,
+//! orphans, guard, reads and kinds share.
 //!
-//! **Invariant:** only tags that name the team and the stack prove ownership, and consent overrides no other owner.
+//! **Invariant:** only tags that name the team and the stack prove ownership, and consent overrides
+//! no other owner.
 
 use std::fmt;
 
@@ -67,8 +68,9 @@ impl fmt::Display for OtherOwner<'_> {
 }
 
 impl<'o> OwnershipVerdict<'o> {
-    /// The verdict of `us` on a resource with this owner. `parent` is the owner of its parent, if the parent exists; it
-    /// decides about a resource that inherits its owner, whose name starts with the team's.
+    /// The verdict of `us` on a resource with this owner. `parent` is the owner of its parent, if
+    /// the parent exists; it decides about a resource that inherits its owner, whose name starts
+    /// with the team's.
     pub fn of(owner: &'o Ownership, parent: Option<&'o Ownership>, us: &Owner) -> OwnershipVerdict<'o> {
         match owner {
             Ownership::Engine(owner) if owner == us => OwnershipVerdict::Owned,
@@ -96,8 +98,8 @@ impl<'o> OwnershipVerdict<'o> {
         }
     }
 
-    /// The verdict if the user consents (`assume_owner`) to count unproven resources with the stack's names as owned. Tags
-    /// that become readable soon are waited for.
+    /// The verdict if the user consents (`assume_owner`) to count unproven resources with the
+    /// stack's names as owned. Tags that become readable soon are waited for.
     #[must_use]
     pub fn assuming(self, assume_owner: bool) -> OwnershipVerdict<'o> {
         match self {
@@ -122,7 +124,8 @@ impl<'o> OwnershipVerdict<'o> {
         }
     }
 
-    /// Why a declaration can't have a resource that another owner has under its name, and what to do about it.
+    /// Why a declaration can't have a resource that another owner has under its name, and what to
+    /// do about it.
     pub fn name_conflict(&self) -> Option<(String, Advice)> {
         let owner = self.other_owner()?;
         let hint = match owner {
@@ -152,8 +155,8 @@ impl<'o> OwnershipVerdict<'o> {
 }
 
 impl Ownership {
-    /// The owner of a resource without tags that belongs to a resource of `parent`: the same, if its name begins with the
-    /// team's prefix.
+    /// The owner of a resource without tags that belongs to a resource of `parent`: the same, if
+    /// its name begins with the team's prefix.
     pub fn inherited_from(parent: &Owner, name: &str) -> Option<Ownership> {
         let resource = name.strip_prefix(&parent.team)?.strip_prefix('-')?.to_owned();
         Some(Ownership::Engine(Owner { resource, ..parent.clone() }))

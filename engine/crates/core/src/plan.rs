@@ -1,8 +1,8 @@
 //! The plan: what it takes to make AWS match the spec, as data.
 //!
 //! Resources are visited in dependency order. References resolve to the outputs that their targets
-//! will have after the plan, then each resource is compared with AWS. A value that AWS chooses later
-//! is unknown and always differs, so a new stream reaches its mapping without a special case.
+//! will have after the plan, then each resource is compared with AWS. A value that AWS chooses
+//! later is unknown and always differs, so a new stream reaches its mapping without a special case.
 //!
 //! **Invariant:** spec and inventory in, plan out. No I/O, no clock, and it never fails: what can't
 //! be done becomes a refused row.
@@ -90,7 +90,8 @@ pub struct Change {
     pub asks: bool,
     /// Whether the action can't be determined yet.
     pub undecided: bool,
-    /// Whether there is no action, but some declared properties can't be read and so weren't compared.
+    /// Whether there is no action, but some declared properties can't be read and so weren't
+    /// compared.
     pub partial: bool,
     /// The desired properties, with every known reference resolved.
     pub desired: Tree,
@@ -184,9 +185,9 @@ pub struct Step {
     pub change: usize,
     /// The steps that it waits for, and until when.
     pub after: Vec<(StepId, Moment)>,
-    /// The other half of a replacement that must not remain half done, not even after Ctrl-C: without its mapping or
-    /// permission the pipeline is broken, and both halves are short. The replacement of a named resource has none: it is
-    /// left to the next run.
+    /// The other half of a replacement that must not remain half done, not even after Ctrl-C:
+    /// without its mapping or permission the pipeline is broken, and both halves are short. The
+    /// replacement of a named resource has none: it is left to the next run.
     pub pair: Option<StepId>,
 }
 
@@ -270,8 +271,8 @@ const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
 const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
 
 impl<'a> Planner<'a> {
-    /// The declarations to plan: all, or the targets with their dependencies (dependents if they are
-    /// to be deleted).
+    /// The declarations to plan: all, or the targets with their dependencies (dependents if they
+    /// are to be deleted).
     fn about(&self, goal: Goal) -> HashSet<&'a str> {
         let graph = &self.spec.graph;
         if self.options.targets.is_empty() {
@@ -355,7 +356,8 @@ impl<'a> Planner<'a> {
         self.compared(row, declared, live, found)
     }
 
-    /// A row with the desired properties: references resolved, and live values where the spec doesn't decide.
+    /// A row with the desired properties: references resolved, and live values where the spec
+    /// doesn't decide.
     fn resolved(&self, declared: &Declared, live: Option<&Live>) -> Change {
         let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
         let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
@@ -363,7 +365,8 @@ impl<'a> Planner<'a> {
         Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) }
     }
 
-    /// Why AWS can't have the desired properties, whoever owns the resource, and what to do about that.
+    /// Why AWS can't have the desired properties, whoever owns the resource, and what to do about
+    /// that.
     fn unsatisfiable(&self, declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
         if let Some((hole, target)) = self.missing_output(desired) {
             return Some((
@@ -647,7 +650,8 @@ impl<'a> Planner<'a> {
         verdict
     }
 
-    /// Why a declaration can't have the resource that exists under its name, and what to do about that.
+    /// Why a declaration can't have the resource that exists under its name, and what to do about
+    /// that.
     fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, Advice)> {
         let kind = &declared.schema().kind;
         match verdict {
@@ -694,8 +698,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a resource must not be touched because of the function that it is attached to: tags are
-    /// easily copied, so a mapping's count only on a function of this team. A function that no longer
-    /// exists is no obstacle.
+    /// easily copied, so a mapping's count only on a function of this team. A function that no
+    /// longer exists is no obstacle.
     fn barred_parent(&self, declared: &Declared) -> Option<String> {
         let (kind, name) = declared.host()?;
         let is_it = |it: &Declared| it.schema().kind == kind && it.id.name == name;
@@ -718,7 +722,8 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Whether its function is deleted: it would survive, and invoke the next function of that name.
+    /// Whether its function is deleted: it would survive, and invoke the next function of that
+    /// name.
     fn feeds_what_goes(&self, declared: &Declared) -> bool {
         let parent = declared.schema().parent().and_then(|property| target(declared, &property.name));
         parent.and_then(|name| self.rows.get(name)).is_some_and(|row| row.action == Action::Delete)
@@ -836,7 +841,8 @@ fn needed(
     verdict: OwnershipVerdict<'_>,
 ) -> Result<Action, (String, Advice)> {
     match properties.iter().map(|property| &property.effect).max() {
-        // A spec that differs from an unmanaged resource is not a forbidden change; adoption decides.
+        // A spec that differs from an unmanaged resource is not a forbidden change; adoption
+        // decides.
         Some(Effect::Refuse(_)) if verdict == OwnershipVerdict::Free && declared.schema().adoptable => {
             Ok(Action::Replace)
         }
@@ -885,8 +891,8 @@ fn undeliverable<'d>(declared: &'d Declared, live: Option<&Live>, desired: &Tree
     })
 }
 
-/// Carries over the outputs of a resource that stays, except those that AWS assigns again because of
-/// a change.
+/// Carries over the outputs of a resource that stays, except those that AWS assigns again because
+/// of a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
         let Origin::Assigned { until } = &output.origin else { continue };

@@ -2,9 +2,9 @@
 //!
 //! **Invariant:** a replaced character is still one character, so columns stay the same.
 
-/// Whether a character could control a terminal, reorder text or be invisible: control characters except
-/// line feed and tab, bidirectional and invisible formatting. Joiners, which scripts and emoji need, are
-/// allowed.
+/// Whether a character could control a terminal, reorder text or be invisible: control characters
+/// except line feed and tab, bidirectional and invisible formatting. Joiners, which scripts and
+/// emoji need, are allowed.
 pub fn is_steering(c: char) -> bool {
     match c {
         '\n' | '\t' => false,

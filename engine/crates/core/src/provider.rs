@@ -1,5 +1,5 @@
-//! The online half of a resource type: [`Provider`], its operations in AWS; and [`Account`], what a run asks of the account
-//! itself.
+//! The online half of a resource type: [`Provider`], its operations in AWS; and [`Account`], what a
+//! run asks of the account itself.
 //!
 //! **Invariant:** only reads and apply hold a provider. An operation never gets unknown values.
 
@@ -20,19 +20,21 @@ pub type Tags = BTreeMap<String, String>;
 /// A boxed future, for trait objects.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send + 'a>>;
 
-/// The operations of a resource type. All are idempotent: after a crash or a lost response they run again.
+/// The operations of a resource type. All are idempotent: after a crash or a lost response they run
+/// again.
 pub trait Provider: Send + Sync {
-    /// The key of the lock that serializes its creates, updates, deletes and releases. `settle`, which mostly waits, takes
-    /// the lock only for its writes.
+    /// The key of the lock that serializes its creates, updates, deletes and releases. `settle`,
+    /// which mostly waits, takes the lock only for its writes.
     fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
-    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`, reads only that one.
+    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`,
+    /// reads only that one.
     fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading>;
 
-    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable: all of this kind whose names
-    /// start with the team. The owner's resource name is empty.
+    /// Finds possible resources of this owner by name or parent, if the tag index is unavailable:
+    /// all of this kind whose names start with the team. The owner's resource name is empty.
     fn scan<'a>(&'a self, _cx: &'a Context, _owner: &'a Owner) -> Pending<'a, Vec<Id>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
@@ -45,24 +47,25 @@ pub trait Provider: Send + Sync {
     /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
     fn create<'a>(&'a self, cx: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs>;
 
-    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties are missing in both.
+    /// Changes it in place from `have` to `want`, and adds missing owner tags. Unknown properties
+    /// are missing in both.
     fn update<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live, want: Want<Tree>) -> Pending<'a, Outputs>;
 
-    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait for properties that are
-    /// missing in `want`.
+    /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait
+    /// for properties that are missing in `want`.
     fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
 
     /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
 
-    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces is deleted. The error is why
-    /// AWS would reject it.
+    /// Checks whether AWS would accept it, as far as possible before the resource that it replaces
+    /// is deleted. The error is why AWS would reject it.
     fn precheck<'a>(&'a self, _cx: &'a Context, _id: &'a Id, _want: &'a Tree) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns `false` if it stays deleted, for
-    /// kinds whose old state should not be restored.
+    /// Re-creates a resource that was deleted for a successor that AWS then rejected. Returns
+    /// `false` if it stays deleted, for kinds whose old state should not be restored.
     fn put_back<'a>(&'a self, _cx: &'a Context, _id: &'a Id, _was: Live) -> Pending<'a, bool> {
         Box::pin(std::future::ready(Ok(false)))
     }
@@ -90,7 +93,8 @@ impl Providers {
     }
 }
 
-/// The account that a run works in, and the guard in front of it, which learns from every read who owns what.
+/// The account that a run works in, and the guard in front of it, which learns from every read who
+/// owns what.
 pub trait Account: Send + Sync {
     /// The region of all calls.
     fn region(&self) -> &str;
@@ -98,8 +102,9 @@ pub trait Account: Send + Sync {
     /// The account's number.
     fn number(&self) -> Pending<'_, String>;
 
-    /// All resources in the tag index that have all of these tags (an empty value matches any), as ARN and tags. The index
-    /// lags behind and keeps deleted resources for a while, so each result must be read.
+    /// All resources in the tag index that have all of these tags (an empty value matches any), as
+    /// ARN and tags. The index lags behind and keeps deleted resources for a while, so each result
+    /// must be read.
     fn tagged<'a>(&'a self, tags: &'a [(&'a str, &'a str)], types: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>>;
 
     /// Records region and account of the run.

@@ -1,7 +1,7 @@
 //! Records the calls and waits of a run with their times, for `--timeline`.
 //!
-//! **Invariant:** it is off unless it was started. It keeps names, numbers and times, and the reasons of waits, which
-//! are already masked: no body, no header.
+//! **Invariant:** it is off unless it was started. It keeps names, numbers and times, and the
+//! reasons of waits, which are already masked: no body, no header.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

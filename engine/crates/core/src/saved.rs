@@ -1,22 +1,24 @@
 //! A saved plan: proof that nothing changed since the plan was reviewed.
 //!
-//! It contains no values, sources or variables, only the path of the spec and digests of everything that the plan was
-//! made from. So it can't be executed itself: `apply` reads the spec and AWS again, plans again, and continues only if
-//! both plans have the same inputs.
+//! It contains no values, sources or variables, only the path of the spec and digests of everything
+//! that the plan was made from. So it can't be executed itself: `apply` reads the spec and AWS
+//! again, plans again, and continues only if both plans have the same inputs.
 //!
-//! Saving: after the plan is shown, `SavedPlan::new(…, Salt::random()?).write(path)`. Applying: read the given file;
-//! [`SavedPlan::parse`] distinguishes a saved plan from a spec. Load the spec at `saved.spec` with `saved.flags` and the
-//! variables of this command, connect, read and plan as usual, then compare with a second saved plan with the same salt:
+//! Saving: after the plan is shown, `SavedPlan::new(…, Salt::random()?).write(path)`. Applying:
+//! read the given file; [`SavedPlan::parse`] distinguishes a saved plan from a spec. Load the spec
+//! at `saved.spec` with `saved.flags` and the variables of this command, connect, read and plan as
+//! usual, then compare with a second saved plan with the same salt:
 //!
 //! ```text
 //! let now = SavedPlan::new(&spec, &inventory, &plan, &overrides, saved.flags.clone(), saved.salt.clone());
 //! for reason in saved.moved(&now) { /* refuse, with the reason */ }
 //! ```
 //!
-//! **Invariant:** only names from the spec (resources, properties, keys, variables) are stored in plain text. A digest is
-//! SHA-256 over a random salt, a label, and the value as canonical JSON. The salt is in the same file, so a reader of the
-//! file could guess values and compare: potential secrets (the spec's text, variables, sensitive properties) use a slow
-//! hash, and only the owner can read the file.
+//! **Invariant:** only names from the spec (resources, properties, keys, variables) are stored in
+//! plain text. A digest is SHA-256 over a random salt, a label, and the value as canonical JSON.
+//! The salt is in the same file, so a reader of the file could guess values and compare: potential
+//! secrets (the spec's text, variables, sensitive properties) use a slow hash, and only the owner
+//! can read the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -39,7 +41,8 @@ use crate::value::{Part, Tree, Value};
 const KIND: &str = files::SAVED_PLAN;
 /// The version of the file format.
 const FORMAT_VERSION: u32 = 2;
-/// The number of hash iterations for secrets: some milliseconds for each secret, and for each guess of an attacker.
+/// The number of hash iterations for secrets: some milliseconds for each secret, and for each guess
+/// of an attacker.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
 /// The maximum size of a saved plan in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -72,7 +75,8 @@ pub struct SavedPlan {
     pub salt: Salt,
     /// The digest of the spec's text.
     spec_text: Digest,
-    /// The digest of the value of each variable set on the command line or in the environment, by name.
+    /// The digest of the value of each variable set on the command line or in the environment, by
+    /// name.
     variables: BTreeMap<String, Digest>,
     /// The digest of each function's zip, by resource.
     sources: BTreeMap<String, Digest>,
@@ -283,8 +287,8 @@ impl SavedPlan {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// Everything that changed since this was saved, one sentence each; empty if the plan can be applied. `now` must have
-    /// the same salt.
+    /// Everything that changed since this was saved, one sentence each; empty if the plan can be
+    /// applied. `now` must have the same salt.
     pub fn moved(&self, now: &SavedPlan) -> Vec<String> {
         let mut moved = Vec::new();
         if self.engine != now.engine {

@@ -1,8 +1,10 @@
-//! The description of a kind as data: its properties, their shapes and ranges, and the effect of changing each.
+//! The description of a kind as data: its properties, their shapes and ranges, and the effect of
+//! changing each.
 //!
 //! Spec checks, plans and docs use the same tables, so each range and default is defined once.
 //!
-//! **Invariant:** only data and pure functions. It has no I/O and no AWS client, and doesn't refer to any kind.
+//! **Invariant:** only data and pure functions. It has no I/O and no AWS client, and doesn't refer
+//! to any kind.
 
 mod arn;
 mod ignored;
@@ -67,7 +69,8 @@ pub struct Schema {
     pub outage: Option<Outage>,
     /// Why AWS refuses to delete a resource with these properties, and how to allow it.
     pub locked: Option<TreeFn<Option<Lock>>>,
-    /// A note for re-creating it while the resources that it connects remain; gets the desired properties.
+    /// A note for re-creating it while the resources that it connects remain; gets the desired
+    /// properties.
     pub renewal: Option<TreeFn<Str>>,
     /// The properties that a spec can set.
     pub properties: Vec<Property>,
@@ -75,7 +78,8 @@ pub struct Schema {
     pub outputs: Vec<Output>,
     /// The form of their ARNs, if they have any.
     pub arn: Option<ArnForm>,
-    /// Whether they have tags of their own, by which AWS's tag index finds them; it lists ARNs of the form `arn`.
+    /// Whether they have tags of their own, by which AWS's tag index finds them; it lists ARNs of
+    /// the form `arn`.
     pub is_indexed: bool,
 }
 
@@ -105,7 +109,8 @@ pub enum Naming {
         /// The format of names.
         text: Text,
     },
-    /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property `key` if set.
+    /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property
+    /// `key` if set.
     Inner {
         /// The property that can set the name.
         key: Str,
@@ -141,17 +146,19 @@ pub struct Property {
     pub needs: Moment,
     /// Describes what is lost when the property changes between two values, one sentence each.
     pub loses: Option<ChangeFn<Vec<String>>>,
-    /// The effect of a change at a path, where it depends on other properties; gets the live and the desired properties, and
-    /// the latter may contain unknown values.
+    /// The effect of a change at a path, where it depends on other properties; gets the live and
+    /// the desired properties, and the latter may contain unknown values.
     pub decide: Option<EffectFn>,
-    /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the default.
+    /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the
+    /// default.
     pub sticky: bool,
-    /// Why a resource with these properties must be re-created after the target of this property was re-created with the same
-    /// name, because AWS distinguishes the old and the new target.
+    /// Why a resource with these properties must be re-created after the target of this property
+    /// was re-created with the same name, because AWS distinguishes the old and the new target.
     pub bound: Option<TreeFn<Option<Str>>>,
     /// What an ARN must share with the spec, because AWS rejects others.
     pub home: Option<Home>,
-    /// Whether AWS itself can change it, so that another value doesn't indicate a change by another process.
+    /// Whether AWS itself can change it, so that another value doesn't indicate a change by another
+    /// process.
     pub restless: bool,
     /// AWS's default quota; a larger number, or more entries, is a warning.
     pub quota: Option<Quota>,
@@ -159,8 +166,8 @@ pub struct Property {
     pub derived_from: Option<Str>,
     /// The property that AWS requires in each change of this one.
     pub sent_with: Option<Str>,
-    /// AWS's name for it in requests and errors, as a path (`ProvisionedThroughput.ReadCapacityUnits`); `None` for its name
-    /// in CamelCase.
+    /// AWS's name for it in requests and errors, as a path
+    /// (`ProvisionedThroughput.ReadCapacityUnits`); `None` for its name in CamelCase.
     pub member: Option<Str>,
     /// Why a live value can't be compared with a desired one, if so; then it is kept.
     pub unclear: Option<ChangeFn<Option<Str>>>,
@@ -189,11 +196,11 @@ pub enum Shape {
     },
     /// A string.
     Text(Text),
-    /// One of a fixed set of words. For enumerations that engine's rules depend on, so that a new word in AWS needs a new
-    /// version of engine.
+    /// One of a fixed set of words. For enumerations that engine's rules depend on, so that a new
+    /// word in AWS needs a new version of engine.
     Choice(Vec<Str>),
-    /// A word of an enumeration that AWS extends and engine passes on unchanged. An unknown word is a warning, because AWS
-    /// decides.
+    /// A word of an enumeration that AWS extends and engine passes on unchanged. An unknown word is
+    /// a warning, because AWS decides.
     OpenChoice {
         /// The suggested words, the default one first.
         offered: Vec<Str>,
@@ -377,7 +384,8 @@ impl Site {
         Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
 
-    /// The value of a placeholder: a part of the site, or the output that `output` returns for a resource and an attribute.
+    /// The value of a placeholder: a part of the site, or the output that `output` returns for a
+    /// resource and an attribute.
     pub fn fill(&self, placeholder: &Hole, output: impl FnOnce(&str, &str) -> Option<String>) -> Option<String> {
         match placeholder {
             Hole::Output { resource, attribute } => output(resource, attribute),
@@ -472,7 +480,8 @@ pub fn is_reserved_tag(key: &str) -> bool {
     key.starts_with("engine:") || key.starts_with("aws:")
 }
 
-/// The identity of a resource in AWS. It is known from the spec alone, so all reads can run at once.
+/// The identity of a resource in AWS. It is known from the spec alone, so all reads can run at
+/// once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id {
     /// Its desired owner.
@@ -483,7 +492,8 @@ pub struct Id {
     pub arn: Option<String>,
     /// Names in AWS of the targets of its identity properties, by property.
     pub anchors: BTreeMap<Str, String>,
-    /// The site, if the spec or the local AWS sets the account, so that reads don't depend on another call.
+    /// The site, if the spec or the local AWS sets the account, so that reads don't depend on
+    /// another call.
     pub site: Option<Site>,
     /// The unique ID assigned by AWS, once a read has determined it (a mapping's UUID).
     pub incarnation: Option<String>,
@@ -516,14 +526,15 @@ pub struct Live<P = Tree> {
     pub revision: Option<String>,
     /// When it was created and last changed.
     pub age: Age,
-    /// Notes about its state, one sentence each, like why AWS stopped it, or why its last change failed.
+    /// Notes about its state, one sentence each, like why AWS stopped it, or why its last change
+    /// failed.
     pub notes: Vec<String>,
     /// Properties that can't be read. They have no value in `props`.
     pub unknown: Unknown,
 }
 
-/// Why properties can't be read, by property; each reason follows "can't be read, because". Unknown properties are not
-/// compared, not sent and not waited for.
+/// Why properties can't be read, by property; each reason follows "can't be read, because". Unknown
+/// properties are not compared, not sent and not waited for.
 pub type Unknown = BTreeMap<Str, String>;
 
 /// Milliseconds since 1970, if AWS returns them.
@@ -540,8 +551,8 @@ pub struct Age {
 pub struct Reading<P = Tree> {
     /// The requested resource, if its identity is unique.
     pub live: Option<Live<P>>,
-    /// Other resources found by the read: all candidates for kinds with IDs assigned by AWS, and for nested kinds the
-    /// siblings whose names start with the team.
+    /// Other resources found by the read: all candidates for kinds with IDs assigned by AWS, and
+    /// for nested kinds the siblings whose names start with the team.
     pub others: Vec<(Id, Live<P>)>,
 }
 
@@ -668,7 +679,8 @@ impl Schema {
         maps.flatten().filter_map(Value::as_str)
     }
 
-    /// Whether `ignore_changes` can contain a property: it, or a property derived from it, is compared.
+    /// Whether `ignore_changes` can contain a property: it, or a property derived from it, is
+    /// compared.
     pub fn is_ignorable(&self, property: &Property) -> bool {
         let stands_for = self.properties.iter().any(|it| it.derived_from.as_ref() == Some(&property.name));
         !property.identity && (property.is_compared() || stands_for)

@@ -2,8 +2,9 @@
 //!
 //! Nothing here talks to AWS. All errors of a file are found in one pass, each with its position.
 //!
-//! **Invariant:** a loaded spec needs no further checks: each declaration has every property of its kind with defaults
-//! filled in, each reference points to an existing resource of a fitting kind, and there is no cycle.
+//! **Invariant:** a loaded spec needs no further checks: each declaration has every property of its
+//! kind with defaults filled in, each reference points to an existing resource of a fitting kind,
+//! and there is no cycle.
 
 mod check;
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -118,8 +119,8 @@ impl Declared {
         Some((&to.first()?.0, self.id.anchors.get(&property.name)?.split(':').next()?))
     }
 
-    /// Its unique identity among resources of its kind in AWS. Two declarations with one identity would overwrite each
-    /// other on every apply. `None` if its parent is unknown.
+    /// Its unique identity among resources of its kind in AWS. Two declarations with one identity
+    /// would overwrite each other on every apply. `None` if its parent is unknown.
     pub fn identity(&self) -> Option<String> {
         let schema = self.schema();
         let n_anchors = schema.properties.iter().filter(|property| property.identity).count();
@@ -127,7 +128,8 @@ impl Declared {
         match schema.naming {
             Naming::Own { .. } => Some(self.id.name.clone()),
             _ if self.id.anchors.len() < n_anchors => None,
-            // A statement is identified by its ID and function, a mapping by its source and function.
+            // A statement is identified by its ID and function, a mapping by its source and
+            // function.
             Naming::Inner { .. } => Some(format!("{} on {}", self.id.name, anchors())),
             Naming::Assigned => Some(anchors()),
         }
@@ -207,7 +209,8 @@ impl Spec {
         Spec::parse(kinds, path, &bytes, overrides, depth)
     }
 
-    /// Checks the spec in `bytes` as if it were the file `path`, which names the stack and is the base of relative paths.
+    /// Checks the spec in `bytes` as if it were the file `path`, which names the stack and is the
+    /// base of relative paths.
     ///
     /// # Errors
     /// As [`Spec::load`].
@@ -274,8 +277,8 @@ impl Spec {
         }
     }
 
-    /// A spec made of complete declarations, each with its `depends_on`, without a file. For library callers with their
-    /// own kinds, which are all that it knows.
+    /// A spec made of complete declarations, each with its `depends_on`, without a file. For
+    /// library callers with their own kinds, which are all that it knows.
     ///
     /// # Errors
     /// The first cycle.
@@ -323,8 +326,8 @@ impl Spec {
         Some(self.file.place(self.places.get(resource, path)?))
     }
 
-    /// The position to show for an AWS error: the property that AWS names, else a property that often causes this error,
-    /// else the resource.
+    /// The position to show for an AWS error: the property that AWS names, else a property that
+    /// often causes this error, else the resource.
     pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Place> {
         let declared = self.resource(resource)?;
         let api = error.api.as_deref();

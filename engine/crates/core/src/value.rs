@@ -195,8 +195,8 @@ pub fn tree_to_json(tree: &Tree) -> Json {
 
 /// The path of a value in a resource: `environment.LOG_LEVEL`, `layers[0]`.
 ///
-/// A path shares its parent, so adding a step has a constant cost at any depth and length, which depend on the file. A spec
-/// keeps the path of each value.
+/// A path shares its parent, so adding a step has a constant cost at any depth and length, which
+/// depend on the file. A spec keeps the path of each value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Path(Option<Arc<Link>>);
 

@@ -1,9 +1,10 @@
 //! Waiting for AWS: all polling, retrying and Ctrl-C handling.
 //!
-//! A wait's budget counts only the time in which AWS could be reached: neither suspending the machine nor a network
-//! outage ends a wait.
+//! A wait's budget counts only the time in which AWS could be reached: neither suspending the
+//! machine nor a network outage ends a wait.
 //!
-//! **Invariant:** no kind sleeps, and no HTTP call in flight is ever dropped: an interrupt ends the pause between two.
+//! **Invariant:** no kind sleeps, and no HTTP call in flight is ever dropped: an interrupt ends the
+//! pause between two.
 
 mod clock;
 pub mod limiter;
@@ -68,7 +69,8 @@ pub struct Connected {
     pub providers: Providers,
 }
 
-/// Receives what a step waits for from now on, worded to follow "waiting for"; `None` when that wait has ended.
+/// Receives what a step waits for from now on, worded to follow "waiting for"; `None` when that
+/// wait has ended.
 pub type Reporter = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// One lock per function: its writes run one at a time.
@@ -101,7 +103,8 @@ pub struct Wait {
     pub what: &'static str,
     /// Why it takes a while, worded to follow "since".
     pub since: &'static str,
-    /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no single one.
+    /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no
+    /// single one.
     pub look: &'static str,
     /// The rate limit that the polls share with other calls, if it matters.
     pub limit: Option<LimitId>,
@@ -111,17 +114,18 @@ pub struct Wait {
 
 /// The initial interval between two polls.
 const POLL: Duration = Duration::from_millis(250);
-/// The polling interval grows with the elapsed time, divided by this number: after a long wait a second more doesn't
-/// matter, and all clients share the account's rate limit.
+/// The polling interval grows with the elapsed time, divided by this number: after a long wait a
+/// second more doesn't matter, and all clients share the account's rate limit.
 const LOOKS: u32 = 80;
 /// The polling interval while offline.
 const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
 /// The maximum polling interval.
 const POLL_CEILING: Duration = Duration::from_secs(5);
-/// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that is permanently wrong
-/// returns the same error, so it takes this long to detect, too.
+/// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that
+/// is permanently wrong returns the same error, so it takes this long to detect, too.
 const PROPAGATION: Duration = Duration::from_secs(90);
-/// How long a throttled call is retried. It is long, because all clients of the account share the limit.
+/// How long a throttled call is retried. It is long, because all clients of the account share the
+/// limit.
 const FAIR: Duration = Duration::from_secs(600);
 const PLACE: &str = "AWS's rate limit";
 const MANY: &str = "many calls are being made in this account";
@@ -134,7 +138,8 @@ pub const SPREADING: &str = "changes to roles and permissions can take about a m
 const OUT_OF_REACH: Duration = Duration::from_secs(600);
 const WRITE_LOCK: &str = "its turn, since writes to one function run one at a time";
 const NETWORK: &str = "the network to come back (no response from AWS)";
-/// How often a create is retried after a server error or an unreadable response: its 5xx may be permanent.
+/// How often a create is retried after a server error or an unreadable response: its 5xx may be
+/// permanent.
 const FAULTS_OF_A_CREATE: u32 = 3;
 /// How often other calls are retried after that: the SDK has already retried them a few times.
 const FAULTS: u32 = 1;
@@ -171,8 +176,8 @@ impl Context {
         self.providers.get(kind).ok_or_else(missing)
     }
 
-    /// The same for a run that has already reached AWS: from now on it waits out network outages. Before that, a wrong
-    /// endpoint is more likely, and waiting doesn't help.
+    /// The same for a run that has already reached AWS: from now on it waits out network outages.
+    /// Before that, a wrong endpoint is more likely, and waiting doesn't help.
     #[must_use]
     pub fn riding_out_outages(&self) -> Context {
         Context { rides_out_outages: true, ..self.clone() }
@@ -184,13 +189,15 @@ impl Context {
         Context { report, ..self.clone() }
     }
 
-    /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain half done.
+    /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain
+    /// half done.
     #[must_use]
     pub fn with_interrupt_policy(&self, interrupt_policy: InterruptPolicy) -> Context {
         Context { interrupt_policy, ..self.clone() }
     }
 
-    /// Waits for exclusive write access to the function `key`; it ends when the returned guard is dropped.
+    /// Waits for exclusive write access to the function `key`; it ends when the returned guard is
+    /// dropped.
     pub async fn lock_writes(&self, key: &str) -> OwnedMutexGuard<()> {
         let lock_of_key = {
             let mut write_locks = self.write_locks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,12 +211,12 @@ impl Context {
         lock_of_key.lock_owned().await
     }
 
-    /// Polls until `probe` returns `Some`: immediately, then every 250 ms while the rate limit allows it, and less often
-    /// the longer it takes.
+    /// Polls until `probe` returns `Some`: immediately, then every 250 ms while the rate limit
+    /// allows it, and less often the longer it takes.
     ///
     /// # Errors
-    /// Errors of `probe` that are not transient (unlike throttling, no response or a server error); `Overdue` at the
-    /// deadline; `Interrupted`.
+    /// Errors of `probe` that are not transient (unlike throttling, no response or a server error);
+    /// `Overdue` at the deadline; `Interrupted`.
     pub async fn until<T, F>(&self, wait: Wait, resource: &str, mut probe: impl FnMut() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<Option<T>, AwsError>>,
@@ -241,7 +248,8 @@ impl Context {
             }
             // The SDK may have retried throttled calls that only the budget knows about.
             let slower = wait.limit.map_or(POLL, |limit| POLL.mul_f64(self.limits.slowdown(limit)));
-            // Measured from poll to poll, not from response to poll, so that round trips don't add up.
+            // Measured from poll to poll, not from response to poll, so that round trips don't add
+            // up.
             let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
             next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
             let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
@@ -262,7 +270,8 @@ impl Context {
         }
     }
 
-    /// Sends an idempotent change, and retries it with jittered exponential backoff while the error is transient.
+    /// Sends an idempotent change, and retries it with jittered exponential backoff while the error
+    /// is transient.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -331,9 +340,10 @@ impl Context {
         }
     }
 
-    /// Sends a change of a resource that was read before. If AWS was busy or the response was lost, `again` reads the
-    /// resource before the retry, so that another client's change isn't overwritten and a lost call that succeeded isn't
-    /// repeated. `again` returns a value if the change is done, and an error of the class `Busy` for "not yet".
+    /// Sends a change of a resource that was read before. If AWS was busy or the response was lost,
+    /// `again` reads the resource before the retry, so that another client's change isn't
+    /// overwritten and a lost call that succeeded isn't repeated. `again` returns a value if the
+    /// change is done, and an error of the class `Busy` for "not yet".
     ///
     /// # Errors
     /// Those of [`Context::send`] and of `again`.
@@ -363,8 +373,8 @@ impl Context {
         self.send(wait, resource, attempt).await
     }
 
-    /// Sends a read, and retries it while AWS throttles it or, in a context that rides out outages, doesn't respond. Other errors are
-    /// returned with all known secrets masked.
+    /// Sends a read, and retries it while AWS throttles it or, in a context that rides out outages,
+    /// doesn't respond. Other errors are returned with all known secrets masked.
     ///
     /// # Errors
     /// The last error of `call`; `Interrupted`.
@@ -391,8 +401,8 @@ impl Context {
         self.send(READ, resource, attempt).await.and_then(|read| read).map_err(|error| self.masked(error))
     }
 
-    /// Sends a create, which isn't idempotent: if the response was lost or the name is taken, `find` must successfully
-    /// look for the created resource before a retry.
+    /// Sends a create, which isn't idempotent: if the response was lost or the name is taken,
+    /// `find` must successfully look for the created resource before a retry.
     ///
     /// # Errors
     /// Those of [`Context::send`] and of `find`.
@@ -424,7 +434,8 @@ impl Context {
                     self.account.observe_created(resource);
                     Ok(made)
                 }
-                // The name is taken but nothing exists: the previous resource is still being deleted.
+                // The name is taken but nothing exists: the previous resource is still being
+                // deleted.
                 Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
                 Ok(None) => Err(error),
                 // A resource exists, and this create didn't make it.
@@ -496,8 +507,8 @@ impl Context {
         AwsError { message: mask(error.message), reason: error.reason.map(mask), api, ..error }
     }
 
-    /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's futures are large, so
-    /// they are boxed: otherwise each layer would copy them.
+    /// Awaits a call, and reports if it waits for a rate limit. Ctrl-C ends that wait. The SDK's
+    /// futures are large, so they are boxed: otherwise each layer would copy them.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
         let report = Arc::clone(&self.report);
         let rate_limit = || since(PLACE, MANY);

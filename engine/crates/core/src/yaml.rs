@@ -1,11 +1,13 @@
-//! Parses YAML into a tree in which each key and value has a position. No other module deals with YAML syntax.
+//! Parses YAML into a tree in which each key and value has a position. No other module deals with
+//! YAML syntax.
 //!
-//! Two parsers read the text: serde_yaml determines values, granit-parser positions. Where they disagree, the file is
-//! rejected, as is every surprising feature of YAML: anchors, aliases, tags, merge keys, directives, duplicate keys and
-//! several documents.
+//! Two parsers read the text: serde_yaml determines values, granit-parser positions. Where they
+//! disagree, the file is rejected, as is every surprising feature of YAML: anchors, aliases, tags,
+//! merge keys, directives, duplicate keys and several documents.
 //!
-//! **Invariant:** this module doesn't know the contents of a spec. Input is untrusted: time and memory are linear in its
-//! size, which is limited, and no message repeats a value of the file, only keys.
+//! **Invariant:** this module doesn't know the contents of a spec. Input is untrusted: time and
+//! memory are linear in its size, which is limited, and no message repeats a value of the file,
+//! only keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use crate::diagnostic::{Diagnostic, SourceFile, Span, add_unsaid};
 /// Maximum file size in bytes. Callers don't need to read more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// Maximum key length in bytes. YAML has the same limit for keys without a `?` (yaml.org/spec/1.2.2 section 7.4), and paths
-/// consist of keys.
+/// Maximum key length in bytes. YAML has the same limit for keys without a `?` (yaml.org/spec/1.2.2
+/// section 7.4), and paths consist of keys.
 const MAX_KEY: usize = 1024;
 
 /// Maximum nesting depth of lists and mappings. serde_yaml itself stops at 128.
@@ -40,11 +42,11 @@ pub fn without_keys(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
 /// A value and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// The bytes of the value as written, including quotes, brackets and the `|` of a block scalar, without surrounding
-    /// comments and whitespace. Empty for an empty value.
+    /// The bytes of the value as written, including quotes, brackets and the `|` of a block scalar,
+    /// without surrounding comments and whitespace. Empty for an empty value.
     pub span: Span,
-    /// Whether it was written without quotes. A plain string like `012` may be meant as a number; `file.slice(span)` has
-    /// the original text.
+    /// Whether it was written without quotes. A plain string like `012` may be meant as a number;
+    /// `file.slice(span)` has the original text.
     pub plain: bool,
     /// The value itself.
     pub value: Yaml,
@@ -89,9 +91,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Dia
 
 /// Reads one YAML document. `name` is the file name to show.
 ///
-/// Returns the file even if it can't be parsed, and always hidden: call [`SourceFile::reveal_except`] once the sensitive
-/// parts are known. Also returns up to [`MAX_ERRORS`] YAML errors (a syntax error stops the search), and the tree, unless
-/// an error makes its meaning uncertain.
+/// Returns the file even if it can't be parsed, and always hidden: call
+/// [`SourceFile::reveal_except`] once the sensitive parts are known. Also returns up to
+/// [`MAX_ERRORS`] YAML errors (a syntax error stops the search), and the tree, unless an error
+/// makes its meaning uncertain.
 pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Diagnostic>) {
     let refused = |text: String, span, diagnostic: Diagnostic| {
         let file = SourceFile::new(name, text);
@@ -138,13 +141,15 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
     (file, root, errors)
 }
 
-/// Whether the bytes start like UTF-16: with a byte order mark, or with an ASCII character in two bytes.
+/// Whether the bytes start like UTF-16: with a byte order mark, or with an ASCII character in two
+/// bytes.
 fn looks_like_utf16(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..])
 }
 
-/// Control characters, and characters that a parser treats as a line break or drops: a lone carriage return, U+0085, U+2028,
-/// U+2029 and the byte order mark (YAML 1.1 and 1.2 differ there, yaml.org/spec/1.2.2 section 5.4).
+/// Control characters, and characters that a parser treats as a line break or drops: a lone
+/// carriage return, U+0085, U+2028, U+2029 and the byte order mark (YAML 1.1 and 1.2 differ there,
+/// yaml.org/spec/1.2.2 section 5.4).
 fn is_refused_character(from_here: &str, c: char) -> bool {
     match c {
         '\t' | '\n' => false,
@@ -163,7 +168,8 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    /// `key` is the key whose value comes next. A rejected key has no text, and its value is dropped.
+    /// `key` is the key whose value comes next. A rejected key has no text, and its value is
+    /// dropped.
     Map {
         entries: Vec<Entry>,
         key: Option<(Option<String>, Span)>,
@@ -218,7 +224,8 @@ impl Reader<'_> {
                 }
                 Event::Scalar(text, style, ..) => self.scalar(&text, style, span),
                 Event::SequenceStart(style, ..) => {
-                    // For a list at its key's indentation, granit reports the position after the first dash.
+                    // For a list at its key's indentation, granit reports the position after the
+                    // first dash.
                     let (before, after) = self.file.text().split_at_checked(span.start).unwrap_or_default();
                     let start = match before.trim_end().strip_suffix('-') {
                         Some(before) if style == StructureStyle::Block && !after.starts_with('-') => before.len(),
@@ -430,7 +437,8 @@ impl Reader<'_> {
     }
 }
 
-/// Collects where `value`, read by serde_yaml, differs from `node`. The depth of `node` is limited by [`MAX_DEPTH`].
+/// Collects where `value`, read by serde_yaml, differs from `node`. The depth of `node` is limited
+/// by [`MAX_DEPTH`].
 fn find_differences(node: &Node, value: &serde_yaml::Value, differing: &mut Vec<Span>) {
     use serde_yaml::Value;
     let equal = match (&node.value, value) {
@@ -477,7 +485,8 @@ fn is_integer(text: &str) -> bool {
     !digits.is_empty() && !leading_zero && digits.chars().all(|c| c.is_digit(radix))
 }
 
-/// A key for a message. A key that doesn't look like a property name may be a misplaced value, so it is hidden.
+/// A key for a message. A key that doesn't look like a property name may be a misplaced value, so
+/// it is hidden.
 fn key_name(key: &str) -> String {
     let is_name = key.len() <= 64 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     if is_name { format!("`{key}`") } else { "this key".to_owned() }
@@ -562,7 +571,8 @@ fn depth_error() -> Diagnostic {
     )
 }
 
-/// A plain message for a syntax error, and its position. `at` is granit's position, and `last` the last event's span.
+/// A plain message for a syntax error, and its position. `at` is granit's position, and `last` the
+/// last event's span.
 fn explain(kind: &ErrorKind, file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
     use ErrorKind as E;
     let diagnostic = match kind {
@@ -679,7 +689,8 @@ fn rest_of_line(text: &str, at: usize) -> &str {
     text.get(at..).and_then(|rest| rest.lines().next()).unwrap_or_default()
 }
 
-/// Explains a `:` where no key is allowed. It has four common causes, which the text before it distinguishes.
+/// Explains a `:` where no key is allowed. It has four common causes, which the text before it
+/// distinguishes.
 fn explain_colon(file: &SourceFile, at: usize, last: Span) -> (usize, Diagnostic) {
     let before = file.slice(last);
     let Some((first_line, _)) = before.split_once('\n') else {

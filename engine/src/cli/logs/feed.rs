@@ -35,8 +35,8 @@ pub(super) struct ParsedEvent<'f> {
 }
 
 impl Feed {
-    /// The log of a function in the period from `start` to `end`, in milliseconds since 1970. Its live configuration decides,
-    /// and it may differ from the spec.
+    /// The log of a function in the period from `start` to `end`, in milliseconds since 1970. Its
+    /// live configuration decides, and it may differ from the spec.
     pub(super) fn new(spec: &Spec, declared: &Declared, live: &Live, (start, end): (i64, Option<i64>)) -> Feed {
         let group = live.props.get("log_group").or(declared.desired.get("log_group"));
         let group = group.and_then(Value::as_str).map(str::to_owned);

@@ -63,7 +63,8 @@ impl<'p> Printer<'p> {
         !text.is_empty()
     }
 
-    /// Entries for people. Where an error repeats, it asks once for each function what its mapping does.
+    /// Entries for people. Where an error repeats, it asks once for each function what its mapping
+    /// does.
     async fn rows(&mut self, cx: &Context, entries: Vec<JournalEntry<'_>>, limit: Option<usize>) -> String {
         let rows = self.journal.fold(entries);
         let mut text = String::new();

@@ -1,7 +1,7 @@
 //! Finds the project of the current folder or of a spec, for its specs and its local AWS.
 //!
-//! **Invariant:** the search ends at a repository's root and at the home folder, and skips folders of
-//! other users above the current one.
+//! **Invariant:** the search ends at a repository's root and at the home folder, and skips folders
+//! of other users above the current one.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -74,8 +74,8 @@ pub(in crate::cli) fn absolute(path: &Path) -> PathBuf {
     if goes_up { absolute.canonicalize().unwrap_or(absolute) } else { absolute }
 }
 
-/// The project folder of a spec: the one that contains its `specs/`, or a project between the current
-/// folder and the spec, or else the spec's own folder.
+/// The project folder of a spec: the one that contains its `specs/`, or a project between the
+/// current folder and the spec, or else the spec's own folder.
 pub(super) fn project_of(spec: &Path) -> PathBuf {
     let absolute = absolute(spec);
     let specs = absolute.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name == "specs"));

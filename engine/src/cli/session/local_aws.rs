@@ -1,7 +1,8 @@
-//! The local AWS of a session's project: starts it where the command wants that, and keeps other commands from writing to it
-//! at the same time.
+//! The local AWS of a session's project: starts it where the command wants that, and keeps other
+//! commands from writing to it at the same time.
 //!
-//! **Invariant:** locks are taken in the order of their folders, so that two commands never wait for each other.
+//! **Invariant:** locks are taken in the order of their folders, so that two commands never wait
+//! for each other.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -105,7 +106,8 @@ pub(in crate::cli) fn is_stopped(cx: &CommandContext<'_>, args: &SpecArgs) -> bo
     errors.is_empty() && loaded.iter().all(is_stopped)
 }
 
-/// Waits until no other command writes to the local AWS of the same projects. None does until the sessions end.
+/// Waits until no other command writes to the local AWS of the same projects. None does until the
+/// sessions end.
 pub(in crate::cli) async fn lock_writes(
     sessions: &mut [Session<'_>],
     interrupt: &watch::Receiver<bool>,

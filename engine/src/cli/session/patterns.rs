@@ -1,7 +1,8 @@
 //! Finds the specs of a command line: those in a folder, and those that match a pattern, which not
 //! every shell expands.
 //!
-//! Files found this way must be within the folder: a cloned repository could have links to anywhere.
+//! Files found this way must be within the folder: a cloned repository could have links to
+//! anywhere.
 //!
 //! **Invariant:** it only looks at names and reads no files.
 

@@ -1,9 +1,9 @@
 //! Places the boxes, lines and labels of a graph.
 //!
 //! Boxes are in columns, each after its dependencies. A layout library chooses the columns and the
-//! order; a line that passes a column gets a place there, like a box. Between two columns, lines first
-//! bend and then run straight, next to their labels. So no label touches a box, a label or another
-//! line, and no line crosses a box.
+//! order; a line that passes a column gets a place there, like a box. Between two columns, lines
+//! first bend and then run straight, next to their labels. So no label touches a box, a label or
+//! another line, and no line crosses a box.
 //!
 //! *Along* is the direction of the lines, *across* the other one.
 //!
@@ -199,7 +199,8 @@ impl<'g> Grid<'g> {
         runs.collect()
     }
 
-    /// Where a line ends on its box, from 0 to 1: incoming lines end at separate points, in the order of their origins.
+    /// Where a line ends on its box, from 0 to 1: incoming lines end at separate points, in the
+    /// order of their origins.
     fn share(&self, route: &[usize], to: usize) -> f64 {
         let origin = |route: &[usize]| route.iter().rev().nth(1).map(|before| self.mid(*before));
         let mut arriving: Vec<&Vec<usize>> = self.routes.iter().filter(|it| it.last() == Some(&to)).collect();
@@ -236,8 +237,8 @@ fn ranks(links: &[LayoutEdge], linked: &[usize]) -> HashMap<usize, usize> {
     ranks.collect()
 }
 
-/// The library's places for spots with their size across, by number, in connected groups, the largest
-/// first. The library draws from top to bottom.
+/// The library's places for spots with their size across, by number, in connected groups, the
+/// largest first. The library draws from top to bottom.
 fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (f64, f64))>> {
     // It only accepts numbers without gaps.
     let id = |at: usize| spots.iter().position(|(it, _)| *it == at).and_then(|id| u32::try_from(id).ok());

@@ -1,6 +1,7 @@
 //! Draws a graph as SVG, alone or in a page.
 //!
-//! **Invariant:** sizes are estimated from texts alone, so the same graph gives the same picture on every machine.
+//! **Invariant:** sizes are estimated from texts alone, so the same graph gives the same picture on
+//! every machine.
 
 use std::fmt::Write as _;
 
@@ -170,7 +171,8 @@ fn width(text: &str, letter: f64) -> f64 {
     count(text.chars().count()) * letter
 }
 
-/// The width of a text, estimated for the widest common font; `letter` is the width of an average letter.
+/// The width of a text, estimated for the widest common font; `letter` is the width of an average
+/// letter.
 fn room(text: &str, letter: f64) -> f64 {
     let parts = text.chars().map(|c| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | ' ' => 0.55,

@@ -1,8 +1,8 @@
 //! The lines at the bottom of a terminal that are redrawn, below lines that stay.
 //!
 //! Each is cut to the window's width, and there are at most as many as fit, so none wraps and the
-//! position of the first is known. If the window becomes narrower, the terminal wraps the lines drawn
-//! before; their number is known too.
+//! position of the first is known. If the window becomes narrower, the terminal wraps the lines
+//! drawn before; their number is known too.
 //!
 //! **Invariant:** it knows lines and terminals, not what the lines mean.
 
@@ -52,8 +52,8 @@ impl Region {
     /// Writes lines that stay, and `rows` below them.
     pub(super) fn draw(&mut self, out: &mut dyn Write, above: &[&str], rows: &[RegionRow], output_style: OutputStyle) {
         let size @ (width, height) = (self.size)().unwrap_or(DEFAULT_SIZE);
-        // The last column stays free: some terminals wrap a full line. One line is for the cursor, and one
-        // keeps earlier output visible.
+        // The last column stays free: some terminals wrap a full line. One line is for the cursor,
+        // and one keeps earlier output visible.
         let (width, room) = (width.saturating_sub(1).max(1), height.saturating_sub(2).max(1));
         let (mut text, mut widths) = (String::new(), Vec::new());
         let rows = fitting(rows, room);

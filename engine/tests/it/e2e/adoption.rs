@@ -1,5 +1,5 @@
-//! What stood there before: it is taken over with consent, described by the lines that the refusal prints, and loses
-//! nothing.
+//! What stood there before: it is taken over with consent, described by the lines that the refusal
+//! prints, and loses nothing.
 
 use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndex, KeySchemaElement, KeyType, PointInTimeRecoverySpecification, Projection, ProjectionType,
@@ -84,13 +84,15 @@ fn everything(aws: &Account) {
     aws.wait(update.maximum_retry_attempts(2).send());
 }
 
-/// Puts the lines that a plan prints where it says that they belong; how many resources it was about.
+/// Puts the lines that a plan prints where it says that they belong; how many resources it was
+/// about.
 fn paste(project: &Project, spec: &str, plan: &str) -> usize {
     let mut hints = 0;
     let mut text: Vec<String> = project.read(spec).lines().map(str::to_owned).collect();
     let (mut place, mut is_skipped) = (None, true);
     for line in plan.lines() {
-        // They stand where a spec has them; what is not to be copied has a sign, or is indented further.
+        // They stand where a spec has them; what is not to be copied has a sign, or is indented
+        // further.
         let is_yaml = line.trim_start().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
             && !line.contains("and add:");
         let copied = Some(line).filter(|line| line.starts_with("    ") && is_yaml);
@@ -205,7 +207,8 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
             done: "Resources: 0 added, 1 changed, 0 destroyed.",
             keeps_ours: false,
         },
-        // Ours is on a stream that has ended; the one on the live stream is kept, the other one goes.
+        // Ours is on a stream that has ended; the one on the live stream is kept, the other one
+        // goes.
         Several {
             make: |aws, _, _| {
                 let stream = aws.new_stream(TABLE, StreamViewType::NewAndOldImages);

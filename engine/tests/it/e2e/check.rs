@@ -14,7 +14,8 @@ fn a_role_that_lambda_may_not_assume_is_told_before_anything_is_made() {
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},
         "Action":"sts:AssumeRole"}]}"#;
     aws.wait(aws.iam.update_assume_role_policy().role_name(ROLE).policy_document(trust).send());
-    // The role is not a minute old, so whoever made it may be about to change it: that stops nothing.
+    // The role is not a minute old, so whoever made it may be about to change it: that stops
+    // nothing.
     let told = check().expect(0, &["Ready to apply, with 1 warning"]);
     assert!(told.err.contains("warning[role-not-assumable]: Lambda can't assume the role"), "{}", told.err);
     assert!(told.err.contains("import: fhms-pulumi"), "{}", told.err);

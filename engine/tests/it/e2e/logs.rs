@@ -1,4 +1,5 @@
-//! `logs` of a function that really runs: what is written to the table comes out as people want to read it.
+//! `logs` of a function that really runs: what is written to the table comes out as people want to
+//! read it.
 
 use std::time::Instant;
 

@@ -108,8 +108,8 @@ impl Account {
         answer.event_source_mappings().iter().map(|mapping| mapping.uuid().unwrap().to_owned()).collect()
     }
 
-    /// Waits for lines in the function's log, and returns all of them. An item's attributes come in any order, so they
-    /// are sorted by name.
+    /// Waits for lines in the function's log, and returns all of them. An item's attributes come in
+    /// any order, so they are sorted by name.
     #[track_caller]
     pub(super) fn await_log(&self, function: &str, lines: &[&str]) -> Vec<String> {
         let logs = aws_sdk_cloudwatchlogs::Client::new(&config(&self.endpoint, &self.id));

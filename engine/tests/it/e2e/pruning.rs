@@ -1,4 +1,5 @@
-//! What bears our marks and is no longer declared goes, and nothing else does; also where there is no spec any more.
+//! What bears our marks and is no longer declared goes, and nothing else does; also where there is
+//! no spec any more.
 
 use aws_sdk_dynamodb::types::StreamViewType;
 

@@ -1,4 +1,5 @@
-//! What the program prints as JSON is what `schemas/plan.schema.json` says, and that schema lets nothing else pass.
+//! What the program prints as JSON is what `schemas/plan.schema.json` says, and that schema lets
+//! nothing else pass.
 
 use serde_json::{Value as Json, json};
 
@@ -10,8 +11,8 @@ fn schema() -> Json {
     serde_json::from_str(include_str!("../../../schemas/plan.schema.json")).unwrap()
 }
 
-/// Calls `visit` with the place of every object that the schema describes. What a property's values look like is not
-/// for it to say.
+/// Calls `visit` with the place of every object that the schema describes. What a property's values
+/// look like is not for it to say.
 fn objects(node: &Json, place: &str, visit: &mut dyn FnMut(&str, &serde_json::Map<String, Json>)) {
     match node {
         Json::Object(map) => {
@@ -93,7 +94,8 @@ fn real_documents_fit_the_schema_and_any_change_of_their_form_does_not() {
             for (key, value) in map {
                 break_at(place.to_owned(), key, None);
                 if !["before", "after"].contains(&key.as_str()) {
-                    // Neither a number, nor text, a list, an object or null is a truth value, and the other way round.
+                    // Neither a number, nor text, a list, an object or null is a truth value, and
+                    // the other way round.
                     break_at(place.to_owned(), key, Some(if value.is_boolean() { json!("yes") } else { json!(true) }));
                 }
             }

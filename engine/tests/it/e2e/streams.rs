@@ -1,4 +1,5 @@
-//! Streams that change, and what reads them: whatever happened, items end up in the log, by one mapping.
+//! Streams that change, and what reads them: whatever happened, items end up in the log, by one
+//! mapping.
 
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_lambda::types::EventSourcePosition;
@@ -36,7 +37,8 @@ impl Account {
         self.wait(create.starting_position(EventSourcePosition::TrimHorizon).send()).uuid.unwrap()
     }
 
-    /// That one mapping stands, on the live stream and enabled, and that what is written comes through it.
+    /// That one mapping stands, on the live stream and enabled, and that what is written comes
+    /// through it.
     #[track_caller]
     fn flows(&self, id: &str) -> String {
         let answer = self.wait(self.lambda.list_event_source_mappings().send());

@@ -1,4 +1,5 @@
-//! A shared account that takes fifteen of Lambda's control calls a second, from all who are in it together.
+//! A shared account that takes fifteen of Lambda's control calls a second, from all who are in it
+//! together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -91,7 +92,8 @@ impl Gate {
 fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
-    // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request rest.
+    // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request
+    // rest.
     for (hit, more) in [("GET", ""), ("POST", "retry-after: 25\r\n")] {
         let gate = Gate::new(&project, hit, more);
         let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]).start();

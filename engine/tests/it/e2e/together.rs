@@ -1,5 +1,6 @@
-//! Two who work on the same things at once: on one spec, on two that differ, and one who applies what the other destroys.
-//! Two real processes against one local AWS, in which one seeded schedule for each pair decides whose call goes first.
+//! Two who work on the same things at once: on one spec, on two that differ, and one who applies
+//! what the other destroys. Two real processes against one local AWS, in which one seeded schedule
+//! for each pair decides whose call goes first.
 
 mod differing;
 mod pair;

@@ -1,4 +1,5 @@
-//! `verify` on a pipeline that works, and where each hop can fail: a real table, a real stream, real Node.js.
+//! `verify` on a pipeline that works, and where each hop can fail: a real table, a real stream,
+//! real Node.js.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value as Json, json};

@@ -1,7 +1,8 @@
-//! The workflows that the pages tell to copy, and the one that makes a release, as GitHub would run them: the `run:` steps
-//! of a job in their order and in their shells, with the job's environment. What GitHub adds is played: `gh` by a program
-//! that keeps releases and comments in files, `${{ … }}` by a table, and what the table does not know fails the test.
-//! Only a look at the actions is taken: which, and whether a commit is named.
+//! The workflows that the pages tell to copy, and the one that makes a release, as GitHub would run
+//! them: the `run:` steps of a job in their order and in their shells, with the job's environment.
+//! What GitHub adds is played: `gh` by a program that keeps releases and comments in files,
+//! `${{ … }}` by a table, and what the table does not know fails the test. Only a look at the
+//! actions is taken: which, and whether a commit is named.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -175,7 +176,8 @@ impl<'p> Runner<'p> {
         self.lookup(bare) == "true"
     }
 
-    /// Runs the steps of a job, each on a machine that has nothing yet of what another job has left.
+    /// Runs the steps of a job, each on a machine that has nothing yet of what another job has
+    /// left.
     fn job(&self, workflow: &Json, name: &str) -> Job {
         let job = &workflow["jobs"][name];
         let (folder, mut path) = (self.project.path("played"), Vec::new());

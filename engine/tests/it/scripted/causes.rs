@@ -1,4 +1,5 @@
-//! Errors that teach: each cause of the catalogue, reached by an answer of AWS's own, with the error as it is printed.
+//! Errors that teach: each cause of the catalogue, reached by an answer of AWS's own, with the
+//! error as it is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! A wrong region or account: what is not there is told with the place, before a command that would make it there.
+//! A wrong region or account: what is not there is told with the place, before a command that would
+//! make it there.
 
 use super::server::Cloud;
 use super::world::World;

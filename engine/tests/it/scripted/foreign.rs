@@ -1,7 +1,8 @@
 //! Whatever stands in an account and whatever a spec says: nothing is written that is not ours.
 //!
-//! Random accounts, specs and runs; an oracle of its own sees every call together with what the account says at that
-//! moment, and compares everything before and after. `PROPTEST_CASES` says how many.
+//! Random accounts, specs and runs; an oracle of its own sees every call together with what the
+//! account says at that moment, and compares everything before and after. `PROPTEST_CASES` says how
+//! many.
 
 mod case;
 mod judge;
@@ -263,7 +264,8 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A mapping with copied tags, on a function that is not ours: the plan says so, nothing is written, and the run goes on.
+/// A mapping with copied tags, on a function that is not ours: the plan says so, nothing is
+/// written, and the run goes on.
 #[test]
 fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
     let tags = |team: &str, resource: &str| -> Tags {

@@ -27,7 +27,8 @@ fn body(cloud: &Cloud, operation: &str) -> Json {
     call.unwrap_or_else(|| panic!("no {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).body.clone()
 }
 
-/// Lines of the spec, the field of the call that they change, and what it says with and without them.
+/// Lines of the spec, the field of the call that they change, and what it says with and without
+/// them.
 struct Setting {
     lines: String,
     field: &'static str,
@@ -198,8 +199,8 @@ fn what_changes_at_once_is_said_one_after_the_other() {
     let cloud = deployed();
     let project = everything();
     project.run(&cloud, &["apply"]).ends_with(0);
-    // The plan, the look before the write, and whether it is idle; InProgress twice, then Successful; at the end
-    // whether it is Active.
+    // The plan, the look before the write, and whether it is idle; InProgress twice, then
+    // Successful; at the end whether it is Active.
     insta::assert_snapshot!(sequence(&cloud));
     diff_is_empty(&project, &cloud);
 }

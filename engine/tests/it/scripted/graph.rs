@@ -1,4 +1,5 @@
-//! `graph --plan`: what changes, in signs, words and colours, also of what is no longer in the spec.
+//! `graph --plan`: what changes, in signs, words and colours, also of what is no longer in the
+//! spec.
 
 use super::pruning::without_mapping;
 use super::{Project, deployed, replaced};
@@ -22,7 +23,8 @@ fn a_plan_is_drawn_with_what_happens_to_each_and_what_is_left_over() {
         drawn += &format!("{}:\n{}\n", args.join(" "), run.ends_with(0).out);
     }
     insta::assert_snapshot!("plan", drawn);
-    // Colours alone tell nothing to who can't see them: a sign in each box, and a line for each sign.
+    // Colours alone tell nothing to who can't see them: a sign in each box, and a line for each
+    // sign.
     for format in ["svg", "html"] {
         let picture = project.run(&cloud, &["graph", "--plan", "--format", format]).ends_with(0).out.clone();
         for (class, caption, sentence) in [

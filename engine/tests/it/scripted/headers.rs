@@ -1,5 +1,5 @@
-//! What can't be sent: settings of this machine that HTTP takes in no header end as an error that names them, whatever
-//! they are and wherever they come from, and never as a panic.
+//! What can't be sent: settings of this machine that HTTP takes in no header end as an error that
+//! names them, whatever they are and wherever they come from, and never as a panic.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,8 +9,9 @@ use super::server::{Cloud, Fault};
 use super::world::Reply;
 use super::{KEY_ID, Project, deployed};
 
-/// The environment that AWS's tools read (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html), and what else
-/// reaches a request.
+/// The environment that AWS's tools read
+/// (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html), and what else reaches a
+/// request.
 const VARIABLES: [&str; 38] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -168,7 +169,8 @@ fn cloud() -> Cloud {
     cloud
 }
 
-/// `ENGINE_HEADERS=all` plays every value in every place, `ENGINE_HEADERS=SEED` the sample of that seed.
+/// `ENGINE_HEADERS=all` plays every value in every place, `ENGINE_HEADERS=SEED` the sample of that
+/// seed.
 #[test]
 fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
     let cloud = cloud();
@@ -259,7 +261,8 @@ fn a_profile_with_mfa_shows_how_to_get_a_session() {
     }
 }
 
-/// A bundle takes the place of the system's certificates; a broken one is no reason to panic, as the HTTP client would.
+/// A bundle takes the place of the system's certificates; a broken one is no reason to panic, as
+/// the HTTP client would.
 #[test]
 fn a_ca_bundle_is_checked_before_the_first_call() {
     let project = Project::usual();

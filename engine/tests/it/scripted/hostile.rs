@@ -1,5 +1,6 @@
-//! Nothing from outside steers who reads the output: tags, owners, names, AWS's texts, log lines and file names with
-//! escape sequences, reordering and invisible characters, and lines that a CI runner takes for commands.
+//! Nothing from outside steers who reads the output: tags, owners, names, AWS's texts, log lines
+//! and file names with escape sequences, reordering and invisible characters, and lines that a CI
+//! runner takes for commands.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,8 +12,9 @@ use super::world::{Reply, World};
 use super::{Project, Ran, TABLE, deployed_world};
 use crate::shared::program::steering;
 
-/// Something of everything: cleared screen, clipboard, link, title, C1, hidden text, reordering, invisible characters,
-/// carriage returns and other line ends, and commands of three runners, also behind white space and within a line.
+/// Something of everything: cleared screen, clipboard, link, title, C1, hidden text, reordering,
+/// invisible characters, carriage returns and other line ends, and commands of three runners, also
+/// behind white space and within a line.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{1b}]8;;http://x.y\u{1b}\\\u{9b}31m\u{9d}0;t\u{9c}\u{1b}[8m\u{202e}\u{2066}\
                        \u{200b}\u{e0041}\u{85}\u{2028}\r::add-mask::a\r\n  ::error::y\n::stop-commands::z\n\t##[error]z \
                        ##vso[task.setvariable variable=a]b\n##teamcity[x]";

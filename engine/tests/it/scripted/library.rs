@@ -1,5 +1,5 @@
-//! Where time has to fly or a kind has to lie: the library itself, on a paused clock, against the scripted AWS in the
-//! same runtime.
+//! Where time has to fly or a kind has to lie: the library itself, on a paused clock, against the
+//! scripted AWS in the same runtime.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ pub(super) fn failures(endings: &[StepOutcome]) -> Vec<&AwsError> {
     failed.collect()
 }
 
-/// What never passes: on which call, what AWS says each time, what becomes of it, and within how many seconds.
+/// What never passes: on which call, what AWS says each time, what becomes of it, and within how
+/// many seconds.
 struct Endless {
     operation: &'static str,
     reply: Reply,

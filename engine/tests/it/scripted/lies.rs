@@ -1,8 +1,8 @@
-//! Lies to the guard: each write that the engine may ask for, about each thing that it must not touch, in each form in
-//! which AWS takes a name.
+//! Lies to the guard: each write that the engine may ask for, about each thing that it must not
+//! touch, in each form in which AWS takes a name.
 //!
-//! The requests are forged below the SDK's operations, so they can be what no honest kind would send. They are generated from
-//! the declared operations, so a new one has its lies.
+//! The requests are forged below the SDK's operations, so they can be what no honest kind would
+//! send. They are generated from the declared operations, so a new one has its lies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -273,7 +273,8 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
     eprintln!("guard: {n_lies} lies about writes stopped, {n_true} true ones let through");
 }
 
-/// The same for every kind, also for those that the stage doesn't have, with what the guard is told about them.
+/// The same for every kind, also for those that the stage doesn't have, with what the guard is told
+/// about them.
 #[tokio::test]
 async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
     let (cloud, ..) = stage(team()).await;

@@ -32,7 +32,8 @@ fn shown(cloud: &Cloud) -> Json {
     cloud.world(|world| world.mappings[0].shown.clone())
 }
 
-/// A line of the spec, the field of the call that it changes, and what that says with and without it.
+/// A line of the spec, the field of the call that it changes, and what that says with and without
+/// it.
 fn settings() -> Vec<(String, &'static str, Json, Json)> {
     let line = |text: &str| format!("    {text}\n");
     vec![

@@ -1,5 +1,5 @@
-//! A network that goes away in the middle of a run and comes back, answers that get lost together with the look for what
-//! they were about, and a machine that falls asleep.
+//! A network that goes away in the middle of a run and comes back, answers that get lost together
+//! with the look for what they were about, and a machine that falls asleep.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -126,7 +126,8 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_network_that_is_gone_for_minutes_costs_nothing_but_time() {
-    // Before a create, during a wait, before and during the read before a write, and between two writes.
+    // Before a create, during a wait, before and during the read before a write, and between two
+    // writes.
     let moments = [
         ("CreateTable", 1, false),
         ("CreateFunction", 1, false),
@@ -280,7 +281,8 @@ async fn sleep_does_not_count_and_is_followed_by_a_look() {
     let cloud = Cloud::join(World::empty()).await;
     let (cx, _press) = context(&cloud, team());
     let wait = Wait { what: "it", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
-    // Asleep right before the end of the budget, in the middle of a look or between two; it is there afterwards.
+    // Asleep right before the end of the budget, in the middle of a look or between two; it is
+    // there afterwards.
     for in_a_look in [true, false] {
         let (start, cx) = (Instant::now(), &cx);
         let is_late = move || start.elapsed() > Duration::from_secs(57);
@@ -318,7 +320,8 @@ async fn sleep_does_not_count_and_is_followed_by_a_look() {
 
 #[test]
 fn a_plan_does_not_wait_for_a_network() {
-    // Reads that come through are no reason to wait for those that don't, as long as nothing was written.
+    // Reads that come through are no reason to wait for those that don't, as long as nothing was
+    // written.
     let cloud = deployed();
     for operation in ["GetFunction", "GetPolicy"] {
         cloud.always(operation, Fault::Cut);

@@ -1,5 +1,5 @@
-//! Functions that are no zip in AWS: Lambda never turns a container image into one, so nothing is written to a function
-//! that would have to be.
+//! Functions that are no zip in AWS: Lambda never turns a container image into one, so nothing is
+//! written to a function that would have to be.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
-//! The printed policies, held against what the engine really asks of AWS: no call without its right, and no right
-//! without a call or a stated reason. A pipeline lives its life on a local AWS, and once more on a scripted one, which
-//! knows what the local one does not.
+//! The printed policies, held against what the engine really asks of AWS: no call without its
+//! right, and no right without a call or a stated reason. A pipeline lives its life on a local AWS,
+//! and once more on a scripted one, which knows what the local one does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -41,8 +41,8 @@ struct Seen<'c> {
 }
 
 /// What AWS asks for, as its service authorization reference says
-/// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html, …/list_amazondynamodb.html,
-/// …/list_amazoncloudwatchlogs.html).
+/// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html,
+/// …/list_amazondynamodb.html, …/list_amazoncloudwatchlogs.html).
 fn rights(seen: &Seen<'_>) -> Vec<Right> {
     let Seen { call: Call { operation, about, body, query }, account, mapping } = seen;
     let arn = |service: &str, resource: &str| format!("arn:aws:{service}:{REGION}:{account}:{resource}");
@@ -241,7 +241,8 @@ impl Ledger {
                 let taken = statements.into_iter().map(|sid| (purpose, (sid.to_owned(), right.action.clone())));
                 self.taken.extend(taken);
             }
-            // Whoever has another team's keys may look at lists and at whose mappings are, and gets at nothing.
+            // Whoever has another team's keys may look at lists and at whose mappings are, and gets
+            // at nothing.
             let is_ours = right.resource.contains(TEAM) || right.context.values().any(|value| value.contains(TEAM));
             if is_ours && right.action != "lambda:ListTags" && self.others.iter().any(|it| allows(it, &right)) {
                 self.lacking.push(format!("another team may do {right:?}"));
@@ -545,7 +546,8 @@ fn the_usual_specs_policies() {
 }
 
 /// What IAM asks of a document before it takes it
-/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html), and that no action is a pattern.
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html), and that no action
+/// is a pattern.
 fn takes(policy: &Json) {
     assert_eq!(policy["Version"], "2012-10-17");
     let mut sids = BTreeSet::new();
@@ -565,7 +567,8 @@ fn arn(service: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
 }
 
-/// Tables, functions and mappings in such numbers that their names alone would fill more than a policy.
+/// Tables, functions and mappings in such numbers that their names alone would fill more than a
+/// policy.
 fn crowded() -> String {
     let usual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/team.yaml")).unwrap();
     let mut text = usual.clone();

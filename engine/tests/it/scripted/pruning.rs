@@ -1,5 +1,5 @@
-//! What is left over where the tag index lags, shows what is gone, may not be asked or comes in pages; and who was
-//! killed in the middle.
+//! What is left over where the tag index lags, shows what is gone, may not be asked or comes in
+//! pages; and who was killed in the middle.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,8 @@ fn who_destroys_one_function_sees_all_that_hangs_on_it() {
     let run = Project::new(|text| without_mapping(&text)).run(&cloud, &["apply", "--replace", "logger", "--yes"]);
     run.ends_with(1).complains("the function that it invokes must be replaced");
     assert_eq!(writes(&cloud), Vec::<String>::new());
-    // One that nobody owns goes with it, and is listed; the table stays, and so does what else is left over.
+    // One that nobody owns goes with it, and is listed; the table stays, and so does what else is
+    // left over.
     let cloud = deployed();
     cloud.world(|world| world.mappings[0].tags.clear());
     let project = Project::new(|text| without_mapping(&text));

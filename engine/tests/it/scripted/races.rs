@@ -1,8 +1,10 @@
-//! What AWS says while it is not ready, and what it says in nearly the same words when it never will be: each as a
-//! sequence of answers in AWS's own texts, played against the library on a paused clock.
+//! What AWS says while it is not ready, and what it says in nearly the same words when it never
+//! will be: each as a sequence of answers in AWS's own texts, played against the library on a
+//! paused clock.
 //!
-//! What passes is waited out, and a message says for what and why; what does not ends at once, with the cause and what to
-//! do. [`ROWS`] lists what is known of AWS, and each row has its sequences or a reason why it can't happen here.
+//! What passes is waited out, and a message says for what and why; what does not ends at once, with
+//! the cause and what to do. [`ROWS`] lists what is known of AWS, and each row has its sequences or
+//! a reason why it can't happen here.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +23,8 @@ use super::server::{Cloud, Fault};
 use super::world::{Orphans, Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed_world, replaced};
 
-/// What is known of AWS: what passes, what looks like it and stays, what crosses, and what nobody knows.
+/// What is known of AWS: what passes, what looks like it and stays, what crosses, and what nobody
+/// knows.
 const ROWS: &[&str] = &[
     // What passes.
     "passes: the role cannot be assumed",
@@ -126,8 +129,8 @@ enum End {
     Passes(&'static str),
     /// As above, and what AWS did on its own is mended by the next run.
     PassesInTwoRuns,
-    /// One step ends with this class, within so many seconds; error and hint say all this, and the call was sent so often
-    /// at most.
+    /// One step ends with this class, within so many seconds; error and hint say all this, and the
+    /// call was sent so often at most.
     Fails(Class, Range<u64>, &'static [&'static str], usize),
     /// Nothing is planned, since the read ends with this.
     Unread(Class, &'static str),

@@ -1,4 +1,5 @@
-//! What is lost, made anew or taken away: never by accident, always said, and in an order in which nothing is left over.
+//! What is lost, made anew or taken away: never by accident, always said, and in an order in which
+//! nothing is left over.
 
 use serde_json::json;
 
@@ -29,7 +30,8 @@ fn done(cloud: &Cloud) -> Vec<String> {
     cloud.calls().iter().filter(taken).map(|call| call.operation.clone()).collect()
 }
 
-/// A change of the usual spec: the lines of the table that there were and that there are, and what it says.
+/// A change of the usual spec: the lines of the table that there were and that there are, and what
+/// it says.
 fn destructive() -> Vec<(String, String, &'static str)> {
     let index = "    attributes: { id: S, due: S }\n    global_secondary_indexes: { by-due: { hash_key: due, read_capacity: 1, write_capacity: 1 } }\n";
     let plain = "    attributes: { id: S }\n";
@@ -222,7 +224,8 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
 fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
     let cloud = deployed();
     cloud.world(|world| {
-        // As if the spec had called it so in AWS before, and the run that renamed it had never come to its end.
+        // As if the spec had called it so in AWS before, and the run that renamed it had never come
+        // to its end.
         let old = world.tables[TABLE].clone();
         world.tables.insert("blue-owls-before".to_owned(), old);
     });

@@ -1,5 +1,6 @@
-//! Nothing secret gets out: unmistakable secrets are planted wherever a user has them, and everything that the program
-//! prints or writes is searched for them, in every form in which they might come out.
+//! Nothing secret gets out: unmistakable secrets are planted wherever a user has them, and
+//! everything that the program prints or writes is searched for them, in every form in which they
+//! might come out.
 //!
 //! [`COMMANDS`] says how each command is made to talk; one that is not in it fails the test.
 
@@ -22,7 +23,8 @@ const KEYS: [(&str, &str, &str); 3] = [
     ("AKIAPROFILEFISH00002", "profileSecret/Sw0rdfish+Key/00000000002", "profileToken+Sw0rdfish/session/0002=="),
     ("AKIAPROCESSFISH00003", "processSecret/Sw0rdfish+Key/00000000003", "processToken+Sw0rdfish/session/0003=="),
 ];
-/// Values of a function's environment: as short as a PIN, of several lines, beyond ASCII, special to JSON, like YAML.
+/// Values of a function's environment: as short as a PIN, of several lines, beyond ASCII, special
+/// to JSON, like YAML.
 const VALUES: [(&str, &str); 8] = [
     ("PIN", "q7Zx"),
     ("KEY_FILE", "-----first-line-swordfish\nsecond \"line\" swordfish\n"),
@@ -34,7 +36,8 @@ const VALUES: [(&str, &str); 8] = [
     ("CONTROL", "tab\tbell\u{7}escape\u{1b}[31mswordfish"),
 ];
 const INLINE: &str = "inline-source-sw0rdfish";
-/// A variable's default, one from the command line, one from the environment: all end up in a function's environment.
+/// A variable's default, one from the command line, one from the environment: all end up in a
+/// function's environment.
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is made to talk, beyond its `--help`.
@@ -658,7 +661,8 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     }
     assert!(n_processes > 0 || !cfg!(target_os = "linux"), "the server was looked at");
     assert!(fs::read_dir(project.path("children")).unwrap().count() > 0, "the wrappers were used");
-    // What a child was told are files by now; what the user's shell told the program itself is no child's.
+    // What a child was told are files by now; what the user's shell told the program itself is no
+    // child's.
     hunt.files("files of the project", &project.path(""), &PLANTED);
     hunt.end("local AWS");
 }

@@ -1,5 +1,5 @@
-//! What requests carry: creates what is not AWS's default, updates what differs; and what happens when AWS refuses the
-//! second half of a change.
+//! What requests carry: creates what is not AWS's default, updates what differs; and what happens
+//! when AWS refuses the second half of a change.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ const HANDLER: &str = "    handler: index.handler\n";
 const LAYER: &str = "arn:aws:lambda:eu-central-1:123456789012:layer:libraries:1";
 const SOURCE: &str = "lambda-src/log-events/index.js";
 
-/// The writes so far, each with the members of its request in alphabetical order, without those that only say which
-/// resource is meant and how it was when it was read.
+/// The writes so far, each with the members of its request in alphabetical order, without those
+/// that only say which resource is meant and how it was when it was read.
 fn members(cloud: &Cloud) -> String {
     let mut sent = cloud.sent();
     // Some go out at the same time.

@@ -1,7 +1,7 @@
 //! The front of the scripted AWS: HTTP, the record of every call, and what a test puts in its way.
 //!
-//! A test can hold all answers back, put a fault in front of the n-th call of an operation, or change the account
-//! behind the engine's back right before one.
+//! A test can hold all answers back, put a fault in front of the n-th call of an operation, or
+//! change the account behind the engine's back right before one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -77,7 +77,8 @@ impl std::fmt::Debug for Edit {
 
 type Hook = Box<dyn FnOnce(&mut World) + Send>;
 
-/// Sees every call that is carried out, with the account right before and after it, and may change the account before.
+/// Sees every call that is carried out, with the account right before and after it, and may change
+/// the account before.
 pub(super) trait Witness: Send {
     fn before(&mut self, call: &Call, world: &mut World);
     fn after(&mut self, call: &Call, world: &World, status: u16);
@@ -161,8 +162,8 @@ impl Cloud {
         self.state().counts.get(operation).copied().unwrap_or_default()
     }
 
-    /// The writes that AWS took, each with the members of its request in alphabetical order, without those that only say
-    /// which resource is meant and how it was when it was read.
+    /// The writes that AWS took, each with the members of its request in alphabetical order,
+    /// without those that only say which resource is meant and how it was when it was read.
     pub(crate) fn sent(&self) -> Vec<String> {
         let taken = self.calls().into_iter().filter(|call| super::is_write(call) && call.status < 400);
         let sent = taken.map(|call| {
@@ -228,7 +229,8 @@ impl Cloud {
         until(&format!("{calls} calls in flight"), names, |names| names.len() >= calls)
     }
 
-    /// Lets all answers leave that are held now, and waits until they have left; later calls are held again.
+    /// Lets all answers leave that are held now, and waits until they have left; later calls are
+    /// held again.
     pub(crate) fn release(&self) {
         let waiting = self.calls().iter().filter(|call| call.end.is_none()).count();
         let answered = self.calls().len() - waiting;

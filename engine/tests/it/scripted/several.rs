@@ -1,4 +1,5 @@
-//! Several specs in one command: what is wrong with one is told before the first call, and a failure stays with its team.
+//! Several specs in one command: what is wrong with one is told before the first call, and a
+//! failure stays with its team.
 
 use std::fs;
 

@@ -1,7 +1,8 @@
 //! Reads that only add a detail: whatever AWS answers them with, a run goes on without that detail.
 //!
 //! Every side read, every way to refuse it, every command. `cargo test` runs a seeded sample;
-//! `ENGINE_SIDE_READS=all cargo test --test it side_reads` runs the whole, `ENGINE_SIDE_READS=7` that sample again.
+//! `ENGINE_SIDE_READS=all cargo test --test it side_reads` runs the whole, `ENGINE_SIDE_READS=7`
+//! that sample again.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -200,7 +201,8 @@ fn a_mapping_without_an_arn_is_managed_without_tags() {
     assert!(cloud.world(|world| world.is_empty()));
 }
 
-/// GovCloud takes tags of mappings and shows none: a mapping without tags is not adopted again and again.
+/// GovCloud takes tags of mappings and shows none: a mapping without tags is not adopted again and
+/// again.
 #[test]
 fn tags_that_aws_does_not_keep_are_not_put_on_again_and_again() {
     let here = "us-gov-west-1";

@@ -1,5 +1,5 @@
-//! Every state in which somebody may have left something: `diff` tells it, `apply` waits, mends or makes anew, and
-//! `destroy` removes it.
+//! Every state in which somebody may have left something: `diff` tells it, `apply` waits, mends or
+//! makes anew, and `destroy` removes it.
 
 use serde_json::json;
 

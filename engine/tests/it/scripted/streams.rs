@@ -36,7 +36,8 @@ fn beside(world: &mut World, uuid: &str, owner: Option<&str>) {
     world.mappings.last_mut().unwrap().shown["EventSourceArn"] = stream;
 }
 
-/// That one mapping stands, on the live stream, enabled and ours, and that AWS never had two of one stream.
+/// That one mapping stands, on the live stream, enabled and ours, and that AWS never had two of one
+/// stream.
 #[track_caller]
 fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
     cloud.world(|world| {

@@ -1,5 +1,6 @@
-//! What a table's changes come to on the wire: which requests, in which order, with which content. The scripted AWS
-//! refuses what the real one refuses of a pair of concerns, of a change that changes nothing, and of one too early.
+//! What a table's changes come to on the wire: which requests, in which order, with which content.
+//! The scripted AWS refuses what the real one refuses of a pair of concerns, of a change that
+//! changes nothing, and of one too early.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

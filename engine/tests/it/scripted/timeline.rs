@@ -1,5 +1,5 @@
-//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted; that a browser
-//! shows it; and that nothing is begun where it could not be written.
+//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted;
+//! that a browser shows it; and that nothing is begun where it could not be written.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,7 +21,8 @@ use crate::support::installed_program;
 
 const PAGE: &str = "timeline.html";
 
-/// An apply with everything that a page can show: waits, a throttled call, and one that is sent again.
+/// An apply with everything that a page can show: waits, a throttled call, and one that is sent
+/// again.
 fn eventful() -> Cloud {
     let cloud = Cloud::start(World::empty());
     let throttled = Reply::dynamodb("ThrottlingException", "Rate exceeded");

@@ -1,4 +1,5 @@
-//! What can't be read of a resource: every property of every kind in turn is not compared, not sent and reported.
+//! What can't be read of a resource: every property of every kind in turn is not compared, not sent
+//! and reported.
 //!
 //! The table names, for each property, how AWS hides it; a property without a row fails the test.
 
@@ -519,7 +520,8 @@ fn a_replacement_needs_what_is_unknown_to_be_declared() {
 
 #[test]
 fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
-    // Hidden from the plan, and readable afterwards: with what the plan has not compared, nothing is compared.
+    // Hidden from the plan, and readable afterwards: with what the plan has not compared, nothing
+    // is compared.
     let project = Project::usual();
     let cloud = undecryptable();
     let saved = project.path("plan.json").display().to_string();

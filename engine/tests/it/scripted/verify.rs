@@ -1,4 +1,5 @@
-//! `verify` where AWS is stricter than the local one: no capacity, no permissions, no log group, no invocation.
+//! `verify` where AWS is stricter than the local one: no capacity, no permissions, no log group, no
+//! invocation.
 
 use serde_json::json;
 

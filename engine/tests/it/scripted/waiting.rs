@@ -1,5 +1,5 @@
-//! What somebody sees who waits: what for, again and again, also while one call hangs; and where a wait ends, what to
-//! look at.
+//! What somebody sees who waits: what for, again and again, also while one call hangs; and where a
+//! wait ends, what to look at.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -105,7 +105,8 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
     running.end().ends_with(0);
 }
 
-/// A state that AWS never leaves: what is shown from which call on, when the wait for it ends, and what to look at then.
+/// A state that AWS never leaves: what is shown from which call on, when the wait for it ends, and
+/// what to look at then.
 struct Stuck {
     operation: &'static str,
     calls: Range<usize>,

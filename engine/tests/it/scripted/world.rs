@@ -1,8 +1,8 @@
-//! One AWS account as a model: its states pass slowly, its answers have AWS's own shapes, and what AWS refuses on some
-//! days it refuses always.
+//! One AWS account as a model: its states pass slowly, its answers have AWS's own shapes, and what
+//! AWS refuses on some days it refuses always.
 //!
-//! Texts and shapes are AWS's, as recorded from the real services. Every waiting state is shown [`READS`] times before
-//! it passes, so nothing is ever ready at the first look.
+//! Texts and shapes are AWS's, as recorded from the real services. Every waiting state is shown
+//! [`READS`] times before it passes, so nothing is ever ready at the first look.
 
 mod lambda;
 mod stage;
@@ -261,13 +261,15 @@ pub(crate) struct World {
     pub(super) ids: u32,
     /// The trust policy of the roles; `None`: one that lets Lambda assume them.
     pub(super) trust: Option<Json>,
-    /// What the simulator decides of everything, and whether for lack of context; `None`: nobody may ask it.
+    /// What the simulator decides of everything, and whether for lack of context; `None`: nobody
+    /// may ask it.
     pub(super) simulated: Option<(&'static str, bool)>,
     /// What AWS's clock shows; `None`: the time.
     pub(super) date: Option<&'static str>,
     /// The policies of the roles, one attached and one of their own; `None`: nobody may read them.
     pub(super) policies: Option<[Json; 2]>,
-    /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during an update.
+    /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during
+    /// an update.
     pub(super) lenient: bool,
     /// What a list of the mappings of a function shows that is gone.
     pub(super) orphans: Orphans,

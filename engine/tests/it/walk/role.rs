@@ -1,4 +1,5 @@
-//! The walks of a role's properties. A role is somebody else's: what differs is refused, and nothing is ever written.
+//! The walks of a role's properties. A role is somebody else's: what differs is refused, and
+//! nothing is ever written.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! The two accounts that a walk goes through, seen past the engine: plain HTTP requests, as another tool sends them.
+//! The two accounts that a walk goes through, seen past the engine: plain HTTP requests, as another
+//! tool sends them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +23,12 @@ pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 pub(super) const OTHER_ROLE: &str = "other";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// A certificate that vouches for nobody: to read all of the machine's takes longer than the rest of a run.
+/// A certificate that vouches for nobody: to read all of the machine's takes longer than the rest
+/// of a run.
 const NO_ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/walk/root.pem");
 
-/// A request to AWS. `{account}`, `{function}`, `{uuid}` and `{stream}` in it stand for what the account calls them.
+/// A request to AWS. `{account}`, `{function}`, `{uuid}` and `{stream}` in it stand for what the
+/// account calls them.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     /// An operation of DynamoDB on the table.
@@ -213,7 +216,8 @@ impl Stage {
         self.look("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
     }
 
-    /// What AWS shows of the thing of that kind that the walk is about, all reads in one document; null: there is none.
+    /// What AWS shows of the thing of that kind that the walk is about, all reads in one document;
+    /// null: there is none.
     pub(super) fn look(&self, kind: &str) -> Json {
         match kind {
             "table" => {

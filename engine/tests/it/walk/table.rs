@@ -97,7 +97,8 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "refused", &["hash_key", "range_key"])])
             .drift(Remake(json!({ "KeySchema": key("id", Some("at")) })))
             .required("is missing `hash_key`"),
-        // In the pipeline: a new table has a new stream, so what hangs on that is made anew as well.
+        // In the pipeline: a new table has a new stream, so what hangs on that is made anew as
+        // well.
         row(KIND, "hash_key", "hash_key: id", "hash_key: at\nrange_key: id")
             .refused(FIXED)
             .seen("/Table/KeySchema", key("id", Some("at")), key("at", Some("id")), Json::Null)

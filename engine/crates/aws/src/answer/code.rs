@@ -1,12 +1,13 @@
 //! Maps a failure to its code in the catalogue.
 //!
-//! The class determines what engine does, the code what people do: permanent refusals are one class and many codes.
+//! The class determines what engine does, the code what people do: permanent refusals are one class
+//! and many codes.
 
 use super::ROWS;
 use crate::cause::Code;
 
-/// The property that a refusal names, as it is spelled in specs: Lambda writes "Value 'x' at 'memorySize' failed to
-/// satisfy constraint" or "'MemorySize' value failed to satisfy constraint".
+/// The property that a refusal names, as it is spelled in specs: Lambda writes "Value 'x' at
+/// 'memorySize' failed to satisfy constraint" or "'MemorySize' value failed to satisfy constraint".
 pub(super) fn property(message: &str) -> Option<String> {
     let (before, _) = message.split_once(" failed to satisfy constraint")?;
     let quoted = before.strip_suffix(" value").unwrap_or(before).strip_suffix('\'')?;
@@ -22,8 +23,8 @@ pub(super) fn property(message: &str) -> Option<String> {
     is_word.then_some(snake)
 }
 
-/// The words of a message that may be members of a request: quoted words after `at`, words next to `parameter`, and
-/// words with an inner capital, like `MemorySize`. Plain words alone mean nothing.
+/// The words of a message that may be members of a request: quoted words after `at`, words next to
+/// `parameter`, and words with an inner capital, like `MemorySize`. Plain words alone mean nothing.
 pub(super) fn members(message: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.';
     let words: Vec<(&str, bool)> = message
@@ -78,7 +79,8 @@ impl Answer<'_> {
         }
     }
 
-    /// The code of a permanent refusal. Messages come before codes, because AWS uses one code for many causes.
+    /// The code of a permanent refusal. Messages come before codes, because AWS uses one code for
+    /// many causes.
     pub(super) fn refusal(&self) -> Code {
         if self.says("not reachable in this region") || self.says("not in the same region") {
             return Code::OtherRegion;

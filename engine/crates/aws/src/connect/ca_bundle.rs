@@ -1,8 +1,9 @@
-//! Custom CA certificates: AWS_CA_BUNDLE or a profile's `ca_bundle` replaces the system's certificates, as in other AWS
-//! tools (docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html).
+//! Custom CA certificates: AWS_CA_BUNDLE or a profile's `ca_bundle` replaces the system's
+//! certificates, as in other AWS tools
+//! (docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html).
 //!
-//! **Invariant:** every certificate of a bundle is parsed before the HTTP client gets it, because the client panics on
-//! invalid ones.
+//! **Invariant:** every certificate of a bundle is parsed before the HTTP client gets it, because
+//! the client panics on invalid ones.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! What the operations of a kind need besides its properties: the core's [`Context`](wait::Context) with the clients.
+//! What the operations of a kind need besides its properties: the core's [`Context`](wait::Context)
+//! with the clients.
 
 use std::ops::Deref;
 use std::sync::Arc;

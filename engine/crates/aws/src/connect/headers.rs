@@ -1,7 +1,8 @@
-//! Settings of this machine that become part of request headers: keys, session token, region, user agent.
+//! Settings of this machine that become part of request headers: keys, session token, region, user
+//! agent.
 //!
-//! The SDK's signer panics on values that are invalid in HTTP headers (`aws-runtime`'s `auth.rs` unwraps), so they must
-//! be found before a request is signed.
+//! The SDK's signer panics on values that are invalid in HTTP headers (`aws-runtime`'s `auth.rs`
+//! unwraps), so they must be found before a request is signed.
 //!
 //! **Invariant:** an error names the source of a value and what is wrong with it, never the value.
 
@@ -15,7 +16,8 @@ use crate::cause::Code;
 pub(crate) const KEY_VARIABLES: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The same parts in a profile.
 pub(crate) const KEY_SETTINGS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
-/// Variables that are part of every request, regardless of flags: the SDK's user agent contains the first.
+/// Variables that are part of every request, regardless of flags: the SDK's user agent contains the
+/// first.
 const ALWAYS: [&str; 2] = ["AWS_EXECUTION_ENV", "AWS_SDK_UA_APP_ID"];
 /// Variables that configure a credential service on this machine. A token may contain spaces.
 const SERVICES: [&str; 4] = [
@@ -59,8 +61,9 @@ pub(crate) fn has_environment_keys() -> bool {
     std::env::var_os(KEY_VARIABLES[0]).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
 }
 
-/// Checks the environment variables of every request and the keys that the run will sign with: a role or SSO uses them
-/// before the credential source returns anything to check. `is_named`: the profile was selected by name.
+/// Checks the environment variables of every request and the keys that the run will sign with: a
+/// role or SSO uses them before the credential source returns anything to check. `is_named`: the
+/// profile was selected by name.
 ///
 /// # Errors
 /// All values that can't be sent, in one error.
@@ -104,8 +107,8 @@ pub(crate) fn unsendable_environment() -> Option<AwsError> {
     error(&faults)
 }
 
-/// Endpoints that would receive requests unencrypted over a network, each as `(the setting that names it, its address
-/// without credentials)`.
+/// Endpoints that would receive requests unencrypted over a network, each as
+/// `(the setting that names it, its address without credentials)`.
 pub(crate) fn unencrypted(named: Option<&str>, profiles: &Profiles) -> Vec<(String, String)> {
     let is_ignored =
         || variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|it| it.eq_ignore_ascii_case("true"));

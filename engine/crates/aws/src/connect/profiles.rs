@@ -115,7 +115,8 @@ impl Profiles {
         }
     }
 
-    /// The profile in use, then its source profile, and so on. The last one doesn't necessarily exist.
+    /// The profile in use, then its source profile, and so on. The last one doesn't necessarily
+    /// exist.
     fn chain(&self) -> Vec<&str> {
         let mut chain = vec![self.name.as_str()];
         while let Some(next) = self.setting(chain.last().copied().unwrap_or_default(), "source_profile") {
@@ -149,7 +150,8 @@ impl Profiles {
         self.chain().into_iter().find_map(|name| Some((name, self.setting(name, key)?)))
     }
 
-    /// The endpoints that the active profile sets, for all services and for each, with where they are set.
+    /// The endpoints that the active profile sets, for all services and for each, with where they
+    /// are set.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (String, &str)> {
         let own = self.in_use("endpoint_url");
         let own = own.map(|(name, url)| (format!("`endpoint_url` of the profile `{name}`"), url));
@@ -160,7 +162,8 @@ impl Profiles {
         own.into_iter().chain(of_services)
     }
 
-    /// A description of where the credentials come from; `is_named`: the profile was selected by name.
+    /// A description of where the credentials come from; `is_named`: the profile was selected by
+    /// name.
     pub(crate) fn source(&self, is_named: bool) -> String {
         let process = self.in_use("credential_process").map(|(name, _)| name);
         match (is_named, process) {
@@ -234,7 +237,8 @@ impl Profiles {
         AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found").known(Code::NoCredentials, why, remedy)
     }
 
-    /// The error of a failed credential source; `text`: the message of the SDK, which is shown last.
+    /// The error of a failed credential source; `text`: the message of the SDK, which is shown
+    /// last.
     pub(crate) fn failed(&self, source: Source, text: String) -> AwsError {
         let chain = self.chain();
         let with = |key: &str| {

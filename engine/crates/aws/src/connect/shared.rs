@@ -1,7 +1,8 @@
-//! Responses that the runs of one connection share: twenty teams look up their identity and their role only once.
+//! Responses that the runs of one connection share: twenty teams look up their identity and their
+//! role only once.
 //!
-//! **Invariant:** a call in flight is joined, not repeated. A response is reused for a few seconds, a failure only by
-//! the callers that waited for it.
+//! **Invariant:** a call in flight is joined, not repeated. A response is reused for a few seconds,
+//! a failure only by the callers that waited for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::answer::AwsError;
 
-/// How long a response is reused, from the time of the call: the reads of all runs start at the same time, and later
-/// reads must see later changes.
+/// How long a response is reused, from the time of the call: the reads of all runs start at the
+/// same time, and later reads must see later changes.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// Responses of one operation, by resource.

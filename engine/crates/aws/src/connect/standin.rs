@@ -1,6 +1,7 @@
 //! Stand-ins in the local AWS for the roles that a spec imports; on AWS they already exist.
 //!
-//! **Invariant:** talks only to this machine. It uses a separate client, because engine's own refuses each write to a role.
+//! **Invariant:** talks only to this machine. It uses a separate client, because engine's own
+//! refuses each write to a role.
 
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
@@ -14,7 +15,8 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","P
 /// The permissions of AWS's managed policy `AWSLambdaDynamoDBExecutionRole`.
 const RIGHTS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator","dynamodb:ListStreams","logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvents"],"Resource":"*"}]}"#;
 
-/// Creates each imported role of `spec` that is missing in the local AWS, and returns the names of the created ones.
+/// Creates each imported role of `spec` that is missing in the local AWS, and returns the names of
+/// the created ones.
 ///
 /// # Errors
 /// `Guarded` if the endpoint is not on this machine; errors of the local AWS.

@@ -1,7 +1,8 @@
-//! What a run knows about permissions: trust policies, the caller's identity, and the results of IAM's policy simulator.
+//! What a run knows about permissions: trust policies, the caller's identity, and the results of
+//! IAM's policy simulator.
 //!
-//! **Invariant:** the simulator is called once with a short timeout, and its result never stops a run: it considers
-//! neither session policies nor resource-based policies
+//! **Invariant:** the simulator is called once with a short timeout, and its result never stops a
+//! run: it considers neither session policies nor resource-based policies
 //! (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,8 +96,9 @@ impl Seen {
         self.caller.get_or_init(|| arn.to_owned());
     }
 
-    /// The user or role of the run, in the form that the simulator accepts. The path of an assumed role isn't in its
-    /// session's ARN, and neither root nor a federated user has policies to simulate.
+    /// The user or role of the run, in the form that the simulator accepts. The path of an assumed
+    /// role isn't in its session's ARN, and neither root nor a federated user has policies to
+    /// simulate.
     pub fn principal(&self) -> Option<String> {
         let arn = self.caller.get()?;
         let mut fields = arn.splitn(6, ':');
@@ -126,7 +128,8 @@ pub enum Decision {
 /// An action and the ARN of its resource.
 pub type Need = (&'static str, String);
 
-/// Simulates, once, what `principal` is allowed to do for Lambda; the decisions are in the order of the needs.
+/// Simulates, once, what `principal` is allowed to do for Lambda; the decisions are in the order of
+/// the needs.
 ///
 /// # Errors
 /// The failure of the call: usually, the caller lacks permission to use the simulator.
@@ -154,8 +157,8 @@ pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<V
     Ok(needs.iter().map(|need| simulated(&results, need)).collect())
 }
 
-/// Several resources are returned as separate or as nested results; the API reference doesn't specify which
-/// (docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html).
+/// Several resources are returned as separate or as nested results; the API reference doesn't
+/// specify which (docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html).
 fn simulated(results: &[EvaluationResult], (action, resource): &Need) -> Decision {
     let judge = |decision: &PolicyEvaluationDecisionType, missing: &[String]| match decision {
         PolicyEvaluationDecisionType::Allowed => Decision::Allowed,
@@ -239,7 +242,8 @@ pub fn decide(policies: &[String], (action, resource): &Need) -> Decision {
     }
 }
 
-/// Whether a statement covers an action or a resource, by `Action` or `NotAction` (or the same for resources).
+/// Whether a statement covers an action or a resource, by `Action` or `NotAction` (or the same for
+/// resources).
 fn of_statement(statement: &Map<String, Json>, field: &str, what: &str) -> Covers {
     let one = |patterns: &Json| {
         let Some(patterns) = texts(patterns) else { return Covers::Unknown };

@@ -1,13 +1,14 @@
-//! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its functions.
+//! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its
+//! functions.
 //!
-//! Each declared [operation](crate::operation::Operation) names the permission that it requires, and on which resources.
-//! Resource types and condition keys are in AWS's service authorization reference:
-//! docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, …/list_awslambda.html,
-//! …/list_awsidentityandaccessmanagementiam.html, …/list_amazoncloudwatchlogs.html,
-//! …/list_amazonresourcegrouptaggingapi.html.
+//! Each declared [operation](crate::operation::Operation) names the permission that it requires,
+//! and on which resources. Resource types and condition keys are in AWS's service authorization
+//! reference: docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html,
+//! …/list_awslambda.html, …/list_awsidentityandaccessmanagementiam.html,
+//! …/list_amazoncloudwatchlogs.html, …/list_amazonresourcegrouptaggingapi.html.
 //!
-//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and a statement that no ARN can
-//! restrict has a condition or a reason why not.
+//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and a
+//! statement that no ARN can restrict has a condition or a reason why not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,7 +156,8 @@ impl Document {
         Document { version: "2012-10-17", statement }
     }
 
-    /// Each action and resource that is allowed without a condition; `*` at the end is replaced by a name.
+    /// Each action and resource that is allowed without a condition; `*` at the end is replaced by
+    /// a name.
     pub fn needs(&self) -> Vec<(&'static str, String)> {
         let plain = self.statement.iter().filter(|it| it.condition.is_none());
         let pairs = plain.flat_map(|it| {
@@ -182,14 +184,16 @@ impl Document {
 
 /// The least-privilege policy for running these commands on the spec.
 ///
-/// Managed resources are named by the team's prefix, because pruning deletes orphans, of which only the prefix is known.
-/// Without pruning, resources are named individually if IAM's size limit allows it. Kinds that aren't in the spec are
-/// only searched for and deleted. Imported resources are named individually and only read.
+/// Managed resources are named by the team's prefix, because pruning deletes orphans, of which only
+/// the prefix is known. Without pruning, resources are named individually if IAM's size limit
+/// allows it. Kinds that aren't in the spec are only searched for and deleted. Imported resources
+/// are named individually and only read.
 pub fn deploying(spec: &Spec, site: &Site, purpose: Purpose) -> Document {
     narrowest(spec, site, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
 }
 
-/// The document with individual names, if it is requested and within IAM's size limit, otherwise the one with prefixes.
+/// The document with individual names, if it is requested and within IAM's size limit, otherwise
+/// the one with prefixes.
 fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
     let by_prefix = || document(&PolicyBuilder { spec, site, exact: false });
     match exact.then(|| document(&PolicyBuilder { spec, site, exact: true })) {
@@ -198,7 +202,8 @@ fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBui
     }
 }
 
-/// The policies of each role in the spec, by name: imported roles, and those that functions name by ARN.
+/// The policies of each role in the spec, by name: imported roles, and those that functions name by
+/// ARN.
 pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&Declared>> = BTreeMap::new();
     let policy = PolicyBuilder { spec, site, exact: true };
@@ -326,7 +331,8 @@ impl<'s> PolicyBuilder<'s> {
         Document::new(merged(statements))
     }
 
-    /// Whether the spec needs the permission. Commands that prune need it even for kinds that the spec doesn't have.
+    /// Whether the spec needs the permission. Commands that prune need it even for kinds that the
+    /// spec doesn't have.
     fn has(&self, scope: &Scope, commands: &[Purpose]) -> bool {
         let is_declared = scope.kind.is_none_or(|kind| self.spec.managed(kind).next().is_some());
         is_declared || commands.contains(&Diff) || commands.contains(&Destroy)
@@ -380,8 +386,8 @@ impl<'s> PolicyBuilder<'s> {
         declared.id.arn.clone().unwrap_or_else(|| form.arn(self.site, &declared.id.name))
     }
 
-    /// The ARNs of an imported role, with any path if the spec has none: role names are unique regardless of the path
-    /// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
+    /// The ARNs of an imported role, with any path if the spec has none: role names are unique
+    /// regardless of the path (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
     fn role_arns(&self, role: &Declared) -> Vec<String> {
         let of =
             |path: &str| format!("arn:{}:iam::{}:role{path}{}", self.site.partition, self.site.account, role.id.name);

@@ -24,7 +24,8 @@ use crate::value::{Path, Value};
 /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 const STREAM_ACTIONS: [&str; 4] =
     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
-/// The actions that a function uses to write its log (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+/// The actions that a function uses to write its log
+/// (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
 const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 /// Used once, to create the log group.
 const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
@@ -58,8 +59,9 @@ pub enum Who {
     Caller,
 }
 
-/// All findings about what a run has read. `roles`: the roles that functions name by ARN, as read from IAM. `now`: the
-/// time in UTC, like `2026-11-25T17:30:00Z`; `now_ms`: the same in milliseconds since 1970.
+/// All findings about what a run has read. `roles`: the roles that functions name by ARN, as read
+/// from IAM. `now`: the time in UTC, like `2026-11-25T17:30:00Z`; `now_ms`: the same in
+/// milliseconds since 1970.
 pub fn findings(
     spec: &Spec,
     inventory: &Inventory,
@@ -100,8 +102,8 @@ pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     findings
 }
 
-/// The questions for the functions for which `is_meant` holds: whether a function's role has its permissions, and whether
-/// `caller` can pass the role to Lambda.
+/// The questions for the functions for which `is_meant` holds: whether a function's role has its
+/// permissions, and whether `caller` can pass the role to Lambda.
 pub fn questions(
     spec: &Spec,
     inventory: &Inventory,
@@ -212,7 +214,8 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
     }
 }
 
-/// Deprecation of a function's runtime according to AWS's schedule. AWS changes these dates, so they never stop a run.
+/// Deprecation of a function's runtime according to AWS's schedule. AWS changes these dates, so
+/// they never stop a run.
 fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
     let name = function.desired.get("runtime").and_then(Value::as_str);
     let Some(runtime) = name.and_then(runtimes::known) else { return };
@@ -318,7 +321,8 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
         let filters: Vec<Json> = filters.iter().map(Json::from).collect();
         let record = |change| {
             let mut record = filter::record(change, view, &Json::Null, &Json::Null);
-            // TTL deletions have a user identity (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
+            // TTL deletions have a user identity
+            // (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
             if change == Happening::Remove {
                 record["userIdentity"] = Json::Null;
             }
@@ -367,7 +371,8 @@ fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> D
     Diagnostic::new(severity, problem, remedy).why(why).cause(Code::RoleNotAssumable.name(), None)
 }
 
-/// Missing permissions. Neither the simulator nor the policies show everything, so they are only warnings.
+/// Missing permissions. Neither the simulator nor the policies show everything, so they are only
+/// warnings.
 fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
     let (Some(function), Some(decisions)) = (spec.resource(&question.function), &question.decisions) else { return };
     for (wanted, why) in [

@@ -1,9 +1,12 @@
-//! Whether a role's trust policy lets a service assume it, and what that means for an error from Lambda.
+//! Whether a role's trust policy lets a service assume it, and what that means for an error from
+//! Lambda.
 //!
-//! Lambda returns the same error for a new role and for one with a wrong trust policy; only the policy shows the
-//! difference (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
+//! Lambda returns the same error for a new role and for one with a wrong trust policy; only the
+//! policy shows the difference
+//! (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
 //!
-//! **Invariant:** a policy counts as wrong only if no statement can allow the service; conditions make it unknown.
+//! **Invariant:** a policy counts as wrong only if no statement can allow the service; conditions
+//! make it unknown.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -82,8 +85,8 @@ pub fn closed(role: &str, others: &BTreeSet<String>) -> (String, String) {
     (reason, remedy)
 }
 
-/// What is wrong with an ARN that differs from the ARN of the role with that name, and what to do. Roles are read by
-/// name, so a role with another path or partition is found too.
+/// What is wrong with an ARN that differs from the ARN of the role with that name, and what to do.
+/// Roles are read by name, so a role with another path or partition is found too.
 pub fn misnamed(named: &str, actual: &str) -> (String, String) {
     let reason =
         format!("the ARN of that role is `{actual}`, not `{named}`, and Lambda requires the exact ARN with its path");
@@ -113,7 +116,8 @@ pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
     }
 }
 
-/// Whether a statement covers something: the minimum if all parts must, the maximum of alternatives.
+/// Whether a statement covers something: the minimum if all parts must, the maximum of
+/// alternatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Covers {
     No,
@@ -140,7 +144,8 @@ fn principal_is(statement: &Map<String, Json>, service: &str) -> Covers {
     let of_kind = by_type.iter().map(|(kind, names)| match (kind.as_str(), texts(names)) {
         (_, None) => Covers::Unknown,
         ("Service", Some(names)) if names.contains(&service) => Covers::Yes,
-        // Whether other spellings of a service's name, or one with its region, are valid is not documented.
+        // Whether other spellings of a service's name, or one with its region, are valid is not
+        // documented.
         ("Service", Some(names)) => {
             let family = service.split('.').next().unwrap_or(service).to_ascii_lowercase();
             let is_close =
@@ -171,8 +176,8 @@ fn principals(statement: &Map<String, Json>) -> Vec<String> {
     names.collect()
 }
 
-/// Whether a pattern with `*` and `?` covers an action or an ARN. It ignores case: right for actions, and only too
-/// lenient for ARNs.
+/// Whether a pattern with `*` and `?` covers an action or an ARN. It ignores case: right for
+/// actions, and only too lenient for ARNs.
 pub(super) fn matches(pattern: &str, what: &str) -> Covers {
     // These are special in globs but not in policies, or are policy variables.
     if pattern.contains(['[', ']', '{', '}', '\\']) {
@@ -202,8 +207,8 @@ enum Verdict {
 }
 
 impl Inquiry {
-    /// Explains Lambda's refusal of a role by its trust policy: the error becomes final if waiting can't help.
-    /// `account`: the account of the call.
+    /// Explains Lambda's refusal of a role by its trust policy: the error becomes final if waiting
+    /// can't help. `account`: the account of the call.
     pub async fn explain(&self, cx: &Context, role: &str, account: Option<&str>, error: AwsError) -> AwsError {
         let known = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let verdict = match known {
@@ -280,7 +285,8 @@ fn role_in(arn: &str) -> Option<(&str, &str)> {
     Some((account, resource.strip_prefix("role/")?.rsplit('/').next()?))
 }
 
-/// Checks that a principal of a policy exists, if it is a role in `account`, the account of the call.
+/// Checks that a principal of a policy exists, if it is a role in `account`, the account of the
+/// call.
 ///
 /// # Errors
 /// `Rejected` if the role doesn't exist.

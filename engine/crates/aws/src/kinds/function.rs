@@ -102,8 +102,8 @@ static LOG_GROUP: LazyLock<Text> = LazyLock::new(|| {
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte))
     })
 });
-/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model allows 2,048 characters since 2025, and
-/// allowed 140 before.
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html; the SDK's model allows 2,048
+/// characters since 2025, and allowed 140 before.
 static LAYER: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=2048, "a layer version ARN (`arn:aws:lambda:region:account:layer:name:1`)", |text| {
         layer(text).is_some()
@@ -113,7 +113,8 @@ static LAYER: LazyLock<Text> = LazyLock::new(|| {
 static DEAD_LETTER: LazyLock<Text> =
     LazyLock::new(|| Text::new(1..=2048, "the ARN of a non-FIFO SQS queue or SNS topic", super::text::is_target));
 /// Maximum size of a function's environment variables as compact JSON
-/// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and rejects 4,097).
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and
+/// rejects 4,097).
 const ENVIRONMENT_BYTES: usize = 4096;
 /// The SDK's model allows 1,800 seconds and 32,768 MB.
 const MANAGED: &str = "Lambda allows more only for functions on managed instances";
@@ -515,7 +516,8 @@ impl Kind for Function {
         while let Some(call) = calls.pop_front() {
             let revision = update.revision(&before).await?;
             match update.send(call, revision.as_deref()).await {
-                // Code and layers exceed the size limit together; they may fit after the other call.
+                // Code and layers exceed the size limit together; they may fit after the other
+                // call.
                 Err(error) if is_too_large(&error) && !calls.is_empty() && !is_deferred => {
                     calls.push_back(call);
                     is_deferred = true;
@@ -558,7 +560,8 @@ impl Kind for Function {
             }
         };
         let seen = cx.until(ACTIVE, &id.name, probe).await?;
-        // Lambda reverts a failed update, and may have shown an earlier run's update as done before that.
+        // Lambda reverts a failed update, and may have shown an earlier run's update as done before
+        // that.
         let now = super::without(&seen.props(), unknown)?;
         if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed)
             && !(now.same_configuration(want) && now.same_code(want))
@@ -626,8 +629,8 @@ impl Props {
         with_the_rest == *other
     }
 
-    /// The properties that differ from what a create would have set. The code's path is irrelevant, its size follows from the
-    /// hash, and reserved concurrency is set later.
+    /// The properties that differ from what a create would have set. The code's path is irrelevant,
+    /// its size follows from the hash, and reserved concurrency is set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
         let but = ["code", "code_size", "reserved_concurrent_executions", "tags"];
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
@@ -647,8 +650,9 @@ enum Call {
     Code,
 }
 
-/// The calls that a change needs, in the order that is more likely to fit the size limit: with each call, Lambda checks the
-/// unzipped size of code and layers together, and shows neither. If libraries move into a layer, the code shrinks first.
+/// The calls that a change needs, in the order that is more likely to fit the size limit: with each
+/// call, Lambda checks the unzipped size of code and layers together, and shows neither. If
+/// libraries move into a layer, the code shrinks first.
 fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
     let adds_layers = want.layers.iter().any(|layer| !have.layers.contains(layer));
     let order = match adds_layers && want.code_size < have.code_size {
@@ -682,8 +686,8 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// The revision of `have`. A new function, or one with an update in progress, rejects every change, so this waits for it;
-    /// one whose last update failed accepts the next.
+    /// The revision of `have`. A new function, or one with an update in progress, rejects every
+    /// change, so this waits for it; one whose last update failed accepts the next.
     async fn first_revision(&self) -> Result<Option<String>, AwsError> {
         if self.have.is_moving() { self.idle_revision().await } else { Ok(self.have.revision.clone()) }
     }
@@ -798,7 +802,8 @@ impl Seen {
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
             tags: super::own_tags(pairs()),
-            // Without permission for ListTags, the response has no tags; newer responses include the error.
+            // Without permission for ListTags, the response has no tags; newer responses include
+            // the error.
             owner: if answer.tags_error.is_some() { Ownership::Denied } else { Ownership::from_tags(pairs()) },
             tags_error: answer.tags_error.map(|error| match error.error_code.contains("AccessDenied") {
                 true => "you lack permission for ListTags".to_owned(),
@@ -830,8 +835,10 @@ impl Seen {
         }
     }
 
-    /// Properties that the response doesn't show: those for which AWS returns an error, and missing ones that AWS always sends
-    /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html), as in regions without the feature.
+    /// Properties that the response doesn't show: those for which AWS returns an error, and missing
+    /// ones that AWS always sends
+    /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html), as in regions
+    /// without the feature.
     fn unknown(&self) -> Unknown {
         let config = &self.config;
         let no_logging = config.logging_config().is_none();
@@ -989,8 +996,8 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
     }
 }
 
-/// The first error of each variant and the number of others: in a wrong folder, each file can have the same error. All
-/// pattern errors are kept, since each pattern is handwritten.
+/// The first error of each variant and the number of others: in a wrong folder, each file can have
+/// the same error. All pattern errors are kept, since each pattern is handwritten.
 fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
     let mut kinds: Vec<(SourceError, usize)> = Vec::new();
     for error in errors {
@@ -1005,13 +1012,14 @@ fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
 
 /// The current function; `None` if it doesn't exist (yet).
 async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
-    // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike GetFunctionConfiguration.
+    // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike
+    // GetFunctionConfiguration.
     let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name);
     Ok(answer.if_exists()?.and_then(Seen::of))
 }
 
-/// Waits until no create or update is in progress, and returns the function. Fails if it no longer belongs to `owner` or this
-/// stack.
+/// Waits until no create or update is in progress, and returns the function. Fails if it no longer
+/// belongs to `owner` or this stack.
 async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
@@ -1092,7 +1100,8 @@ pub fn function_name(text: &str) -> String {
     operations::FUNCTION.bare_name(text)
 }
 
-/// A function's default log group (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
+/// A function's default log group
+/// (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
 pub fn default_log_group(name: &str) -> String {
     format!("/aws/lambda/{name}")
 }
@@ -1143,7 +1152,8 @@ fn patient(cx: &Context) -> Override {
     aws_sdk_lambda::Config::builder().timeout_config(cx.aws.upload_timeouts.clone())
 }
 
-/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one
+/// had no effect.
 fn once(cx: &Context) -> Override {
     patient(cx).retry_config(RetryConfig::disabled())
 }

@@ -1,4 +1,5 @@
-//! `mapping`: an event source mapping, with which Lambda reads a table's stream and invokes a function.
+//! `mapping`: an event source mapping, with which Lambda reads a table's stream and invokes a
+//! function.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -89,7 +90,8 @@ static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
 fn pattern() -> Shape {
     Shape::Json { max: 4096, example: "{ eventName: [INSERT] }".into(), faults: Arc::new(filter::faults) }
 }
-/// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides about more.
+/// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides
+/// about more.
 const USUAL_FILTERS: i64 = 5;
 /// engine's own limit.
 const MAX_FILTERS: usize = 1000;
@@ -101,7 +103,8 @@ const BUSY: Wait = Wait {
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
-/// Number of consecutive reads of the table that confirm that a stream has ended: a single read may be stale.
+/// Number of consecutive reads of the table that confirm that a stream has ended: a single read may
+/// be stale.
 const READS_OF_AN_END: u32 = 2;
 /// Number of reads of an unfinished mapping before reading its table.
 const READS_BEFORE_TABLE: u32 = 10;
@@ -255,7 +258,8 @@ impl Kind for Mapping {
             Some(Value::Number(number)) => number.as_i64(),
             _ => None,
         };
-        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes the window's state on.
+        // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes
+        // the window's state on.
         if number("tumbling_window_in_seconds").is_some_and(|window| window > 0)
             && let Some(factor) = number("parallelization_factor").filter(|factor| *factor > 1)
         {
@@ -299,7 +303,8 @@ impl Kind for Mapping {
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
                 && !is_ours
             {
-                // A mapping of a version or alias has another identity, but depends on the same function.
+                // A mapping of a version or alias has another identity, but depends on the same
+                // function.
                 id.anchors.insert("function".into(), name.to_owned());
             }
             Ok::<_, AwsError>(Some((id, live(mapping, tags))))
@@ -534,7 +539,8 @@ impl Kind for Mapping {
         let delete = || async {
             let request = cx.aws.lambda.delete_event_source_mapping().uuid(&uuid);
             match request.send().await.named("DeleteEventSourceMapping", &id.name).if_deleted() {
-                // It is in use because of an earlier change, which is transient, or because it is already being deleted.
+                // It is in use because of an earlier change, which is transient, or because it is
+                // already being deleted.
                 Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
                     Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
                     _ => Ok(()),
@@ -584,9 +590,11 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
     }
 }
 
-/// Properties that a response doesn't show: filters that can't be decrypted, and missing ones that AWS always sends
-/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html). The local AWS omits some of them until
-/// they are set, and always omits the tumbling window, which identifies it.
+/// Properties that a response doesn't show: filters that can't be decrypted, and missing ones that
+/// AWS always sends
+/// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html). The local AWS
+/// omits some of them until they are set, and always omits the tumbling window, which identifies
+/// it.
 fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     let sends_all = mapping.tumbling_window_in_seconds().is_some();
     let mut unknown = super::missing([
@@ -611,7 +619,8 @@ fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
 }
 
 /// A listed mapping with its filters, which lists omit if a customer key encrypts them
-/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None` if it no longer exists.
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html); `None` if it no longer
+/// exists.
 async fn in_full(
     cx: &Context,
     mapping: &EventSourceMappingConfiguration,
@@ -704,8 +713,8 @@ struct Tags {
     unknown: Option<String>,
 }
 
-/// All mappings of a function by its name, including those of ended streams and deleted functions. Without a name, all
-/// mappings in the region.
+/// All mappings of a function by its name, including those of ended streams and deleted functions.
+/// Without a name, all mappings in the region.
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
     let request = cx.aws.lambda.list_event_source_mappings().set_function_name(function.map(str::to_owned));
     let mappings = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
@@ -713,7 +722,8 @@ async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMap
     Ok(mappings.if_exists()?.unwrap_or_default())
 }
 
-/// One mapping. Without permission to read it directly, it is looked up in the list of all mappings.
+/// One mapping. Without permission to read it directly, it is looked up in the list of all
+/// mappings.
 async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     match get_itself(cx, uuid).await {
         Err(error) if error.unreadable().is_some() => {
@@ -793,9 +803,10 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
     }
 }
 
-/// Whether AWS accepts tags of mappings in this region but doesn't return them, as in GovCloud and China
-/// (github.com/hashicorp/terraform-provider-aws/issues/40755, github.com/aws/aws-cdk/issues/31965). Missing tags prove
-/// nothing there, but returned tags prove that AWS stores them.
+/// Whether AWS accepts tags of mappings in this region but doesn't return them, as in GovCloud and
+/// China (github.com/hashicorp/terraform-provider-aws/issues/40755,
+/// github.com/aws/aws-cdk/issues/31965). Missing tags prove nothing there, but returned tags prove
+/// that AWS stores them.
 fn drops_tags(region: &str) -> bool {
     partition_of(region).name != "aws"
 }
@@ -816,7 +827,8 @@ impl StreamEnd {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Reads the table; returns the reason once enough consecutive reads show that the stream has ended.
+    /// Reads the table; returns the reason once enough consecutive reads show that the stream has
+    /// ended.
     async fn read(&self, cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
         let Some(why) = ended(cx, id, stream_arn).await else {
             self.0.store(0, Ordering::Relaxed);
@@ -865,8 +877,8 @@ fn table_of(stream_arn: &str) -> &str {
     stream_arn.split_once(":table/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
 }
 
-/// A mapping as properties, with AWS's defaults for missing members. The response has no `Enabled` member; it follows from the
-/// state, including transitional ones.
+/// A mapping as properties, with AWS's defaults for missing members. The response has no `Enabled`
+/// member; it follows from the state, including transitional ones.
 fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
     let destination = mapping.destination_config().and_then(DestinationConfig::on_failure);
     Props {
@@ -890,8 +902,9 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
     }
 }
 
-/// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which whitespace and key order are
-/// irrelevant. `None` if AWS doesn't show some because they are encrypted.
+/// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which
+/// whitespace and key order are irrelevant. `None` if AWS doesn't show some because they are
+/// encrypted.
 fn filters(mapping: &EventSourceMappingConfiguration) -> Option<Vec<Json>> {
     let shown = mapping.filter_criteria().map(FilterCriteria::filters).unwrap_or_default();
     let parsed = shown.iter().map(|filter| {
@@ -951,7 +964,8 @@ fn condition(mapping: &EventSourceMappingConfiguration) -> Condition {
     }
 }
 
-/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one
+/// had no effect.
 fn once() -> Override {
     aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
 }

@@ -1,7 +1,8 @@
-//! `permission`: a statement in a function's resource policy that allows a service or account to invoke it.
+//! `permission`: a statement in a function's resource policy that allows a service or account to
+//! invoke it.
 //!
-//! A mapping of a stream doesn't need one, because Lambda polls the stream with the function's role. A spec can still declare
-//! one; it has no effect.
+//! A mapping of a stream doesn't need one, because Lambda polls the stream with the function's
+//! role. A spec can still declare one; it has no effect.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -291,7 +292,8 @@ impl Kind for Permission {
             if sid == id.name && !sid.is_empty() {
                 reading.live = Some(live(&sid, props));
             } else if is_of_team(&sid, &id.owner.team) {
-                // The resource name follows from the default statement ID; a custom ID doesn't contain it.
+                // The resource name follows from the default statement ID; a custom ID doesn't
+                // contain it.
                 let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
                 let owner = Owner { resource, ..id.owner.clone() };
                 let neighbour = Id { owner, name: sid.clone(), ..id.clone() };
@@ -396,7 +398,8 @@ impl Props {
     }
 }
 
-/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one
+/// had no effect.
 fn once() -> Override {
     aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
 }
@@ -468,8 +471,8 @@ fn statements(policy: &str) -> Result<Vec<(String, Props)>, serde_json::Error> {
     Ok(policy.statements.iter().map(|statement| (statement.sid().to_owned(), statement.props())).collect())
 }
 
-/// The statements of a function's policy, by ID, as properties of permissions. Elements without a property are in
-/// `other_conditions`.
+/// The statements of a function's policy, by ID, as properties of permissions. Elements without a
+/// property are in `other_conditions`.
 ///
 /// # Errors
 /// It is not a valid policy.
@@ -498,8 +501,9 @@ impl Statement {
         self.0.get("Sid").and_then(Json::as_str).unwrap_or_default()
     }
 
-    /// The statement as properties: AWS returns `x.amazonaws.com` as `{"Service": …}`, an account ID as its root ARN, and a
-    /// source ARN as an `ArnLike` condition. Other elements are kept as text.
+    /// The statement as properties: AWS returns `x.amazonaws.com` as `{"Service": …}`, an account
+    /// ID as its root ARN, and a source ARN as an `ArnLike` condition. Other elements are kept as
+    /// text.
     fn props(&self) -> Props {
         let mut rest = self.0.clone();
         // ID and function are known.

@@ -1,13 +1,15 @@
-//! Lambda's runtimes: their names, and the dates of deprecation and of the end of function creates and updates.
+//! Lambda's runtimes: their names, and the dates of deprecation and of the end of function creates
+//! and updates.
 //!
-//! **Invariant:** these are known values, not the allowed ones. AWS adds runtimes and moves dates, so no check here rejects a
-//! spec.
+//! **Invariant:** these are known values, not the allowed ones. AWS adds runtimes and moves dates,
+//! so no check here rejects a spec.
 
 use std::sync::LazyLock;
 
 use crate::schema::{Shape, Text};
 
-/// One runtime. Dates are texts like `2026-11-30`, which sort by date; `None` if AWS has not announced one.
+/// One runtime. Dates are texts like `2026-11-30`, which sort by date; `None` if AWS has not
+/// announced one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runtime {
     /// Its name in a spec.
@@ -42,10 +44,12 @@ const fn preview(name: &'static str) -> Runtime {
     runtime(name, "", "", "")
 }
 
-/// The date for which the table below was checked. Runtimes blocked for creates by then are not suggested.
+/// The date for which the table below was checked. Runtimes blocked for creates by then are not
+/// suggested.
 const AS_OF: &str = "2026-11-01";
 
-/// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: for each language, the recommended one, then newest first.
+/// docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: for each language, the recommended
+/// one, then newest first.
 const RUNTIMES: [Runtime; 51] = [
     runtime("nodejs22.x", "2027-04-30", "2027-06-01", "2027-07-01"),
     runtime("nodejs24.x", "2028-04-30", "2028-06-01", "2028-07-01"),
@@ -104,7 +108,8 @@ const RUNTIMES: [Runtime; 51] = [
 static FORM: LazyLock<Text> =
     LazyLock::new(|| Text::new(2..=64, "a runtime name, like `nodejs22.x` or `python3.13`", is_runtime));
 
-/// Names of Node.js, Python and Ruby runtimes always have a dot, so `nodejs22` is a typo and no future runtime.
+/// Names of Node.js, Python and Ruby runtimes always have a dot, so `nodejs22` is a typo and no
+/// future runtime.
 fn is_runtime(text: &str) -> bool {
     let start = text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len());
     let (language, version) = text.split_at(start);
@@ -134,7 +139,8 @@ pub fn known(name: &str) -> Option<&'static Runtime> {
     RUNTIMES.iter().find(|it| it.name == name)
 }
 
-/// The recommended replacement for the runtime `name`: the first of its language that AWS supports on `day`.
+/// The recommended replacement for the runtime `name`: the first of its language that AWS supports
+/// on `day`.
 pub fn successor(name: &str, day: &str) -> &'static str {
     let languages = ["nodejs", "python", "ruby", "java", "dotnet"];
     let language = languages.into_iter().find(|it| name.starts_with(it)).unwrap_or("provided");

@@ -87,7 +87,8 @@ impl Props {
 }
 
 impl Props {
-    /// The properties that differ from what a create would have set. Settings with separate calls are set later.
+    /// The properties that differ from what a create would have set. Settings with separate calls
+    /// are set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
         let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
         if want.deletion_protection.is_none() {
@@ -120,7 +121,8 @@ const MANAGED_KEY: &str = "alias/aws/dynamodb";
 const RECOVERY_PERIOD: i32 = 35;
 
 const FIXED_KEY: &str = "DynamoDB can't change the key of an existing table; a new table would be empty";
-/// The maximum that AWS's own tools wait. Most changes take about a minute, switching to on-demand three.
+/// The maximum that AWS's own tools wait. Most changes take about a minute, switching to on-demand
+/// three.
 const CREATE: Wait = Wait {
     what: "the table to become ACTIVE",
     since: "AWS creates it in the background, which usually takes seconds",
@@ -180,8 +182,8 @@ const GONE: Wait = Wait {
 };
 /// Shows `TableStatus` and the status of indexes, encryption and stream.
 const LOOK: &str = "aws dynamodb describe-table --table-name {}";
-/// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty response proves nothing for a
-/// table younger than this.
+/// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty
+/// response proves nothing for a table younger than this.
 const TAGS_LAG: Duration = Duration::from_secs(60);
 
 impl Kind for Table {
@@ -422,7 +424,8 @@ impl Kind for Table {
             Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
             Ok(false) => Ok(Contents::Empty),
             Err(error) if error.is_about_the_run() => Err(error),
-            // No permission, no capacity, or no key to decrypt: it is unknown whether the table has items.
+            // No permission, no capacity, or no key to decrypt: it is unknown whether the table has
+            // items.
             Err(_) => Ok(Contents::Unchecked),
         }
     }
@@ -517,7 +520,8 @@ impl Kind for Table {
             if table.table_status() != Some(&TableStatus::Active) {
                 return Ok(None);
             }
-            // Wait until the tags are readable, because the next run needs them to determine the owner.
+            // Wait until the tags are readable, because the next run needs them to determine the
+            // owner.
             let tags = list_tags(cx, table.table_arn().unwrap_or_default(), &id.name).await;
             let (tags, owner) = ownership(&table, tags, &mut Unknown::new())?;
             match OwnershipVerdict::of(&owner, None, &id.owner) {
@@ -655,7 +659,8 @@ fn period_loss(before: &Value, after: &Value) -> Vec<String> {
     }
 }
 
-/// DynamoDB returns the ARN of both a customer key and the AWS managed key; only KMS can distinguish them.
+/// DynamoDB returns the ARN of both a customer key and the AWS managed key; only KMS can
+/// distinguish them.
 fn unclear_key(live: &Value, wanted: &Value) -> Option<Str> {
     (*live != Value::Null && wanted.as_str() == Some(MANAGED_KEY)).then_some(
         "DynamoDB doesn't show whether the table's KMS key is the AWS managed key, so the table keeps its current key"
@@ -820,8 +825,8 @@ fn ownership(
     }
 }
 
-/// A table as properties with defaults for missing members: no billing summary means PROVISIONED, and no stream specification
-/// means that the stream is off, regardless of `LatestStreamArn`.
+/// A table as properties with defaults for missing members: no billing summary means PROVISIONED,
+/// and no stream specification means that the stream is off, regardless of `LatestStreamArn`.
 fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
     let key = |half: KeyType| index::half(table.key_schema(), &half).pop();
     let attributes = table.attribute_definitions().iter();
@@ -946,7 +951,8 @@ fn tag_list(owner: &Owner, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, 
     super::all_tags(owner, tags).into_iter().map(tag).collect()
 }
 
-/// Disables the SDK's retries: a create is sent again only after a read shows that the first one had no effect.
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one
+/// had no effect.
 fn once() -> Override {
     aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled())
 }

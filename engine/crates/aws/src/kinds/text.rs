@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::schema::Text;
 
-/// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html). AWS reserves `aws:`, and engine
-/// reserves `engine:`.
+/// Tag keys (docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html). AWS
+/// reserves `aws:`, and engine reserves `engine:`.
 pub(super) static TAG_KEY: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=128, "letters, digits, spaces and `_.:/=+-@`, not starting with `aws:` or `engine:`", |text| {
         tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("engine:")
@@ -53,7 +53,8 @@ pub(super) fn word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Whether it is the ARN of a possible destination of Lambda. AWS adds services over time; FIFO is not supported.
+/// Whether it is the ARN of a possible destination of Lambda. AWS adds services over time; FIFO is
+/// not supported.
 pub(super) fn is_target(text: &str) -> bool {
     let service = text.split(':').nth(2).unwrap_or_default();
     !service.is_empty() && is_arn(text, service) && !text.ends_with(".fifo")

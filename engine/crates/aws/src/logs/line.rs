@@ -1,9 +1,11 @@
-//! Parses a function's log into changes of items, errors with their traces, Lambda's reports, and plain text.
+//! Parses a function's log into changes of items, errors with their traces, Lambda's reports, and
+//! plain text.
 //!
-//! It knows Lambda's two log formats (tab-separated text and JSON), stream records as functions usually print them, and
-//! what the local AWS makes of both.
+//! It knows Lambda's two log formats (tab-separated text and JSON), stream records as functions
+//! usually print them, and what the local AWS makes of both.
 //!
-//! **Invariant:** pure, for any text; nothing is guessed. Whatever can't be parsed completely stays text.
+//! **Invariant:** pure, for any text; nothing is guessed. Whatever can't be parsed completely stays
+//! text.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +24,8 @@ pub struct Line {
     pub request: Option<String>,
     /// Whether Lambda wrote it to frame or report an invocation, instead of the function.
     pub is_platform: bool,
-    /// Its content. Empty for a line that only frames an invocation: the invocation's report has the same and more.
+    /// Its content. Empty for a line that only frames an invocation: the invocation's report has
+    /// the same and more.
     pub said: Vec<Said>,
 }
 
@@ -91,7 +94,8 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
-/// An error as one message, whether the function threw or logged it, or Lambda ended the invocation.
+/// An error as one message, whether the function threw or logged it, or Lambda ended the
+/// invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedError {
     /// Its type and message.
@@ -126,12 +130,13 @@ impl Line {
     /// The first error in it. Text without an error's type counts only if a stack trace follows it.
     pub fn error(&self) -> Option<LoggedError> {
         let (message, trace) = self.said.iter().find_map(Said::error)?;
-        // Which file of the project a frame belongs to is not known here, so it is named as in the package.
+        // Which file of the project a frame belongs to is not known here, so it is named as in the
+        // package.
         Some(LoggedError { message, trace: trace::own(trace.into_iter(), &|_| None) })
     }
 
-    /// The same without the runtime's stack frames. `locate` returns the project's file for a path below the folder of the
-    /// function's code.
+    /// The same without the runtime's stack frames. `locate` returns the project's file for a path
+    /// below the folder of the function's code.
     #[must_use]
     pub fn with_own_frames(mut self, locate: &dyn Fn(&str) -> Option<String>) -> Line {
         for said in &mut self.said {
@@ -191,8 +196,8 @@ impl Happening {
 }
 
 impl Record {
-    /// The attributes outside the key that were added, changed or removed, sorted by name. If the stream's view type
-    /// includes only one image, all its attributes.
+    /// The attributes outside the key that were added, changed or removed, sorted by name. If the
+    /// stream's view type includes only one image, all its attributes.
     pub fn changes(&self) -> Vec<Change<'_>> {
         let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
         for (attribute, before) in self.old.iter().flatten() {
@@ -358,11 +363,13 @@ fn payload(text: &str, level: Option<&str>) -> Vec<Said> {
     found.next().or_else(|| inspected(text)).or_else(thrown).unwrap_or_else(plain)
 }
 
-/// An error without a level, as a runtime prints it: `TypeError: no luck` above the frames of Node.js, the same below those
-/// of Python, and `[ERROR] KeyError: 'x'` of Lambda's Python runtime, with or without frames.
+/// An error without a level, as a runtime prints it: `TypeError: no luck` above the frames of
+/// Node.js, the same below those of Python, and `[ERROR] KeyError: 'x'` of Lambda's Python runtime,
+/// with or without frames.
 fn thrown(text: &str) -> Option<Failure> {
-    // The runtime separates the lines of an event with carriage returns, and indents with no-break spaces
-    // (github.com/aws/aws-lambda-python-runtime-interface-client, awslambdaric/bootstrap.py).
+    // The runtime separates the lines of an event with carriage returns, and indents with no-break
+    // spaces (github.com/aws/aws-lambda-python-runtime-interface-client,
+    // awslambdaric/bootstrap.py).
     let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\u{a0}', " ");
     let failure = |head: &str, trace: &[&str]| {
         let (kind, message) = typed(head)?;
@@ -426,7 +433,8 @@ fn told(text: &str) -> Option<Record> {
     Some(Record { happening, keys: images.remove("keys")?, old: images.remove("old"), new: images.remove("new") })
 }
 
-/// The content of a JSON value: a stream's event, its records, one record, or an error. `words` is the text in front of it.
+/// The content of a JSON value: a stream's event, its records, one record, or an error. `words` is
+/// the text in front of it.
 fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<Said>> {
     let all = |records: &[Json]| {
         let said: Option<Vec<Said>> = records.iter().map(|json| Some(Said::Record(record(json)?))).collect();
@@ -468,7 +476,8 @@ fn plain_entry((name, value): (&String, &Json)) -> Option<(String, Json)> {
     Some((name.clone(), plain(value)?))
 }
 
-/// DynamoDB's typed value as a plain one: `{"S": "x"}` as `"x"`. A number stays text if it has more digits than fit.
+/// DynamoDB's typed value as a plain one: `{"S": "x"}` as `"x"`. A number stays text if it has more
+/// digits than fit.
 fn plain(typed: &Json) -> Option<Json> {
     let map = typed.as_object().filter(|map| map.len() == 1)?;
     let (kind, inside) = map.iter().next()?;
@@ -493,8 +502,9 @@ fn number(text: &str) -> Json {
     number.filter(|it| it.to_string() == text).map_or_else(|| Json::from(text), Json::Number)
 }
 
-/// An object as Node.js (`util.inspect`) or Python (`repr`) prints it, where that happens to be YAML. Node.js abbreviates
-/// nested values, so a single record can be read, but hardly ever a whole event.
+/// An object as Node.js (`util.inspect`) or Python (`repr`) prints it, where that happens to be
+/// YAML. Node.js abbreviates nested values, so a single record can be read, but hardly ever a whole
+/// event.
 fn inspected(text: &str) -> Option<Vec<Said>> {
     // Escapes differ from YAML's, and anchors can expand a short YAML to a huge one.
     let is_strange = text.contains(['\\', '&', '*']) || text.len() > MAX_INSPECTED;
@@ -521,7 +531,8 @@ fn failure(map: &Map<String, Json>) -> Option<Failure> {
     Some(Failure { kind, message, trace })
 }
 
-/// Whether a line continues the error that ends `last`: a frame of Node.js, or the frames and the error of Python.
+/// Whether a line continues the error that ends `last`: a frame of Node.js, or the frames and the
+/// error of Python.
 fn continues(last: &str, line: &str) -> bool {
     if trace::is_of_node(line) {
         return true;
@@ -536,8 +547,9 @@ fn continues(last: &str, line: &str) -> bool {
     is_in_frames && (line.starts_with("  ") || !is_runtimes && typed(line).is_some())
 }
 
-/// Joins what was logged at once, but is in several events of one stream: the local AWS makes an event of each line, so an
-/// object printed over several lines, or a trace below its error, is spread over them. `text` borrows an event's text.
+/// Joins what was logged at once, but is in several events of one stream: the local AWS makes an
+/// event of each line, so an object printed over several lines, or a trace below its error, is
+/// spread over them. `text` borrows an event's text.
 pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
     let mut joined: Vec<E> = Vec::new();
     // The line that an object may begin with.

@@ -1,5 +1,5 @@
-//! Changes of items anywhere in a text. A handler may print a record inside another document, or in its own words, which the
-//! parser leaves as text.
+//! Changes of items anywhere in a text. A handler may print a record inside another document, or in
+//! its own words, which the parser leaves as text.
 //!
 //! **Invariant:** what the parser reads as a record is found here too.
 
@@ -19,7 +19,8 @@ pub struct Mention {
     pub record: String,
 }
 
-/// The stream records in a text: those that the parser reads, and those in any JSON document within it.
+/// The stream records in a text: those that the parser reads, and those in any JSON document within
+/// it.
 pub fn mentions(text: &str) -> Vec<Mention> {
     let parsed = read(text).said.into_iter().filter_map(|said| match said {
         Said::Record(Record { happening, keys, old, new }) => {
@@ -35,7 +36,8 @@ pub fn mentions(text: &str) -> Vec<Mention> {
     parsed.chain(nested).collect()
 }
 
-/// The word for a change in a text: its `eventName`, or a synonym if the text has no `eventName` of any change.
+/// The word for a change in a text: its `eventName`, or a synonym if the text has no `eventName` of
+/// any change.
 pub fn change_word(text: &str, change: Happening) -> Option<&'static str> {
     let found: Vec<&str> = words(text).collect();
     let is_official = |word: &&str| Happening::of(word).is_some();

@@ -32,8 +32,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The settings of the one mapping that invokes a function. With several it isn't known whose batch failed, and what can't
-    /// be read costs only this detail.
+    /// The settings of the one mapping that invokes a function. With several it isn't known whose
+    /// batch failed, and what can't be read costs only this detail.
     pub async fn of(cx: &Context, spec: &Spec, function: &str) -> Option<RetryPolicy> {
         let name = &spec.resource(function)?.id.name;
         let list = || async {

@@ -1,7 +1,7 @@
 //! Follows a log group.
 //!
-//! It polls FilterLogEvents, for which everyone who reads logs has permission. StartLiveTail needs a separate host, which
-//! the local AWS doesn't serve.
+//! It polls FilterLogEvents, for which everyone who reads logs has permission. StartLiveTail needs
+//! a separate host, which the local AWS doesn't serve.
 //!
 //! **Invariant:** each event is returned once, in the order of time within a poll.
 
@@ -49,7 +49,8 @@ pub struct LogEvent {
     pub text: String,
 }
 
-/// How far a poll goes back before the last event, in milliseconds: events of several streams arrive out of order.
+/// How far a poll goes back before the last event, in milliseconds: events of several streams
+/// arrive out of order.
 const OVERLAP: i64 = 30_000;
 /// Maximum number of events on a page
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html).
@@ -103,12 +104,14 @@ impl Tail {
         self.start = self.start.max(start);
     }
 
-    /// The millisecond whose events couldn't all be read since the last call, if any: AWS returns one page of it.
+    /// The millisecond whose events couldn't all be read since the last call, if any: AWS returns
+    /// one page of it.
     pub fn take_crowded(&mut self) -> Option<i64> {
         self.crowded.take()
     }
 
-    /// The events since the last call, in the order of time; `None` if the log group doesn't exist (yet).
+    /// The events since the last call, in the order of time; `None` if the log group doesn't exist
+    /// (yet).
     ///
     /// # Errors
     /// `Denied` without the permission `logs:FilterLogEvents`; any other error of AWS.
@@ -129,7 +132,8 @@ impl Tail {
                 break;
             }
             if news.len() == n_before {
-                // All of it is known and from one millisecond, so the rest of that can't be reached.
+                // All of it is known and from one millisecond, so the rest of that can't be
+                // reached.
                 self.crowded = Some(from);
                 from += 1;
             }

@@ -4,16 +4,18 @@
 
 use std::path::{Component, Path};
 
-/// Where the code of a function is unpacked: in Lambda, and in the local AWS, below a folder of each worker.
+/// Where the code of a function is unpacked: in Lambda, and in the local AWS, below a folder of
+/// each worker.
 const ON_LAMBDA: &str = "/var/task/";
 const IN_WORKER: (&str, &str) = ("/ministack-lambda-", "/code/");
-/// What the runtime brings itself: its client, its language, and what V8 and CPython call their own code.
+/// What the runtime brings itself: its client, its language, and what V8 and CPython call their own
+/// code.
 const RUNTIME: [&str; 6] = ["/var/runtime/", "/var/lang/", "node:", "<anonymous>", "<frozen ", "java.base/"];
 /// Opens a trace of Python; frames follow, then the error.
 pub(super) const TRACEBACK: &str = "Traceback (most recent call last):";
 
-/// The lines of a text without the frames of the runtime. A frame in the function's code names the file that `locate`
-/// returns for its path below the code's folder, or else that path.
+/// The lines of a text without the frames of the runtime. A frame in the function's code names the
+/// file that `locate` returns for its path below the code's folder, or else that path.
 pub(super) fn own<'t>(lines: impl Iterator<Item = &'t str>, locate: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let mut is_dropped = false;
     let mut own = Vec::new();
@@ -28,8 +30,9 @@ pub(super) fn own<'t>(lines: impl Iterator<Item = &'t str>, locate: &dyn Fn(&str
     own
 }
 
-/// Whether a line is a frame: `    at handler (/var/task/index.js:3:9)` of Node.js, `  File "/var/task/index.py", line 3, in
-/// handler` of Python, `/var/task/index.rb:3:in 'handler'` of Ruby.
+/// Whether a line is a frame: ` at handler (/var/task/index.js:3:9)` of Node.js,
+/// ` File "/var/task/index.py", line 3, in handler` of Python, `/var/task/index.rb:3:in 'handler'`
+/// of Ruby.
 fn is_frame(line: &str) -> bool {
     is_of_node(line) || line.trim_start().starts_with("File \"") || line.starts_with("/var/") && line.contains(":in ")
 }

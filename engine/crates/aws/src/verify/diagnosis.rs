@@ -88,8 +88,8 @@ pub(super) async fn result(cx: &Context, pipeline: &Pipeline) -> Result<(String,
     Ok((answer.state.unwrap_or_default(), answer.last_processing_result.unwrap_or_default()))
 }
 
-/// Why a written change didn't show up in time. `before` is the mapping's result before the first write, if it could be
-/// read.
+/// Why a written change didn't show up in time. `before` is the mapping's result before the first
+/// write, if it could be read.
 pub(super) async fn of(
     cx: &Context,
     pipeline: &Pipeline,

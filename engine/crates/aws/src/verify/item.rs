@@ -1,7 +1,7 @@
 //! The test item: its key, its attributes, and the writes that each make a visible change.
 //!
-//! **Invariant:** the key is fixed for a team's mapping, so a run finds and deletes the item that a killed run left. The
-//! mark differs for each run and for each write.
+//! **Invariant:** the key is fixed for a team's mapping, so a run finds and deletes the item that a
+//! killed run left. The mark differs for each run and for each write.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -101,7 +101,8 @@ pub(super) struct Marks<'t> {
 }
 
 impl Marks<'_> {
-    /// Whether the text is about this change: `Some(false)` if its marks are of other writes, `None` if it has none.
+    /// Whether the text is about this change: `Some(false)` if its marks are of other writes,
+    /// `None` if it has none.
     pub(super) fn mean(&self, item: &Item, change: Happening) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
@@ -147,7 +148,8 @@ impl Item {
     /// Writes the change so that it makes a new record, even if the same change was written before.
     ///
     /// # Errors
-    /// `Changed` if another process changed or deleted the item; other errors of DynamoDB that last until `deadline`.
+    /// `Changed` if another process changed or deleted the item; other errors of DynamoDB that last
+    /// until `deadline`.
     pub(super) async fn write(&mut self, cx: &Context, change: Happening, deadline: Instant) -> Result<(), AwsError> {
         match change {
             Happening::Insert => {

@@ -1,4 +1,5 @@
-//! Reads the function's log: whether Lambda invoked it, whether it shows a change of the test item, and its errors.
+//! Reads the function's log: whether Lambda invoked it, whether it shows a change of the test item,
+//! and its errors.
 //!
 //! **Invariant:** a line counts only if it came after the write, and has no mark of another run.
 
@@ -58,7 +59,8 @@ struct Logged {
 }
 
 impl Log {
-    /// Follows a log group from now on. `skew` is how far this machine's clock may be ahead of the log's.
+    /// Follows a log group from now on. `skew` is how far this machine's clock may be ahead of the
+    /// log's.
     ///
     /// # Errors
     /// As [`Tail::next`].
@@ -71,8 +73,8 @@ impl Log {
         Ok(Log { tail, named: None, group, name, start, skew, lines, is_fresh, error, exists })
     }
 
-    /// Drops the lines so far, before the next change is written. With a function that logs a lot, each poll would otherwise
-    /// read all of them again.
+    /// Drops the lines so far, before the next change is written. With a function that logs a lot,
+    /// each poll would otherwise read all of them again.
     pub(super) fn forget(&mut self) {
         self.lines.clear();
         (self.is_fresh, self.error) = (false, None);
@@ -115,7 +117,8 @@ impl Log {
         });
     }
 
-    /// Whether Lambda invoked the function, or it printed something, since the current change was written.
+    /// Whether Lambda invoked the function, or it printed something, since the current change was
+    /// written.
     pub(super) fn shows_a_call(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -130,8 +133,9 @@ impl Log {
         self.lines.values().flatten().any(|line| logs::has_change_word(&line.text))
     }
 
-    /// The line that shows the change. Lines that don't show it alone are read together with the others of their invocation:
-    /// a text of several lines is one event on AWS, and several in the local AWS.
+    /// The line that shows the change. Lines that don't show it alone are read together with the
+    /// others of their invocation: a text of several lines is one event on AWS, and several in the
+    /// local AWS.
     pub(super) fn shows(&self, names: &[String], item: &Item, change: Happening) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
         let is_whole = |text: &str| is_named(text) && logs::has_change_word(text);
@@ -159,7 +163,8 @@ impl Log {
         self.named.is_some()
     }
 
-    /// Whether the last poll found new lines: reading all of them again would take longer with each poll.
+    /// Whether the last poll found new lines: reading all of them again would take longer with each
+    /// poll.
     pub(super) fn is_fresh(&self) -> bool {
         self.is_fresh
     }

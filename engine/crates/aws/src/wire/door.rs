@@ -1,5 +1,5 @@
-//! The door: the HTTP client that every request of a run passes through. It asks the guard, keeps the rate limits, and
-//! records and logs the call.
+//! The door: the HTTP client that every request of a run passes through. It asks the guard, keeps
+//! the rate limits, and records and logs the call.
 //!
 //! **Invariant:** a request that the guard refuses or can't parse is not sent.
 

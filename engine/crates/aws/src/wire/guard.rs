@@ -1,12 +1,12 @@
 //! The guard: checks every request right before it is sent to AWS.
 //!
-//! It allows reads, and a write only to a resource of this team: its name starts with the team's name, a read in this
-//! run showed no other owner, and it is not imported. The prefix alone is no proof: `acme-extra-todos` may belong to
-//! team `acme-extra`. A mapping has no name and its tags are easily copied, so the function that it is attached to must
-//! belong to the team too.
+//! It allows reads, and a write only to a resource of this team: its name starts with the team's
+//! name, a read in this run showed no other owner, and it is not imported. The prefix alone is no
+//! proof: `acme-extra-todos` may belong to team `acme-extra`. A mapping has no name and its tags
+//! are easily copied, so the function that it is attached to must belong to the team too.
 //!
-//! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is about to do. An
-//! unknown request is refused.
+//! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is
+//! about to do. An unknown request is refused.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -49,7 +49,8 @@ pub struct Guard {
     operations: Operations,
     site: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), Standing>>,
-    /// The name of the resource that each one with an assigned name is attached to, from AWS's responses.
+    /// The name of the resource that each one with an assigned name is attached to, from AWS's
+    /// responses.
     parents: Mutex<HashMap<String, String>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
@@ -60,7 +61,8 @@ pub struct Guard {
 enum Standing {
     /// Owned by this stack, or without an owner.
     Writable,
-    /// It has the right name, but its tags can't be read: it can be updated, but not tagged or deleted.
+    /// It has the right name, but its tags can't be read: it can be updated, but not tagged or
+    /// deleted.
     Unproven,
     /// Not owned by this stack; the reason.
     Barred(String),
@@ -109,7 +111,8 @@ impl Guard {
         self.operations.parse(method, uri, target, body)
     }
 
-    /// Records region and account of the run: an ARN may name a resource with the same name elsewhere.
+    /// Records region and account of the run: an ARN may name a resource with the same name
+    /// elsewhere.
     pub fn observe_site(&self, site: &Site) {
         *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some((site.region.clone(), site.account.clone()));
     }
@@ -131,7 +134,8 @@ impl Guard {
         }
     }
 
-    /// Records that a read found nothing: earlier knowledge was about a resource that no longer exists.
+    /// Records that a read found nothing: earlier knowledge was about a resource that no longer
+    /// exists.
     pub fn observe_absence(&self, schema: &Schema, id: &Id) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (schema.kind.to_string(), id.name.clone());
@@ -163,8 +167,8 @@ impl Guard {
         }
     }
 
-    /// Records that AWS refused a request. After a refused create, another owner's resource may exist, so it doesn't
-    /// count as owned.
+    /// Records that AWS refused a request. After a refused create, another owner's resource may
+    /// exist, so it doesn't count as owned.
     pub(crate) fn note_refused(&self, request: &Request) {
         if request.effect != Effect::Read {
             self.n_writes.fetch_sub(1, Ordering::Relaxed);
@@ -262,7 +266,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Why a resource can't be written because of the one that it is attached to. A deleted one is no obstacle.
+    /// Why a resource can't be written because of the one that it is attached to. A deleted one is
+    /// no obstacle.
     fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, team: &str) -> Option<String> {
         let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(parent) = parents.get(name) else {
@@ -310,7 +315,8 @@ mod tests {
         operation::all().parse(method, &format!("{HOST}{path}"), target.as_deref(), body.as_bytes())
     }
 
-    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and the parsed request.
+    /// Method, path and body (or DynamoDB's target and body) as the SDK sends them, and the parsed
+    /// request.
     #[test]
     fn every_request_that_engine_makes_is_parsed() {
         use Effect::{Create, Item, Read, Write};

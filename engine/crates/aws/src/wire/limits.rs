@@ -1,5 +1,5 @@
-//! The rate limits of AWS that engine keeps below, one for each that AWS counts separately. Each call names its own
-//! ([`Operation::limit`](crate::operation::Operation::limit)).
+//! The rate limits of AWS that engine keeps below, one for each that AWS counts separately. Each
+//! call names its own ([`Operation::limit`](crate::operation::Operation::limit)).
 
 use engine_core::wait::limiter::{Limit, LimitId};
 
@@ -13,8 +13,9 @@ pub const LAMBDAS_RATE: u8 = 15;
 /// Lambda's limit for the control plane, against which polls count: always the first.
 pub const LAMBDA: LimitId = LimitId(0);
 
-/// Lambda allows 15 control-plane calls per second per account and region, for all operations except GetFunction and
-/// GetPolicy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+/// Lambda allows 15 control-plane calls per second per account and region, for all operations
+/// except GetFunction and GetPolicy
+/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 pub static CONTROL_PLANE: Limit = Limit { reserve: 4.0, ..limit("Lambda", 10.0, 14.0, 10.0) };
 
 /// GetFunction has its own limit of 100 per second (same page).
@@ -23,11 +24,12 @@ pub static GET_FUNCTION: Limit = limit("Lambda", 50.0, 90.0, 50.0);
 /// GetPolicy has its own limit of 15 per second (same page).
 pub static GET_POLICY: Limit = limit("Lambda", 10.0, 14.0, 10.0);
 
-/// Not documented; DynamoDB throttles some of ten parallel table changes and accepts them a second later, but not four.
+/// Not documented; DynamoDB throttles some of ten parallel table changes and accepts them a second
+/// later, but not four.
 pub static TABLE_CHANGES: Limit = Limit { in_flight: 4, ..limit("DynamoDB", 10.0, 10.0, 10.0) };
 
-/// Not documented; ten simultaneous reads were never throttled. Items use the table's own capacity, and engine writes only
-/// one at a time.
+/// Not documented; ten simultaneous reads were never throttled. Items use the table's own capacity,
+/// and engine writes only one at a time.
 pub static TABLE_READS: Limit = limit("DynamoDB", 50.0, 100.0, 50.0);
 
 /// Not documented; all regions of an account share IAM's limit.
@@ -40,5 +42,6 @@ pub static TAG_INDEX: Limit = limit("the tag index", 5.0, 5.0, 10.0);
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
 pub static LOGS: Limit = limit("CloudWatch Logs", 4.0, 5.0, 5.0);
 
-/// STS allows 600 calls per second (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+/// STS allows 600 calls per second
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub static STS: Limit = limit("STS", 50.0, 100.0, 50.0);

@@ -1,6 +1,7 @@
 //! Reads a request as it is sent, with nothing but the declared [`Operations`].
 //!
-//! **Invariant:** a request that fits no declaration, or that could be read in two ways, has no reading.
+//! **Invariant:** a request that fits no declaration, or that could be read in two ways, has no
+//! reading.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,7 +60,8 @@ struct Message<'m> {
 }
 
 impl Operations {
-    /// Reads a request as it is sent, with the header `X-Amz-Target`; `None` if engine never makes it.
+    /// Reads a request as it is sent, with the header `X-Amz-Target`; `None` if engine never makes
+    /// it.
     pub fn parse(&self, method: &str, uri: &str, target: Option<&str>, body: &[u8]) -> Option<Request> {
         let path = match uri.split_once("://") {
             Some((_, rest)) => rest.find(['/', '?']).map_or("/", |start| &rest[start..]),
@@ -135,7 +137,8 @@ impl Message<'_> {
 }
 
 impl Values {
-    /// The value there; `None` if there is none, or several, of which it is unclear which one AWS uses.
+    /// The value there; `None` if there is none, or several, of which it is unclear which one AWS
+    /// uses.
     fn get(&self, at: At) -> Option<&str> {
         let (fields, name) = match at {
             At::Body(name) => (&self.body, name),
@@ -172,8 +175,8 @@ fn pairs(text: &str) -> Fields {
     pairs.map(|(key, value)| (decoded(key), decoded(value))).collect()
 }
 
-/// The text members of a JSON body that matter to this operation; `None` if the body can't be read, and if it has a member
-/// twice. A REST body that doesn't matter may be of any form.
+/// The text members of a JSON body that matter to this operation; `None` if the body can't be read,
+/// and if it has a member twice. A REST body that doesn't matter may be of any form.
 fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
     let named = [operation.target.map(|target| target.at), operation.statement];
     let in_body = named.into_iter().flatten().filter_map(|at| match at {
@@ -218,8 +221,8 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// The name in a name or ARN, and region and account of the ARN; `None` for what AWS could read differently, like a partial
-/// ARN, whose account can't be compared.
+/// The name in a name or ARN, and region and account of the ARN; `None` for what AWS could read
+/// differently, like a partial ARN, whose account can't be compared.
 fn named(form: &NameForm, text: &str, takes: Takes) -> Option<(String, Option<(String, String)>)> {
     let in_arn = form.arn.as_ref().and_then(|of| Some((arn(text, &of.service)?, of.prefix())));
     let (place, name) = match in_arn {

@@ -34,7 +34,8 @@ pub(super) struct StepTracker<'p> {
     only_finishing: bool,
 }
 
-/// The order in which steps start: those with the longest remaining path first, then as in the plan.
+/// The order in which steps start: those with the longest remaining path first, then as in the
+/// plan.
 type Rank = (Reverse<u32>, StepId);
 
 struct Tracked {
@@ -66,15 +67,16 @@ struct WriteKey {
     waiting: BTreeSet<Rank>,
 }
 
-/// How long a step is expected to take, in calls: until its resource is created, and until it is ready.
+/// How long a step is expected to take, in calls: until its resource is created, and until it is
+/// ready.
 struct Estimate {
     created: u32,
     ready: u32,
 }
 
 impl Estimate {
-    /// Durations are unknown before a run, so each call counts the same, and so does the wait for AWS after it. What is
-    /// nested in another resource exists with the response.
+    /// Durations are unknown before a run, so each call counts the same, and so does the wait for
+    /// AWS after it. What is nested in another resource exists with the response.
     fn new(step: &Step, is_nested: bool) -> Estimate {
         match step.op {
             Op::Create | Op::Update if !is_nested => Estimate { created: 1, ready: 2 },
@@ -144,7 +146,8 @@ impl<'p> StepTracker<'p> {
         }
     }
 
-    /// A create whose old resource this run deletes comes before everything else: until then, nothing is there.
+    /// A create whose old resource this run deletes comes before everything else: until then,
+    /// nothing is there.
     fn put_second_halves_first(&mut self) {
         let plan = self.plan;
         let is_second_half = |step: &Step| {
@@ -214,7 +217,8 @@ impl<'p> StepTracker<'p> {
         updates
     }
 
-    /// Steps with the write key of `id` can start: all of them are ready, since the next one may be skipped.
+    /// Steps with the write key of `id` can start: all of them are ready, since the next one may be
+    /// skipped.
     fn release_key(&mut self, id: StepId) {
         let key = self.steps.get(id.0).and_then(|it| it.write_key.as_ref());
         if let Some(key) = key.and_then(|key| self.keys.get_mut(key)) {
@@ -240,7 +244,8 @@ impl<'p> StepTracker<'p> {
         }
     }
 
-    /// Skips what depends on a failed step. A step that needed only its first milestone may have started and continues.
+    /// Skips what depends on a failed step. A step that needed only its first milestone may have
+    /// started and continues.
     fn skip_dependents(&mut self, failed: StepId) -> Vec<(StepId, StepOutcome)> {
         let row = self.plan.steps.get(failed.0).and_then(|step| self.plan.changes.get(step.change));
         let cause = row.map_or_else(String::new, |row| row.resource.clone());
@@ -310,7 +315,8 @@ impl<'p> StepTracker<'p> {
 mod tests {
     use super::*;
 
-    /// Three steps with one write key: the second also waits for a fourth, which fails before the second starts.
+    /// Three steps with one write key: the second also waits for a fourth, which fails before the
+    /// second starts.
     #[tokio::test]
     async fn a_skipped_step_doesnt_keep_others_from_their_write_key() {
         let step = |after| Step { op: Op::Create, change: 0, after, pair: None };

@@ -1,6 +1,8 @@
-//! Searches for orphans: by their owner's tags, by the team's name prefix, and on what the spec declares.
+//! Searches for orphans: by their owner's tags, by the team's name prefix, and on what the spec
+//! declares.
 //!
-//! **Invariant:** what is found is read directly before it counts as an orphan, since the tag index lags.
+//! **Invariant:** what is found is read directly before it counts as an orphan, since the tag index
+//! lags.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -99,8 +101,8 @@ pub(super) async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Def
     Ok(try_join_all(scans).await?.concat())
 }
 
-/// The services to search the index for. Resource types are not used: if the index doesn't know one,
-/// it rejects the whole request.
+/// The services to search the index for. Resource types are not used: if the index doesn't know
+/// one, it rejects the whole request.
 pub(super) fn services(kinds: &Kinds) -> Vec<&str> {
     let mut services: Vec<&str> = indexed(kinds).map(|(_, arn)| &*arn.service).collect();
     services.sort_unstable();
@@ -140,7 +142,8 @@ pub(super) fn from_index_entry(
 /// ones are found by their own reads.
 ///
 /// # Errors
-/// Transient errors, with the name of the resource. What can't be read is skipped, since it isn't declared.
+/// Transient errors, with the name of the resource. What can't be read is skipped, since it isn't
+/// declared.
 pub(super) async fn attached(
     cx: &Context,
     spec: &Spec,
@@ -199,7 +202,8 @@ pub(super) async fn list_attached(
     Ok(reading.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect())
 }
 
-/// Ignores permanent errors about a parent that isn't deleted: what is attached to it doesn't matter.
+/// Ignores permanent errors about a parent that isn't deleted: what is attached to it doesn't
+/// matter.
 pub(super) fn ignore_permanent(found: Result<Vec<Undeclared>, AwsError>) -> Result<Vec<Undeclared>, AwsError> {
     match found {
         Err(error) if !error.passes() => Ok(Vec::new()),
@@ -207,7 +211,8 @@ pub(super) fn ignore_permanent(found: Result<Vec<Undeclared>, AwsError>) -> Resu
     }
 }
 
-/// Adds what the search found and what is attached to declared resources, and what orphans are attached to.
+/// Adds what the search found and what is attached to declared resources, and what orphans are
+/// attached to.
 ///
 /// # Errors
 /// Transient errors, with the name of the resource.
@@ -227,9 +232,9 @@ pub(super) async fn add(
     Box::pin(read_parents(cx, spec, inventory)).await
 }
 
-/// Reads what the search found: the index lags and lists deleted resources, so a direct read decides.
-/// If a resource or what is attached to it can't be read, it doesn't count as an orphan: deleting it
-/// would leave the rest behind.
+/// Reads what the search found: the index lags and lists deleted resources, so a direct read
+/// decides. If a resource or what is attached to it can't be read, it doesn't count as an orphan:
+/// deleting it would leave the rest behind.
 ///
 /// # Errors
 /// Transient errors, with the name of the resource.
@@ -279,7 +284,8 @@ async fn verify(
     Ok(())
 }
 
-/// Reads a possible orphan, what is attached to it, and what would be lost with it, as far as that can be read.
+/// Reads a possible orphan, what is attached to it, and what would be lost with it, as far as that
+/// can be read.
 async fn read_candidate(
     cx: &Context,
     kind: &Arc<dyn Definition>,
@@ -301,8 +307,8 @@ async fn read_candidate(
     Ok((read?, attached?.concat(), contents))
 }
 
-/// The identity of an undeclared resource, with the resource name from its tags. Team and stack stay
-/// this spec's; the plan compares them with the owner's.
+/// The identity of an undeclared resource, with the resource name from its tags. Team and stack
+/// stay this spec's; the plan compares them with the owner's.
 fn with_tagged_name(id: Id, live: &Live) -> Id {
     match &live.owner {
         Ownership::Engine(owner) => Id { owner: Owner { resource: owner.resource.clone(), ..id.owner.clone() }, ..id },

@@ -17,10 +17,12 @@ use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_
 use super::{Undeclared, read_masked};
 
 /// Everything with engine's tags, of one team and stack or of all, and everything whose name begins
-/// with one of `prefixes`, tagged or not. Each is read directly: the index also lists deleted resources.
+/// with one of `prefixes`, tagged or not. Each is read directly: the index also lists deleted
+/// resources.
 ///
 /// # Errors
-/// `Denied` if you lack permission to read the tag index and there are no prefixes; the scans' errors.
+/// `Denied` if you lack permission to read the tag index and there are no prefixes; the scans'
+/// errors.
 pub async fn survey(
     cx: &Context,
     of: Option<(&str, &str)>,

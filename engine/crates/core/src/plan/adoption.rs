@@ -1,6 +1,7 @@
 //! Adopting what another tool created: unchanged, or not at all.
 //!
-//! **Invariant:** adopting resets nothing. What AWS has and the spec lacks is printed as lines to paste.
+//! **Invariant:** adopting resets nothing. What AWS has and the spec lacks is printed as lines to
+//! paste.
 
 use crate::schema::{Effect, Live, Presence, Rule, Schema};
 use crate::spec::Declared;

@@ -70,8 +70,9 @@ pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<P
 
 pub(super) static NULL: Value = Value::Null;
 
-/// Finds every path at which two values differ. Mappings, and lists of mappings, are compared entry by
-/// entry; where entries are only `ensured`, those that the spec doesn't declare are not compared.
+/// Finds every path at which two values differ. Mappings, and lists of mappings, are compared entry
+/// by entry; where entries are only `ensured`, those that the spec doesn't declare are not
+/// compared.
 fn compare<'v>(
     path: &Path,
     before: &'v Value,
@@ -99,8 +100,8 @@ fn compare<'v>(
 }
 
 /// Copies live values into `desired` where the spec doesn't decide: ignored properties and parts of
-/// them, those that keep their value unless set, and those that can't be compared. Returns notes about
-/// the last.
+/// them, those that keep their value unless set, and those that can't be compared. Returns notes
+/// about the last.
 pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String> {
     let ignored = &declared.lifecycle.ignore_changes;
     let mut notes = Vec::new();
@@ -126,8 +127,8 @@ pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String>
     notes
 }
 
-/// The same for one part. An entry that AWS doesn't have is not sent either; entries of a mapping that
-/// is created or deleted have no live value.
+/// The same for one part. An entry that AWS doesn't have is not sent either; entries of a mapping
+/// that is created or deleted have no live value.
 fn keep_part(part: &[&str], have: &Value, want: &mut Value) {
     let ([step, deeper @ ..], Value::Map(have), Value::Map(want)) = (part, have, want) else { return };
     let keys: BTreeSet<String> = match *step {

@@ -1,8 +1,8 @@
-//! Plans orphans: they are deleted if this stack owns them, or along with the function that they are
-//! attached to.
+//! Plans orphans: they are deleted if this stack owns them, or along with the function that they
+//! are attached to.
 //!
-//! **Invariant:** nothing with another owner's tags is deleted here, and nothing untagged except what
-//! is attached to a function of this stack.
+//! **Invariant:** nothing with another owner's tags is deleted here, and nothing untagged except
+//! what is attached to a function of this stack.
 
 use crate::inventory::Leftover;
 use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
@@ -34,8 +34,8 @@ impl Planner<'_> {
         changes.append(&mut found);
     }
 
-    /// The row of an orphan whose resource the spec declares under another name. It may have been created
-    /// with another value of a variable, so it is deleted only on request.
+    /// The row of an orphan whose resource the spec declares under another name. It may have been
+    /// created with another value of a variable, so it is deleted only on request.
     fn moved(&self, goal: Goal, row: Change, heir: &Declared) -> Change {
         let (name, now) = (&heir.name, &heir.id.name);
         let row = Change { remarks: Vec::new(), asks: false, ..row };

@@ -12,7 +12,8 @@ use crate::value::Value;
 
 use super::{Action, Change, Op, Step, StepId, Subject};
 
-/// The steps of one row: the one that deletes or forgets it, and the one that makes it match the spec.
+/// The steps of one row: the one that deletes or forgets it, and the one that makes it match the
+/// spec.
 #[derive(Clone, Copy, Default)]
 struct Own {
     delete: Option<StepId>,
@@ -116,8 +117,8 @@ impl Order<'_> {
                 match (self.own[at].delete, self.own[on].delete, self.own[on].main) {
                     // Dependents are deleted first.
                     (Some(delete), Some(target), _) => self.wait(target, delete, Moment::Ready),
-                    // A resource that is replaced because its target changes is deleted only after the target is
-                    // updated: until then the old one still works.
+                    // A resource that is replaced because its target changes is deleted only after
+                    // the target is updated: until then the old one still works.
                     (Some(delete), None, Some((target, _))) => dependencies.delete_later.push((delete, target)),
                     _ => {}
                 }
@@ -126,8 +127,8 @@ impl Order<'_> {
         dependencies
     }
 
-    /// Lets steps wait for those of what their resource is attached to in AWS, which may be another resource than the
-    /// spec wants.
+    /// Lets steps wait for those of what their resource is attached to in AWS, which may be another
+    /// resource than the spec wants.
     fn follow_attachments(&mut self, declared_pairs: &BTreeSet<(usize, usize)>) {
         let rows = self.changes.iter().enumerate();
         let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();

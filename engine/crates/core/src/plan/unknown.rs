@@ -1,6 +1,7 @@
 //! Properties that can't be read: what the plan reports and refuses because of them.
 //!
-//! **Invariant:** an unknown property is not compared, and no step that leaves the resource in place sends it.
+//! **Invariant:** an unknown property is not compared, and no step that leaves the resource in
+//! place sends it.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +49,8 @@ pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&
     live.unknown.keys().map(|name| &**name).filter(is_declared).collect()
 }
 
-/// Why a resource can't be adopted: an update would overwrite declared properties that can't be read.
+/// Why a resource can't be adopted: an update would overwrite declared properties that can't be
+/// read.
 pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live) -> Option<(String, String)> {
     let mut sent = declared_unknown(declared, live);
     // Tags are only ever added.
@@ -62,8 +64,8 @@ pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live)
     Some((reason, hint))
 }
 
-/// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set and
-/// that can't be read.
+/// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set
+/// and that can't be read.
 pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, Advice)> {
     let is_kept = |name: &str| {
         declared.lifecycle.ignore_changes.contains(name)

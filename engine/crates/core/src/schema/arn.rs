@@ -16,7 +16,8 @@ pub struct ArnForm {
     pub has_region: bool,
     /// Whether they contain an account.
     pub has_account: bool,
-    /// The last field, with `{name}` at its end: `table/{name}`. `{path}` before it stands for any number of folders.
+    /// The last field, with `{name}` at its end: `table/{name}`. `{path}` before it stands for any
+    /// number of folders.
     pub resource: Str,
 }
 
@@ -44,8 +45,8 @@ impl ArnForm {
         format!("arn:{}:{}:{region}:{account}:{resource}", site.partition, self.service)
     }
 
-    /// The name in an ARN of this form, also of what belongs to the resource: `todos` in `…:table/todos/stream/2026`. `None`
-    /// for other ARNs.
+    /// The name in an ARN of this form, also of what belongs to the resource: `todos` in
+    /// `…:table/todos/stream/2026`. `None` for other ARNs.
     pub fn name<'a>(&self, arn: &'a str) -> Option<&'a str> {
         let mut fields = arn.splitn(6, ':');
         let (scheme, service, resource) = (fields.next()?, fields.nth(1)?, fields.nth(2)?);

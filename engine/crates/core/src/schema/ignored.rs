@@ -1,4 +1,5 @@
-//! Parts of a property in `ignore_changes`: `environment.API_URL`, `global_secondary_indexes.*.read_capacity`.
+//! Parts of a property in `ignore_changes`: `environment.API_URL`,
+//! `global_secondary_indexes.*.read_capacity`.
 //!
 //! **Invariant:** it uses shapes and no values; callers resolve the keys.
 
@@ -23,8 +24,8 @@ pub fn has_parts(shape: &Shape) -> bool {
     matches!(shape, Shape::Map { .. } | Shape::Record(_))
 }
 
-/// The steps from a property with this shape to its part; `*` matches every key. Keys can contain dots, so the shape determines
-/// where a key ends.
+/// The steps from a property with this shape to its part; `*` matches every key. Keys can contain
+/// dots, so the shape determines where a key ends.
 ///
 /// # Errors
 /// The shape has no such part.

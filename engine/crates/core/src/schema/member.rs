@@ -1,8 +1,9 @@
 //! Maps AWS's member names to properties of a spec.
 //!
-//! Errors from AWS contain the member of the request, in three forms: `'provisionedThroughput.readCapacityUnits'`,
-//! `'globalSecondaryIndexes.1.member.indexName'` and `ReadCapacityUnits` (docs.aws.amazon.com/lambda/latest/api/
-//! CommonErrors.html and messages of the services).
+//! Errors from AWS contain the member of the request, in three forms:
+//! `'provisionedThroughput.readCapacityUnits'`, `'globalSecondaryIndexes.1.member.indexName'` and
+//! `ReadCapacityUnits` (docs.aws.amazon.com/lambda/latest/api/ CommonErrors.html and messages of
+//! the services).
 //!
 //! **Invariant:** an ambiguous name maps to no property.
 
@@ -13,8 +14,8 @@ use super::{Property, Schema, Shape};
 /// Suffixes of structure names in different services.
 const SUFFIXES: [&str; 3] = ["specification", "configuration", "config"];
 
-/// How well a name matches a property: completely or not, in how many segments, and whether only at the end, which other
-/// properties can share.
+/// How well a name matches a property: completely or not, in how many segments, and whether only at
+/// the end, which other properties can share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     is_whole: bool,
@@ -38,7 +39,8 @@ impl Schema {
     }
 }
 
-/// The segments of a member name in lowercase, without the word `member` that AWS adds after an index.
+/// The segments of a member name in lowercase, without the word `member` that AWS adds after an
+/// index.
 fn segments(member: &str) -> Vec<String> {
     let words = member.split('.').filter(|word| !word.is_empty() && *word != "member");
     words.map(str::to_ascii_lowercase).collect()
@@ -89,7 +91,8 @@ fn is_same(one: &str, other: &str) -> bool {
     one == other || is_plural(&one, &other) || is_plural(&other, &one)
 }
 
-/// Resolves the rest of a name within a property: an entry by its index, and a property of that entry.
+/// Resolves the rest of a name within a property: an entry by its index, and a property of that
+/// entry.
 fn inside(path: Path, shape: &Shape, value: Option<&Value>, rest: &[String]) -> Path {
     let Some((number, rest)) = rest.split_first().and_then(|(first, rest)| Some((first.parse::<usize>().ok()?, rest)))
     else {

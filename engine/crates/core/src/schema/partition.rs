@@ -16,8 +16,8 @@ pub struct Partition {
 }
 
 /// All known partitions, from the table in every AWS SDK
-/// (github.com/boto/botocore/blob/develop/botocore/data/partitions.json). A test compares it with the Rust SDK's table, which
-/// is not public.
+/// (github.com/boto/botocore/blob/develop/botocore/data/partitions.json). A test compares it with
+/// the Rust SDK's table, which is not public.
 pub const PARTITIONS: [Partition; 8] = [
     Partition {
         name: "aws",
@@ -94,7 +94,8 @@ pub const PARTITIONS: [Partition; 8] = [
     },
 ];
 
-/// The partition of a region. Like the SDKs, it assumes `aws` for unknown regions without a known prefix.
+/// The partition of a region. Like the SDKs, it assumes `aws` for unknown regions without a known
+/// prefix.
 pub fn partition_of(region: &str) -> &'static Partition {
     let [usual, others @ ..] = &PARTITIONS;
     others.iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(usual)
@@ -110,7 +111,8 @@ pub fn is_known_region(text: &str) -> bool {
     regions().any(|region| region == text)
 }
 
-/// Whether it looks like a region name: words and a number separated by dashes, as in the SDKs' patterns.
+/// Whether it looks like a region name: words and a number separated by dashes, as in the SDKs'
+/// patterns.
 pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [words @ .., number] = parts.as_slice() else { return false };

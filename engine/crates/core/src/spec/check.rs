@@ -1,7 +1,8 @@
-//! Turns a YAML tree into declarations: every rule that can be checked without AWS, each violation with its position.
+//! Turns a YAML tree into declarations: every rule that can be checked without AWS, each violation
+//! with its position.
 //!
-//! **Invariant:** checking continues after an error wherever possible, so that one run reports all errors, and no message
-//! repeats a value that may be secret.
+//! **Invariant:** checking continues after an error wherever possible, so that one run reports all
+//! errors, and no message repeats a value that may be secret.
 
 mod references;
 mod shape;
@@ -30,8 +31,8 @@ pub(super) use references::graph;
 const MAX_ERRORS: usize = 100;
 /// Maximum number of characters in one message or hint.
 const MAX_SAID: usize = 1000;
-/// Maximum number of bytes in one text, and in all texts of a spec, after variables are replaced. Without a limit, a file of
-/// one megabyte can expand to sixteen gigabytes.
+/// Maximum number of bytes in one text, and in all texts of a spec, after variables are replaced.
+/// Without a limit, a file of one megabyte can expand to sixteen gigabytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_SPEC_BYTES: usize = 16 << 20;
 /// Maximum number of names in a hint.
@@ -132,7 +133,8 @@ fn name_hint(name: &str, text: &Text) -> String {
     }
 }
 
-/// The kind for another tool's resource type: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or just `lambda`.
+/// The kind for another tool's resource type: `aws_dynamodb_table`, `AWS::Lambda::Permission`, or
+/// just `lambda`.
 pub fn kind_elsewhere<'k>(kinds: &'k Kinds, word: &str) -> Option<&'k str> {
     let word = word.to_lowercase();
     let schemas = || kinds.schemas();
@@ -142,13 +144,15 @@ pub fn kind_elsewhere<'k>(kinds: &'k Kinds, word: &str) -> Option<&'k str> {
     kind.map(|schema| &*schema.kind)
 }
 
-/// The keys whose values are secret or contain secrets, in any kind: a misspelled `type:` must not show one.
+/// The keys whose values are secret or contain secrets, in any kind: a misspelled `type:` must not
+/// show one.
 struct SecretKeys<'k> {
     /// The sensitive properties.
     sensitive: BTreeSet<&'k str>,
     /// The properties with sensitive members, each with the members that aren't.
     partly: BTreeMap<&'k str, Vec<&'k str>>,
-    /// All of them, with the sensitive members, and with the variables, which any of them can contain.
+    /// All of them, with the sensitive members, and with the variables, which any of them can
+    /// contain.
     all: BTreeSet<&'k str>,
 }
 
@@ -172,8 +176,8 @@ impl<'k> SecretKeys<'k> {
     }
 }
 
-/// Spans that may contain secrets: values of sensitive properties, variables (which these can use), and values of unknown
-/// keys, since such a key may be one of these, misspelled.
+/// Spans that may contain secrets: values of sensitive properties, variables (which these can use),
+/// and values of unknown keys, since such a key may be one of these, misspelled.
 fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
     let secret = SecretKeys::new(kinds);
     let mut spans = Vec::new();
@@ -230,9 +234,11 @@ fn properties_of<'k>(kinds: &'k Kinds, resource: &Node) -> Vec<&'k str> {
     properties.into_iter().flatten().chain(words(&META)).collect()
 }
 
-/// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for `hash_key`.
+/// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for
+/// `hash_key`.
 ///
-/// Uppercase keys look like environment variables with the wrong indentation, and a mapping may contain anything.
+/// Uppercase keys look like environment variables with the wrong indentation, and a mapping may
+/// contain anything.
 fn is_harmless_typo(entry: &Entry, known: &[&str], secret: &SecretKeys<'_>) -> bool {
     fn has_mapping(node: &Node) -> bool {
         match &node.value {
@@ -300,7 +306,8 @@ struct Reference<'a> {
     attribute: String,
     /// Allowed targets, if the reference is the property's whole value.
     fits: Option<&'a [(Str, Str)]>,
-    /// Whether its text must be hidden: it may be part of a secret that only looks like a reference.
+    /// Whether its text must be hidden: it may be part of a secret that only looks like a
+    /// reference.
     sensitive: bool,
 }
 
@@ -344,8 +351,8 @@ impl<'a> Checker<'a> {
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // An invalid region or account must not fall back to another one, and an imported resource with an unreadable name
-        // must not be treated as managed.
+        // An invalid region or account must not fall back to another one, and an imported resource
+        // with an unreadable name must not be treated as managed.
         let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
         if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
             return None;
@@ -439,7 +446,8 @@ impl<'a> Checker<'a> {
         Some(value.as_str()?.to_owned())
     }
 
-    /// Whether a text of the file must be hidden: a variable may contain a secret, wherever it is used.
+    /// Whether a text of the file must be hidden: a variable may contain a secret, wherever it is
+    /// used.
     fn hides(&self, span: Span, around: Around<'_>) -> bool {
         around.sensitive || self.file.slice(span).contains("${var.")
     }
@@ -570,7 +578,8 @@ impl<'a> Checker<'a> {
         Some(Draft { declared, depends_on })
     }
 
-    /// Checks a resource's name in the spec, and returns its entries, with their positions recorded.
+    /// Checks a resource's name in the spec, and returns its entries, with their positions
+    /// recorded.
     fn resource_entries<'e>(&mut self, entry: &'e Entry) -> Option<&'e [Entry]> {
         let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
@@ -937,7 +946,8 @@ impl<'a> Checker<'a> {
         name
     }
 
-    /// Warns of a name that depends on a variable: another value names another resource in AWS and orphans this one.
+    /// Warns of a name that depends on a variable: another value names another resource in AWS and
+    /// orphans this one.
     fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
         if !self.file.slice(name.value.span).contains("${var.") {
             return;
@@ -1027,8 +1037,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether the next error exceeds the maximum; then it is counted here and not shown. Call it before building expensive
-    /// messages: a file can have a hundred thousand errors.
+    /// Whether the next error exceeds the maximum; then it is counted here and not shown. Call it
+    /// before building expensive messages: a file can have a hundred thousand errors.
     fn is_only_counted(&mut self) -> bool {
         let full = self.n_errors >= MAX_ERRORS;
         if full {

@@ -1,5 +1,5 @@
-//! Reads files that a user names: only regular files, and at most as many bytes as requested. Links in the user's paths are
-//! followed.
+//! Reads files that a user names: only regular files, and at most as many bytes as requested. Links
+//! in the user's paths are followed.
 //!
 //! **Invariant:** reads never block and always end: pipes and devices are rejected.
 
@@ -50,7 +50,8 @@ impl Unread {
 pub fn open(path: &Path) -> Result<File, Unread> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // Without this, opening a pipe blocks until there is a writer. It has no effect on regular files.
+    // Without this, opening a pipe blocks until there is a writer. It has no effect on regular
+    // files.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
     let file = options.open(path).map_err(|error| match std::fs::metadata(path) {
@@ -69,7 +70,8 @@ pub fn open(path: &Path) -> Result<File, Unread> {
 #[cfg(unix)]
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
-/// The first `limit` bytes of a regular file. To detect a larger file, request one byte more than allowed.
+/// The first `limit` bytes of a regular file. To detect a larger file, request one byte more than
+/// allowed.
 ///
 /// # Errors
 /// It is not a regular file, or can't be read.
@@ -86,8 +88,8 @@ pub const TIMELINE: &str = "engine timeline";
 /// Number of bytes that identify a file.
 const HEAD: usize = 400;
 
-/// Whether the content is an output file of engine with a user-defined name: a saved plan or timeline, even from another
-/// version or incomplete.
+/// Whether the content is an output file of engine with a user-defined name: a saved plan or
+/// timeline, even from another version or incomplete.
 pub fn is_own_output(content: &[u8]) -> bool {
     let head = String::from_utf8_lossy(content.get(..HEAD).unwrap_or(content));
     let bare: String = head.trim_start_matches('\u{feff}').split_whitespace().collect();
@@ -101,8 +103,9 @@ pub fn is_draft(name: &str) -> bool {
     id.is_some_and(|(of, id)| !of.is_empty() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a worktree's file), else the
-/// nearest with `specs/` that contains the spec or the current folder, else `folder` itself.
+/// The project folder of the specs in `folder`: the nearest ancestor with `.git` (a folder, or a
+/// worktree's file), else the nearest with `specs/` that contains the spec or the current folder,
+/// else `folder` itself.
 pub(super) fn project(folder: &Path, current_dir: Option<&Path>) -> PathBuf {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Recognizes files of other tools, so that one message replaces an error for each line.
 //!
-//! **Invariant:** it names the type of a file and shows none of its text, since a link may lead to any file on this machine.
-//! A file with `team:` is always treated as a spec.
+//! **Invariant:** it names the type of a file and shows none of its text, since a link may lead to
+//! any file on this machine. A file with `team:` is always treated as a spec.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! The keys of a spec besides the properties of its kinds, and the JSON Schema of a spec for editors.
+//! The keys of a spec besides the properties of its kinds, and the JSON Schema of a spec for
+//! editors.
 //!
-//! **Invariant:** the schema accepts each spec that the checker accepts, since both use the same tables. Only the checker
-//! verifies names, references and combinations of properties.
+//! **Invariant:** the schema accepts each spec that the checker accepts, since both use the same
+//! tables. Only the checker verifies names, references and combinations of properties.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -71,7 +72,8 @@ pub fn markdown() -> String {
     format!("| top level | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
 }
 
-/// The JSON Schema of a spec (draft 7, which most editors support). `specs`: valid specs, from which its examples are taken.
+/// The JSON Schema of a spec (draft 7, which most editors support). `specs`: valid specs, from
+/// which its examples are taken.
 pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
     let specs: Vec<Json> = specs.iter().map(|spec| serde_yaml::from_str(spec).unwrap_or_default()).collect();
     let specs: Vec<&Json> = specs.iter().collect();

@@ -1,4 +1,5 @@
-//! Measures the time that counts for a wait: the time while this process is awake and AWS can be reached.
+//! Measures the time that counts for a wait: the time while this process is awake and AWS can be
+//! reached.
 //!
 //! **Invariant:** it only measures; the one thing it decides is whether the process was suspended.
 
@@ -14,12 +15,13 @@ use crate::error::{AwsError, Class};
 
 /// The interval at which the clock is checked.
 const TICK: Duration = Duration::from_secs(5);
-/// The maximum gap between two ticks on a busy machine. After a longer gap, the process was suspended: the laptop was
-/// closed, the virtual machine paused or the process stopped.
+/// The maximum gap between two ticks on a busy machine. After a longer gap, the process was
+/// suspended: the laptop was closed, the virtual machine paused or the process stopped.
 const AWAKE: Duration = Duration::from_secs(20);
 
-/// How long the process was suspended. All waits of a run share it, and one of them ticks for all: if each did, the
-/// cost of many calls that wait for one rate limit would grow with the square of their number.
+/// How long the process was suspended. All waits of a run share it, and one of them ticks for all:
+/// if each did, the cost of many calls that wait for one rate limit would grow with the square of
+/// their number.
 #[derive(Debug)]
 pub(super) struct Suspensions {
     state: Mutex<Ticks>,
@@ -91,8 +93,9 @@ impl Clock {
                 never = self.suspensions.keep_ticking() => never,
             }
         };
-        // Tokio's budget is for all calls of a task together. Once it is spent, each of them would be polled in vain,
-        // again and again, and the cost of many would grow with the square of their number.
+        // Tokio's budget is for all calls of a task together. Once it is spent, each of them would
+        // be polled in vain, again and again, and the cost of many would grow with the square of
+        // their number.
         let done = unconstrained(ticking).await;
         self.suspensions.tick();
         done

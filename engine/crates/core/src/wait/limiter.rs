@@ -1,16 +1,19 @@
 //! Client-side rate limits: below AWS's limits, and lower while other clients use them up.
 //!
-//! All processes of an account share its limits, and none can see the others. So each starts with a moderate rate and
-//! adapts: a throttled call lowers the limit's rate by a random factor, a successful one raises it by a fixed amount
-//! (additive increase, multiplicative decrease, as in TCP congestion control). Calls are sent in order of arrival; polls
-//! come last and leave part of the burst to other calls.
+//! All processes of an account share its limits, and none can see the others. So each starts with a
+//! moderate rate and adapts: a throttled call lowers the limit's rate by a random factor, a
+//! successful one raises it by a fixed amount (additive increase, multiplicative decrease, as in
+//! TCP congestion control). Calls are sent in order of arrival; polls come last and leave part of
+//! the burst to other calls.
 //!
-//! The SDK's `RetryMode::Adaptive` is not used: it starts only after the first throttled call, treats all calls of a
-//! service alike (some are counted separately), has no order and no priority for polls, and does nothing for creates,
-//! which are sent once. The standard mode retries throttled calls as well, through the same rate limits.
+//! The SDK's `RetryMode::Adaptive` is not used: it starts only after the first throttled call,
+//! treats all calls of a service alike (some are counted separately), has no order and no priority
+//! for polls, and does nothing for creates, which are sent once. The standard mode retries
+//! throttled calls as well, through the same rate limits.
 //!
-//! **Invariant:** it delays calls. It refuses only those that waited for [`PATIENCE`] or whose wait was ended; a
-//! refused call was never sent. Taking a token wakes one waiting call, so the cost of a queue grows linearly.
+//! **Invariant:** it delays calls. It refuses only those that waited for [`PATIENCE`] or whose wait
+//! was ended; a refused call was never sent. Taking a token wakes one waiting call, so the cost of
+//! a queue grows linearly.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -23,16 +26,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The maximum time that a call waits for its rate limit. It is already signed, and a signature is valid for five minutes
-/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
+/// The maximum time that a call waits for its rate limit. It is already signed, and a signature is
+/// valid for five minutes (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a call waits for its rate limit before that is reported.
 const NEWS: Duration = Duration::from_secs(3);
 
-/// The maximum number of requests of one connection in flight, to real or local AWS. Each needs a file descriptor, idle
-/// connections of each service keep theirs, and macOS allows 256 by default. AWS's limits never fill it for long: 250
-/// calls per second with 40 ms each are ten in flight.
+/// The maximum number of requests of one connection in flight, to real or local AWS. Each needs a
+/// file descriptor, idle connections of each service keep theirs, and macOS allows 256 by default.
+/// AWS's limits never fill it for long: 250 calls per second with 40 ms each are ten in flight.
 pub const MAX_IN_FLIGHT: usize = 64;
 
 /// How engine uses a rate limit of AWS, in calls per second.
@@ -56,11 +59,13 @@ pub struct Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LimitId(pub usize);
 
-/// The minimum rate, however often calls are throttled: one in four seconds. Sixty processes fill Lambda's limit.
+/// The minimum rate, however often calls are throttled: one in four seconds. Sixty processes fill
+/// Lambda's limit.
 const FLOOR: f64 = 0.25;
 /// What a successful call adds to the rate.
 const RAISE: f64 = 0.05;
-/// The factor by which a throttled call lowers the rate; random, so that processes don't synchronize.
+/// The factor by which a throttled call lowers the rate; random, so that processes don't
+/// synchronize.
 const LOWER: Range<f64> = 0.4..0.7;
 /// The delay after a throttled call, in intervals of the new rate; random for the same reason.
 const REST: Range<f64> = 0.5..1.5;
@@ -86,8 +91,8 @@ pub(crate) struct WatchedCall {
 }
 
 impl WatchedCall {
-    /// `on_wait` is called with `true` after a request of this call has waited for a while, and with `false` when that
-    /// request is sent after all.
+    /// `on_wait` is called with `true` after a request of this call has waited for a while, and
+    /// with `false` when that request is sent after all.
     pub(crate) fn new(on_wait: impl Fn(bool) + Send + Sync + 'static) -> Arc<WatchedCall> {
         Arc::new(WatchedCall { on_wait: Box::new(on_wait), ended: Notify::new() })
     }
@@ -104,7 +109,8 @@ impl WatchedCall {
 }
 
 impl Limit {
-    /// A fraction of the limit. The burst is at least one call, because otherwise none could be sent.
+    /// A fraction of the limit. The burst is at least one call, because otherwise none could be
+    /// sent.
     fn part(self, share: f64) -> Limit {
         let burst = (self.burst * share).max(1.0);
         let reserve = (self.reserve * share).min(burst - 1.0);
@@ -114,7 +120,8 @@ impl Limit {
 }
 
 impl RateLimits {
-    /// The limits of a list, or a fraction of them, from 0 to 1, for several processes in one account.
+    /// The limits of a list, or a fraction of them, from 0 to 1, for several processes in one
+    /// account.
     pub fn new(limits: &[Limit], share: f64) -> RateLimits {
         let limits = limits.iter().map(|limit| if share < 1.0 { limit.part(share) } else { *limit });
         RateLimits { limiters: limits.map(Limiter::new).collect(), in_flight: Semaphore::new(MAX_IN_FLIGHT) }
@@ -132,7 +139,8 @@ impl RateLimits {
     /// Waits until a request can be sent.
     ///
     /// # Errors
-    /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if the call's waits were ended.
+    /// `Crowded` if the rate limit stayed exhausted for [`PATIENCE`], or if the call's waits were
+    /// ended.
     pub async fn admit(&self, limit: LimitId) -> Result<Permit<'_>, Crowded> {
         let limiter = self.limiter(limit);
         let slots = patiently(limiter.map_or("AWS", |it| it.limit.service), async {
@@ -140,7 +148,8 @@ impl RateLimits {
                 Some(limiter) => limiter.pass().await,
                 None => None,
             };
-            // Last: a call that waits for its rate limit keeps no other from being sent. The semaphore is never closed.
+            // Last: a call that waits for its rate limit keeps no other from being sent. The
+            // semaphore is never closed.
             (slot, self.in_flight.acquire().await.ok())
         });
         Ok(Permit { limiter, _slots: slots.await?, sent: Instant::now() })
@@ -628,7 +637,8 @@ mod tests {
                 left.borrow_mut().push(name);
             }
         };
-        // After six polls, four tokens of the burst stay reserved for other calls, even if there are none.
+        // After six polls, four tokens of the burst stay reserved for other calls, even if there
+        // are none.
         let early = join_all((0..8).map(|at| one(format!("poll {at}"))));
         tokio::time::timeout(Duration::from_millis(50), early).await.unwrap_err();
         assert_eq!(left.take(), (0..6).map(|at| format!("poll {at}")).collect::<Vec<_>>());

@@ -1,4 +1,5 @@
-//! Two specs of one team and stack that differ: between two calls of the one, the other happens entirely.
+//! Two specs of one team and stack that differ: between two calls of the one, the other happens
+//! entirely.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +55,8 @@ fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Touch {
     Reads(&'static str),
-    /// Without a lock: AWS has none for tables and mappings. A change of a function names the revision that was read.
+    /// Without a lock: AWS has none for tables and mappings. A change of a function names the
+    /// revision that was read.
     Writes(&'static str),
 }
 
@@ -80,8 +82,8 @@ struct Met {
 }
 
 impl Met {
-    /// Whether a facet was written without being read again. That much is left to chance where AWS has no lock: the time
-    /// from the read before a write to the write.
+    /// Whether a facet was written without being read again. That much is left to chance where AWS
+    /// has no lock: the time from the read before a write to the write.
     fn in_between(&self, facet: &'static str) -> bool {
         let mut touches = self.calls.iter().filter_map(|(_, touch)| *touch);
         touches.find(|it| [Touch::Reads(facet), Touch::Writes(facet)].contains(it)) == Some(Touch::Writes(facet))

@@ -14,8 +14,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// One of the two.
 pub(super) type Side = usize;
 
-/// Holds calls and answers of both sides, and lets them go one by one: whenever each side has one that is held, chance
-/// says which of all goes on. So one side may get ahead of the other by any number of calls, and nobody waits for long.
+/// Holds calls and answers of both sides, and lets them go one by one: whenever each side has one
+/// that is held, chance says which of all goes on. So one side may get ahead of the other by any
+/// number of calls, and nobody waits for long.
 struct Schedule {
     board: Mutex<Board>,
     moved: Condvar,

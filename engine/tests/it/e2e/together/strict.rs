@@ -1,4 +1,5 @@
-//! The local AWS as strict as the real one where two meet: each check and what follows from it are one.
+//! The local AWS as strict as the real one where two meet: each check and what follows from it are
+//! one.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -34,7 +35,8 @@ impl Strict {
         refusal.unwrap_or_else(|| request.forward())
     }
 
-    /// The answer to a stream that is switched on where it is on, whatever its view type, or off where it is off.
+    /// The answer to a stream that is switched on where it is on, whatever its view type, or off
+    /// where it is off.
     fn pointless_stream(&self, request: &Request) -> Option<String> {
         let wanted: Json = serde_json::from_slice(&request.body).ok()?;
         let on = wanted["StreamSpecification"]["StreamEnabled"].as_bool()?;

@@ -1,4 +1,5 @@
-//! Accounts full of other people's things, specs that come close to them, and what is done with both.
+//! Accounts full of other people's things, specs that come close to them, and what is done with
+//! both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +12,8 @@ use serde_json::json;
 
 use super::super::world::{ACCOUNT, REGION, ROLE, Tags, World, function_arn};
 
-/// The teams of the account: each is the beginning of another, or differs from it by no more than case.
+/// The teams of the account: each is the beginning of another, or differs from it by no more than
+/// case.
 pub(super) const TEAMS: [&str; 4] = ["acme", "acme-extra", "acme_x", "Acme"];
 pub(super) const STACK: &str = "team";
 const TABLES: [&str; 3] = ["todos", "logs", "extra-todos"];
@@ -25,7 +27,8 @@ pub(super) struct Case {
     tables: Vec<TableSeed>,
     functions: Vec<FunctionSeed>,
     mappings: Vec<MappingSeed>,
-    /// What the tag index remembers although it is gone, or never was: the name, and whose it says that is.
+    /// What the tag index remembers although it is gone, or never was: the name, and whose it says
+    /// that is.
     index: Vec<(bool, usize, Tagged)>,
     is_blind: bool,
     small_pages: bool,
@@ -477,7 +480,8 @@ impl Case {
         TEAMS[self.us]
     }
 
-    /// Names in AWS: of our resources, ours by another hand, and those of others that look like ours.
+    /// Names in AWS: of our resources, ours by another hand, and those of others that look like
+    /// ours.
     fn table_name(&self, at: usize) -> String {
         let us = self.us();
         let others = TEAMS.iter().filter(|team| **team != us).copied().collect::<Vec<_>>();
@@ -576,7 +580,8 @@ impl Case {
         world
     }
 
-    /// The lines about who a resource is, and whether it is imported; `None`: another one of the spec means the same.
+    /// The lines about who a resource is, and whether it is imported; `None`: another one of the
+    /// spec means the same.
     fn head(
         &self,
         resource: &str,
@@ -716,8 +721,8 @@ impl Case {
     }
 }
 
-/// What a spec declares, by its text alone: the names in AWS of what is to be ours, with whether it may be taken over
-/// unasked, and of what is imported.
+/// What a spec declares, by its text alone: the names in AWS of what is to be ours, with whether it
+/// may be taken over unasked, and of what is imported.
 pub(super) fn declared(spec: &str, us: &str) -> (BTreeMap<String, bool>, Vec<String>) {
     let spec: serde_json::Value = serde_yaml::from_str(spec).unwrap();
     let (mut ours, mut imported) = (BTreeMap::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! Whether a call may be made, by what the account itself says at that moment.
 //!
-//! It knows nothing of the engine's guard, plan or reads: it has a spec's text, the calls as they came in, and the account
-//! before and after each of them.
+//! It knows nothing of the engine's guard, plan or reads: it has a spec's text, the calls as they
+//! came in, and the account before and after each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -63,12 +63,12 @@ pub(super) struct Judge {
     deeds: Vec<Deed>,
     /// What has changed hands so recently that nobody can have seen it.
     unseen: BTreeSet<String>,
-    /// What has changed hands since the plan was made. Only the plan looks at the owner of the function to which a
-    /// mapping is attached: with our tags, the mapping itself is ours.
+    /// What has changed hands since the plan was made. Only the plan looks at the owner of the
+    /// function to which a mapping is attached: with our tags, the mapping itself is ours.
     changed: BTreeSet<String>,
-    /// Functions at which this run has had a look, before they changed hands, since it last wrote to them or to their
-    /// policy, or which it made. Those writes are one queue, and each has to look for itself: what one step saw before
-    /// another's write counts for nothing.
+    /// Functions at which this run has had a look, before they changed hands, since it last wrote
+    /// to them or to their policy, or which it made. Those writes are one queue, and each has to
+    /// look for itself: what one step saw before another's write counts for nothing.
     looked: BTreeSet<String>,
     made: BTreeSet<String>,
     /// The function in whose queue the call stands that is being carried out.
@@ -352,7 +352,8 @@ impl Judge {
             *slot = tags;
             self.verdict.lock().unwrap().n_deeds += 1;
             self.changed.insert(whom.clone());
-            // What changes hands in the very moment of a write can't be seen; what did after the plan can.
+            // What changes hands in the very moment of a write can't be seen; what did after the
+            // plan can.
             if before.is_some() {
                 self.unseen.insert(whom);
             }

@@ -1,6 +1,7 @@
 //! The Lambda half of the account: functions, their policies, and mappings.
 //!
-//! What is left out of an update stays as it was, as with AWS, so that a property which is reset by omission shows.
+//! What is left out of an update stays as it was, as with AWS, so that a property which is reset by
+//! omission shows.
 
 use std::collections::BTreeMap;
 
@@ -417,7 +418,8 @@ impl World {
             return Err(invalid("Function does not exist"));
         }
         let stream = body["EventSourceArn"].as_str().unwrap();
-        // Whether AWS takes a mapping on a table that is not ACTIVE is not known, so this one does not.
+        // Whether AWS takes a mapping on a table that is not ACTIVE is not known, so this one does
+        // not.
         let live = self.tables.values().any(|table| {
             (table.passing.is_none() || self.lenient)
                 && table.shown["StreamSpecification"].is_object()
@@ -641,7 +643,8 @@ impl Function {
 }
 
 impl Mapping {
-    /// One that has been there for long; `function` may have a qualifier, and neither end has to exist.
+    /// One that has been there for long; `function` may have a qualifier, and neither end has to
+    /// exist.
     pub(super) fn old(uuid: &str, function: &str, stream: &str, tags: Tags) -> Mapping {
         let (name, qualifier) = function
             .split_once(':')
@@ -670,7 +673,8 @@ impl Mapping {
         self.leaving
     }
 
-    /// As if somebody had begun something a moment ago, at the end of which it is enabled or not; `Deleting` ends otherwise.
+    /// As if somebody had begun something a moment ago, at the end of which it is enabled or not;
+    /// `Deleting` ends otherwise.
     pub(in crate::scripted) fn pass_through(&mut self, words: &[&'static str], enabled: bool) {
         self.enabled = enabled;
         self.leaving = words == ["Deleting"];

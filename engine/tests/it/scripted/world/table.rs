@@ -1,6 +1,7 @@
 //! The tables of the scripted account, with their indexes, streams and settings.
 //!
-//! One concern for each UpdateTable, and none that changes nothing: what AWS refuses of most pairs is refused of all.
+//! One concern for each UpdateTable, and none that changes nothing: what AWS refuses of most pairs
+//! is refused of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -588,7 +589,8 @@ fn change_index(next: &mut Json, table: &str, body: &Json, update: &Json) -> Res
         next.as_object_mut().unwrap().remove("GlobalSecondaryIndexes");
     }
     if status == "CREATING" {
-        // Whether a definition goes with the last index that uses it is not known, so here it stays.
+        // Whether a definition goes with the last index that uses it is not known, so here it
+        // stays.
         exact_definitions(next)?;
     }
     Ok(meanwhile)

@@ -1,9 +1,9 @@
-//! Checks the JavaScript of a package by its syntax: whether Lambda will find the handler's file, load it
-//! with the right module system, and find the export.
+//! Checks the JavaScript of a package by its syntax: whether Lambda will find the handler's file,
+//! load it with the right module system, and find the export.
 //!
-//! **Invariant**: it reads only the given bytes, and a problem is certain only if the file fails in every
-//! run. Syntax doesn't show exports that are computed at run time, so code that may create one counts as
-//! "may export anything".
+//! **Invariant**: it reads only the given bytes, and a problem is certain only if the file fails in
+//! every run. Syntax doesn't show exports that are computed at run time, so code that may create
+//! one counts as "may export anything".
 //!
 //! The lookup rules are those of Lambda's loader, `UserFunction.js` in
 //! github.com/aws/aws-lambda-nodejs-runtime-interface-client.
@@ -15,14 +15,16 @@ use tree_sitter::{Node, Parser};
 use crate::schema::Problem;
 use crate::value::Path;
 
-/// Larger files, in bytes, are not parsed: it would be slow, and a tool that knows the exports generated a
-/// bundle of this size.
+/// Larger files, in bytes, are not parsed: it would be slow, and a tool that knows the exports
+/// generated a bundle of this size.
 const MAX_PARSED: usize = 1 << 20;
 
-/// Splits a Node.js handler into its module, relative to the package and without an extension, and the
-/// path of the function in the module's exports: `src/index.api.handler` is `src/index` and `api.handler`.
+/// Splits a Node.js handler into its module, relative to the package and without an extension, and
+/// the path of the function in the module's exports: `src/index.api.handler` is `src/index` and
+/// `api.handler`.
 ///
-/// `None` if Lambda would reject it as malformed, or if it is absolute and refers to a file of a layer.
+/// `None` if Lambda would reject it as malformed, or if it is absolute and refers to a file of a
+/// layer.
 pub fn split_handler(handler: &str) -> Option<(String, &str)> {
     if handler.starts_with('/') || handler.contains("..") {
         return None;
@@ -36,17 +38,19 @@ pub fn split_handler(handler: &str) -> Option<(String, &str)> {
     Some((folders.chain([file]).collect::<Vec<_>>().join("/"), export))
 }
 
-/// Whether a source has top-level `import` or `export` statements, which a CommonJS file can't have. An ES
-/// module without them exports nothing, so it can't contain a handler.
+/// Whether a source has top-level `import` or `export` statements, which a CommonJS file can't
+/// have. An ES module without them exports nothing, so it can't contain a handler.
 pub fn is_module(source: &str) -> bool {
     Syntax::of(source.as_bytes()).is_some_and(|syntax| syntax.module.is_some())
 }
 
-/// What a problem of a suspected syntax error contains, and no other: Node.js decides about it where there is one.
+/// What a problem of a suspected syntax error contains, and no other: Node.js decides about it
+/// where there is one.
 pub const SUSPECTED: &str = "` seems to have a syntax error near line ";
 
-/// The handler's file among `files` (name to content), and whether Lambda loads it as an ES module. `None` if it is missing
-/// or no JavaScript, or if [`problems`] reports that it is written in the other module system.
+/// The handler's file among `files` (name to content), and whether Lambda loads it as an ES module.
+/// `None` if it is missing or no JavaScript, or if [`problems`] reports that it is written in the
+/// other module system.
 pub fn script<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     handler: &str,
@@ -62,7 +66,8 @@ pub fn script<'a>(
     is_readable.then_some((name, text, is_module))
 }
 
-/// Checks the handler's file in `files` (name to content). Always empty for runtimes other than `nodejs`.
+/// Checks the handler's file in `files` (name to content). Always empty for runtimes other than
+/// `nodejs`.
 pub fn problems(files: &BTreeMap<String, Vec<u8>>, handler: &str, runtime: &str) -> Vec<Problem> {
     let Some(version) = runtime.strip_prefix("nodejs") else {
         return Vec::new();
@@ -121,8 +126,8 @@ const TYPESCRIPT: [&str; 3] = [".ts", ".mts", ".cts"];
 /// The first Node.js version whose Lambda runtime loads TypeScript files.
 const FIRST_WITH_TYPESCRIPT: u32 = 24;
 
-/// The file that Lambda loads for a module: without an extension first, then in the loader's order of
-/// extensions.
+/// The file that Lambda loads for a module: without an extension first, then in the loader's order
+/// of extensions.
 fn handler_file<'a>(files: &'a BTreeMap<String, Vec<u8>>, module: &str, major: u32) -> Option<(String, &'a [u8])> {
     let typescript = TYPESCRIPT.iter().filter(|_| major >= FIRST_WITH_TYPESCRIPT);
     [""].iter().chain(&JAVASCRIPT).chain(typescript).find_map(|extension| {
@@ -245,7 +250,8 @@ fn commonjs_in_module(name: &str, syntax: &Syntax) -> Option<Problem> {
     )
 }
 
-/// Whether Lambda loads a file as an ES module: `.mjs` always, `.js` depending on the nearest `package.json`.
+/// Whether Lambda loads a file as an ES module: `.mjs` always, `.js` depending on the nearest
+/// `package.json`.
 fn is_loaded_as_module(files: &BTreeMap<String, Vec<u8>>, name: &str) -> bool {
     if !name.ends_with(".js") {
         return name.ends_with(".mjs");
@@ -381,8 +387,8 @@ impl Syntax {
         }
     }
 
-    /// Handles one use of CommonJS's `exports` or `module.exports`, depending on the surrounding code. An
-    /// unusual use may pass the object to code that adds exports.
+    /// Handles one use of CommonJS's `exports` or `module.exports`, depending on the surrounding
+    /// code. An unusual use may pass the object to code that adds exports.
     fn exports_object(&mut self, node: Node, ancestors: &[Node], text: &[u8]) {
         let [.., outer, parent] = ancestors else {
             return;
@@ -426,8 +432,8 @@ impl Syntax {
 
     /// Handles `module.exports = …`, including chains of assignments.
     fn whole_exports(&mut self, assignment: Node, ancestors: &[Node], text: &[u8]) {
-        // In `const api = module.exports = {}`, the object has a second name, through which it can get
-        // more exports.
+        // In `const api = module.exports = {}`, the object has a second name, through which it can
+        // get more exports.
         let user = ancestors.iter().rev().find(|node| node.kind() != "assignment_expression");
         let unused = ["expression_statement", "sequence_expression", "parenthesized_expression"];
         if !user.is_some_and(|user| unused.contains(&user.kind())) {
@@ -460,15 +466,16 @@ impl Syntax {
                     }
                 }
             }
-            // A function has no named exports; `module.exports = async (event) => …` is a common mistake.
+            // A function has no named exports; `module.exports = async (event) => …` is a common
+            // mistake.
             Some(function) if matches!(function.kind(), "arrow_function" | "function_expression") => {}
             _ => self.exports_unknown = true,
         }
     }
 }
 
-/// Visits a node and its descendants in source order, each with its ancestors. Not recursive, because
-/// generated code can be deeply nested.
+/// Visits a node and its descendants in source order, each with its ancestors. Not recursive,
+/// because generated code can be deeply nested.
 fn walk<'tree>(root: Node<'tree>, mut visit: impl FnMut(Node<'tree>, &[Node<'tree>])) {
     let mut cursor = root.walk();
     let mut ancestors = Vec::new();
@@ -512,7 +519,8 @@ fn is_top_level(ancestors: &[Node]) -> bool {
     ancestors.iter().all(|node| node.kind() == "program" || node.is_error())
 }
 
-/// Whether code certainly runs when its file is loaded: outside functions, classes, conditions and `try`.
+/// Whether code certainly runs when its file is loaded: outside functions, classes, conditions and
+/// `try`.
 fn is_load_time(ancestors: &[Node]) -> bool {
     ancestors.iter().all(|node| {
         matches!(

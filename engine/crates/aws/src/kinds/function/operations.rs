@@ -1,5 +1,5 @@
-//! The calls of `function` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on
-//! functions.
+//! The calls of `function` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the
+//! permissions on functions.
 
 use std::collections::BTreeSet;
 

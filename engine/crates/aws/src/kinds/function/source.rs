@@ -1,9 +1,10 @@
-//! Packs a function's source (a folder, a file, an archive, or inline text) into the zip for Lambda.
+//! Packs a function's source (a folder, a file, an archive, or inline text) into the zip for
+//! Lambda.
 //!
-//! **Invariant**: the zip's bytes depend only on the files' names and contents, never on times, modes,
-//! directory order, operating system or clock: Lambda returns the hash of the zip, which is the only way to
-//! detect a code change. Line endings are content and are never changed.
-//! This module doesn't depend on AWS clients, specs or plans.
+//! **Invariant**: the zip's bytes depend only on the files' names and contents, never on times,
+//! modes, directory order, operating system or clock: Lambda returns the hash of the zip, which is
+//! the only way to detect a code change. Line endings are content and are never changed. This
+//! module doesn't depend on AWS clients, specs or plans.
 
 mod archive;
 mod handler;
@@ -27,15 +28,17 @@ use crate::spec::files::{self, Unread};
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A folder with its contents, a single file under its own name, or an unchanged `.zip` or `.jar`.
+    /// A folder with its contents, a single file under its own name, or an unchanged `.zip` or
+    /// `.jar`.
     Path {
         /// Absolute, or relative to the working directory.
         path: PathBuf,
-        /// The folder that must contain the path, as returned by [`fs::canonicalize`]; `None` allows any path except
-        /// folders of the operating system.
+        /// The folder that must contain the path, as returned by [`fs::canonicalize`]; `None`
+        /// allows any path except folders of the operating system.
         boundary: Option<PathBuf>,
-        /// Globs for the `/`-separated path relative to the folder. `*` matches within one folder, `**` across
-        /// folders; a matching folder is excluded with its contents. A single file is never excluded.
+        /// Globs for the `/`-separated path relative to the folder. `*` matches within one folder,
+        /// `**` across folders; a matching folder is excluded with its contents. A single file is
+        /// never excluded.
         exclude: Vec<String>,
     },
     /// The literal text of the handler's file, which is named after the handler. The extension for
@@ -275,19 +278,20 @@ impl SourceError {
 const MAX_UNZIPPED: u64 = 250 << 20;
 
 /// In bytes. The limit of `ZipFile` is 50 MiB
-/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64, that leaves 256 KiB
-/// of the largest request, 70,167,211 bytes, for everything else.
+/// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64, that leaves 256
+/// KiB of the largest request, 70,167,211 bytes, for everything else.
 const MAX_ZIP: u64 = 50 << 20;
 
-/// Packages up to this size, in bytes before compression, are stored uncompressed, so that upgrading the
-/// compressor doesn't change their zip.
+/// Packages up to this size, in bytes before compression, are stored uncompressed, so that
+/// upgrading the compressor doesn't change their zip.
 const MAX_STORED: u64 = 1 << 20;
 
 /// Folders without code, which differ on every machine.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Excluded from every package: version control, leftovers of editors and file managers, and engine's own folder.
-/// [`files::is_own_output`] and [`files::is_draft`] recognize engine's output under other names.
+/// Excluded from every package: version control, leftovers of editors and file managers, and
+/// engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize engine's output
+/// under other names.
 const ALWAYS_LEFT_OUT: [&str; 14] = [
     "**/.engine",
     "**/.git",
@@ -339,8 +343,8 @@ pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceE
     })
 }
 
-/// The handler's file of a package, if it is JavaScript that can be read: its name, its content, and whether Lambda loads
-/// it as an ES module.
+/// The handler's file of a package, if it is JavaScript that can be read: its name, its content,
+/// and whether Lambda loads it as an ES module.
 pub fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
     archive::script(zip, entry)
 }
@@ -373,7 +377,8 @@ fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
     }
 }
 
-/// The metadata and real path of an allowed path. Links are followed, and their target must be allowed.
+/// The metadata and real path of an allowed path. Links are followed, and their target must be
+/// allowed.
 fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Metadata, PathBuf), SourceError> {
     let unreadable = |error| SourceError::Unreadable { path: path.into(), error };
     let metadata = fs::metadata(path).map_err(|error| match Unread::from(error) {
@@ -455,7 +460,8 @@ fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Ve
             Err(error) => error.path().unwrap_or(root).to_path_buf(),
         };
         let name = archive_name(root, &path);
-        // Check this first, so that excluded files cause no errors: lock files of editors are broken links.
+        // Check this first, so that excluded files cause no errors: lock files of editors are
+        // broken links.
         let is_draft = |name: &str| files::is_draft(name.rsplit('/').next().unwrap_or(name));
         let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name) || is_draft(name));
         let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
@@ -551,17 +557,19 @@ fn size(files: &Files) -> u64 {
 }
 
 /// The mode of a file, which Lambda applies when it unpacks the zip
-/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html). Scripts with `#!`, ELF files and `bootstrap`, which
-/// Lambda starts (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html), are executable.
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html). Scripts with `#!`, ELF
+/// files and `bootstrap`, which Lambda starts
+/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html), are executable.
 ///
-/// The content decides, because the file system's executable bit is unreliable: Windows has none, and an archive, a checkout
-/// or a umask can lose it. An extra bit is harmless.
+/// The content decides, because the file system's executable bit is unreliable: Windows has none,
+/// and an archive, a checkout or a umask can lose it. An extra bit is harmless.
 fn mode(name: &str, content: &[u8]) -> u32 {
     let is_executable = name == handler::BOOTSTRAP || content.starts_with(b"#!") || content.starts_with(handler::ELF);
     if is_executable { 0o755 } else { 0o644 }
 }
 
-/// Builds the zip: only files, sorted by name, all with the earliest timestamp of the format (1980).
+/// Builds the zip: only files, sorted by name, all with the earliest timestamp of the format
+/// (1980).
 fn build(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
     let method = if size(files) <= MAX_STORED { CompressionMethod::Stored } else { CompressionMethod::Deflated };
     let options = SimpleFileOptions::default()
@@ -722,7 +730,8 @@ mod tests {
         assert_eq!(n, 330);
     }
 
-    /// A timeline, a saved plan, and leftovers of a killed process, as written by engine or reformatted by a tool.
+    /// A timeline, a saved plan, and leftovers of a killed process, as written by engine or
+    /// reformatted by a tool.
     #[test]
     fn output_files_of_engine_are_never_packed() {
         let plan = "{\n  \"kind\": \"engine saved plan\",\n  \"format_version\": 1\n}\n";
@@ -819,7 +828,8 @@ mod tests {
             #[cfg(target_os = "linux")]
             ("/proc/self/root/etc/passwd", Err("outside"), Ok(())),
         ] {
-            // Links in the code folder to targets outside it are rejected with and without the flag.
+            // Links in the code folder to targets outside it are rejected with and without the
+            // flag.
             let is_whole = matches!(path, ".." | "../project");
             for (boundary, wanted) in [(Some(within), alone), (None, allowed)] {
                 let seen = packed(&project.join(path), boundary).map(drop);

@@ -1,8 +1,10 @@
-//! Filter patterns of a mapping: their errors, and whether they match a record, as far as that is certain.
+//! Filter patterns of a mapping: their errors, and whether they match a record, as far as that is
+//! certain.
 //!
-//! The rules come from docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, and for details from
-//! docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html, on which they are based. Undocumented
-//! rules and unknown parts of a record never count against a pattern.
+//! The rules come from docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, and for
+//! details from docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html,
+//! on which they are based. Undocumented rules and unknown parts of a record never count against a
+//! pattern.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -11,7 +13,8 @@ use crate::logs::Happening;
 use crate::schema::Problem;
 use crate::value::Path;
 
-/// The record that Lambda gets for a change on a stream with this view type; `null` is a value that exists but is unknown.
+/// The record that Lambda gets for a change on a stream with this view type; `null` is a value that
+/// exists but is unknown.
 pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json {
     let mut dynamodb = json!({ "Keys": keys, "StreamViewType": view });
     let shows = |side: &str| view == side || view == "NEW_AND_OLD_IMAGES";
@@ -24,8 +27,8 @@ pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json 
     json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })
 }
 
-/// Whether all filters certainly drop the record; without filters, nothing is dropped. `null` in the record is a value that
-/// exists but is unknown.
+/// Whether all filters certainly drop the record; without filters, nothing is dropped. `null` in
+/// the record is a value that exists but is unknown.
 pub fn drop_for_certain(filters: &[Json], record: &Json) -> bool {
     !filters.is_empty() && filters.iter().all(|filter| judge(filter, record) == Verdict::No)
 }

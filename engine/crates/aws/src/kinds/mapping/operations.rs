@@ -1,4 +1,5 @@
-//! The calls of `mapping` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the permissions on mappings.
+//! The calls of `mapping` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the
+//! permissions on mappings.
 
 use serde_json::{Value as Json, json};
 

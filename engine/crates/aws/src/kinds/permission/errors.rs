@@ -1,4 +1,5 @@
-//! What Lambda's answers about permissions mean. Codes and messages are Lambda's, as seen on the wire.
+//! What Lambda's answers about permissions mean. Codes and messages are Lambda's, as seen on the
+//! wire.
 
 use crate::aws::Class;
 use crate::aws::error::{ErrorRow, INVALID_PARAMETER};

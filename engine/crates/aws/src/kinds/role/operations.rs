@@ -1,4 +1,5 @@
-//! The calls of `role` (docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html): only reads.
+//! The calls of `role` (docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html): only
+//! reads.
 
 use crate::aws::limits;
 use crate::operation::{At, Effect, NameForm, Operation, Service, Takes, Wire};

@@ -1,8 +1,9 @@
-//! Changes an existing table: one aspect per UpdateTable, and the next one only once the table is ACTIVE and shows the last
+//! Changes an existing table: one aspect per UpdateTable, and the next one only once the table is
+//! ACTIVE and shows the last
 //! (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html).
 //!
-//! **Invariant:** a request contains only differences, because AWS rejects a request that changes nothing; and the result comes
-//! from a read, never from the response to a change.
+//! **Invariant:** a request contains only differences, because AWS rejects a request that changes
+//! nothing; and the result comes from a read, never from the response to a change.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,8 +25,8 @@ use super::{
     encryption, incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
 };
 
-/// Changes an idle table from `have` to `want`, except for its tags. Protections are turned on first and off last; the change
-/// that AWS can reject for an hour comes at the end.
+/// Changes an idle table from `have` to `want`, except for its tags. Protections are turned on
+/// first and off last; the change that AWS can reject for an hour comes at the end.
 pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
     let protects = |on: bool| {
         let edit = move |it: UpdateTable| it.deletion_protection_enabled(on);
@@ -195,7 +196,8 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
     cx.until(UPKEEP, &id.name, shown).await
 }
 
-/// Sets the time-to-live attribute, unless it is already set. To change it, AWS requires turning it off first.
+/// Sets the time-to-live attribute, unless it is already set. To change it, AWS requires turning it
+/// off first.
 pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result<(), AwsError> {
     // Set it even if you lack permission to read it.
     let now = readable(cx.read(&id.name, || read_ttl(cx, &id.name)).await)?.flatten();
@@ -223,12 +225,14 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
     Ok(())
 }
 
-/// How many reads of an idle table may show old values after AWS accepted a change: some reads are stale.
+/// How many reads of an idle table may show old values after AWS accepted a change: some reads are
+/// stale.
 const LAGGING_LOOKS: u32 = 120;
 
-/// Sends one UpdateTable after earlier changes have finished, and waits until the table is idle and shows the change in two
-/// consecutive reads, since one alone may come from a replica that is ahead. `shown` extracts the changed value, which goes
-/// `from` one value `to` another; any other value is a change outside this run, which must not be overwritten.
+/// Sends one UpdateTable after earlier changes have finished, and waits until the table is idle and
+/// shows the change in two consecutive reads, since one alone may come from a replica that is
+/// ahead. `shown` extracts the changed value, which goes `from` one value `to` another; any other
+/// value is a change outside this run, which must not be overwritten.
 async fn alter<V: PartialEq>(
     cx: &Context,
     id: &Id,
@@ -293,7 +297,8 @@ fn is_at_rest(table: &TableDescription) -> bool {
     table.table_status() == Some(&TableStatus::Active) && under_way(table).is_none()
 }
 
-/// Waits until no change of the table is in progress, and returns it. Only an ACTIVE table shows all changes in progress.
+/// Waits until no change of the table is in progress, and returns it. Only an ACTIVE table shows
+/// all changes in progress.
 pub(super) async fn rest(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
     let active = || async {
         let table = present(cx, id).await?;

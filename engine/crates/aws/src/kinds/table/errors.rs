@@ -1,11 +1,13 @@
-//! What DynamoDB's answers about tables mean. Codes and messages are DynamoDB's, as seen on the wire.
+//! What DynamoDB's answers about tables mean. Codes and messages are DynamoDB's, as seen on the
+//! wire.
 
 use crate::aws::Class;
 use crate::aws::error::ErrorRow;
 use crate::cause::Code;
 
 const INVALID: ErrorRow = ErrorRow::of(&["ValidationException"]);
-/// DynamoDB uses one code for changes in progress, account quotas and limits on how often a setting can change.
+/// DynamoDB uses one code for changes in progress, account quotas and limits on how often a setting
+/// can change.
 const LIMIT: ErrorRow = ErrorRow::of(&["LimitExceededException"]);
 
 pub(super) const ERRORS: &[ErrorRow] = &[

@@ -21,9 +21,10 @@ use super::{ATTRIBUTE, CAPACITY, NAME, incomplete, throughput};
 pub(super) const GLOBAL: &str = "global_secondary_indexes";
 /// The property for local indexes.
 pub(super) const LOCAL: &str = "local_secondary_indexes";
-/// Limits of docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html: indexes of a table,
-/// attributes of one half of a global index's key, attributes that one index or all of them together project. AWS can raise
-/// the number of global indexes, so exceeding it is a warning, up to engine's own limit.
+/// Limits of docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html: indexes
+/// of a table, attributes of one half of a global index's key, attributes that one index or all of
+/// them together project. AWS can raise the number of global indexes, so exceeding it is a warning,
+/// up to engine's own limit.
 const USUAL_GLOBAL: i64 = 20;
 const MAX_GLOBAL: usize = 1000;
 const MAX_LOCAL: usize = 5;
@@ -317,7 +318,8 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
 }
 
 impl GlobalIndex {
-    /// Whether AWS can change `other` to `self` without rebuilding it: both have the same key and projection.
+    /// Whether AWS can change `other` to `self` without rebuilding it: both have the same key and
+    /// projection.
     pub(super) fn is_like(&self, other: &GlobalIndex) -> bool {
         (&self.hash_key, &self.range_key, &self.projection_type, &self.non_key_attributes)
             == (&other.hash_key, &other.range_key, &other.projection_type, &other.non_key_attributes)
@@ -434,7 +436,8 @@ pub(super) fn living_local(table: &TableDescription) -> BTreeMap<String, LocalIn
     index.collect()
 }
 
-/// The first index with a change in progress, and its status. The table itself can be ACTIVE meanwhile.
+/// The first index with a change in progress, and its status. The table itself can be ACTIVE
+/// meanwhile.
 pub(super) fn under_way(table: &TableDescription) -> Option<(&str, &IndexStatus)> {
     let states = table.global_secondary_indexes().iter().map(|index| (index.index_name(), index.index_status()));
     states

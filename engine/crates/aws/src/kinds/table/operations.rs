@@ -1,5 +1,6 @@
-//! The calls of `table` (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the permissions
-//! on tables.
+//! The calls of `table`
+//! (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the
+//! permissions on tables.
 
 use std::collections::BTreeSet;
 

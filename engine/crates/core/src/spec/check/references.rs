@@ -1,4 +1,5 @@
-//! Relations between resources: targets of references, the identities that follow from them, and the dependency graph.
+//! Relations between resources: targets of references, the identities that follow from them, and
+//! the dependency graph.
 //!
 //! **Invariant:** it runs after each value has been checked on its own.
 
@@ -57,7 +58,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Whether the spec has a resource with this name, even an invalid one, which is already reported.
+    /// Whether the spec has a resource with this name, even an invalid one, which is already
+    /// reported.
     fn is_declared(&self, name: &str) -> bool {
         self.places.get(name, &Path::default()).is_some()
     }
@@ -155,7 +157,8 @@ impl Checker<'_> {
                 }
             }
         }
-        // A destroy continues after these errors, so treat each declaration of an imported resource as imported.
+        // A destroy continues after these errors, so treat each declaration of an imported resource
+        // as imported.
         for Draft { declared, .. } in drafts {
             let named = matches!(declared.schema().naming, Naming::Own { .. });
             let is_theirs = imported.contains(&(declared.schema().kind.clone(), declared.id.name.clone()))

@@ -188,7 +188,8 @@ impl<'a> Checker<'a> {
         self.push(unknown_word(problem, word, words).at(self.file.place(span)));
     }
 
-    /// `None` after an error. Callers still check the first `max` entries, and skip the others: there may be many.
+    /// `None` after an error. Callers still check the first `max` entries, and skip the others:
+    /// there may be many.
     fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
         if length <= max {
             return Some(());
@@ -219,8 +220,8 @@ impl<'a> Checker<'a> {
         values.into_iter().collect()
     }
 
-    /// A JSON object, written as YAML or as text. It can contain variables but no references, since values that AWS assigns
-    /// later can't be compared key by key.
+    /// A JSON object, written as YAML or as text. It can contain variables but no references, since
+    /// values that AWS assigns later can't be compared key by key.
     fn json(
         &mut self,
         max: usize,
@@ -363,7 +364,8 @@ impl<'a> Checker<'a> {
             Ok(tokens) => tokens,
             Err(errors) => {
                 for (problem, hint) in errors {
-                    // The text between the braces may be part of a secret that only looks like a reference.
+                    // The text between the braces may be part of a secret that only looks like a
+                    // reference.
                     let problem = if around.sensitive { "it contains an invalid `${…}`".to_owned() } else { problem };
                     self.error(node.span, format!("`{name}`: {problem}"), hint);
                 }
@@ -524,7 +526,8 @@ impl<'a> Checker<'a> {
         integer
     }
 
-    /// A string with its variables replaced, for properties that are not text; `Some(None)` if it has no variables.
+    /// A string with its variables replaced, for properties that are not text; `Some(None)` if it
+    /// has no variables.
     pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
         match &node.value {
             Yaml::String(text) if text.contains("${") => {

@@ -1,7 +1,8 @@
-//! A `.zip` or `.jar` as a function's code: uploaded unchanged, or rejected if Lambda would reject it.
+//! A `.zip` or `.jar` as a function's code: uploaded unchanged, or rejected if Lambda would reject
+//! it.
 //!
-//! **Invariant:** its bytes are never changed. Contents are checked only where that is cheap, and files that can't be read
-//! produce no problems.
+//! **Invariant:** its bytes are never changed. Contents are checked only where that is cheap, and
+//! files that can't be read produce no problems.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -93,8 +94,8 @@ fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec
 fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: Entry<'_>) -> Option<Vec<Problem>> {
     let mut files = Files::new();
     for member in members {
-        // A link's content is not its target's, and it is unknown how Lambda unpacks names with backslashes, which are not the
-        // format's separator.
+        // A link's content is not its target's, and it is unknown how Lambda unpacks names with
+        // backslashes, which are not the format's separator.
         if member.is_link || member.name.contains('\\') {
             return None;
         }
@@ -116,8 +117,8 @@ fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: E
     Some(found)
 }
 
-/// The handler's file of a package, if it is JavaScript that can be read: its name, its content, and whether Lambda loads
-/// it as an ES module.
+/// The handler's file of a package, if it is JavaScript that can be read: its name, its content,
+/// and whether Lambda loads it as an ES module.
 pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
     let mut archive = ZipArchive::new(Cursor::new(zip)).ok()?;
     let mut files = Files::new();
@@ -141,7 +142,8 @@ pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, b
     Some((name, content, is_module))
 }
 
-/// Whether the checks need the content of this file: the handler's, or a `package.json` that defines how it is loaded.
+/// Whether the checks need the content of this file: the handler's, or a `package.json` that
+/// defines how it is loaded.
 fn decides(name: &str, entry: Entry<'_>) -> bool {
     let module = match javascript::split_handler(entry.handler) {
         Some((module, _)) if entry.runtime.starts_with("nodejs") => module,

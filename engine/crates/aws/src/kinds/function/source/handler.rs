@@ -1,5 +1,6 @@
-//! Checks the handler of a package in Python, Ruby and custom runtimes: whether Lambda will find the file, in Python whether the
-//! file contains the function's name, and whether Linux can run `bootstrap`.
+//! Checks the handler of a package in Python, Ruby and custom runtimes: whether Lambda will find
+//! the file, in Python whether the file contains the function's name, and whether Linux can run
+//! `bootstrap`.
 //!
 //! The lookup rules are those of Lambda's loaders: `bootstrap.py` in
 //! github.com/aws/aws-lambda-python-runtime-interface-client, and `lambda_handler.rb` in
@@ -18,7 +19,8 @@ use super::Entry;
 pub(super) const BOOTSTRAP: &str = "bootstrap";
 /// The first bytes of a Linux program.
 pub(super) const ELF: &[u8] = b"\x7fELF";
-/// The position of the processor architecture in an ELF file, and its values (`e_machine` in elf.h).
+/// The position of the processor architecture in an ELF file, and its values (`e_machine` in
+/// elf.h).
 const ELF_MACHINE: std::ops::Range<usize> = 18..20;
 const MACHINES: [(u16, &str); 2] = [(62, "x86_64"), (183, "arm64")];
 
@@ -46,7 +48,8 @@ pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> V
     problem.into_iter().collect()
 }
 
-/// The module of a Python handler as a path, and the function. Both dots and slashes separate packages.
+/// The module of a Python handler as a path, and the function. Both dots and slashes separate
+/// packages.
 pub(super) fn split_python(handler: &str) -> Option<(String, &str)> {
     let (module, function) = handler.rsplit_once('.')?;
     let module = module.replace('.', "/");
@@ -66,7 +69,8 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
     let [file, package] = [format!("{module}.py"), format!("{module}/__init__.py")];
     // A package takes precedence over a file with the same name.
     let Some((name, text)) = files.get_key_value(&package).or_else(|| files.get_key_value(&file)) else {
-        // Names of compiled modules contain a version, and a folder without `__init__.py` is also a package.
+        // Names of compiled modules contain a version, and a folder without `__init__.py` is also a
+        // package.
         let is_there = files
             .keys()
             .any(|name| name.strip_prefix(&module).is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.')));
@@ -123,7 +127,8 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
     (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
 }
 
-/// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use any handler.
+/// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use
+/// any handler.
 fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Problem> {
     let problem =
         |problem: String, why: &str, hint: &str| Some(Problem::error(Path::default(), problem, hint).why(why));
@@ -171,7 +176,8 @@ fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Prob
 /// The mode that the zip library returns for files in archives from Windows.
 const NO_MODE: u32 = 0o664;
 
-/// Reports a `bootstrap` that is not executable in the archive. Without a mode in the archive, the result is uncertain.
+/// Reports a `bootstrap` that is not executable in the archive. Without a mode in the archive, the
+/// result is uncertain.
 pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Problem> {
     (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Problem {
         warning: mode.is_none_or(|mode| mode & 0o777 == NO_MODE),
