@@ -296,7 +296,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let refused = run(&["apply", SPEC, "--yes"]);
     refused.expect(
         1,
-        &["adopting never resets", "to keep it as it is, add to `todos`:", r#"stream_view_type: "NEW_IMAGE""#],
+        &["engine never does that", "to keep it as it is, add to `todos`:", r#"stream_view_type: "NEW_IMAGE""#],
     );
     assert_eq!(aws.snapshot(), before);
     project.edit(SPEC, &[("adopt: true", "adopt: true\n    stream_view_type: NEW_IMAGE")]);

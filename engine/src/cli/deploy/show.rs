@@ -65,9 +65,10 @@ impl Deployment<'_> {
             return format!("{}\n", render::summary(plan, destroy, style));
         }
         let changes = plan.changes.iter().cloned().map(|change| match change.action {
-            // Only the row has the lines to paste as they would be in the spec.
-            Action::Refused if !change.hint.as_ref().is_some_and(|hint| remedy::words(hint).contains('\n')) => {
-                Change { reason: None, hint: None, ..change }
+            Action::Refused => {
+                // The lines to paste, as they would be in the spec.
+                let hint = change.hint.filter(|hint| remedy::words(hint).contains('\n'));
+                Change { reason: None, hint, ..change }
             }
             _ => change,
         });

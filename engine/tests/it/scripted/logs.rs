@@ -220,6 +220,25 @@ fn an_error_that_repeats_is_one_line_with_its_count_and_what_the_mapping_does() 
     assert_eq!(documents.iter().filter(|it| it["type"] == "report").count(), 3);
 }
 
+/// A time without an offset is local; the zone east of Greenwich has its clocks ahead.
+#[test]
+fn since_and_until_are_local_times_unless_they_have_an_offset() {
+    let hour = 3_600_000;
+    let noon = 1_764_072_000_000_i64; // 2025-11-25T12:00Z
+    for (zone, offset, ahead) in [("UTC", "", 0), ("Europe/Berlin", "", 1), ("Europe/Berlin", "Z", 0)] {
+        let cloud = deployed();
+        cloud.always("FilterLogEvents", page(&events(&[]), None));
+        let (since, until) = (format!("2025-11-25T12:00{offset}"), format!("2025-11-25T13:00{offset}"));
+        let project = Project::usual();
+        let mut command = project.command_on(&cloud.url, &["logs", "--since", &since, "--until", &until]);
+        command.env("TZ", zone).run().ends_with(0);
+        let calls = cloud.calls();
+        let call = calls.iter().find(|call| call.operation == "FilterLogEvents").unwrap();
+        let asked = [&call.body["startTime"], &call.body["endTime"]].map(|time| time.as_i64().unwrap());
+        assert_eq!(asked, [noon - ahead * hour, noon + (1 - ahead) * hour], "{zone} {offset}: {}", call.body);
+    }
+}
+
 #[test]
 fn settings_of_a_mapping_that_are_unknown_cost_only_their_words() {
     let texts = failing();
