@@ -217,7 +217,7 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
         ),
         (
             |aws| aws.create_function("blue-owls-logger", |function| function.memory_size(512)),
-            &["adopting it would reset what the spec doesn't declare, and adopting never resets", "memory_size: 512"],
+            &["adopting it would reset what the spec doesn't declare, and engine never does that", "memory_size: 512"],
             &[],
         ),
     ];
@@ -268,7 +268,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
         0,
         &[
             "= todos (table blue-owls_todos-1a2b3c4) will be adopted",
-            "if another tool still manages it, that tool will undo this",
+            "if another tool still manages it, that tool will undo these changes",
             r#"~ stream_view_type = null -> "NEW_AND_OLD_IMAGES""#,
             "Plan: 1 to adopt, 0 to add, 0 to change, 0 to destroy.",
         ],

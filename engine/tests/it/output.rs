@@ -287,7 +287,7 @@ fn varied() -> Plan {
     let hint = "to keep it as it is, add to `old`:\n    stream_view_type: \"NEW_IMAGE\"";
     plan.changes.push(Change {
         kind: "table".into(),
-        reason: Some("adopting it would reset what the spec doesn't declare, and adopting never resets".into()),
+        reason: Some("adopting it would reset what the spec doesn't declare, and engine never does that".into()),
         hint: Some(hint.into()),
         ..change("old", Action::Refused, vec![property(&["stream_view_type"], json!("NEW_IMAGE"), json!(null))])
     });
@@ -330,7 +330,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     1 resource is unchanged.
 
     #### Notes
-    - `old` is refused: adopting it would reset what the spec doesn't declare, and adopting never resets
+    - `old` is refused: adopting it would reset what the spec doesn't declare, and engine never does that
       - to keep it as it is, add to `old`:
         ```yaml
             stream_view_type: "NEW_IMAGE"

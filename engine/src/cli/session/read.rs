@@ -253,7 +253,8 @@ impl Run<'_> {
             let reason = words(&change.reason).unwrap_or_else(|| "it can't be applied".to_owned());
             let hint = words(&change.hint).unwrap_or_else(|| "`engine diff` shows the whole plan".to_owned());
             // The plan has the lines to paste.
-            let hint = hint.split_once('\n').map_or(hint.clone(), |(first, _)| format!("{first} see its row in the plan"));
+            let hint =
+                hint.split_once('\n').map_or(hint.clone(), |(first, _)| format!("{first} see its row in the plan"));
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource), hint);
             let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
             match spec.place(&change.resource, &path) {

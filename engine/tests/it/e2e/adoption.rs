@@ -136,7 +136,7 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
         1,
         &[
             "! todos (table blue-owls-todos) is refused",
-            "adopting it would reset what the spec doesn't declare, and adopting never resets",
+            "adopting it would reset what the spec doesn't declare, and engine never does that",
             "to keep it as it is, use these lines in `todos`:",
             "by-owner: hash_key: \"owner\"",
             "\"true\": \"N\"",

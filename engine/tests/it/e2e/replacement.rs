@@ -63,7 +63,7 @@ fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
         0,
         &[
             "-/+ logger (function blue-owls-logger) must be replaced",
-            "`execution-role` was re-created under the same name after this was last changed",
+            "`execution-role` was re-created under the same name after this resource changed",
             "Lambda's grant to decrypt the function's variables refers to the old role",
             "callers will get errors until it is re-created",
         ],

@@ -75,7 +75,7 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
         "records that the old mapping has not read may be lost",
         "-/+ logger-permission",
         "-/+ todos-to-logger (mapping) must be replaced",
-        "delivers the stream's records of the last 24 hours again",
+        "redelivers the stream's records from the last 24 hours",
         "Plan: 2 to add, 1 to change, 2 to destroy.",
     ];
     run(&["diff"]).expect(0, &told);

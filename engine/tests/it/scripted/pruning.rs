@@ -113,7 +113,7 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
     add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
     let project = Project::usual();
-    let told = "skipped: the tag index lists it for this stack, but you lack permission to read its";
+    let told = "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its";
     project.run(&cloud, &["diff"]).ends_with(0).says("old (table blue-owls-old) is unchanged").says(told);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says(told);
     assert_eq!(writes(&cloud), [""; 0]);
@@ -171,7 +171,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
         assert_eq!(made, 1);
         let before = writes(&cloud).iter().filter(|call| *call == "CreateTable").count();
         if command == "apply" {
-            project.run(&cloud, &["diff"]).ends_with(0).says("todos (table blue-owls-todos) can't be determined yet");
+            project.run(&cloud, &["diff"]).ends_with(0).says("todos (table blue-owls-todos) can't be planned yet");
             project.run(&cloud, &["apply"]).ends_with(0).complains("todos: waiting, because");
             diff_is_empty(&project, &cloud);
             assert_eq!(before, writes(&cloud).iter().filter(|call| *call == "CreateTable").count());

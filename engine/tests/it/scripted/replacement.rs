@@ -166,7 +166,7 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
     cloud.world(born_anew);
-    let reason = "`execution-role` was re-created under the same name after this was last changed: its role was re-created \
+    let reason = "`execution-role` was re-created under the same name after this resource changed: its role was re-created \
                   with the same name, and Lambda's grant to decrypt the function's variables refers to the old role";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
     cloud.forget();
@@ -216,7 +216,7 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
         function.meddle("MemorySize", json!(512));
     });
     let run = Project::usual().run(&cloud, &["apply", "--yes"]);
-    run.ends_with(1).complains("adopting never resets").complains("memory_size: 512");
+    run.ends_with(1).complains("engine never does that").complains("memory_size: 512");
     assert_eq!(writes(&cloud), [""; 0]);
 }
 

@@ -36,7 +36,7 @@ fn cases() -> Vec<Case> {
         case(
             "table CREATING",
             |world| world.tables.get_mut(TABLE).unwrap().make_creating(),
-            "todos (table blue-owls-todos) can't be determined yet # its owner can't be determined yet: AWS doesn't show its \
+            "todos (table blue-owls-todos) can't be planned yet # its owner can't be determined yet: AWS doesn't show its \
              tags yet; `apply` waits for that",
         ),
         case(
@@ -45,12 +45,12 @@ fn cases() -> Vec<Case> {
                 let capacity = json!({ "ReadCapacityUnits": 5, "WriteCapacityUnits": 1 });
                 change_table(world, &json!({ "ProvisionedThroughput": capacity }));
             },
-            "todos (table blue-owls-todos) can't be determined yet # AWS is still working on it (UPDATING); `apply` waits",
+            "todos (table blue-owls-todos) can't be planned yet # AWS is still working on it (UPDATING); `apply` waits",
         ),
         case(
             "table UPDATING, its stream being switched off",
             |world| change_table(world, &json!({ "StreamSpecification": { "StreamEnabled": false } })),
-            "todos (table blue-owls-todos) can't be determined yet # AWS is still working on it (UPDATING); `apply` waits",
+            "todos (table blue-owls-todos) can't be planned yet # AWS is still working on it (UPDATING); `apply` waits",
         ),
         case(
             "table DELETING",
@@ -104,13 +104,13 @@ fn cases() -> Vec<Case> {
         case(
             "function in an update that succeeds",
             |world| function(world).begin_to_meddle("Timeout", json!(10), false),
-            "logger (function blue-owls-logger) can't be determined yet # AWS is still working on it (InProgress); `apply` \
+            "logger (function blue-owls-logger) can't be planned yet # AWS is still working on it (InProgress); `apply` \
              waits",
         ),
         case(
             "function in an update that fails",
             |world| function(world).begin_to_meddle("Timeout", json!(10), true),
-            "logger (function blue-owls-logger) can't be determined yet # AWS is still working on it (InProgress); `apply` \
+            "logger (function blue-owls-logger) can't be planned yet # AWS is still working on it (InProgress); `apply` \
              waits",
         ),
         case(
@@ -125,7 +125,7 @@ fn cases() -> Vec<Case> {
         case(
             "mapping Creating",
             |world| mapping(world).pass_through(&["Creating", "Enabling"], true),
-            "todos-to-logger (mapping) can't be determined yet # AWS is still working on it (Creating); `apply` waits",
+            "todos-to-logger (mapping) can't be planned yet # AWS is still working on it (Creating); `apply` waits",
         ),
         case(
             "mapping Enabling",
@@ -135,7 +135,7 @@ fn cases() -> Vec<Case> {
         case(
             "mapping Updating, and disabled then",
             |world| mapping(world).pass_through(&["Updating", "Disabling"], false),
-            "todos-to-logger (mapping) can't be determined yet # AWS is still working on it (Updating); `apply` waits",
+            "todos-to-logger (mapping) can't be planned yet # AWS is still working on it (Updating); `apply` waits",
         ),
         case(
             "mapping Disabling",

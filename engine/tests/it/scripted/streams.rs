@@ -75,7 +75,7 @@ fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
         )
         .says("-/+ logger-permission (permission blue-owls-logger-permission) must be replaced")
         .says("-/+ todos-to-logger (mapping) must be replaced")
-        .says("delivers the stream's records of the last 24 hours again")
+        .says("redelivers the stream's records from the last 24 hours")
         .says("Plan: 2 to add, 1 to change, 2 to destroy.");
     let calls = cloud.calls();
     let of_the_pipe: Vec<String> = calls.iter().filter(|it| is_write(it)).map(named).collect();

@@ -464,7 +464,7 @@ fn the_managed_key_is_asked_for_once_and_no_table_loses_its_key_by_adoption() {
         cloud.forget();
         // Nobody's: as it is, or not at all.
         cloud.world(|world| world.tables.get_mut(super::TABLE).unwrap().tags.clear());
-        Project::usual().run(&cloud, &["apply", "--yes"]).ends_with(1).complains("adopting never resets");
+        Project::usual().run(&cloud, &["apply", "--yes"]).ends_with(1).complains("engine never does that");
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
         assert!(sent(&cloud).is_empty(), "{:?}", sent(&cloud));
     }
