@@ -47,7 +47,7 @@ pub(super) struct SpecArgs {
 pub(super) enum WhenStopped {
     #[default]
     Start,
-    /// It only compares the spec with what is there, so it says why it starts one.
+    /// Start it, and report that: the command only compares the spec with what exists.
     StartToCompare,
     /// It needs deployed resources, and an empty local AWS has none.
     Fail,

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_in_one_group_and_its_summary_fits_a_line_of_eighty_columns() {
+    fn every_command_is_in_one_group_and_its_summary_fits_80_columns() {
         let root = command();
         let mut shown: Vec<&str> =
             root.get_subcommands().filter(|it| !it.is_hide_set()).map(Command::get_name).collect();

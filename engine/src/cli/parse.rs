@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_duration_ago_or_a_time() {
+    fn a_start_time_is_a_duration_ago_or_a_timestamp() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (text, seconds) in [
             ("10m", 999_400),

@@ -56,7 +56,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(500);
 const STAGING_PREFIX: &str = "ministack-installing-";
 
 /// Compiles a folder; tracebacks show its final path. Python never compares such files with their
-/// source, and writes none of its own.
+/// source, and doesn't rewrite them.
 const COMPILE: &str = "import compileall, py_compile, sys; \
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
     sys.exit(not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=2, invalidation_mode=mode))";

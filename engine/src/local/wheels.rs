@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_lock_file_names_is_unpacked() {
+    fn only_packages_in_the_lock_file_are_unpacked() {
         const NAME: &str = "duck_ling-1.0-py3-none-any.whl";
         const PYTHON: [u32; 3] = [3, 11, 0];
         let good = wheel(&[("duck/ling.py", ""), ("duck_ling-1.0.data/scripts/run", "")]);

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_comes_again_while_following_is_counted_on() {
+    fn a_repeated_error_is_counted_further_while_following() {
         let text =
             |level: Option<&str>| Said::Text { level: level.map(str::to_owned), text: "no luck\nline 2".to_owned() };
         let (error, plain) = (text(Some("ERROR")), text(None));

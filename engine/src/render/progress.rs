@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_reported_once_it_lasts_when_it_changes_and_every_twenty_seconds() {
+    fn a_long_wait_is_reported_on_changes_and_every_twenty_seconds() {
         let start = Instant::now();
         let mut notice = WaitNotice::new(start);
         // A step reports its wait four times a second, and another one after 50 s.

@@ -1,5 +1,5 @@
-//! One run under a fault, in an account of its own: what was there before, what the fault did, and
-//! what is there when the same command has run again undisturbed.
+//! One run with a fault in its own account: the state before, the effect of the fault, and the
+//! state after the same command runs again undisturbed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::shared::program::{Program, Ran, Running, flat};
 use crate::shared::project::Project;
 use crate::shared::proxy::{Proxy, Request, aged, existing_mapping};
 
-/// No run may take longer, whatever happens to it.
+/// The time limit of a run, with any fault.
 const BOUND: Duration = Duration::from_secs(180);
 
 /// A project and the AWS that all cases share.
@@ -26,19 +26,19 @@ pub(crate) struct Lab {
     pub(crate) project: Project,
     /// The local AWS itself.
     pub(crate) endpoint: String,
-    /// The same where it answers as the real one.
+    /// A proxy that makes it respond like the real AWS.
     front: Proxy,
     accounts: AtomicU64,
 }
 
-/// What the local AWS answers, where that is what the real one would answer.
+/// The response of the local AWS, changed where the real AWS would respond differently.
 pub(crate) fn as_aws(request: &Request) -> String {
     static TURN: Mutex<()> = Mutex::new(());
     if request.is("POST /2015-03-31/event-source-mappings") {
         let _turn = TURN.lock().unwrap();
         return existing_mapping(request).unwrap_or_else(|| request.forward());
     }
-    // What stands there has stood there for longer than a minute, so that its tags are believed.
+    // Make tables look older than a minute, so that engine trusts their tags.
     let answer = request.forward();
     if request.is("DescribeTable") { aged(&answer) } else { answer }
 }
@@ -55,11 +55,11 @@ impl Lab {
     }
 }
 
-/// How the engine ended.
+/// The result of a run of engine.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) ran: Ran,
-    /// Every call it made: number, read or write, service, operation, name, fault.
+    /// All calls that it made: number, read or write, service, operation, name, fault.
     pub(crate) calls: Vec<String>,
 }
 
@@ -70,25 +70,25 @@ pub(crate) struct Case<'l> {
     pub(crate) before: Picture,
 }
 
-/// What an undisturbed run of a scenario does and leaves.
+/// The calls of an undisturbed run of a scenario, and the state that it results in.
 pub(crate) struct Reference {
     pub(crate) calls: Vec<String>,
     left: BTreeMap<String, Vec<Json>>,
 }
 
 impl<'l> Case<'l> {
-    /// An account in the state that the scenario begins with.
+    /// Creates an account in the initial state of the scenario.
     pub(crate) fn new(lab: &'l Lab, scenario: &'static Scenario) -> Case<'l> {
         let account = lab.accounts.fetch_add(1, Ordering::Relaxed).to_string();
         let aws = Account::new(&lab.endpoint, &account);
-        belongs_to_others(&aws);
+        create_foreign_resources(&aws);
         let mut case = Case { lab, scenario, aws, before: Picture::default() };
         (scenario.prepare)(&case);
         case.before = Picture::of(&case.aws);
         case
     }
 
-    /// The spec of this case alone.
+    /// The path of this case's own spec.
     pub(crate) fn spec(&self) -> String {
         format!("specs/{}.yaml", self.aws.id)
     }
@@ -98,7 +98,7 @@ impl<'l> Case<'l> {
         self.lab.project.write(&self.spec(), text);
     }
 
-    /// Runs the engine, undisturbed.
+    /// Runs engine without faults.
     pub(crate) fn engine(&self, args: &[&str]) -> Ran {
         match args.contains(&"--local") {
             true => self.lab.project.run(args),
@@ -111,7 +111,7 @@ impl<'l> Case<'l> {
         self.scenario.command.iter().map(|arg| arg.replace("SPEC", &spec)).collect()
     }
 
-    /// The command of the scenario, by whatever program.
+    /// Starts the scenario's command with the given program.
     fn start(&self, mut program: Program, endpoint: &str) -> Running {
         program.args(self.args()).limit(BOUND);
         if !self.scenario.command.contains(&"--local") {
@@ -120,7 +120,7 @@ impl<'l> Case<'l> {
         program.start()
     }
 
-    /// Runs the scenario's command with `fault` at a call.
+    /// Runs the scenario's command with `fault` at the given call.
     pub(crate) fn run_under(&self, fault: Option<&Fault>, call: usize) -> Ended {
         let record = self.lab.project.path(&format!("{}.calls", self.aws.id));
         let this = std::env::current_exe().unwrap();
@@ -131,15 +131,14 @@ impl<'l> Case<'l> {
         Ended { ran, calls: calls.lines().map(|line| line.trim_end().to_owned()).collect() }
     }
 
-    /// Runs the program itself, as whoever looks at its process wants, with its network at
-    /// `endpoint`.
+    /// Runs the shipped program against `endpoint`, and passes its process to `started`.
     pub(crate) fn run_at(&self, endpoint: &str, started: impl FnOnce(&Running)) -> Ended {
         let running = self.start(self.lab.project.command(&[]), endpoint);
         started(&running);
         Ended { ran: running.end(), calls: Vec::new() }
     }
 
-    /// What the run that was to be disturbed must have come to by itself.
+    /// Checks the exit code and the output of the disturbed run, before the second run.
     pub(crate) fn has_ended_well(&self, ended: &Ended, codes: &[i32]) -> Result<(), String> {
         let Ran { status, out, err, .. } = &ended.ran;
         let Some(code) = status.code() else { return Err(format!("it ended with {status}")) };
@@ -158,8 +157,8 @@ impl<'l> Case<'l> {
         Ok(())
     }
 
-    /// Runs the command again, undisturbed, and holds what is there then against what an
-    /// undisturbed run leaves.
+    /// Runs the command again without faults, and compares the state with that after an undisturbed
+    /// run.
     pub(crate) fn converges(&self, reference: &Reference, is_complete: bool) -> Result<(), String> {
         let args = self.args();
         let again = self.engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
@@ -175,11 +174,11 @@ impl<'l> Case<'l> {
         if !different.is_empty() {
             return Err(format!("AWS is left otherwise than by an undisturbed run: {different:#?}"));
         }
-        self.left_alone(&now)
+        self.check_foreign_unchanged(&now)
     }
 
-    /// What others own is exactly as it was.
-    fn left_alone(&self, now: &Picture) -> Result<(), String> {
+    /// Checks that resources not managed by engine are unchanged.
+    fn check_foreign_unchanged(&self, now: &Picture) -> Result<(), String> {
         match differences(&self.before.foreign(), &now.foreign()) {
             different if different.is_empty() => Ok(()),
             different => Err(format!("what others own has changed: {different:#?}")),
@@ -199,15 +198,15 @@ impl<'l> Case<'l> {
 
 impl Drop for Case<'_> {
     fn drop(&mut self) {
-        // A function's process lives as long as the function, and a failed case has nothing more to
-        // show.
+        // A function's process runs until the function is deleted. A failed case keeps its
+        // resources for debugging.
         if !std::thread::panicking() {
             clear(&self.aws);
         }
     }
 }
 
-/// The scenario undisturbed, once for all its cases.
+/// Runs the scenario undisturbed, once for all its cases.
 pub(crate) fn reference(lab: &Lab, scenario: &'static Scenario) -> &'static Reference {
     static ALL: [OnceLock<Reference>; crate::scenario::SCENARIOS.len()] =
         [const { OnceLock::new() }; crate::scenario::SCENARIOS.len()];
@@ -218,15 +217,15 @@ pub(crate) fn reference(lab: &Lab, scenario: &'static Scenario) -> &'static Refe
         assert!(ended.ran.status.success(), "{ended:#?}");
         case.is_settled().unwrap();
         let now = Picture::of(&case.aws);
-        case.left_alone(&now).unwrap();
+        case.check_foreign_unchanged(&now).unwrap();
         assert!(now != case.before, "nothing has happened");
         Reference { calls: ended.calls, left: now.comparable(&case.aws.id) }
     })
 }
 
-/// The role that is imported; a table of another team whose name seems to be ours, and a function
-/// that nobody owns.
-fn belongs_to_others(aws: &Account) {
+/// Creates the imported role, a table of another team whose name starts with this team's name, and
+/// a function without an owner.
+fn create_foreign_resources(aws: &Account) {
     const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     const RIGHTS: &str =
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:*","logs:*"],"Resource":"*"}]}"#;
@@ -249,7 +248,8 @@ impl Ended {
         self.ran.status.signal() == Some(9)
     }
 
-    /// Whether it says that all is done; otherwise it must have reported possible orphans.
+    /// Whether it succeeded and left nothing to do: a success that reports possible orphans is
+    /// incomplete.
     pub(crate) fn is_complete(&self) -> bool {
         let said = flat(&self.ran.out);
         self.ran.status.success() && !["may be an orphan", "may have missed orphans"].iter().any(|it| said.contains(it))

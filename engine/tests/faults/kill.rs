@@ -1,5 +1,5 @@
-//! The program as it is shipped, ended from outside at each of its calls: by SIGKILL before AWS has
-//! seen the call or after it has done it, by Ctrl-C once, and twice.
+//! Stops the shipped program from outside at each of its calls: with SIGKILL before AWS receives
+//! the call or after AWS completes it, with one Ctrl-C, and with two.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ pub(crate) struct Stop {
     way: Way,
 }
 
-/// Every way.
+/// All ways to end a run.
 pub(crate) const STOPS: [Stop; 4] = [
     Stop { name: "sigkill_before", way: Way::Killed },
     Stop { name: "sigkill_after", way: Way::KilledAfter },
@@ -36,26 +36,26 @@ pub(crate) const STOPS: [Stop; 4] = [
     Stop { name: "ctrl_c_twice", way: Way::InterruptedTwice },
 ];
 
-/// The scenarios in which that is tried.
+/// The scenarios that these stops are tested in.
 pub(crate) const SCENARIOS: [&str; 4] = ["create", "update", "replace", "destroy"];
 
-/// What the proxy and whoever waits for the process know of each other.
+/// State that the proxy shares with the thread that waits for the process.
 #[derive(Default)]
 struct Shared {
     process: Mutex<Option<(Pid, Lines)>>,
     has_ended: AtomicBool,
     n_calls: AtomicUsize,
-    /// A write was in flight when Ctrl-C was pressed, and its answer was given afterwards.
+    /// For a write in flight during Ctrl-C: whether the process waited for the response.
     answered: Mutex<Option<bool>>,
 }
 
-/// Runs the case's command, stopped at its so-many-th call, and then undisturbed.
+/// Runs the case's command, stops it at the given call, then runs it again without a stop.
 pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: usize) -> Result<(), String> {
     let shared = Arc::new(Shared::default());
     let proxy = {
         let shared = Arc::clone(&shared);
         Proxy::new(&case.lab.endpoint, move |request| {
-            // Until the process is known, it can't be stopped.
+            // Wait for the process ID: the stop needs it.
             let (process, said) = shared.process.lock().unwrap().clone().unwrap();
             let n_calls = shared.n_calls.fetch_add(1, Ordering::SeqCst) + 1;
             if n_calls == call { hit(request, stop.way, process, &shared, &said) } else { as_aws(request) }
@@ -69,7 +69,7 @@ pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: 
     shared.has_ended.store(true, Ordering::SeqCst);
     let was_hit = shared.n_calls.load(Ordering::SeqCst) >= call;
     drop(proxy);
-    let result = as_told(case, &ended, stop.way, was_hit).and_then(|()| {
+    let result = check_outcome(case, &ended, stop.way, was_hit).and_then(|()| {
         if *shared.answered.lock().unwrap() == Some(false) {
             return Err("it has not waited for the answer to a write in flight".to_owned());
         }
@@ -78,7 +78,7 @@ pub(crate) fn stopped(case: &Case<'_>, reference: &Reference, stop: Stop, call: 
     result.map_err(|problem| format!("{problem}\n{}\n{}", ended.ran.out, ended.ran.err))
 }
 
-/// What becomes of the call at which it is stopped; the answer.
+/// Stops the process at this call and returns the response.
 fn hit(request: &Request, way: Way, process: Pid, shared: &Shared, said: &Lines) -> String {
     let press = || {
         kill_process(process, Signal::INT).unwrap();
@@ -109,14 +109,14 @@ fn hit(request: &Request, way: Way, process: Pid, shared: &Shared, said: &Lines)
             if !shared.has_ended.load(Ordering::SeqCst) {
                 kill_process(process, Signal::INT).unwrap();
             }
-            // This call never gets its answer.
+            // This call never gets a response.
             eventually("the second Ctrl-C ends it", || shared.has_ended.load(Ordering::SeqCst));
         }
     }
     String::new()
 }
 
-/// Whether it changes nothing, by the engine's own lights.
+/// Whether engine declares the request as a read.
 fn reads(request: &Request) -> bool {
     let mut words = request.head.split_whitespace();
     let (method, uri) = (words.next().unwrap(), words.next().unwrap());
@@ -125,8 +125,8 @@ fn reads(request: &Request) -> bool {
     parsed.is_some_and(|request| request.effect == operation::Effect::Read)
 }
 
-/// Whether it ended as it has to, and said what it must.
-fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<(), String> {
+/// Checks the exit status and the required output of a stopped run.
+fn check_outcome(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<(), String> {
     if !was_hit {
         return case.has_ended_well(ended, &[0]);
     }
@@ -134,7 +134,7 @@ fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<()
         let not_killed = || format!("it was not killed, but ended with {}", ended.ran.status);
         return if ended.was_killed() { Ok(()) } else { Err(not_killed()) };
     }
-    // Who had nothing left to begin has ended as ever.
+    // A run with no steps left to start completes normally despite Ctrl-C.
     let may_be_done = way == Way::Interrupted && ended.ran.out.contains("complete!");
     case.has_ended_well(ended, if may_be_done { &[0] } else { &[130] })?;
     if way == Way::InterruptedTwice || may_be_done {
@@ -144,15 +144,15 @@ fn as_told(case: &Case<'_>, ended: &Ended, way: Way, was_hit: bool) -> Result<()
         return Err("it does not say that it was interrupted".to_owned());
     }
     if ended.ran.out.contains("incomplete: ") {
-        return begins_nothing(&ended.ran.err);
+        return starts_no_step(&ended.ran.err);
     }
     let written = differences(&case.before.0, &Picture::of(&case.aws).0);
     if written.is_empty() { Ok(()) } else { Err(format!("it tells nothing of what it has done: {written:#?}")) }
 }
 
-/// Whether no step begins after Ctrl-C but the second half of a replacement of what has no name of
-/// its own.
-fn begins_nothing(stderr: &str) -> Result<(), String> {
+/// Checks that no step starts after Ctrl-C, except the second half of a replacement of a mapping or
+/// a permission, which have no name.
+fn starts_no_step(stderr: &str) -> Result<(), String> {
     let (_, rest) = stderr.split_once("interrupted: ").unwrap_or_default();
     let begun = rest.lines().filter(|line| line.ends_with("ing...") && !line.contains(": still "));
     let allowed = ["todos-to-logger: creating...", "logger-permission: creating..."];

@@ -1,5 +1,5 @@
-//! The engine with faults in front of its network: one call is answered wrongly, late or not at
-//! all, or the process ends there. Everything else goes through, so what AWS has stays real.
+//! Runs engine with a fault layer in its network stack: one call gets a wrong, late or no response,
+//! or the process is killed there. All other calls go through, so the state in AWS stays real.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -27,45 +27,45 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use rustix::process::{Signal, getpid, kill_process};
 
-/// The first argument of whoever wants this program to be the engine.
+/// The first argument that makes this program run as engine.
 pub(crate) const AS_ENGINE: &str = "--as-engine";
 
-/// What happens to a call, and to how many attempts of it.
+/// A fault and the number of attempts of a call that it affects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     kind: Kind,
-    /// Attempts of the same request. The SDK makes four; the engine, sixteen in all.
+    /// The number of affected attempts of the same request. The SDK makes 4, engine 16 in total.
     attempts: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Refused for the rate of calls.
+    /// Throttled by AWS.
     Throttled,
-    /// HTTP 500; AWS has not done it.
+    /// HTTP 500; AWS doesn't execute the call.
     Failed,
-    /// HTTP 500 although AWS has done it.
+    /// HTTP 500 although AWS executes the call.
     FailedAfter,
-    /// HTTP 503 without a word, as a load balancer says it.
+    /// HTTP 503 without an error code, like that of a load balancer.
     Unavailable,
-    /// The connection is closed before AWS sees the request.
+    /// The connection closes before AWS receives the request.
     Closed,
-    /// AWS has done it, and the connection is closed before the answer.
+    /// AWS executes the call, but the connection closes before the response.
     Lost,
-    /// AWS has done it, and its answer comes too late.
+    /// AWS executes the call, but the response arrives after the timeout.
     Late,
-    /// AWS has done it, and the answer is none of AWS's.
+    /// AWS executes the call, but the response is not from AWS.
     Garbage,
-    /// AWS has done it, and the connection is closed in the middle of the answer.
+    /// AWS executes the call, but the connection closes in the middle of the response.
     Truncated,
-    /// SIGKILL before AWS sees the request.
+    /// SIGKILL before AWS receives the request.
     Killed,
-    /// SIGKILL when AWS has done it.
+    /// SIGKILL after AWS executes the call.
     KilledAfter,
 }
 
-/// Every fault.
+/// All faults.
 pub(crate) const FAULTS: [Fault; 18] = [
     Fault { name: "throttled", kind: Kind::Throttled, attempts: 1 },
     Fault { name: "throttled_4_times", kind: Kind::Throttled, attempts: 4 },
@@ -88,23 +88,23 @@ pub(crate) const FAULTS: [Fault; 18] = [
 ];
 
 impl Fault {
-    /// Whether the run that meets it in a write, or else in a read, has to get over it by itself:
-    /// when the next attempt goes through.
+    /// Whether a run must recover from this fault without a second run, because the next attempt
+    /// succeeds.
     pub(crate) fn is_got_over(&self, is_write: bool) -> bool {
-        // What can't be read is asked for again only where somebody is waiting for it.
+        // Engine retries an unparsable response to a read only while it waits for a resource.
         let is_unreadable = matches!(self.kind, Kind::Garbage | Kind::Truncated);
         self.attempts == 1 && !self.kills() && (is_write || !is_unreadable)
     }
 
-    /// Whether it ends the process.
+    /// Whether it kills the process.
     pub(crate) fn kills(&self) -> bool {
         matches!(self.kind, Kind::Killed | Kind::KilledAfter)
     }
 }
 
-/// Is the engine: `FAULT CALL RECORD ARGS…`, where the fault happens to the so-many-th call,
-/// counted from 1, and every call is noted in the file `RECORD`. Without such a fault (`-`) it only
-/// notes.
+/// Runs as engine. The arguments are `FAULT CALL RECORD ARGS…`: injects the fault into the given
+/// call, counted from 1, and records every call in the file `RECORD`. With `-` as the fault, it
+/// only records.
 pub(crate) fn be_the_engine(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut text = || args.next().and_then(|arg| arg.into_string().ok()).expect("FAULT CALL RECORD ARGS…");
     let fault = text();
@@ -143,7 +143,7 @@ struct State {
     record: File,
 }
 
-/// The request that is hit, and how many attempts of it have been.
+/// The affected request and the number of its attempts so far.
 #[derive(Debug)]
 struct Hit {
     method: String,
@@ -195,7 +195,7 @@ impl HttpClient for Client {
 }
 
 impl Layer {
-    /// Counts and notes a call; what happens to it.
+    /// Counts and records a call, and returns the fault to inject.
     fn meet(&self, request: &HttpRequest, parsed: &Request) -> Option<Kind> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.n_calls += 1;
@@ -262,20 +262,20 @@ impl HttpConnector for Connector {
 
 fn die() -> ! {
     kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
-    // The signal may take a moment.
+    // The signal may be delivered with a delay.
     loop {
         std::thread::park();
     }
 }
 
-/// The first half of a body, and then the end of the connection.
+/// The first half of a body, after which the connection closes.
 fn cut(body: &Bytes) -> SdkBody {
     let half = body.slice(..body.len() / 2);
     let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
     SdkBody::from_body_1_x(StreamBody::new(futures_util::stream::iter([Ok(Frame::data(half)), Err(end)])))
 }
 
-/// "Too many calls" in the words of each service.
+/// The throttling error of each service.
 fn throttled(service: &str) -> HttpResponse {
     match service {
         "lambda" => json(
@@ -292,7 +292,7 @@ fn throttled(service: &str) -> HttpResponse {
     }
 }
 
-/// "Something went wrong here" in the words of each service.
+/// The internal server error of each service.
 fn failed(service: &str) -> HttpResponse {
     match service {
         "lambda" => json(

@@ -1,10 +1,10 @@
-//! Whatever goes wrong, running the same command again ends where an undisturbed run ends. Every
-//! call of the engine meets every fault, in every scenario: the real SDK and a real local AWS
-//! behind it, whose state is real.
+//! After any fault, running the same command again gives the same result as an undisturbed run.
+//! Every scenario injects every fault into every call that engine makes with the real SDK to a real
+//! local AWS, which keeps real state.
 //!
-//! This program is also the engine itself, with the faults in front of its network; the shipped one
-//! has no such thing. A seeded sample runs with `cargo test`, the whole with
-//! `ENGINE_FAULTS=all cargo test --test faults`.
+//! This test program also runs as engine itself, with a fault layer in its network stack; the
+//! shipped program has none. `cargo test` runs a seeded sample, `ENGINE_FAULTS=all cargo test
+//! --test faults` runs everything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 #![cfg(unix)]
@@ -29,13 +29,12 @@ use kill::STOPS;
 use layer::{AS_ENGINE, FAULTS, Fault};
 use scenario::{SCENARIOS, Scenario};
 
-/// Calls beyond those of an undisturbed run that are hit as well: a retry makes runs longer.
+/// The number of calls to test beyond those of an undisturbed run, because retries add calls.
 const BEYOND: usize = 2;
-/// Cases that run at the same time: most of it is waiting.
+/// The number of concurrent cases: they mostly wait.
 const AT_ONCE: usize = 12;
 
-/// What has been run, by scenario and by whether the fault was in the network or the process was
-/// stopped from outside.
+/// The results by scenario and by group: network faults, or stops of the process from outside.
 #[derive(Default)]
 struct Tally(Mutex<BTreeMap<(&'static str, &'static str), Count>>);
 
@@ -46,15 +45,15 @@ struct Count {
     n_right: usize,
 }
 
-/// Runs one case with something wrong at a call.
+/// Runs one case with a fault or a stop at a call.
 type Run = Box<dyn Fn(&Case<'_>, &Reference, usize) -> Result<(), String> + Send>;
 
-/// Which calls are hit.
+/// The calls to test.
 #[derive(Clone, Copy)]
 enum Extent {
     All,
     Sample(u64),
-    /// The one of this number.
+    /// The call with this number.
     One(usize),
 }
 
@@ -101,9 +100,9 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
-        tally.tell(start, extent);
+        tally.report(start, extent);
     }
-    // The local AWS ends with the lab.
+    // Dropping the lab stops the local AWS.
     drop(lab);
     conclusion.exit_code()
 }
@@ -117,8 +116,8 @@ fn seed() -> u64 {
     })
 }
 
-/// The calls that a fault hits: all, or for a sample another one for each fault, half of them
-/// writes.
+/// The calls that a fault is injected into: all, or for a sample a different one for each fault,
+/// half of them writes.
 fn calls(extent: Extent, reference: &Reference, scenario: &Scenario, fault: usize) -> Vec<usize> {
     let n_calls = reference.calls.len() + BEYOND;
     match extent {
@@ -137,7 +136,7 @@ fn calls(extent: Extent, reference: &Reference, scenario: &Scenario, fault: usiz
     }
 }
 
-/// Runs a case with the fault at one call, and then undisturbed.
+/// Runs a case with the fault at one call, then again without it.
 fn under_fault(case: &Case<'_>, reference: &Reference, fault: &Fault, call: usize) -> Result<(), String> {
     let ended = case.run_under(Some(fault), call);
     let is_write = ended.calls.get(call - 1).is_some_and(|line| line.contains(" write "));
@@ -162,7 +161,7 @@ impl Tally {
         count.n_right += usize::from(is_right);
     }
 
-    fn tell(&self, start: Instant, extent: Extent) {
+    fn report(&self, start: Instant, extent: Extent) {
         for group in ["faults", "stops"] {
             let all = self.0.lock().unwrap();
             let of_group = all.iter().filter(|((_, it), _)| *it == group);

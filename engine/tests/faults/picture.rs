@@ -1,5 +1,5 @@
-//! All that stands in one account of the local AWS, as the JSON that it answers itself: what no
-//! client model leaves out.
+//! All resources in one account of the local AWS, as raw JSON responses, because the SDK's models
+//! omit fields.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -11,10 +11,10 @@ use serde_json::{Value as Json, json};
 use crate::shared::account::Account;
 use crate::shared::{DEADLINE, access_key_id, eventually};
 
-/// What others own in every account, and what is imported.
+/// The resources in every account that are not managed by engine, including the imported role.
 pub(crate) const FOREIGN: [&str; 3] = ["blue-owls-archive", "blue-owls-archivist", crate::shared::account::ROLE];
 
-/// An account as it is, word for word.
+/// The unmodified state of an account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Picture(pub(crate) BTreeMap<String, Json>);
 
@@ -52,12 +52,12 @@ impl Picture {
                 function["Configuration"]["State"] == "Active"
                     && function["Configuration"]["LastUpdateStatus"] != "InProgress"
             });
-            // A link to the code, which holds for some minutes.
+            // A presigned link to the code, which expires.
             function["Code"]["Location"] = Json::Null;
             all.insert(format!("function {name}"), json!([function, policy]));
         }
         for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array_mut().unwrap() {
-            // How far Lambda has come with the records, unless it has come to grief.
+            // The progress of Lambda with the records varies. Keep only problems.
             if mapping["LastProcessingResult"].as_str().is_some_and(|result| !result.starts_with("PROBLEM")) {
                 mapping["LastProcessingResult"] = Json::Null;
             }
@@ -75,18 +75,18 @@ impl Picture {
         Picture(all)
     }
 
-    /// What others own.
+    /// The resources that are not managed by engine.
     pub(crate) fn foreign(&self) -> BTreeMap<String, Json> {
         self.0.iter().filter(|(name, _)| is_foreign(name)).map(|(name, it)| (name.clone(), it.clone())).collect()
     }
 
-    /// The rest without what AWS chooses anew each time: identifiers, moments and the account. A
-    /// stream's label says whether the stream is the table's own.
+    /// The other resources without values that differ in each run: IDs, times and the account.
+    /// Stream labels are replaced, but show whether the stream is the table's current one.
     pub(crate) fn comparable(&self, account: &str) -> BTreeMap<String, Vec<Json>> {
         let live: Vec<&str> = self.0.values().filter_map(|it| it[0]["Table"]["LatestStreamLabel"].as_str()).collect();
         let mut all: BTreeMap<String, Vec<Json>> = BTreeMap::new();
         for (name, it) in self.0.iter().filter(|(name, _)| !is_foreign(name)) {
-            // Mappings have no name of their own; how many there are is told by their number.
+            // Mappings have no name, so all of them share one entry.
             let name = if name.starts_with("mapping ") { "mapping".to_owned() } else { name.clone() };
             all.entry(name).or_default().push(plain(it, account, &live));
         }
@@ -101,7 +101,7 @@ fn is_foreign(name: &str) -> bool {
     name.split(' ').any(|word| FOREIGN.contains(&word))
 }
 
-/// What two pictures do not have in common, as lines.
+/// The differences between two pictures, one per line.
 pub(crate) fn differences<T: Serialize>(wanted: &BTreeMap<String, T>, found: &BTreeMap<String, T>) -> Vec<String> {
     let mut lines = Vec::new();
     compare("", &json!(wanted), &json!(found), &mut lines);
@@ -128,7 +128,7 @@ fn compare(path: &str, wanted: &Json, found: &Json, lines: &mut Vec<String>) {
 }
 
 fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
-    /// What is another one each time.
+    /// Fields that differ in each run.
     const CHOSEN: [&str; 12] = [
         "UUID",
         "TableId",
@@ -168,7 +168,7 @@ fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
     }
 }
 
-/// Removes all functions, mappings and tables, so that nothing runs on.
+/// Deletes all functions, mappings and tables, so that no process keeps running.
 pub(crate) fn clear(aws: &Account) {
     for name in Picture::of(aws).0.keys() {
         let words: Vec<&str> = name.split(' ').collect();
@@ -193,7 +193,7 @@ fn roles(aws: &Account) -> Vec<String> {
     listed.split("<RoleName>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
 }
 
-/// An answer of IAM, whose XML stays as it is but for the request's number.
+/// A response of IAM as XML, without its request ID.
 fn iam(aws: &Account, body: &str) -> Json {
     let type_of = "content-type: application/x-www-form-urlencoded\r\n";
     let answer = ask(aws, "iam", "POST", "/", type_of, &format!("{body}&Version=2010-05-08"));
@@ -201,8 +201,8 @@ fn iam(aws: &Account, body: &str) -> Json {
     Json::from(answer.split("<RequestId>").next().unwrap())
 }
 
-/// One request, as anybody may send it here: nobody checks signatures. What is no JSON comes back
-/// as text.
+/// Sends one request without a valid signature: the local AWS only checks the key. Returns the
+/// response as JSON, or as a string if it is no JSON.
 fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &str) -> Json {
     let mut stream = TcpStream::connect(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -1,5 +1,4 @@
-//! What the engine is at when something goes wrong: each scenario is the whole pipeline in one of
-//! its changes.
+//! The scenarios that faults are injected into: each is one change of the whole pipeline.
 
 use aws_sdk_dynamodb::types::StreamViewType;
 use aws_sdk_lambda::types::Environment;
@@ -8,11 +7,11 @@ use crate::case::Case;
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// Brings the account into the state before, and writes the spec.
+    /// Creates the initial state of the account, and writes the spec.
     pub(crate) prepare: fn(&Case<'_>),
-    /// The command; `SPEC` is the spec.
+    /// The command; `SPEC` is replaced by the path of the spec.
     pub(crate) command: &'static [&'static str],
-    /// The command that says afterwards that nothing is left to do.
+    /// The command that must report no changes afterwards.
     pub(crate) check: &'static [&'static str],
 }
 
@@ -44,7 +43,7 @@ pub(crate) static SCENARIOS: [Scenario; 9] = [
     },
 ];
 
-/// The repository's own spec, with each `from` replaced by its `to`.
+/// The spec of the repository, with each `from` replaced by its `to`.
 fn spec(case: &Case<'_>, edits: &[(&str, &str)]) -> String {
     let mut text =
         case.lab.project.read("specs/team.yaml").replace("team: blue-owls ", "stack: team\nteam: blue-owls ");
@@ -55,14 +54,14 @@ fn spec(case: &Case<'_>, edits: &[(&str, &str)]) -> String {
     text
 }
 
-/// The pipeline stands, with an item in its table.
-fn standing(case: &Case<'_>, text: &str) {
+/// Deploys the pipeline and puts an item into its table.
+fn deploy(case: &Case<'_>, text: &str) {
     case.declare(text);
     case.engine(&["apply", &case.spec()]).expect(0, &["Apply complete!"]);
     case.aws.put_item(TABLE, "7", "buy milk");
 }
 
-/// Nothing stands, and everything is wanted, also what takes a call of its own.
+/// Nothing exists, and the spec also has properties that need their own API call.
 fn create(case: &Case<'_>) {
     case.declare(&spec(
         case,
@@ -80,17 +79,15 @@ fn create(case: &Case<'_>) {
     ));
 }
 
-/// The same against the project's local AWS, which is reached another way, and without what takes a
-/// call of its own.
+/// The same with `--local`, without the properties that need their own API call.
 fn rehearse(case: &Case<'_>) {
     case.declare(&spec(case, &[("# account: \"123456789012\" ", &format!("account: \"{}\" ", case.aws.id))]));
 }
 
-/// Capacity, tags, time to live and recovery of the table; code, configuration, tags and
-/// concurrency of the function; the permission, which AWS only takes anew; and the mapping's
-/// settings.
+/// Changes capacity, tags, TTL and recovery of the table; code, configuration, tags and concurrency
+/// of the function; the permission, which must be re-created; and settings of the mapping.
 fn update(case: &Case<'_>) {
-    standing(case, &spec(case, &[]));
+    deploy(case, &spec(case, &[]));
     case.declare(&spec(
         case,
         &[
@@ -111,20 +108,20 @@ fn update(case: &Case<'_>) {
     ));
 }
 
-/// The least that can change: one write, so that a failure of it is a run in which nothing else has
-/// happened.
+/// The smallest change: a single write, so that its failure leaves nothing else changed.
 fn setting(case: &Case<'_>) {
-    standing(case, &spec(case, &[]));
+    deploy(case, &spec(case, &[]));
     case.declare(&spec(case, &[("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n")]));
 }
 
-/// Another view of the stream: AWS makes a new stream, and with it go mapping and permission.
+/// Changes the stream's view type: AWS creates a new stream, so mapping and permission are
+/// re-created.
 fn replace(case: &Case<'_>) {
-    standing(case, &spec(case, &[("NEW_AND_OLD_IMAGES", "KEYS_ONLY")]));
+    deploy(case, &spec(case, &[("NEW_AND_OLD_IMAGES", "KEYS_ONLY")]));
     case.declare(&spec(case, &[("../lambda-src/log-events", "../lambda-src/second")]));
 }
 
-/// Everything has been made by hand, and not quite as it is wanted.
+/// All resources were created by hand and differ a little from the spec.
 fn adopt(case: &Case<'_>) {
     let aws = &case.aws;
     aws.create_table(TABLE, &[("course", "cloud")]);
@@ -151,9 +148,9 @@ fn adopt(case: &Case<'_>) {
     ));
 }
 
-/// Every resource has another name in the spec, and the same in AWS where it has one.
+/// Every resource is renamed in the spec, and keeps its name in AWS if it has one.
 fn rename(case: &Case<'_>) {
-    standing(case, &spec(case, &[]));
+    deploy(case, &spec(case, &[]));
     let text = spec(
         case,
         &[
@@ -166,19 +163,19 @@ fn rename(case: &Case<'_>) {
     case.declare(&text.replace("${todos.", "${tasks.").replace("${logger.", "${writer."));
 }
 
-/// A second pipeline stands beside the first, and leaves the spec.
+/// A second pipeline is deployed next to the first, then removed from the spec.
 fn prune(case: &Case<'_>) {
     let text = spec(case, &[]);
     let (_, resources) = text.split_once("resources:\n").unwrap();
     let second = resources.replace("todos", "lists").replace("logger", "mailer");
     let (before, after) = second.split_once("  # Existing role").unwrap();
     let (_, after) = after.split_once("\n\n").unwrap();
-    standing(case, &format!("{text}\n{before}{after}"));
+    deploy(case, &format!("{text}\n{before}{after}"));
     case.aws.put_item("blue-owls-lists", "8", "groceries");
     case.declare(&text);
 }
 
-/// Everything stands, and goes.
+/// Everything is deployed, then destroyed.
 fn destroy(case: &Case<'_>) {
-    standing(case, &spec(case, &[]));
+    deploy(case, &spec(case, &[]));
 }

@@ -1,5 +1,5 @@
-//! The command line without AWS: old names, where a spec is found, and what each help holds. The
-//! real program, each run in an environment of its own.
+//! Tests of the command line without AWS: old names, the search for a spec, and the help of each
+//! command. Each run of the real program has its own environment.
 
 #![cfg(unix)]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::shared::program::{Program, Ran};
 use crate::support::commands;
 
-/// A project in a folder of its own, beside a home folder.
+/// A project in a temporary folder, next to a home folder.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// What worked once, and how it is written now.
+/// Command lines of earlier versions or other tools, and their current form.
 const OLD: [(&str, &str); 34] = [
     ("check", "preflight"),
     ("check specs/team.yaml --format human", "preflight -f specs/team.yaml"),
@@ -85,12 +85,12 @@ const OLD: [(&str, &str); 34] = [
 ];
 
 #[test]
-fn old_names_and_those_of_other_tools_do_what_the_new_ones_do() {
+fn old_names_and_those_of_other_tools_behave_like_the_current_ones() {
     let place = Place::new();
     for (old, new) in OLD {
         let (ran, wanted) = (place.run("project", old), place.run("project", new));
         assert_eq!((ran.code(), &ran.out, &ran.err), (wanted.code(), &wanted.out, &wanted.err), "`{old}` and `{new}`");
-        // It was understood: what is missing is only AWS.
+        // The command line is valid: only credentials are missing.
         assert!(ran.code() == Some(0) || ran.err.contains("error[no-credentials]"), "`{old}`: {}", ran.err);
     }
 }
@@ -107,14 +107,14 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
     place.expect("", "policy project --account 123456789012", 0, &["blue-owls"]);
     let none = "no spec found: there is no `specs/` folder here";
     place.expect("", "diff", 1, &[none, "`engine init` writes a starter spec"]);
-    // A repository and the home folder end the search.
+    // The search stops at a repository and at the home folder.
     fs::create_dir(place.0.path().join("project/a/.git")).unwrap();
     place.expect("project/a/b", "diff", 1, &[none]);
     fs::rename(place.0.path().join("project/a/.git"), place.0.path().join("project/.git")).unwrap();
     place.expect("project/a/b", "validate", 0, &[valid]);
     let home = place.command("project/a/b", "diff").env("HOME", place.0.path().join("project/a")).run();
     assert!(home.err.contains(none));
-    // What is above belongs to the system, or, where the tests may do everything, to somebody else.
+    // The parent folder belongs to the system. As root, the test makes another user its owner.
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
         std::os::unix::fs::chown(place.0.path().join("project"), Some(65_534), None).unwrap();
@@ -126,7 +126,7 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
 }
 
 #[test]
-fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
+fn specs_outside_the_specs_folder_are_suggested_by_name() {
     let place = Place::new();
     let spec = fs::read_to_string(place.0.path().join("project/specs/team.yaml")).unwrap();
     place.write("loose/team.yaml", &spec);
@@ -144,7 +144,7 @@ fn specs_that_are_not_where_they_are_looked_for_are_offered_by_name() {
 }
 
 #[test]
-fn every_help_shows_what_the_command_takes_notice_of_and_how_it_ends() {
+fn every_help_shows_the_environment_variables_and_the_exit_codes() {
     let place = Place::new();
     let help = |line: &str| {
         let ran = place.run("project", line);
@@ -172,7 +172,7 @@ fn every_help_shows_what_the_command_takes_notice_of_and_how_it_ends() {
 }
 
 #[test]
-fn a_stopped_local_aws_is_told_by_the_exit_code_too() {
+fn the_exit_code_of_local_status_shows_whether_it_runs() {
     let place = Place::new();
     let ran = place.run("project/a", "local status");
     assert_eq!((ran.code(), ran.out.as_str(), ran.err.as_str()), (Some(1), "not running\n", ""));

@@ -1,6 +1,6 @@
-//! Whole lives of a pipeline, as a user drives them: the real program against a real local AWS,
-//! whose function is real Node.js behind a real stream. Needs `python3`, `node`, and on the first
-//! run a package index.
+//! End-to-end tests that drive a pipeline as a user does: the real program against a real local
+//! AWS, with a real Node.js function behind a real stream. Needs `python3`, `node`, and on the
+//! first run a package index.
 
 mod adoption;
 mod check;
@@ -41,33 +41,33 @@ const INLINE: &str = "specs/examples/inline.yaml";
 const NO_CHANGES: &str = "No changes. Your infrastructure matches the configuration.";
 
 #[test]
-fn the_pipeline_of_the_team_spec_lives_its_whole_life() {
+fn the_team_spec_pipeline_passes_its_full_lifecycle() {
     let project = Project::new();
     let lines = [
         r#"INSERT keys {"id":"7"} | new {"id":"7","text":"buy milk"}"#,
         r#"MODIFY keys {"id":"7"} | old {"id":"7","text":"buy milk"} | new {"id":"7","text":"buy oat milk"}"#,
         r#"REMOVE keys {"id":"7"} | old {"id":"7","text":"buy oat milk"}"#,
     ];
-    whole_life(&project, TEAM, "blue-owls", lines, || {
+    full_lifecycle(&project, TEAM, "blue-owls", lines, || {
         project.edit("lambda-src/log-events/index.js", &[("console.log(`", "console.log(`version 2: ")]);
     });
 }
 
 #[test]
-fn the_pipeline_of_the_inline_spec_lives_its_whole_life() {
+fn the_inline_spec_pipeline_passes_its_full_lifecycle() {
     let project = Project::new();
     let lines = [
         r#"INSERT red-foxes-todos {"Keys":{"id":{"S":"7"}},"NewImage":{"id":{"S":"7"},"text":{"S":"buy milk"}}}"#,
         r#"MODIFY red-foxes-todos {"Keys":{"id":{"S":"7"}},"NewImage":{"id":{"S":"7"},"text":{"S":"buy oat milk"}},"OldImage":{"id":{"S":"7"},"text":{"S":"buy milk"}}}"#,
         r#"REMOVE red-foxes-todos {"Keys":{"id":{"S":"7"}},"OldImage":{"id":{"S":"7"},"text":{"S":"buy oat milk"}}}"#,
     ];
-    whole_life(&project, INLINE, "red-foxes", lines, || {
+    full_lifecycle(&project, INLINE, "red-foxes", lines, || {
         project.edit(INLINE, &[("console.log(`", "console.log(`version 2: ")]);
     });
 }
 
-/// From nothing to nothing. `lines` are what the log says of one item's three changes.
-fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], change_code: impl Fn()) {
+/// Creates, changes and destroys a pipeline. `lines` are the log lines of one item's three changes.
+fn full_lifecycle(project: &Project, spec: &str, team: &str, lines: [&str; 3], change_code: impl Fn()) {
     let (table, function) = (&format!("{team}-todos"), &format!("{team}-logger"));
     let done = project.run(&["apply", spec, "--local"]);
     done.expect(0, &["Plan: 4 to add,", "Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
@@ -136,7 +136,7 @@ fn whole_life(project: &Project, spec: &str, team: &str, lines: [&str; 3], chang
 }
 
 #[test]
-fn every_property_of_function_permission_and_mapping_comes_and_goes() {
+fn function_permission_and_mapping_properties_can_be_set_and_removed() {
     let project = Project::new();
     let lines = [
         (
@@ -164,7 +164,7 @@ fn every_property_of_function_permission_and_mapping_comes_and_goes() {
     let added = edits.each_ref().map(|(from, to)| (*from, to.as_str()));
     let removed = edits.each_ref().map(|(from, to)| (to.as_str(), *from));
     let same = || project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
-    // Made with all of it, then without, and with it again.
+    // Create with all properties, remove them, then set them again.
     project.edit(TEAM, &added);
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Resources: 4 added, 0 changed, 0 destroyed."]);
     same();
@@ -175,7 +175,7 @@ fn every_property_of_function_permission_and_mapping_comes_and_goes() {
     }
 }
 
-/// What a plan changes, as `[resource, action, path, before, after]`.
+/// The changes in a plan, as `[resource, action, path, before, after]`.
 fn changed_paths(ran: &Ran) -> Vec<Json> {
     let documents = ran.json();
     let [plan] = &documents[..] else { panic!("one document: {ran:#?}") };
@@ -190,7 +190,7 @@ fn changed_paths(ran: &Ran) -> Vec<Json> {
 }
 
 #[test]
-fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
+fn a_resource_with_another_owner_is_refused_and_left_unchanged() {
     let project = Project::new();
     type Make = fn(&Account);
     let cases: [(Make, &[&str], &[&str]); 4] = [
@@ -244,7 +244,7 @@ fn what_somebody_else_owns_is_refused_with_its_owner_and_left_alone() {
 }
 
 #[test]
-fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
+fn an_untagged_table_is_adopted_with_consent_and_keeps_its_items() {
     const SPEC: &str = "specs/examples/adopt.yaml";
     const TABLE: &str = "blue-owls_todos-1a2b3c4";
     let project = Project::new();
@@ -255,7 +255,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     let young = project.run(&["diff", SPEC, "--local"]);
     young.expect(0, &["its owner can't be determined yet: the table is less than a minute old"]);
 
-    // Who is to decide waits that minute out, says so, and can be interrupted.
+    // The apply waits until the owner can be determined, reports that, and can be interrupted.
     let mut waiting = project.command(&["apply", SPEC, "--local", "--yes"]).start();
     assert!(waiting.err.any(|line| line.contains("todos: waiting, because its owner can't be determined")));
     waiting.press_ctrl_c();
@@ -283,8 +283,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     assert_eq!(table.stream_specification().unwrap().stream_view_type(), Some(&StreamViewType::NewAndOldImages));
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
 
-    // Consent in the spec; and what the spec does not say about a table is never reset by adopting
-    // it.
+    // With `adopt: true` in the spec, too, adopting never resets what the spec doesn't declare.
     let account = "100000000001";
     let aws = project.account(account);
     aws.create_table(TABLE, &[]);
@@ -304,7 +303,7 @@ fn a_table_without_tags_is_adopted_with_consent_and_keeps_its_items() {
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
 }
 
-/// The local AWS of a project, whose tables have all been made long ago.
+/// A proxy to the project's local AWS that shows every table as created long ago.
 fn long_ago(project: &Project) -> Proxy {
     Proxy::new(&project.endpoint(), |request| {
         let answer = request.forward();
@@ -313,10 +312,10 @@ fn long_ago(project: &Project) -> Proxy {
 }
 
 #[test]
-fn any_half_made_pipeline_can_be_destroyed_and_twice() {
+fn any_partial_pipeline_can_be_destroyed_twice() {
     let project = Project::new();
     project.endpoint();
-    // Table, function, permission, mapping; a permission goes with its function.
+    // Bits: table, function, permission, mapping. A permission is deleted with its function.
     let subsets = (0..16_u32).filter(|bits| bits & 0b0100 == 0 || bits & 0b0010 != 0);
     let subsets: Vec<u32> = subsets.collect();
     std::thread::scope(|scope| {
@@ -348,7 +347,7 @@ fn destroy_subset(project: &Project, bits: u32) {
         aws.wait(aws.lambda.delete_event_source_mapping().uuid(&aws.mappings()[0]).send());
     }
     let half = aws.snapshot();
-    // What stands alone is a row each, but a permission is part of its function in the snapshot.
+    // The plan has a row for each resource; in the snapshot, a permission is part of its function.
     let rows = bits.count_ones();
     assert_eq!(half.len(), 1 + usize::try_from(rows - (bits >> 2 & 1)).unwrap(), "{half:#?}");
     if bits == 0b1111 {
@@ -365,7 +364,7 @@ fn destroy_subset(project: &Project, bits: u32) {
 }
 
 #[test]
-fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
+fn a_replacement_and_a_destroy_ask_for_confirmation_on_a_terminal() {
     const PROMPT: &str = "Only 'yes' will be accepted: ";
     let project = Project::new();
     project.run(&["apply", "--local"]).expect(0, &["Apply complete!"]);
@@ -382,7 +381,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
     };
     let end = |mut session: PtySession, code: i32| {
         let rest = session.exp_eof().unwrap();
-        // The type of a status is not public.
+        // The status type isn't public, so compare its debug text.
         let mut status = String::new();
         eventually("the program ends", || {
             status = format!("{:?}", session.process().status());
@@ -409,7 +408,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
         assert_eq!(aws.snapshot(), before);
     }
 
-    // A terminal of a CI system has nobody who would answer.
+    // In CI, a prompt gets no answer, even if there is a terminal.
     let mut process = project.command(&["destroy", "--local"]);
     process.env("TERM", "xterm").env("NO_COLOR", "1").env("CI", "true");
     let said = end(process.terminal(), 1).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -425,7 +424,7 @@ fn a_terminal_is_asked_before_a_replacement_and_a_destroy() {
 }
 
 #[test]
-fn each_way_out_has_its_code_and_stdout_carries_data_alone() {
+fn each_outcome_has_its_exit_code_and_stdout_carries_only_data() {
     let project = Project::new();
     let cases: [(&[&str], i32, bool); 11] = [
         (&["--version"], 0, true),
@@ -452,7 +451,7 @@ fn each_way_out_has_its_code_and_stdout_carries_data_alone() {
 }
 
 #[test]
-fn json_is_one_complete_document_for_each_command() {
+fn each_command_prints_one_complete_json_document() {
     let project = Project::new();
     let document = |args: &[&str], code: i32| {
         let ran = project.run(&[args, &["--local", "--format", "json"]].concat()).expect(code, &[]);
@@ -507,7 +506,7 @@ fn json_is_one_complete_document_for_each_command() {
 }
 
 #[test]
-fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() {
+fn each_command_prints_one_markdown_comment_without_unchanged_resources() {
     let project = Project::new();
     let comment = |args: &[&str], code: i32| {
         let ran = project.run(&[args, &["--local", "--format", "markdown"]].concat()).expect(code, &[]);
@@ -534,7 +533,7 @@ fn markdown_is_one_comment_for_each_command_and_what_stays_is_shown_on_demand() 
 }
 
 #[test]
-fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
+fn a_command_without_a_spec_uses_the_only_one_or_lists_all() {
     let project = Project::new();
     let team = "team blue-owls, stack team,";
     project.run(&["diff", "--local"]).expect(0, &[team]);
@@ -551,7 +550,7 @@ fn a_command_without_a_spec_takes_the_usual_one_or_lists_what_there_is() {
 }
 
 #[test]
-fn a_failure_leaves_its_branch_out_and_the_next_run_goes_on() {
+fn a_failed_step_skips_its_dependents_and_the_next_run_continues() {
     let project = Project::new();
     project.run(&["diff", "--local"]).expect(0, &[]);
     let proxy = Proxy::new(&project.endpoint(), |request| {
@@ -577,7 +576,7 @@ fn a_failure_leaves_its_branch_out_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn the_local_aws_neither_uses_nor_shows_the_users_own_settings() {
+fn the_local_aws_neither_uses_nor_leaks_the_users_settings() {
     let project = Project::new();
     let (from, to) = ("console.log(`", "console.log(JSON.stringify(process.env)); console.log(`");
     project.edit(INLINE, &[(from, to)]);
@@ -616,11 +615,11 @@ fn the_local_aws_neither_uses_nor_shows_the_users_own_settings() {
 }
 
 #[test]
-fn two_who_apply_at_once_make_one_pipeline() {
+fn concurrent_applies_create_one_pipeline() {
     let project = Project::new();
     let endpoint = project.endpoint();
     let turn = Mutex::new(());
-    // The local AWS would make a second mapping; the real one refuses.
+    // The local AWS would create a duplicate mapping; the real AWS refuses it.
     let proxy = Proxy::new(&endpoint, move |request| {
         if !request.is("POST /2015-03-31/event-source-mappings") {
             return request.forward();

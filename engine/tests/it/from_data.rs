@@ -1,6 +1,6 @@
-//! A resource type that is only data, read from `tests/kinds/archive.yaml`, beside those of AWS:
-//! checked, planned, applied to a world in memory, and found again by its ARNs. Nothing of it is
-//! `'static`, and the core doesn't know it.
+//! A resource type that is only data, read from `tests/kinds/archive.yaml`, next to those of AWS:
+//! validated, planned, applied to an in-memory world, and discovered by its ARNs. None of its data
+//! is `'static`, and the core doesn't know it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::support::Watchdog;
 
-/// A resource type in YAML.
+/// A resource type as written in YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -181,7 +181,7 @@ impl Document {
     }
 }
 
-/// A definition with nothing but a schema.
+/// A definition that only has a schema.
 struct FromData(Schema);
 
 impl Definition for FromData {
@@ -190,7 +190,7 @@ impl Definition for FromData {
     }
 }
 
-/// All kinds of AWS, and the one in the file.
+/// All AWS kinds and the one from the file.
 fn kinds() -> Kinds {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds/archive.yaml");
     let document: Document = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -207,7 +207,7 @@ struct World {
 
 type Shared = Arc<Mutex<World>>;
 
-/// The operations of any kind, as its schema says.
+/// Operations that follow the schema, for any kind.
 struct InMemory {
     kind: Arc<dyn Definition>,
     world: Shared,
@@ -222,8 +222,8 @@ impl InMemory {
         (self.kind.schema().kind.to_string(), id.name.clone())
     }
 
-    /// Makes the resource what is wanted; what AWS would assign is assigned again where the schema
-    /// says so.
+    /// Creates or updates the resource. Assigns an output again if a property in its `until`
+    /// changes.
     fn put(&self, id: &Id, have: Option<&Live>, want: Tree) -> Result<Outputs, AwsError> {
         if let Some((name, _)) = want.iter().find(|(_, value)| value.has_unknown()) {
             return Err(AwsError::own(Class::Rejected, "put", &id.name, format!("`{name}` is not known")));
@@ -289,7 +289,7 @@ fn site() -> Site {
     Site::new("eu-central-1", "123456789012")
 }
 
-/// An account with the tag index of the world.
+/// An account whose tag index covers the in-memory world.
 struct Index(Shared);
 
 impl Account for Index {
@@ -331,7 +331,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A world with a role that others manage.
+    /// A world with a role that is not managed by engine.
     fn new() -> Stage {
         let (kinds, world) = (kinds(), Shared::default());
         let role = Outputs::from([("arn".into(), "arn:aws:iam::123456789012:role/runner".into())]);
@@ -414,13 +414,13 @@ fn actions(plan: &Plan) -> Vec<(&str, Action)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_read_from_a_file_is_planned_and_applied_beside_those_of_aws() {
+async fn a_kind_read_from_a_file_is_planned_and_applied_with_the_aws_kinds() {
     let stage = Stage::new();
     let plan = stage.apply(SPEC).await;
     let created = [("todos", Action::Create), ("keep", Action::Create), ("runner", Action::Import)];
     assert_eq!(actions(&plan), [&created[..], &[("logger", Action::Create)]].concat());
-    // Both directions: its property is what the table got, and the function's variables are what it
-    // got.
+    // References work in both directions: the archive gets the table's output, and the function's
+    // variables get the archive's.
     let (todos, keep) = (stage.live("table", "owls-todos"), stage.live("archive", "owls-keep"));
     assert_eq!(keep.props["stream"], Value::String(todos.outputs["stream_arn"].clone()));
     assert_eq!(keep.props["retention_in_days"], Value::Number(30.into()));
@@ -428,11 +428,11 @@ async fn a_kind_read_from_a_file_is_planned_and_applied_beside_those_of_aws() {
     let Value::Map(variables) = &stage.live("function", "owls-logger").props["environment"] else { panic!("no map") };
     assert_eq!(variables["ARCHIVE"].as_str(), Some("https://owls-keep.eu-central-1.archiver.example.com"));
     assert_eq!(variables["CURSOR"].as_str(), Some(&*keep.outputs["cursor"]));
-    // What is computed is known in the plan, and what is assigned is not.
+    // Computed outputs are known in the plan; assigned ones are not.
     let Value::Map(planned) = &row(&plan, "logger").desired["environment"] else { panic!("no map") };
     assert_eq!((planned["ARN"].has_unknown(), planned["CURSOR"].has_unknown()), (false, true));
 
-    // A new stream is a new archive, and so a new cursor in the function.
+    // A new stream re-creates the archive, and that changes the cursor in the function.
     let plan = stage.apply(&SPEC.replace("NEW_IMAGE", "KEYS_ONLY")).await;
     let updated = [("todos", Action::Update), ("keep", Action::Replace), ("runner", Action::Import)];
     assert_eq!(actions(&plan), [&updated[..], &[("logger", Action::Update)]].concat());
@@ -442,7 +442,7 @@ async fn a_kind_read_from_a_file_is_planned_and_applied_beside_those_of_aws() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rules_of_a_file_decide_about_its_changes() {
+async fn the_rules_in_a_file_decide_how_its_resources_change() {
     let stage = Stage::new();
     stage.apply(SPEC).await;
     let with = |line: &str| SPEC.replace("    token: mellon\n", &format!("    token: mellon\n    {line}\n"));
@@ -452,8 +452,8 @@ async fn the_rules_of_a_file_decide_about_its_changes() {
     let (_, refused) = stage.plan(&stage.spec(&with("format: parquet")).unwrap()).await;
     assert_eq!(row(&refused, "keep").reason, Some("`format` can't change: files can't be converted".into()));
 
-    // Out of the spec, it is found by its tags and the form of its ARN; its lock is a rule of the
-    // file too.
+    // As an orphan, it is discovered by its tags and the form of its ARN. The file also defines
+    // what blocks its deletion.
     let mut without = with("legal_hold: true");
     stage.apply(&without).await;
     let (from, to) = (without.find("  keep:").unwrap(), without.find("  runner:").unwrap());
@@ -473,7 +473,7 @@ async fn the_rules_of_a_file_decide_about_its_changes() {
 }
 
 #[test]
-fn the_shapes_of_a_file_are_checked_and_its_secrets_are_hidden() {
+fn the_schema_in_a_file_validates_values_and_hides_secrets() {
     let stage = Stage::new();
     let errors =
         stage.spec(&SPEC.replace("token: mellon", "token: [mellon]\n    formt: json\n    format: csv")).unwrap_err();
@@ -491,7 +491,7 @@ fn the_shapes_of_a_file_are_checked_and_its_secrets_are_hidden() {
 }
 
 #[test]
-fn a_parent_of_any_kind_has_to_be_managed_by_the_spec() {
+fn a_parent_of_any_kind_must_be_managed_by_the_spec() {
     let archive = kinds().get("archive").unwrap().schema().clone();
     let reader = Schema {
         kind: "reader".to_owned().into(),

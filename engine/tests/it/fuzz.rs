@@ -1,5 +1,5 @@
-//! What the fuzzer looks for, as ordinary tests: the same functions, run with the seeds that lie
-//! beside them and with mutations of these. Inputs that once were findings are seeds, too.
+//! The fuzzer's checks as ordinary tests: the same functions, run with the seeds in `fuzz/seeds`
+//! and with mutations of them. Inputs of earlier findings are seeds, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
-/// Far more than any of them takes, on a machine that does other things as well.
+/// Far more than any target needs, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Files below a folder; a corpus has few levels.
@@ -26,7 +26,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What the fuzzer starts from.
+/// The inputs that the fuzzer starts from.
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let elsewhere: &[&str] = match target {
@@ -41,13 +41,13 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     found.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Runs `target` on a thread of its own, so that one that hangs is told from one that works.
+/// Runs `target` on its own thread to detect one that hangs.
 fn run(target: targets::Target, bytes: &[u8]) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     let input = bytes.to_vec();
     let thread = std::thread::spawn(move || {
         target(&input);
-        // Nobody listens any more once the time is over.
+        // Nothing receives this after the time limit.
         let _ = sender.send(());
     });
     match receiver.recv_timeout(LIMIT) {
@@ -62,12 +62,12 @@ fn run(target: targets::Target, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A change of some bytes: where, how many of the old ones go, and what comes.
+/// A change of some bytes: where, how many old bytes it removes, and the new bytes.
 #[derive(Debug, Clone)]
 struct Edit {
     at: prop::sample::Index,
-    goes: usize,
-    comes: Vec<u8>,
+    removed: usize,
+    inserted: Vec<u8>,
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -123,28 +123,28 @@ fn edit() -> impl Strategy<Value = Edit> {
         "\u{10ffff}",
     ];
     let word = prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec());
-    let comes = prop_oneof![4 => word, 2 => prop::collection::vec(any::<u8>(), 0..4), 1 => Just(Vec::new())];
-    (any::<prop::sample::Index>(), prop_oneof![3 => 0..2_usize, 1 => 0..40_usize], comes)
-        .prop_map(|(at, goes, comes)| Edit { at, goes, comes })
+    let inserted = prop_oneof![4 => word, 2 => prop::collection::vec(any::<u8>(), 0..4), 1 => Just(Vec::new())];
+    (any::<prop::sample::Index>(), prop_oneof![3 => 0..2_usize, 1 => 0..40_usize], inserted)
+        .prop_map(|(at, removed, inserted)| Edit { at, removed, inserted })
 }
 
 fn mutated(seed: &[u8], other: Option<&[u8]>, edits: &[Edit]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     if let Some(other) = other {
-        // The first half of the one and the second half of the other.
+        // The first half of one seed and the second half of the other.
         bytes.truncate(seed.len() / 2);
         bytes.extend_from_slice(&other[other.len() / 2..]);
     }
-    for Edit { at, goes, comes } in edits {
+    for Edit { at, removed, inserted } in edits {
         let at = at.index(bytes.len() + 1);
-        let end = (at + goes).min(bytes.len());
-        bytes.splice(at..end, comes.iter().copied());
+        let end = (at + removed).min(bytes.len());
+        bytes.splice(at..end, inserted.iter().copied());
     }
     bytes
 }
 
-/// Every seed, and mutations of them.
-fn holds(name: &str) {
+/// Checks every seed, and mutations of them.
+fn check(name: &str) {
     let target = targets::ALL.into_iter().find(|(known, _)| *known == name).unwrap().1;
     let seeds = seeds(name);
     for (path, bytes) in &seeds {
@@ -164,22 +164,22 @@ fn holds(name: &str) {
 }
 
 #[test]
-fn any_spec_is_read_or_refused_with_places_and_remedies() {
-    holds("spec");
+fn any_spec_is_read_or_refused_with_places_and_hints() {
+    check("spec");
 }
 
 #[test]
-fn any_text_is_taken_apart_at_its_references() {
-    holds("reference");
+fn any_text_is_split_at_its_references() {
+    check("reference");
 }
 
 #[test]
 fn any_saved_plan_is_read_as_it_was_written_or_refused() {
-    holds("plan");
+    check("plan");
 }
 
 #[test]
-fn the_seeds_reach_behind_the_first_checks() {
+fn the_seeds_pass_the_first_checks() {
     let seed = |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name)).unwrap();
     assert!(SavedPlan::parse(&seed("plan/whole")).unwrap().is_some());
     assert_eq!(properties_of_policy(std::str::from_utf8(&seed("policy/several")).unwrap()).unwrap().len(), 2);
@@ -191,27 +191,27 @@ fn the_seeds_reach_behind_the_first_checks() {
 }
 
 #[test]
-fn any_policy_is_normalised_whole() {
-    holds("policy");
+fn any_policy_is_normalized_completely() {
+    check("policy");
 }
 
 #[test]
-fn any_request_is_understood_or_not() {
-    holds("request");
+fn any_request_is_parsed_or_rejected() {
+    check("request");
 }
 
 #[test]
-fn any_javascript_can_be_looked_at() {
-    holds("javascript");
+fn any_javascript_can_be_analyzed() {
+    check("javascript");
 }
 
 #[test]
-fn any_log_is_shown_whole_and_without_commands_to_the_terminal() {
-    holds("log");
+fn any_log_is_shown_in_full_without_terminal_commands() {
+    check("log");
 }
 
 #[test]
-fn the_fuzzer_runs_what_the_tests_run() {
+fn the_fuzzer_and_the_tests_run_the_same_targets() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let script = fs::read_to_string(folder.join("run")).unwrap();
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();

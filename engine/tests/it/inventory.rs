@@ -1,4 +1,4 @@
-//! What is read, and what it is taken for: on kinds that live in memory.
+//! Tests of reads and of matching declarations to resources, on in-memory kinds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use engine::spec::Lifecycle;
 use crate::schedule::{Stage, node};
 
 #[tokio::test(start_paused = true)]
-async fn a_part_without_its_parent_is_read_again() {
+async fn a_child_without_its_parent_is_read_again() {
     let stage = Stage::new();
     let nodes = [node("parent"), node("part").on("parent")];
     stage.deploy(&nodes).await;
     let spec = stage.spec(&nodes);
-    // Another client creates both between the two answers.
+    // Another client creates both between the two reads.
     stage.miss("parent");
     let options = Options::default();
     let read = live::read(&stage.cx, &spec, Goal::Present, &options, Leftovers::Ignored, Some("123456789012"));
@@ -38,7 +38,7 @@ async fn a_renamed_resource_keeps_its_lifecycle_settings_as_an_orphan() {
     let owner = |resource: &str| Owner { resource: resource.to_owned(), ..spec.resources[0].id.owner.clone() };
     for (tagged, instead, expected) in [
         ("a", None, lifecycle),
-        // Neither another resource nor a duplicate is the same one.
+        // Neither another resource nor a duplicate counts as the renamed one.
         ("b", None, Lifecycle::default()),
         ("a", Some("a".to_owned()), Lifecycle::default()),
     ] {

@@ -1,5 +1,5 @@
-//! The local AWS as a user has it: real Python, real Node.js, real processes. Needs `python3`,
-//! `node`, and on the first run a package index.
+//! Tests of the local AWS with real Python, Node.js and processes. They need `python3`, `node`, and
+//! on the first run a package index.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use crate::shared::program::{self, Program, flat};
 use crate::support::{DEADLINE, ENGINE, eventually, installed};
 
-/// A project in a folder of its own, whose server ends with the test.
+/// A project in a temporary folder. Dropping it stops its server.
 struct Sandbox {
     project: Project,
     folder: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl Sandbox {
         let project = Project {
             executable: Some(ENGINE.into()),
             cache: Some(installed()),
-            // Should a test be killed, its server is not far behind.
+            // If a test is killed, its server exits soon after.
             idle_limit: Duration::from_secs(120),
             ..Project::new(folder.path())
         };
@@ -66,7 +66,7 @@ impl Sandbox {
         fs::write(self.folder.path().join("specs/team.yaml"), spec).unwrap();
     }
 
-    /// Makes a function of this JavaScript.
+    /// Creates a function with this JavaScript source.
     fn create_function(&self, running: &Running, name: &str, source: &str) {
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
@@ -80,8 +80,8 @@ impl Sandbox {
         assert!(made.contains("FunctionArn"), "{made}");
     }
 
-    /// Starts a function that runs for ever and turns a deaf ear to SIGTERM. Returns its process
-    /// and its environment.
+    /// Starts a function that never returns and ignores SIGTERM. Returns its process ID and its
+    /// environment.
     fn run_an_endless_function(&self, running: &Running) -> (u32, serde_json::Value) {
         let report = self.folder.path().join("report.json");
         let source = format!(
@@ -121,13 +121,13 @@ fn post(running: &Running, path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// A header as AWS clients send it.
+/// An `Authorization` header like that of an AWS client.
 fn authorization(access_key_id: &str) -> String {
     let scope = "20260101/eu-central-1/lambda/aws4_request";
     format!("Authorization: AWS4-HMAC-SHA256 Credential={access_key_id}/{scope}, SignedHeaders=host, Signature=0\r\n")
 }
 
-/// The whole answer to one request.
+/// Sends one request and returns the whole response.
 fn exchange(port: u16, line: &str, headers: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
@@ -139,13 +139,13 @@ fn exchange(port: u16, line: &str, headers: &str, body: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Whether the process is there and not a zombie, which a container without an init keeps.
+/// Whether the process exists and is not a zombie: a container without an init keeps those.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let state = tool("ps").args(["-o", "stat=", "-p", &pid.to_string()]).run().out;
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
-/// A program of this machine.
+/// A program on the `PATH` of the tests.
 fn tool(name: &str) -> Program {
     let mut tool = Program::new(name, Path::new("/"));
     tool.search_path();
@@ -187,7 +187,7 @@ fn two_commands_at_once_get_one_server() {
 }
 
 #[test]
-fn stop_ends_everything_even_an_endless_function() {
+fn stop_ends_all_processes_even_a_function_in_an_endless_loop() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     let (function, _) = sandbox.run_an_endless_function(&running);
@@ -208,8 +208,8 @@ fn detached_processes_of_functions_end_with_the_server() {
     let detach = |running: &Running| {
         let reports: Vec<PathBuf> = ["plain", "forked"].map(|it| sandbox.folder.path().join(it)).into();
         reports.iter().for_each(|it| drop(fs::remove_file(it)));
-        // In a session of its own; and without a parent, and without an environment by which it
-        // could be known.
+        // The first process starts its own session. The second also loses its parent and the
+        // environment that identifies it.
         let source = format!(
             "exports.handler = async () => {{
                 const {{ spawn }} = require('child_process');
@@ -229,11 +229,12 @@ fn detached_processes_of_functions_end_with_the_server() {
     };
     let detached = detach(&sandbox.ensure());
     assert!(local::stop(&sandbox.project).unwrap());
-    // Elsewhere than on Linux, what has no parent and no environment can't be found.
+    // Only on Linux can a process without its parent and environment be found.
     let n_found = if cfg!(target_os = "linux") { 2 } else { 1 };
     detached[..n_found].iter().for_each(|pid| assert!(!is_alive(*pid), "{pid}"));
 
-    // Without a supervisor the environment still tells; the other one has lost all that could.
+    // Without a supervisor, only the environment identifies the first process; the second has none
+    // left and can't be found.
     let running = sandbox.ensure();
     let detached = detach(&running);
     kill(sandbox.supervisor());
@@ -244,7 +245,7 @@ fn detached_processes_of_functions_end_with_the_server() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_the_server_and_its_functions_along() {
+fn killing_the_supervisor_ends_the_server_and_its_functions() {
     let sandbox = Sandbox::new();
     let first = sandbox.ensure();
     let (function, _) = sandbox.run_an_endless_function(&first);
@@ -253,7 +254,8 @@ fn a_killed_supervisor_takes_the_server_and_its_functions_along() {
     let second = sandbox.ensure();
     assert!(second.started_now && second.lost_previous);
 
-    // Server and supervisor at once: only the function's own command line tells whose it is.
+    // With both server and supervisor killed, only the function's command line identifies its
+    // server.
     fs::remove_file(sandbox.folder.path().join("report.json")).unwrap();
     let (function, _) = sandbox.run_an_endless_function(&second);
     let both = [second.pid, sandbox.supervisor()].map(|pid| pid.to_string());
@@ -263,7 +265,7 @@ fn a_killed_supervisor_takes_the_server_and_its_functions_along() {
 }
 
 #[test]
-fn a_server_that_dies_takes_its_supervisor_along_and_is_reported_as_lost() {
+fn killing_the_server_ends_its_supervisor_and_is_reported_as_a_loss() {
     let sandbox = Sandbox::new();
     let first = sandbox.ensure();
     let (supervisor, private) = (sandbox.supervisor(), sandbox.private());
@@ -276,7 +278,7 @@ fn a_server_that_dies_takes_its_supervisor_along_and_is_reported_as_lost() {
 }
 
 #[test]
-fn an_unused_server_ends_and_a_used_one_stays() {
+fn an_idle_server_exits_and_a_used_one_keeps_running() {
     let mut sandbox = Sandbox::new();
     sandbox.project.idle_limit = Duration::from_secs(1);
     let running = sandbox.ensure();
@@ -293,7 +295,7 @@ fn an_unused_server_ends_and_a_used_one_stays() {
 }
 
 #[test]
-fn a_server_whose_record_is_gone_ends_itself() {
+fn a_server_exits_when_its_record_is_deleted() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     fs::remove_file(sandbox.folder.path().join(".engine/local.json")).unwrap();
@@ -314,7 +316,7 @@ fn reset_empties_the_server_and_keeps_it() {
 }
 
 #[test]
-fn a_function_sees_nothing_of_the_users_environment() {
+fn a_function_does_not_inherit_the_users_environment() {
     let sandbox = Sandbox::new();
     let canaries = ["AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "DATABASE_URL"].map(|name| (name, "canary"));
     sandbox.command(&["local", "start"]).envs(canaries).run().ends_with(0);
@@ -324,8 +326,8 @@ fn a_function_sees_nothing_of_the_users_environment() {
     assert!(!environment.to_string().contains("canary"), "{environment}");
 }
 
-/// What a stranger's project, a user's configuration and the environment could do to an
-/// installation. Each leaves a file of its name in `$CANARIES` if it runs.
+/// Hostile files and settings in the project, the user's configuration and the environment. Each
+/// creates a file with its name in `$CANARIES` if it runs during an installation.
 fn poison(folder: &Path) -> Vec<(&'static str, String)> {
     let canaries = folder.join("canaries");
     fs::create_dir_all(&canaries).unwrap();
@@ -336,7 +338,7 @@ fn poison(folder: &Path) -> Vec<(&'static str, String)> {
     };
     let here = |path: &str| folder.join(path).display().to_string();
     let python = |name: &str| format!("open({:?}, 'w').close()\n", here(&format!("canaries/{name}")));
-    // In the folder that commands run in.
+    // Modules in the working directory that shadow those of Python.
     for module in ["pip/__main__", "pip/__init__", "venv", "compileall", "runpy", "asyncio", "ministack/app", "site"] {
         write(&format!("{module}.py"), python(&module.replace('/', ".")));
     }
@@ -385,13 +387,13 @@ fn poison(folder: &Path) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_their_files() {
+fn two_installs_in_hostile_projects_download_once_and_run_no_project_file() {
     let cache = tempfile::tempdir().unwrap();
-    // Left by an installation that was killed.
+    // A killed installation leaves this folder.
     fs::create_dir(cache.path().join("ministack-installing-0123456789abcdef")).unwrap();
     let sandboxes = [(); 2].map(|()| Sandbox::new());
     let started = sandboxes.each_ref().map(|sandbox| {
-        // What this machine has set about its package index stays.
+        // Keep this machine's package index settings.
         let mut command = sandbox.command(&["local", "start"]);
         command.envs(std::env::vars_os()).env("ENGINE_CACHE_DIR", cache.path()).envs(poison(sandbox.folder.path()));
         command.limit(Duration::from_secs(600)).start()
@@ -402,7 +404,7 @@ fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_the
         let ran: Vec<_> = fs::read_dir(sandbox.folder.path().join("canaries")).unwrap().flatten().collect();
         assert!(ran.is_empty(), "{ran:?}");
         assert!(!sandbox.folder.path().join("elsewhere").exists());
-        // None of it counts for the server either.
+        // The server doesn't run the hostile files either.
         let running = local::status(&sandbox.project).unwrap().unwrap();
         sandbox.create_function(&running, "any", "exports.handler = async () => 'fine'");
         assert!(post(&running, &invocation("any"), "", "{}").ends_with("\"fine\""));
@@ -412,12 +414,12 @@ fn two_first_installations_in_hostile_projects_download_once_and_run_none_of_the
     let mut names = names_in(cache.path());
     assert_eq!(names.pop().unwrap(), "ministack.lock");
     assert!(names.len() == 1 && names[0].starts_with("ministack-1.5.33-"), "{names:?}");
-    // The same as where nothing is poisoned.
+    // The packages are the same as in a clean project.
     let packages = |cache: &Path| names_in(&cache.join(&names[0]).join("packages"));
     let clean = Sandbox::new();
     clean.ensure();
     assert_eq!(packages(cache.path()), packages(&installed()));
-    // A run of the server has written nothing into it.
+    // Running the server writes nothing into the installation.
     sandboxes.iter().for_each(|sandbox| assert!(local::stop(&sandbox.project).unwrap()));
     let again = Project { cache: Some(cache.path().to_owned()), ..clean.project.clone() };
     local::stop(&again).unwrap();
@@ -477,8 +479,8 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
         let ran = sandbox.command(args).env("ENGINE_CACHE_DIR", &cache).run();
         (ran.code(), flat(&ran.text()))
     };
-    // The whole folder, or a file in its place, is damage as well, and `reset --install` removes
-    // each of them.
+    // A missing folder, or a file or link in its place, is also damage, and `reset --install`
+    // repairs each.
     let damages: [&dyn Fn(); 3] =
         [&|| fs::remove_dir_all(at("")).unwrap(), &|| fs::write(&folder, "a file").unwrap(), &|| {
             std::os::unix::fs::symlink("/nonexistent", &folder).unwrap()
@@ -498,7 +500,7 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
     assert_eq!(local::status(&sandbox.project).unwrap(), None);
 }
 
-/// A `python3` whose pip downloads 6 MB and then nothing more; `$PIDS` gets its processes.
+/// A `python3` whose pip downloads 6 MB and then stalls. It writes its process IDs to `$PIDS`.
 const STALLING_PYTHON: &str = "#!/bin/sh
 case \"$*\" in
   *sys.version_info*) echo VERSION; echo WRAPPER ;;
@@ -512,7 +514,7 @@ esac
 ";
 
 #[test]
-fn an_installation_shows_its_progress_and_ctrl_c_leaves_no_part_of_it() {
+fn an_install_shows_its_progress_and_ctrl_c_leaves_no_partial_files() {
     let sandbox = Sandbox::new();
     let at = |name: &str| sandbox.folder.path().join(name);
     let (cache, bin, pids) = (at("cache"), at("bin"), at("pids"));
@@ -579,7 +581,7 @@ fn only_commands_that_write_wait_for_each_other() {
         running.end().ends_with(130).complains("nothing was changed");
     }
     let both = [start(&["apply"]), start(&["apply"])];
-    // However the other command ends.
+    // The lock is released even if its holder is killed.
     holder.kill();
     let ran = both.map(|running| running.end().expect(0, &[]));
     let n_created = ran.iter().filter(|ran| ran.out.contains("1 added")).count();
@@ -607,7 +609,7 @@ fn commands_that_need_deployed_resources_start_no_local_aws() {
     let list: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(code == 0 && list["resources"].as_array().is_some_and(Vec::is_empty), "{out}{err}");
     assert!(!sandbox.folder.path().join(".engine").exists());
-    // A comparison needs one, and says so.
+    // `diff` needs a local AWS, and reports that it starts one.
     let (code, out, err) = run(&["diff"]);
     assert!(code == 0 && out.contains("1 to add"), "{out}{err}");
     assert!(err.contains("not running; starting an empty one to compare the spec with"), "{err}");
@@ -634,7 +636,7 @@ fn a_server_that_cannot_start_is_shown_with_the_end_of_its_log() {
     let mut sandbox = Sandbox::new();
     sandbox.ensure();
     local::stop(&sandbox.project).unwrap();
-    // A Python that says its version and nothing else.
+    // A Python that only prints its version.
     let bin = sandbox.folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let question = "import sys; print('%d.%d.%d' % sys.version_info[:3])";
@@ -654,7 +656,7 @@ fn a_server_that_cannot_start_is_shown_with_the_end_of_its_log() {
     assert!(error.why().unwrap().contains("no server today"), "{:?}", error.why());
 }
 
-/// A request that the door has to refuse: what it is, its first line, its headers.
+/// A request that the proxy must refuse: its description, request line and headers.
 type Intruder = (&'static str, String, String);
 
 fn intruders(running: &Running) -> Vec<Intruder> {
@@ -665,7 +667,7 @@ fn intruders(running: &Running) -> Vec<Intruder> {
     let credential = |key: &str| format!("X-Amz-Credential={key}%2F20260101%2Feu-central-1%2Fs3%2Faws4_request");
     let evil = "Origin: https://evil.example\r\n";
     vec![
-        // What web pages send.
+        // Requests from web pages.
         (
             "preflight",
             "OPTIONS / HTTP/1.1".into(),
@@ -687,7 +689,7 @@ fn intruders(running: &Running) -> Vec<Intruder> {
         ("user in the host", post(), format!("Host: 127.0.0.1@evil.example\r\n{signed}")),
         ("two hosts", post(), format!("{host}Host: localhost\r\n{signed}")),
         ("no host", "POST / HTTP/1.0".into(), signed.clone()),
-        // What other users of the machine may try.
+        // Requests from other users of the machine.
         ("unsigned", post(), host.into()),
         ("an account", post(), format!("{host}{}", authorization("000000000001"))),
         ("another server's key", post(), format!("{host}{}", authorization(&other))),
@@ -728,7 +730,7 @@ fn requests_of_web_pages_and_requests_without_the_key_are_refused() {
         }
     }
     eprintln!("{} requests were refused", intruders.len());
-    // Nothing of it has happened.
+    // None of the refused requests took effect.
     let host = "Host: localhost\r\n";
     let signed = authorization(&running.key.access_key_id("000000000001"));
     let kept = exchange(running.port, "GET /2015-03-31/functions/kept HTTP/1.1", &format!("{host}{signed}"), b"");
@@ -737,7 +739,7 @@ fn requests_of_web_pages_and_requests_without_the_key_are_refused() {
     let form = format!("{host}{signed}Content-Type: application/x-www-form-urlencoded\r\n").replace("lambda", "iam");
     let role = exchange(running.port, "POST / HTTP/1.1", &form, b"Action=GetRole&RoleName=evil&Version=2010-05-08");
     assert!(role.contains("NoSuchEntity"), "{role}");
-    // The account comes from the key.
+    // The access key ID selects the account.
     let elsewhere = authorization(&running.key.access_key_id("000000000002"));
     let line = "GET /2015-03-31/functions/kept HTTP/1.1";
     assert!(exchange(running.port, line, &format!("{host}{elsewhere}"), b"").starts_with("HTTP/1.1 404"));
@@ -764,7 +766,7 @@ fn presigned_urls_large_bodies_and_persistent_connections_work() {
     let body = got.split_once("\r\n\r\n").unwrap().1;
     assert!(body.as_bytes() == large, "{} bytes: {}", body.len(), &got[..got.len().min(600)]);
 
-    // One connection for many calls, and what the door costs.
+    // Reuse one connection for many calls, and measure the latency that the proxy adds.
     let mut stream = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let request = format!("GET /bucket/none HTTP/1.1\r\n{host}{signed}\r\n");
@@ -782,7 +784,7 @@ fn presigned_urls_large_bodies_and_persistent_connections_work() {
     eprintln!("a call takes {:?} through the proxy and {:?} without it (median of 100)", through[50], beside[50]);
 }
 
-/// How long a small answer takes that says that there is no such thing.
+/// The response time of a request for a bucket that doesn't exist.
 fn timed(stream: &mut (impl Read + Write), request: &str) -> Duration {
     let began = Instant::now();
     stream.write_all(request.as_bytes()).unwrap();
@@ -798,11 +800,11 @@ fn timed(stream: &mut (impl Read + Write), request: &str) -> Duration {
 }
 
 #[test]
-fn five_hundred_concurrent_cold_invocations_are_answered_including_nested_ones() {
+fn five_hundred_concurrent_cold_invocations_and_nested_ones_are_answered() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     sandbox.create_function(&running, "inner", "exports.handler = async () => 'done'");
-    // With what it finds in its environment, as an SDK would.
+    // Like an SDK, it takes the endpoint and the credentials from its environment.
     let outer = "exports.handler = async () => {
         const { AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID } = process.env;
         const scope = `${AWS_ACCESS_KEY_ID}/20260101/eu-central-1/lambda/aws4_request`;
@@ -840,7 +842,7 @@ fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
         err.contains("the local AWS of this project is not running") && err.contains("engine local start"),
         "{err}"
     );
-    // An older engine's folder may be open to others.
+    // An earlier version of engine may have left the folder open to other users.
     fs::create_dir(sandbox.folder.path().join(".engine")).unwrap();
     fs::set_permissions(sandbox.folder.path().join(".engine"), fs::Permissions::from_mode(0o755)).unwrap();
     let running = sandbox.ensure();
@@ -878,14 +880,14 @@ fn only_local_env_prints_the_key_and_only_the_user_can_read_it() {
     assert!(!format!("{running:?}").contains(running.key.expose()));
 }
 
-/// Only root can be somebody else.
+/// Only root can run a process as another user; without root, the test reads as the owner.
 #[test]
 fn another_user_reaches_neither_the_server_nor_the_key() {
     let sandbox = Sandbox::new();
     let running = sandbox.ensure();
     let owner = rustix::process::getuid().as_raw();
     let other = if owner == 0 { 65534 } else { owner };
-    // Nothing but the modes of our own folders stands between.
+    // Open the project's folder, so that only the modes of engine's own folders protect the key.
     fs::set_permissions(sandbox.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let script = "
         const net = require('net'), fs = require('fs'), [socket, record, port] = process.argv.slice(1);

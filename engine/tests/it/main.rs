@@ -1,4 +1,4 @@
-//! What a user sees, tested from outside: the real binary, a real local AWS, real Node.js.
+//! Tests of user-visible behavior from outside: the real binary, a real local AWS, real Node.js.
 
 #![allow(
     clippy::unreachable,

@@ -1,5 +1,4 @@
-//! AWS names what it objects to by the members of its requests; each name leads to its line of the
-//! spec.
+//! AWS errors name members of engine's requests; each name leads to its line in the spec.
 
 use engine::aws::error::explained;
 use engine::aws::{AwsError, Class};
@@ -88,9 +87,9 @@ resources:
     source_account: "123456789012"
 "#;
 
-/// What is a block in the spec is shown at its first line. Texts as the services write them: the
-/// resource, the code, the text, and the beginning of the line that is meant. `''`: AWS names no
-/// member, and the line follows from the cause or is the resource's own.
+/// Texts as the services write them: the resource, the code, the text, and the beginning of the
+/// expected line. A block in the spec is shown at its first line. `''`: AWS names no member, and
+/// the line follows from the cause or is the resource's own.
 const TEXTS: &[(&str, &str, &str, &str)] = &[
     (
         "todos",
@@ -462,7 +461,7 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "The provided principal was invalid. Please check the principal and try again.",
         "principal:",
     ),
-    // What names no member, or one of nobody's, is the resource's line.
+    // An error that names no member, or an unknown one, leads to the resource's line.
     ("todos", "ValidationException", "The parameter cannot be converted to a numeric value", "todos:"),
     (
         "todos",
@@ -479,7 +478,7 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn an_error_of_aws_points_at_the_line_that_it_names() {
+fn an_aws_error_points_at_the_spec_line_that_it_names() {
     let spec = crate::plan::load(SPEC);
     let mut wrong = Vec::new();
     for (resource, code, text, line) in TEXTS {
@@ -497,7 +496,7 @@ fn an_error_of_aws_points_at_the_line_that_it_names() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every property that people can write has a name of AWS's that leads back to it.
+/// Every property that users can set has an AWS name that leads back to it.
 #[test]
 fn every_property_is_found_by_its_own_member() {
     let mut n_properties = 0;

@@ -1,5 +1,5 @@
-//! What works without AWS: `init`, `validate`, `schema` and `graph`. The binary runs with an empty
-//! environment.
+//! The commands that work without AWS: `init`, `validate`, `schema` and `graph`. The binary runs
+//! with an empty environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Standard output and standard error of a command that ends with this code.
+/// Standard output and standard error of a command that exits with `code`.
 #[track_caller]
-fn said(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
+fn exec(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
     let ran = Program::engine(folder).local_aws().args(args).run();
     assert_eq!(ran.code(), Some(code), "{args:?}: {ran:#?}");
     [ran.out, ran.err]
@@ -26,7 +26,7 @@ fn said(folder: &Path, args: &[&str], code: i32) -> [String; 2] {
 // The command line.
 
 #[test]
-fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
+fn an_invalid_command_line_is_reported_like_any_other_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut story = String::new();
     for line in [
@@ -88,7 +88,7 @@ fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
         "man aply",
         "--log-format json diff --foo",
     ] {
-        let [out, err] = said(folder.path(), &line.split(' ').collect::<Vec<_>>(), 64);
+        let [out, err] = exec(folder.path(), &line.split(' ').collect::<Vec<_>>(), 64);
         assert_eq!(out, "", "{line}");
         let err = match err.split_once("\"timestamp\":\"") {
             Some((before, rest)) => format!("{before}\"timestamp\":\"…{}", &rest[27..]),
@@ -100,9 +100,9 @@ fn what_a_command_line_can_not_mean_is_told_like_any_other_error() {
 }
 
 #[test]
-fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
+fn spec_settings_are_explained_with_resource_types_and_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let explained = |words: &[&str]| said(folder.path(), &[&["explain"], words].concat(), 0)[0].clone();
+    let explained = |words: &[&str]| exec(folder.path(), &[&["explain"], words].concat(), 0)[0].clone();
     let table = explained(&["table"]);
     let (_, beside) = table.split_once("Settings for engine:").unwrap();
     for word in ["name", "protect", "retain", "ignore_changes", "depends_on"] {
@@ -110,8 +110,8 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
     }
     assert!(explained(&["table", "protect"]).contains("never delete or replace the resource"));
     assert!(explained(&["role.import"]).contains("name or ARN of a resource that this spec doesn't manage"));
-    // What a kind does not take is not explained as if it did.
-    assert!(said(folder.path(), &["explain", "role.protect"], 64)[1].contains("a role has no property `protect`"));
+    // A resource type's page doesn't explain a property that the type doesn't accept.
+    assert!(exec(folder.path(), &["explain", "role.protect"], 64)[1].contains("a role has no property `protect`"));
     assert_eq!(explained(&["table", "hash_key"]), explained(&["table.hash_key"]));
     let spec = explained(&["spec"]);
     for word in ["team", "region", "account", "stack", "vars", "resources", "outputs", "type", "import"] {
@@ -124,7 +124,7 @@ fn the_words_of_a_spec_are_explained_beside_the_kinds_and_alone() {
 }
 
 #[test]
-fn a_name_that_the_spec_lacks_is_told_before_anything_is_started() {
+fn a_name_that_the_spec_lacks_is_reported_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let root = root();
     let spec = root.join("specs/examples/inline.yaml");
@@ -133,7 +133,7 @@ fn a_name_that_the_spec_lacks_is_told_before_anything_is_started() {
         (["logs", "loger", "--spec", spec, "--local"], "the spec has no resource `loger`"),
         (["output", "foo", "--spec", spec, "--local"], "the spec has no output `foo`"),
     ] {
-        let [out, err] = said(folder.path(), &line, 1);
+        let [out, err] = exec(folder.path(), &line, 1);
         assert!(out.is_empty() && err.contains(words) && !err.contains("local AWS"), "{err}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -150,14 +150,14 @@ fn validator() -> &'static jsonschema::Validator {
     })
 }
 
-/// What the schema has against a spec.
+/// The violations of the schema in a spec.
 fn objections(spec: &str) -> Vec<String> {
-    // Comments, anchors and quotes mean to it what they mean to the engine.
+    // Comments, anchors and quotes have the same meaning for the schema as for engine.
     let spec: Json = serde_yaml::from_str(spec).unwrap();
     validator().iter_errors(&spec).map(|it| format!("{}: {it}", it.instance_path())).collect()
 }
 
-/// What the engine takes, the schema lets pass.
+/// Checks that the schema allows a spec that engine accepts.
 #[track_caller]
 pub(crate) fn expect_in_schema(spec: &str) {
     let objections = objections(spec);
@@ -172,8 +172,8 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_schema_in_the_repository_is_the_one_that_is_printed() {
-    let [printed, _] = said(&root(), &["schema"], 0);
+fn the_schema_in_the_repository_matches_the_printed_one() {
+    let [printed, _] = exec(&root(), &["schema"], 0);
     let kept = root().join("engine/schemas/spec.schema.json");
     if std::env::var_os("UPDATE_README").is_some() {
         fs::write(&kept, &printed).unwrap();
@@ -182,7 +182,7 @@ fn the_schema_in_the_repository_is_the_one_that_is_printed() {
 }
 
 #[test]
-fn every_spec_that_works_fits_the_schema_and_names_it_for_editors() {
+fn every_valid_spec_matches_the_schema_and_names_it_for_editors() {
     let specs = root().join("specs");
     for path in [yaml_files(&specs), yaml_files(&specs.join("examples"))].concat() {
         let text = fs::read_to_string(&path).unwrap();
@@ -192,17 +192,17 @@ fn every_spec_that_works_fits_the_schema_and_names_it_for_editors() {
     }
     let warned = yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/warned"));
     warned.iter().for_each(|path| expect_in_schema(&fs::read_to_string(path).unwrap()));
-    // Variables may stand for anything that is not a list or a mapping.
+    // A variable can replace any value but a list or a mapping.
     let team = fs::read_to_string(root().join(TEAM)).unwrap();
     let varied = team.replace("read_capacity: 1", "read_capacity: ${var.units}").replace("PROVISIONED", "${var.mode}");
     assert_ne!(varied, team);
     expect_in_schema(&varied);
 }
 
-/// Broken in its structure, so that an editor can show it: what only the engine can tell is not in
-/// the list.
+/// Specs with structural errors, which an editor can show. The list excludes errors that only
+/// engine can detect.
 #[test]
-fn what_is_broken_in_its_structure_does_not_fit_the_schema() {
+fn a_spec_with_structural_errors_violates_the_schema() {
     let broken = yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken"));
     let (mut seen, mut unseen) = (Vec::new(), Vec::new());
     for path in &broken {
@@ -220,8 +220,8 @@ fn what_is_broken_in_its_structure_does_not_fit_the_schema() {
 }
 
 #[test]
-fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
-    fn look(node: &Json, place: &str, n: &mut usize) {
+fn every_property_in_the_schema_has_a_description_and_examples() {
+    fn walk(node: &Json, place: &str, n: &mut usize) {
         let Json::Object(node) = node else { return };
         if let Some(Json::Object(properties)) = node.get("properties") {
             for (name, property) in properties.iter().filter(|(_, it)| it.is_object() && it.get("const").is_none()) {
@@ -229,7 +229,7 @@ fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
                 assert!(words.len() > 5, "{place}.{name}: {property}");
                 let examples = property["examples"].as_array().map_or(&[][..], Vec::as_slice);
                 assert!(!examples.is_empty() || name == "resources", "{place}.{name} has no example");
-                // A definition elsewhere is not to be had from here.
+                // A definition elsewhere can't be resolved from here.
                 if name != "resources" {
                     let shape = jsonschema::draft7::new(property).unwrap();
                     for value in examples.iter().chain(property.get("default")) {
@@ -237,23 +237,23 @@ fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
                     }
                 }
                 *n += 1;
-                look(property, &format!("{place}.{name}"), n);
+                walk(property, &format!("{place}.{name}"), n);
             }
         }
         for key in ["anyOf", "items", "additionalProperties"] {
             match node.get(key) {
-                Some(Json::Array(ways)) => ways.iter().for_each(|way| look(way, place, n)),
-                Some(way) => look(way, place, n),
+                Some(Json::Array(ways)) => ways.iter().for_each(|way| walk(way, place, n)),
+                Some(way) => walk(way, place, n),
                 None => {}
             }
         }
     }
     let mut n = 0;
     let schema = serde_json::from_str::<serde_json::Value>(&engine::cli::json_schema()).unwrap();
-    look(&schema, "", &mut n);
+    walk(&schema, "", &mut n);
     for (name, definition) in schema["definitions"].as_object().unwrap().iter().filter(|(name, _)| *name != "resource")
     {
-        look(definition, name, &mut n);
+        walk(definition, name, &mut n);
     }
     assert!(n > 100, "only {n} properties");
 }
@@ -261,13 +261,13 @@ fn every_property_in_the_schema_says_what_it_is_and_gives_examples() {
 // Validate.
 
 #[test]
-fn validate_tells_all_that_is_wrong_with_all_specs() {
+fn validate_reports_all_errors_in_all_specs() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    said(at, &["init", "--team", "red-foxes"], 0);
-    assert_eq!(said(at, &["validate"], 0), ["`specs/team.yaml` is valid.\n", ""]);
+    exec(at, &["init", "--team", "red-foxes"], 0);
+    assert_eq!(exec(at, &["validate"], 0), ["`specs/team.yaml` is valid.\n", ""]);
     let good = fs::read_to_string(at.join(TEAM)).unwrap();
-    // What AWS alone would refuse later, each in a spec of its own.
+    // Mistakes that otherwise only AWS would report, each in its own spec.
     for (from, to, says) in [
         ("hash_key: id", "hash_key: other", "`other`"),
         ("nodejs22.x", "nodejs18.x", "nodejs18.x"),
@@ -279,34 +279,34 @@ fn validate_tells_all_that_is_wrong_with_all_specs() {
     ] {
         assert!(good.contains(from), "{from}");
         fs::write(at.join("specs/broken.yaml"), good.replace(from, to)).unwrap();
-        let [out, err] = said(at, &["validate", TEAM, "specs/broken.yaml"], 1);
+        let [out, err] = exec(at, &["validate", TEAM, "specs/broken.yaml"], 1);
         assert!(err.contains("specs/broken.yaml:") && err.contains(says), "{says}: {err}");
         assert!(out.contains(" error"), "{out}");
     }
-    let [_, told] = said(at, &["validate", "specs/none.yaml", "specs/broken.yaml"], 1);
+    let [_, told] = exec(at, &["validate", "specs/none.yaml", "specs/broken.yaml"], 1);
     assert!(told.contains("specs/none.yaml") && told.contains("specs/broken.yaml:"), "{told}");
-    // Worth a look, and no error.
+    // A deprecated runtime is a warning, not an error.
     fs::write(at.join(TEAM), good.replace("nodejs22.x", "nodejs20.x")).unwrap();
-    let [out, err] = said(at, &["validate"], 0);
+    let [out, err] = exec(at, &["validate"], 0);
     assert_eq!(out, "`specs/team.yaml` is valid, with 1 warning.\n");
     assert!(err.contains("warning: the runtime `nodejs20.x` is deprecated"), "{err}");
 }
 
 #[test]
-fn validate_speaks_json_and_githubs_annotations() {
+fn validate_prints_json_and_github_annotations() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    said(at, &["init", "--team", "red-foxes"], 0);
-    let [valid, _] = said(at, &["validate", "--format", "json"], 0);
+    exec(at, &["init", "--team", "red-foxes"], 0);
+    let [valid, _] = exec(at, &["validate", "--format", "json"], 0);
     assert_eq!(valid, "{\"format_version\":1,\"valid\":true,\"problems\":[]}\n");
-    assert_eq!(said(at, &["validate", "--format", "github"], 0), ["", ""]);
+    assert_eq!(exec(at, &["validate", "--format", "github"], 0), ["", ""]);
     let good = fs::read_to_string(at.join(TEAM)).unwrap();
     fs::write(
         at.join("specs/a,b.yaml"),
         good.replace("billing_mode: PROVISIONED", "billing_mode: 100%") + "stack: ab\n",
     )
     .unwrap();
-    let [document, _] = said(at, &["validate", "specs/a,b.yaml", "--format", "json"], 1);
+    let [document, _] = exec(at, &["validate", "specs/a,b.yaml", "--format", "json"], 1);
     let document: Json = serde_json::from_str(&document).unwrap();
     let line = good.lines().position(|line| line.contains("billing_mode")).unwrap() + 1;
     assert_eq!(document["valid"], false);
@@ -314,7 +314,7 @@ fn validate_speaks_json_and_githubs_annotations() {
         (&document["problems"][0]["file"], &document["problems"][0]["line"]),
         (&"specs/a,b.yaml".into(), &line.into())
     );
-    let [lines, _] = said(at, &["validate", "specs/a,b.yaml", "--format", "github"], 1);
+    let [lines, _] = exec(at, &["validate", "specs/a,b.yaml", "--format", "github"], 1);
     let first = lines.lines().next().unwrap();
     assert!(first.starts_with(&format!("::error file=specs/a%2Cb.yaml,line={line},col=19::")), "{first}");
     assert!(first.contains("100%25"), "{first}");
@@ -322,10 +322,10 @@ fn validate_speaks_json_and_githubs_annotations() {
 }
 
 #[test]
-fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
+fn validate_accepts_folders_and_multi_spec_commands_accept_patterns() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    said(at, &["init", "--team", "red-foxes"], 0);
+    exec(at, &["init", "--team", "red-foxes"], 0);
     let good = fs::read_to_string(at.join(TEAM)).unwrap();
     fs::create_dir(at.join("specs/below")).unwrap();
     for (name, stack) in [("b.yml", "b"), (".hidden.yaml", "h"), ("below/c.yaml", "c"), ("notes.txt", "n")] {
@@ -333,18 +333,18 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
         let other = if name.starts_with("below") { other.replace("../lambda-src", "../../lambda-src") } else { other };
         fs::write(at.join("specs").join(name), other).unwrap();
     }
-    let valid = |specs: &str| said(at, &["validate", specs], 0)[0].clone();
+    let valid = |specs: &str| exec(at, &["validate", specs], 0)[0].clone();
     assert_eq!(valid("specs/*.yaml"), "`specs/team.yaml` is valid.\n");
     assert_eq!(valid("specs/*.y*ml"), "2 specs are valid.\n");
     assert_eq!(valid("*/?.yml"), "`specs/b.yml` is valid.\n");
     assert_eq!(valid("./specs/**/c.yaml"), "`./specs/below/c.yaml` is valid.\n");
-    // A name is a name, whatever stands in it.
+    // The name of an existing file is never a pattern.
     fs::write(at.join("specs/[a].yaml"), good.clone() + "stack: a\n").unwrap();
     assert_eq!(valid("specs/[a].yaml"), "`specs/[a].yaml` is valid.\n");
     fs::remove_file(at.join("specs/[a].yaml")).unwrap();
     fs::remove_file(at.join("specs/.hidden.yaml")).unwrap();
     assert_eq!(valid("specs"), "2 specs are valid.\n");
-    let [graph, _] = said(at, &["graph", "specs/*.yml"], 0);
+    let [graph, _] = exec(at, &["graph", "specs/*.yml"], 0);
     assert!(graph.contains("todos-to-logger"), "{graph}");
     for (args, says) in [
         (["validate", "specs/*.toml"], "no file matches the pattern `specs/*.toml`"),
@@ -352,21 +352,21 @@ fn validate_takes_a_folder_and_all_that_take_several_specs_a_pattern() {
         (["validate", ".engine-none/*"], "no file matches the pattern `.engine-none/*`"),
         (["graph", "specs"], "`engine validate specs` checks every spec"),
     ] {
-        let [_, err] = said(at, &args, 1);
+        let [_, err] = exec(at, &args, 1);
         assert!(err.replace("\n           ", "").contains(says), "{err}");
     }
     fs::create_dir(at.join("empty")).unwrap();
-    let [_, err] = said(at, &["validate", "empty"], 1);
+    let [_, err] = exec(at, &["validate", "empty"], 1);
     assert!(err.contains("the folder `empty` has no `.yaml` or `.yml` file"), "{err}");
 }
 
 #[test]
-fn what_is_only_counted_has_no_place_of_its_own() {
+fn errors_that_are_only_counted_have_no_entry_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let entries: String = (0..150).map(|n| format!("wrong{n}: 1\n")).collect();
     fs::write(at.join("s.yaml"), format!("team: owls\nresources: {{}}\n{entries}")).unwrap();
-    let [document, _] = said(at, &["validate", "s.yaml", "--format", "json"], 1);
+    let [document, _] = exec(at, &["validate", "s.yaml", "--format", "json"], 1);
     let document: Json = serde_json::from_str(&document).unwrap();
     let problems = document["problems"].as_array().unwrap();
     assert_eq!(problems.len(), 100);
@@ -378,30 +378,30 @@ fn what_is_only_counted_has_no_place_of_its_own() {
 // Init.
 
 #[test]
-fn init_writes_what_works_and_never_over_anything() {
+fn init_writes_a_valid_project_and_never_overwrites_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     for template in ["pipeline", "dead-letter", "existing-table"] {
         let [out, _] =
-            said(at, &["init", template, "--team", "red-foxes", "--template", template, "--role", "my-role"], 0);
+            exec(at, &["init", template, "--team", "red-foxes", "--template", template, "--role", "my-role"], 0);
         let project = at.join(template);
         assert!(out.contains("engine apply --local"), "{out}");
-        said(&project, &["validate"], 0);
+        exec(&project, &["validate"], 0);
         let spec = fs::read_to_string(project.join(TEAM)).unwrap();
         expect_in_schema(&spec);
         assert!(spec.contains("import: my-role") && !spec.contains("blue-owls"), "{spec}");
         let schema = fs::read_to_string(project.join("specs/spec.schema.json")).unwrap();
         assert!(spec.starts_with("# yaml-language-server: $schema=spec.schema.json\n") && schema.contains("draft-07"));
-        // Once it is there, nothing is touched, whatever is asked for.
-        let [_, err] = said(at, &["init", template, "--team", "blue-owls"], 1);
+        // Once the spec exists, `init` changes nothing, no matter which arguments it gets.
+        let [_, err] = exec(at, &["init", template, "--team", "blue-owls"], 1);
         assert!(err.contains("already exists, so nothing was written"), "{err}");
         assert_eq!(fs::read_to_string(project.join(TEAM)).unwrap(), spec);
     }
-    // Code that is there already stays.
+    // `init` keeps existing code.
     let own = at.join("own/lambda-src/log-events/index.js");
     fs::create_dir_all(own.parent().unwrap()).unwrap();
     fs::write(&own, "exports.handler = async () => 1;\n").unwrap();
-    let [out, _] = said(at, &["init", "own", "--yes"], 0);
+    let [out, _] = exec(at, &["init", "own", "--yes"], 0);
     assert!(out.contains("already existed, not changed") && out.contains("Created for team own:"), "{out}");
     assert_eq!(fs::read_to_string(&own).unwrap(), "exports.handler = async () => 1;\n");
 }
@@ -412,7 +412,7 @@ fn git(folder: &Path, args: &[&str]) {
         .search_path()
         .args(["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main"])
         .args(args);
-    // Neither the settings nor the repository of whoever runs the tests.
+    // Ignores the settings and the repository of the user that runs the tests.
     command.env("GIT_CONFIG_NOSYSTEM", "1").run().ends_with(0);
 }
 
@@ -428,13 +428,13 @@ fn code_hash(project: &Path) -> String {
 }
 
 #[test]
-fn a_checkout_with_the_line_endings_of_windows_has_the_same_package() {
+fn a_checkout_with_windows_line_endings_has_the_same_package() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    said(at, &["init", "project", "--team", "red-foxes"], 0);
+    exec(at, &["init", "project", "--team", "red-foxes"], 0);
     let project = at.join("project");
     let code = project.join("lambda-src/log-events");
-    // Line breaks in what is binary belong to it, and a script is text.
+    // Line breaks in a binary file are data, and a script is text.
     fs::write(code.join("logo.png"), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n\0\r\n").unwrap();
     fs::write(code.join("tool"), "#!/bin/sh\necho\n").unwrap();
     let hash = code_hash(&project);
@@ -446,13 +446,13 @@ fn a_checkout_with_the_line_endings_of_windows_has_the_same_package() {
         let autocrlf = format!("core.autocrlf={}", ending == "crlf");
         git(at, &["clone", "--quiet", "--config", &eol, "--config", &autocrlf, "project", ending]);
         let checkout = at.join(ending);
-        // The spec shows which of the two it is: source in it is read by YAML, to which all line
-        // breaks are one.
+        // The spec shows the line endings of the checkout. YAML treats all line breaks alike, so
+        // both are fine for inline source.
         let is_crlf = fs::read(checkout.join(TEAM)).unwrap().windows(2).any(|two| two == b"\r\n");
         assert_eq!(is_crlf, ending == "crlf");
         assert_eq!(code_hash(&checkout), hash, "{ending}");
     }
-    // Without the attributes the two would take turns.
+    // Without the attributes, each checkout would replace the other's package.
     fs::remove_file(project.join("lambda-src/.gitattributes")).unwrap();
     git(&project, &["commit", "--quiet", "--all", "--message", "second"]);
     git(at, &["clone", "--quiet", "--config", "core.autocrlf=true", "project", "without"]);
@@ -460,7 +460,7 @@ fn a_checkout_with_the_line_endings_of_windows_has_the_same_package() {
 }
 
 #[test]
-fn source_in_a_spec_is_the_same_whatever_ends_its_lines() {
+fn inline_source_is_the_same_for_all_line_endings() {
     let text = fs::read_to_string(root().join("specs/examples/inline.yaml")).unwrap();
     let hash = |text: &str| {
         let depth = engine::spec::Depth::Full;
@@ -477,7 +477,7 @@ fn source_in_a_spec_is_the_same_whatever_ends_its_lines() {
     assert_eq!(hash(&text.replace('\n', "\r\n")), hash(&text));
 }
 
-/// Every path under a folder, and where links lead.
+/// Every path under a folder, without following links.
 #[cfg(unix)]
 fn tree(folder: &Path) -> Vec<PathBuf> {
     let mut paths = Vec::new();
@@ -494,7 +494,7 @@ fn tree(folder: &Path) -> Vec<PathBuf> {
 
 #[cfg(unix)]
 #[test]
-fn init_leaves_nothing_behind_where_it_fails() {
+fn a_failed_init_leaves_nothing_behind() {
     use std::os::unix::fs::symlink;
     type Spoil = fn(&Path);
     let spoils: [(&str, Spoil); 4] = [
@@ -509,29 +509,29 @@ fn init_leaves_nothing_behind_where_it_fails() {
         fs::create_dir(&at).unwrap();
         spoil(&at);
         let before = tree(&at);
-        let [_, err] = said(folder.path(), &["init", "new", "--yes"], 1);
+        let [_, err] = exec(folder.path(), &["init", "new", "--yes"], 1);
         assert!(err.contains(&wanted.replace("{}", "new")), "{err}");
         assert_eq!(tree(&at), before);
     }
 }
 
 #[test]
-fn init_takes_no_name_that_cannot_be_a_teams() {
+fn init_refuses_invalid_names() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     for args in [["--team", "a b"], ["--team", "-x"], ["--team", ""], ["--role", "x: y"], ["--yes", "x!/…"]] {
-        let [_, err] = said(at, &[&["init"], &args[..]].concat(), 64);
+        let [_, err] = exec(at, &[&["init"], &args[..]].concat(), 64);
         assert!(!err.is_empty());
     }
-    // Nobody can be asked.
-    let [_, err] = said(at, &["init"], 64);
+    // There is no terminal for questions.
+    let [_, err] = exec(at, &["init"], 64);
     assert!(err.contains("engine init --team blue-owls"), "{err}");
     assert_eq!(fs::read_dir(at).unwrap().count(), 0, "nothing is written");
 }
 
 #[cfg(unix)]
 #[test]
-fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
+fn init_asks_on_a_terminal_and_writes_a_project_that_deploys() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let mut terminal = Program::engine(at).args(["init", "demo"]).env("TERM", "xterm").terminal();
@@ -543,54 +543,54 @@ fn init_asks_on_a_terminal_and_what_it_writes_deploys() {
     terminal.exp_string("Created for team red-foxes").unwrap();
     terminal.exp_eof().unwrap();
     let project = at.join("demo");
-    let [out, _] = said(&project, &["apply", "--local"], 0);
+    let [out, _] = exec(&project, &["apply", "--local"], 0);
     assert!(out.contains("Apply complete! Resources: 4 added"), "{out}");
-    let [out, _] = said(&project, &["verify", "--local"], 0);
+    let [out, _] = exec(&project, &["verify", "--local"], 0);
     assert!(out.contains("REMOVE"), "{out}");
-    // A spec elsewhere in the project has the same local AWS.
+    // A spec elsewhere in the project uses the same local AWS.
     let spec = fs::read_to_string(project.join(TEAM)).unwrap();
     fs::create_dir(project.join("more")).unwrap();
     fs::write(project.join("more/team.yaml"), spec).unwrap();
-    let [out, _] = said(&project, &["diff", "more/team.yaml", "--local"], 0);
+    let [out, _] = exec(&project, &["diff", "more/team.yaml", "--local"], 0);
     assert!(out.contains("No changes."), "{out}");
     assert!(!project.join("more/.engine").exists());
-    said(&project, &["local", "stop"], 0);
-    // What stands where the local AWS wants to keep its own.
+    exec(&project, &["local", "stop"], 0);
+    // A file has the name of the folder that the local AWS needs.
     fs::remove_dir_all(project.join(".engine")).unwrap();
     fs::write(project.join(".engine"), "").unwrap();
-    let [_, err] = said(&project, &["diff", "--local"], 1);
+    let [_, err] = exec(&project, &["diff", "--local"], 1);
     assert!(err.contains("rename that file"), "{err}");
 }
 
 // Graph.
 
 #[test]
-fn a_spec_is_drawn_in_five_ways_and_the_one_in_the_readme_is_fresh() {
+fn a_spec_is_drawn_in_five_formats_and_the_readme_is_up_to_date() {
     let mut drawn = String::new();
     for format in ["text", "mermaid", "dot"] {
-        let [out, err] = said(&root(), &["graph", TEAM, "--format", format], 0);
+        let [out, err] = exec(&root(), &["graph", TEAM, "--format", format], 0);
         assert_eq!(err, "");
         drawn += &format!("{format}:\n{out}\n");
     }
     insta::assert_snapshot!("graph", drawn);
-    let [svg, _] = said(&root(), &["graph", TEAM, "--format", "svg"], 0);
+    let [svg, _] = exec(&root(), &["graph", TEAM, "--format", "svg"], 0);
     let kept = root().join("engine/docs/pipeline.svg");
     if std::env::var_os("UPDATE_README").is_some() {
         fs::write(&kept, &svg).unwrap();
     }
     assert!(fs::read_to_string(kept).unwrap() == svg, "`UPDATE_README=1 cargo test offline` draws it anew");
-    let [page, _] = said(&root(), &["graph", TEAM, "--format", "html"], 0);
+    let [page, _] = exec(&root(), &["graph", TEAM, "--format", "html"], 0);
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("logger-permission"), "{page}");
     assert!(
         !page.contains("http://")
             || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
     );
-    let [_, err] = said(&root(), &["graph", TEAM, "specs/examples/inline.yaml", "--format", "svg"], 64);
+    let [_, err] = exec(&root(), &["graph", TEAM, "specs/examples/inline.yaml", "--format", "svg"], 64);
     assert!(err.contains("an image shows one spec"), "{err}");
 }
 
-/// A spec of tables, of which each needs some before it, one property or another; the first ones
-/// are a chain.
+/// A spec of tables that depend on earlier tables, through one property or another; the first
+/// tables are a chain.
 fn tables(needs: &[Vec<usize>], n_chained: usize) -> String {
     let mut text = "team: red-foxes\nresources:\n".to_owned();
     for (at, needs) in needs.iter().enumerate() {
@@ -637,7 +637,7 @@ impl Area {
     }
 }
 
-/// What is in a picture: boxes, and of each line its pieces and its words.
+/// The contents of a picture: boxes, and for each line its pieces and its label.
 struct Drawn {
     boxes: Vec<Area>,
     lines: Vec<(Vec<Area>, Area)>,
@@ -663,7 +663,7 @@ fn drawn(svg: &str) -> Drawn {
     let lines = svg.split("<g class=\"edge").skip(1).map(|edge| {
         let (_, label) = edge.split_once("<text").unwrap();
         let words = label.split(['>', '<']).nth(1).unwrap();
-        // Letters of one width, eleven high.
+        // Assumes letters of one width and a height of eleven.
         let (x, y, width) = (number(label, "x"), number(label, "y"), words.len() as f64 * 6.6);
         let left = if attribute(label, "text-anchor") == "end" { x - width } else { x };
         (pieces(attribute(edge, "d")), Area { x: [left, left + width], y: [y - 9.0, y + 2.5] })
@@ -671,7 +671,7 @@ fn drawn(svg: &str) -> Drawn {
     Drawn { boxes: boxes.collect(), lines: lines.collect() }
 }
 
-/// A path in pieces so short that each fills its area.
+/// Splits a path into pieces so short that each fills its area.
 fn pieces(path: &str) -> Vec<Area> {
     let mut points: Vec<[f64; 2]> = Vec::new();
     let mut rest = path;
@@ -707,7 +707,7 @@ fn pieces(path: &str) -> Vec<Area> {
     points.windows(2).map(piece).collect()
 }
 
-/// What lies over something else in a picture.
+/// The elements that overlap in a picture.
 fn overlaps(Drawn { boxes, lines }: &Drawn) -> Vec<String> {
     let mut found = Vec::new();
     for (at, one) in boxes.iter().enumerate() {
@@ -727,7 +727,7 @@ fn overlaps(Drawn { boxes, lines }: &Drawn) -> Vec<String> {
         if pieces.iter().any(|it| it.overlaps(words)) {
             found.push(format!("words {words:?} on their own line"));
         }
-        // It begins and ends at the edge of a box.
+        // A line begins and ends at the edge of a box.
         let inner = |it: &Area| Area { x: [it.x[0] + 1.0, it.x[1] - 1.0], y: [it.y[0] + 1.0, it.y[1] - 1.0] };
         found.extend(
             boxes
@@ -742,7 +742,7 @@ fn overlaps(Drawn { boxes, lines }: &Drawn) -> Vec<String> {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
-    fn nothing_in_a_picture_lies_over_anything_else(
+    fn nothing_in_a_picture_overlaps(
         needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60), n_chained in 0..60_usize,
     ) {
         use engine::render::graph::{Drawing, Picture};
@@ -758,7 +758,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_long_chain_is_drawn_downwards_and_what_hangs_on_nothing_in_rows() {
+fn a_long_chain_is_drawn_downwards_and_independent_tables_in_rows() {
     use engine::render::graph::{Drawing, Picture};
     let look = engine::render::OutputStyle { color: false, width: 80, plain: false };
     for (needs, n_chained, most) in [(30, 30, [200.0, 3400.0]), (40, 0, [1000.0, 700.0])] {
@@ -771,7 +771,7 @@ fn a_long_chain_is_drawn_downwards_and_what_hangs_on_nothing_in_rows() {
 }
 
 #[test]
-fn a_table_of_who_needs_what_fits_the_window() {
+fn a_dependency_table_fits_the_window() {
     use engine::render::graph::{Drawing, Picture};
     let spec = engine::spec::Spec::load(
         &engine::kinds::all(),

@@ -1,5 +1,5 @@
-//! What plans look like: on a terminal of 80 columns, and as a comment on a pull request, whatever
-//! the values are.
+//! How plans look on a terminal of 80 columns and as a comment on a pull request, no matter which
+//! values they contain.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn of(changes: Vec<Change>) -> Plan {
 }
 
 #[test]
-fn what_stays_as_it_is_is_listed_on_demand() {
+fn unchanged_resources_are_listed_on_demand() {
     let plan = planned(
         &load(PIPELINE),
         &with(DEPLOYED, "memory_size: 128", "memory_size: 256"),
@@ -126,7 +126,7 @@ fn code_is_one_line_with_hash_and_size() {
 
     Plan: 1 to add, 2 to change, 0 to destroy.
     "#);
-    // Programs get all of both.
+    // JSON output has both in full.
     let spec = load(PIPELINE);
     let document = render::plan_json(&spec, &Site::new("eu-central-1", "123456789012"), &plan);
     let properties = document["changes"][1]["properties"].as_array().unwrap();
@@ -135,7 +135,7 @@ fn code_is_one_line_with_hash_and_size() {
 }
 
 #[test]
-fn sensitive_values_show_that_they_differ_and_nothing_else() {
+fn sensitive_values_show_only_that_they_differ() {
     let update = vec![
         property(&["environment", "KEY"], json!("old"), json!("swordfish")),
         property(&["environment", "ADDED"], json!(null), json!("swordfish")),
@@ -173,7 +173,7 @@ fn sensitive_values_show_that_they_differ_and_nothing_else() {
 }
 
 #[test]
-fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
+fn values_too_long_for_the_terminal_are_split_where_possible() {
     let filter =
         json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": { "done": { "BOOL": [true] } } } });
     let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/2026-11-22T21:11:20.123";
@@ -225,15 +225,15 @@ fn what_is_too_long_for_the_terminal_is_divided_where_it_can_be() {
     Plan: 2 to add, 0 to change, 1 to destroy.
     "#);
     assert!(text.lines().all(|line| line.contains("arn:aws") || line.chars().count() <= 80), "{text}");
-    // Colours add nothing but colours.
+    // Color adds only escape codes.
     let coloured = render::plan(&plan, false, Rows::All, OutputStyle { color: true, ..NARROW });
     assert!(coloured.contains('\x1b'));
     assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
 }
 
-/// Whatever is padded is padded by what is seen of it.
+/// Padding depends on the visible width.
 #[test]
-fn colors_take_no_room_anywhere() {
+fn colors_do_not_affect_the_layout() {
     use engine::cause::Code;
     use engine::logs::{self as records, Line};
     use engine::render::logs::{Journal, JournalEntry};
@@ -280,7 +280,7 @@ fn colors_take_no_room_anywhere() {
     assert!(texts.iter().filter(|text| text(COLORED).contains('\x1b')).count() > 60, "{} texts", texts.len());
 }
 
-/// A plan with something of everything.
+/// A plan with an example of everything.
 fn varied() -> Plan {
     let spec = with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY");
     let mut plan = planned(&load(&spec), DEPLOYED, Goal::Present, Options::default());
@@ -305,7 +305,7 @@ fn varied() -> Plan {
 }
 
 #[test]
-fn a_comment_says_first_what_matters_and_folds_the_rest() {
+fn a_comment_starts_with_what_matters_and_folds_the_rest() {
     let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
     let notes = ["team from --team".to_owned(), "local AWS".to_owned()];
     let page = Page { spec: &spec, site: &site, notes: &notes, rows: Rows::Noteworthy, destroy: false };
@@ -433,8 +433,7 @@ fn a_comment_says_first_what_matters_and_folds_the_rest() {
     assert_eq!(markdown::outcome(&page, &of(Vec::new()), "complete", &[]), markdown::plan(&page, &of(Vec::new())));
 }
 
-/// Reads a comment as GitHub does, as far as its frame goes: rows, fences and at most `folds`
-/// folds.
+/// Parses the frame of a comment as GitHub does: rows, fences and at most `folds` folds.
 fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
     prop_assert!(text.chars().count() <= LIMIT, "{} characters", text.chars().count());
     let mut fence: Option<usize> = None;
@@ -444,7 +443,7 @@ fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
         match fence {
             Some(length) if run >= length && line.trim().len() == run => fence = None,
             Some(_) => {}
-            // A run with more behind it on the line is a code span.
+            // A run with another backtick after it on the line is a code span.
             None if run >= 3 && !line.trim_start()[run..].contains('`') => fence = Some(run),
             None => {
                 match line {
@@ -481,7 +480,7 @@ fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
+fn a_comment_is_never_too_long_and_reports_what_it_omits() {
     let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
     let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
     let long = |size: usize| vec![property(&["description"], json!("old"), json!("x".repeat(size)))];
@@ -520,7 +519,7 @@ fn a_comment_is_never_too_long_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn what_is_to_be_copied_can_not_leave_its_fence() {
+fn text_to_copy_cannot_escape_its_fence() {
     let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
     let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
     let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".into());
@@ -530,7 +529,7 @@ fn what_is_to_be_copied_can_not_leave_its_fence() {
     assert!(text.contains("\n    `````yaml\n    ```\n    @owner\n        ````\n    ~~~\n    `````\n"), "{text}");
 }
 
-/// Pieces that mean something to Markdown, HTML or GitHub.
+/// Pieces with a special meaning in Markdown, in HTML or on GitHub.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = select(vec![
         "|",

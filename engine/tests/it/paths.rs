@@ -1,6 +1,6 @@
-//! Paths that lead to something else than what was meant, or nowhere: specs, code, the cache, the
-//! project's folder, and where output goes. The real program, never as root, with nothing in its
-//! environment but what a case needs.
+//! Paths that lead nowhere or to something unexpected: specs, code, the cache, the project folder,
+//! and output files. The tests run the real program, never as root, and its environment has only
+//! what a case needs.
 
 #![cfg(unix)]
 
@@ -20,7 +20,7 @@ use insta::assert_snapshot;
 use crate::shared::program::{Program, Ran};
 use crate::support::{ENGINE, installed};
 
-/// Whoever owns nothing, on every Unix.
+/// The ID of the user `nobody`, which owns no files on any Unix.
 const NOBODY: u32 = 65534;
 
 const FUNCTION: &str = "team: owls
@@ -36,18 +36,18 @@ resources:
 
 const SOURCE: &str = "exports.handler = async () => {};\n";
 
-/// As far as a spec comes that has nothing wrong with it.
+/// The error for a valid spec: only the credentials are missing.
 const ACCEPTED: &str = "error[no-credentials]: no AWS credentials found";
 
-/// How long a run may take: some read a lot.
+/// The time limit of a run: some runs read a lot.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A folder that everybody may enter, with the program in it: root's rights would hide what is to
-/// be seen, so it runs as somebody else then.
+/// A folder that all users can enter, with the program in it. Root's permissions would hide errors,
+/// so the program runs as another user if the tests run as root.
 struct Place {
     folder: tempfile::TempDir,
     program: PathBuf,
-    /// Who runs the program, if not who runs the tests.
+    /// The user that runs the program, if it isn't the user that runs the tests.
     user: Option<u32>,
 }
 
@@ -56,8 +56,8 @@ impl Place {
         Place::of(rustix::process::getuid().is_root().then_some(NOBODY))
     }
 
-    /// Where the program has the rights of the tests: it needs Python and Node.js, which others may
-    /// not be able to reach.
+    /// A place where the program runs as the tests' user: it needs Python and Node.js, which other
+    /// users may not be able to reach.
     fn own() -> Place {
         Place::of(None)
     }
@@ -65,7 +65,7 @@ impl Place {
     fn of(user: Option<u32>) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        // Where it was built may be closed to others.
+        // Other users may not be able to read the build folder.
         let program = folder.path().join("engine");
         if fs::hard_link(ENGINE, &program).is_err() {
             fs::copy(ENGINE, &program).unwrap();
@@ -91,7 +91,7 @@ impl Place {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Makes it belong to who runs the program.
+    /// Makes the user that runs the program the owner of the path.
     fn give(&self, name: &str) {
         if let Some(user) = self.user {
             std::os::unix::fs::chown(self.path(name), Some(user), Some(user)).unwrap();
@@ -99,7 +99,7 @@ impl Place {
     }
 
     fn make(&self, tool: &str, name: impl AsRef<Path>) {
-        // As who runs the tests: the folder is theirs.
+        // Runs as the tests' user, which owns the folder.
         Program::new(tool, self.folder.path()).search_path().arg(self.path(name)).run().ends_with(0);
     }
 
@@ -113,29 +113,30 @@ impl Place {
     }
 
     fn engine<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        self.end(self.command(&self.program).args(args))
+        self.run(self.command(&self.program).args(args))
     }
 
-    /// The program, started by a shell that sets limits or redirects before.
+    /// Runs the program from a shell that first sets limits or redirects.
     fn shell(&self, script: &str) -> Ran {
-        self.end(self.command("sh").args(["-c", script]).arg(&self.program))
+        self.run(self.command("sh").args(["-c", script]).arg(&self.program))
     }
 
-    /// A command line in the empty project, with the local AWS at hand that all tests use; `$0` is
+    /// Runs a command line in the empty project with the local AWS that all tests share; `$0` is
     /// the program.
     fn project(&self, script: &str) -> Ran {
         let mut shell = self.command("sh");
-        self.end(shell.local_aws().args(["-c", &format!("cd project; {script}")]).arg(&self.program))
+        self.run(shell.local_aws().args(["-c", &format!("cd project; {script}")]).arg(&self.program))
     }
 
-    /// How a command ends, and what it says of this folder, which has another name each time.
-    fn end(&self, command: &mut Program) -> Ran {
+    /// Runs a command and masks the path of this folder in its output, since it differs in each
+    /// run.
+    fn run(&self, command: &mut Program) -> Ran {
         let ran = command.run();
         let folder = fs::canonicalize(self.folder.path()).unwrap();
         let text = |text: &str| {
             let text = text.replace(folder.to_str().unwrap(), "HERE");
             let text = text.replace(self.folder.path().to_str().unwrap(), "HERE");
-            // Each system numbers its errors in its own way.
+            // Error numbers differ between systems.
             let mut parts = text.split(" (os error ");
             let first = parts.next().unwrap_or_default().to_owned();
             parts.fold(first, |text, part| {
@@ -149,7 +150,7 @@ impl Place {
 }
 
 #[test]
-fn a_path_that_is_no_spec_is_told_and_never_waited_for() {
+fn a_path_that_is_not_a_spec_is_reported_without_blocking() {
     let place = Place::new();
     fs::create_dir(place.path("folder.yaml")).unwrap();
     place.make("mkfifo", "pipe.yaml");
@@ -176,7 +177,7 @@ fn a_path_that_is_no_spec_is_told_and_never_waited_for() {
         "/dev/zero",
     ] {
         let said = place.engine(["diff", name]).failure();
-        // What a saved plan could be is looked at first, and no other way.
+        // `apply` first checks whether the file is a saved plan, and must fail with the same error.
         assert_eq!(place.engine(["apply", name]).failure(), said);
         writeln!(all, "{said}").unwrap();
     }
@@ -189,7 +190,8 @@ fn a_path_that_is_no_spec_is_told_and_never_waited_for() {
     assert_snapshot!(all);
 }
 
-/// Files that hold secrets, as their tools write them. Each secret has `s3cr3t` in it, keys too.
+/// Files that hold secrets, as their tools write them. Each secret, keys included, contains
+/// `s3cr3t`.
 const SECRET_FILES: [(&str, &str); 18] = [
     (".env", "DATABASE_URL=postgres://app:s3cr3t-db@db.example.com/app\nAPI_KEY=s3cr3t-key\n"),
     (".env.local", "API_KEY: s3cr3t-one\ns3cr3t-name: s3cr3t-two\ns3cr3t-name: again\n"),
@@ -217,9 +219,9 @@ const SECRET_FILES: [(&str, &str); 18] = [
     ("secrets.yaml", "\tdb_password: s3cr3t-tab\ns3cr3t_key:\n"),
 ];
 
-/// No line and no secret of such a file, whatever is asked of it and however it is told.
+/// No command and no output format shows a line or a secret of such a file.
 #[test]
-fn a_file_that_is_no_spec_is_told_without_its_text() {
+fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
     let place = Place::new();
     let mut files: Vec<String> = Vec::new();
     for (name, content) in SECRET_FILES {
@@ -258,9 +260,9 @@ fn a_file_that_is_no_spec_is_told_without_its_text() {
     }
 }
 
-/// What a cloned repository may bring: links under the names that are looked for.
+/// A cloned repository can contain links under the names that engine searches for.
 #[test]
-fn what_was_found_is_no_link_out_of_its_folder() {
+fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
     let place = Place::new();
     let (good, secret) = ("team: owls\nregion: eu-central-1\nresources: {}\n", "password: s3cr3t\n");
     place.write("outside/team.yaml", good);
@@ -280,12 +282,12 @@ fn what_was_found_is_no_link_out_of_its_folder() {
         let project = place.path(at.to_string());
         fs::create_dir_all(project.join(link).parent().unwrap()).unwrap();
         symlink(target, project.join(link)).unwrap();
-        let run = |args: &[&str]| place.end(place.command(&place.program).args(args).current_dir(&project));
+        let run = |args: &[&str]| place.run(place.command(&place.program).args(args).current_dir(&project));
         let said = run(args).failure();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("is a link to a file outside `") && !said.contains("s3cr3t"), "{what}: {said}");
         assert!(said.contains("if you trust it, name the file on the command line: `"), "{what}: {said}");
-        // Who names it means it.
+        // engine follows a link that the user names explicitly.
         let name = match link {
             "specs" => "specs/team.yaml",
             "specs/more" => "specs/more/one.yaml",
@@ -295,20 +297,20 @@ fn what_was_found_is_no_link_out_of_its_folder() {
         assert_eq!(named.code(), Some(if target.ends_with(".env") { 1 } else { 0 }), "{what}: {}", named.err);
         assert!(!named.err.contains("leads out"), "{what}: {}", named.err);
     }
-    // Within the folder it may lead anywhere.
+    // A link can lead anywhere within the folder.
     place.write("inside/specs/real/team.yaml", good);
     symlink("real/team.yaml", place.path("inside/specs/team.yaml")).unwrap();
     assert!(place.shell("cd inside && exec \"$0\" diff").failure().starts_with(ACCEPTED));
     assert_eq!(place.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code(), Some(0));
-    // Nor does `init` write through one.
+    // `init` doesn't write through a link, either.
     fs::create_dir(place.path("fresh")).unwrap();
     symlink("../outside", place.path("fresh/specs")).unwrap();
     let said = place.engine(["init", "fresh", "--team", "owls"]).failure();
     assert!(said.contains("`fresh/specs` is a symbolic link"), "{said}");
 }
 
-/// Each name below `.engine/` that the program reads or writes, and the folder itself, as a link to
-/// something precious.
+/// Each name below `.engine/` that the program reads or writes, and the folder itself, is a link to
+/// a precious file or folder.
 #[test]
 fn no_link_below_the_projects_own_folder_is_followed() {
     let place = Place::own();
@@ -347,7 +349,7 @@ fn no_link_below_the_projects_own_folder_is_followed() {
 }
 
 #[test]
-fn a_spec_comes_from_a_file_however_it_is_named() {
+fn a_spec_can_have_any_file_name() {
     let place = Place::new();
     place.write("code/index.js", SOURCE);
     let spec = FUNCTION.replace("CODE", "code");
@@ -364,7 +366,7 @@ fn a_spec_comes_from_a_file_however_it_is_named() {
         let said = place.engine([OsStr::new("diff"), path.as_os_str()]).failure();
         assert!(said.starts_with(ACCEPTED), "{}: {said}", path.display());
     }
-    // By a link, and through a file that is open already; a pipe has nothing beside it.
+    // A spec can be a link or an open file; a pipe has no folder with other files.
     symlink("team.yaml", place.path("link.yaml")).unwrap();
     assert!(place.engine(["diff", "link.yaml"]).failure().starts_with(ACCEPTED));
     let bare = "team: owls\nstack: one\nregion: eu-central-1\nresources: {}\n";
@@ -374,7 +376,7 @@ fn a_spec_comes_from_a_file_however_it_is_named() {
 }
 
 #[test]
-fn everything_in_a_code_folder_that_cannot_travel_is_told_at_once() {
+fn all_unpackable_files_in_a_code_folder_are_reported_at_once() {
     let place = Place::new();
     for name in ["index.js", "with space.js", "größe.js", "closed.js", "shut/inside.js"] {
         place.write(Path::new("code").join(name), SOURCE);
@@ -395,8 +397,8 @@ fn everything_in_a_code_folder_that_cannot_travel_is_told_at_once() {
     place.mode("code/closed.js", 0o000);
     place.mode("code/shut", 0o000);
     let said = place.engine(["diff", "team.yaml"]).failure();
-    // What they stand for is not read before they are known to be harmless, so it takes a second
-    // look.
+    // engine reads no file until all entries are known to be harmless, so the test needs a second
+    // run.
     for name in ["to-a-folder", "to-a-file", "to-a-device", "up", "dangling", "around", "pipe", "socket"] {
         fs::remove_file(place.path("code").join(name)).unwrap();
     }
@@ -411,7 +413,7 @@ fn everything_in_a_code_folder_that_cannot_travel_is_told_at_once() {
 }
 
 #[test]
-fn code_that_cannot_be_opened_is_told() {
+fn code_that_cannot_be_opened_is_reported() {
     let place = Place::new();
     place.write("index.js", SOURCE);
     place.write("closed.js", SOURCE);
@@ -426,17 +428,17 @@ fn code_that_cannot_be_opened_is_told() {
         writeln!(all, "{}", place.engine(["diff", "team.yaml"]).failure()).unwrap();
     }
     place.mode("shut", 0o755);
-    // A folder that is called like a file is a folder.
+    // A folder with the name of a file is a folder.
     place.write("folder.js/index.js", SOURCE);
     place.write("team.yaml", FUNCTION.replace("CODE", "folder.js"));
     assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
     assert_snapshot!(all);
 }
 
-/// Code elsewhere, with what the project is there and how the code is named. The flag opens the way
-/// to all but the operating system's own folders.
+/// Each case is a spec, the path of its code, and whether the project contains that path. The flag
+/// allows all folders but the operating system's own.
 #[test]
-fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
+fn code_outside_the_project_needs_a_flag() {
     let place = Place::new();
     for folder in ["git/code", "worktree/code", "plain/code", "alone/code", "elsewhere", "git/module/code"] {
         place.write(format!("{folder}/index.js"), SOURCE);
@@ -447,7 +449,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
     symlink("../elsewhere", place.path("plain/link")).unwrap();
     symlink("code", place.path("plain/alias")).unwrap();
     let cases = [
-        // The repository, whatever lies between.
+        // The repository, no matter how deep in it the spec is.
         ("git/specs/deep/team.yaml", "../../code", true),
         ("git/deploy/team.yaml", "../code", true),
         ("git/deploy/team.yaml", "../../elsewhere", false),
@@ -456,7 +458,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
         // The nearest repository.
         ("git/module/specs/team.yaml", "../code", true),
         ("git/module/specs/team.yaml", "../../code", false),
-        // Without one, what holds `specs/`, or else the spec's own folder.
+        // Without a repository: the folder that contains `specs/`, or else the spec's own folder.
         ("plain/specs/team.yaml", "../code", true),
         ("plain/specs/examples/team.yaml", "../../code", true),
         ("plain/specs/team.yaml", "../alias", true),
@@ -481,15 +483,15 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
                 "{said}"
             );
         }
-        // As every command that reads code.
+        // Every command that reads code supports the flag.
         let allowed = place.engine(["diff", spec, "--allow-code-outside"]).failure();
         assert!(allowed.starts_with(ACCEPTED), "{spec} {code}: {allowed}");
     }
     assert_eq!(n_outside, 8);
-    // Another project's `specs/`, above the command's folder, says nothing.
+    // Another project's `specs/`, above the command's folder, has no effect.
     let mut command = place.command(&place.program);
     command.args(["diff", "team.yaml"]).current_dir(place.path("plain/deploy"));
-    assert!(place.end(&mut command).failure().contains("outside the project folder `HERE/plain/deploy`"));
+    assert!(place.run(&mut command).failure().contains("outside the project folder `HERE/plain/deploy`"));
     let spec = "alone/deploy/team.yaml";
     assert_snapshot!(place.engine(["diff", spec]).failure());
     let commands: [&[&str]; 9] = [
@@ -511,7 +513,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
         let allowed = place.engine([command, &["--allow-code-outside"]].concat());
         assert!(!told(&allowed) && !allowed.out.contains("1 error;"), "{command:?}: {}{}", allowed.out, allowed.err);
     }
-    // What needs no code does not look for it.
+    // A command that needs no code doesn't check the code's path.
     assert!(place.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
     for code in ["/dev/zero", "/dev", "/"] {
         place.write(spec, FUNCTION.replace("CODE", code));
@@ -520,7 +522,7 @@ fn code_stays_in_the_project_unless_the_command_line_says_otherwise() {
     }
 }
 
-/// What stands in the package of a spec's only function.
+/// The files in the package of a spec's only function.
 fn packed(spec: &Path) -> Vec<String> {
     let spec = Spec::load(&engine::kinds::all(), spec, &Overrides::default(), Depth::Full).unwrap();
     let artifact = spec.resources[0].artifact.clone().unwrap();
@@ -528,10 +530,10 @@ fn packed(spec: &Path) -> Vec<String> {
     (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()
 }
 
-/// On Lambda's file system they are two files, as on this one.
+/// These are two files on Lambda's file system, as on this one.
 #[cfg(target_os = "linux")]
 #[test]
-fn names_that_other_systems_take_for_one_stay_two() {
+fn names_that_other_file_systems_merge_stay_distinct() {
     let place = Place::new();
     // The umlaut as one character and as two.
     let names = ["INDEX.js", "index.js", "u\u{308}ber.js", "\u{fc}ber.js"];
@@ -543,7 +545,7 @@ fn names_that_other_systems_take_for_one_stay_two() {
 }
 
 #[test]
-fn long_paths_are_read_as_far_as_the_system_goes() {
+fn long_paths_are_read_up_to_the_limit_of_the_system() {
     let place = Place::new();
     let deep: PathBuf = (0..14).map(|at| format!("{at:x}{}", "-folder".repeat(33))).collect();
     place.write(Path::new("code").join(&deep).join("index.js"), SOURCE);
@@ -555,13 +557,13 @@ fn long_paths_are_read_as_far_as_the_system_goes() {
     assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
 }
 
-/// KiB that the program may take; a package of 250 MiB would have to be read whole.
+/// Memory limit in KiB; engine would have to read all of a 250 MiB package.
 const MEMORY: usize = 1_000_000;
 
 #[test]
 fn too_much_code_names_the_limit_before_any_call() {
     let place = Place::new();
-    // What can't be compressed.
+    // Data that can't be compressed.
     let mut state = 1_u64;
     let mut noise = Vec::with_capacity(60 << 20);
     while noise.len() < 60 << 20 {
@@ -573,7 +575,7 @@ fn too_much_code_names_the_limit_before_any_call() {
     place.write("holes/index.js", SOURCE);
     fs::File::create(place.path("holes/data.bin")).unwrap().set_len(300 << 20).unwrap();
     let mut all = String::new();
-    // As it is, so it can't be made smaller.
+    // engine uploads a zip as it is, so it can't compress it further.
     place.write("noise.zip", &noise);
     for code in ["noise", "holes", "holes/data.bin", "noise.zip"] {
         place.write("team.yaml", FUNCTION.replace("CODE", code));
@@ -584,7 +586,7 @@ fn too_much_code_names_the_limit_before_any_call() {
 }
 
 #[test]
-fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
+fn a_folder_that_changes_while_it_is_read_is_packed_or_reported() {
     let place = Place::new();
     for at in 0..200 {
         place.write(format!("code/{at}.js"), SOURCE);
@@ -593,7 +595,7 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
     place.write("team.yaml", FUNCTION.replace("CODE", "code"));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Also when an assertion fails: the scope waits for its thread.
+        // Stops the thread even if an assertion fails: the scope waits for its thread.
         let _ends = Ends(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -617,7 +619,7 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_told() {
     });
 }
 
-/// Ends a thread that runs until this is dropped.
+/// Stops a thread when dropped.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -627,7 +629,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-fn what_only_reads_works_on_a_disk_that_cannot_be_written() {
+fn read_only_commands_work_on_a_read_only_disk() {
     let place = Place::new();
     place.write("project/specs/team.yaml", FUNCTION.replace("CODE", "../code"));
     place.write("project/code/index.js", SOURCE);
@@ -647,14 +649,14 @@ fn what_only_reads_works_on_a_disk_that_cannot_be_written() {
     assert_snapshot!(all);
 }
 
-/// A project with nothing in it, whose owner is who runs the program.
+/// A project with an empty spec; its owner is the user that runs the program.
 fn empty_project(place: &Place) {
     place.write("project/specs/team.yaml", "team: owls\nresources: {}\n");
     place.give("project");
 }
 
 #[test]
-fn a_cache_folder_that_cannot_be_used_is_told() {
+fn an_unusable_cache_folder_is_reported() {
     let place = Place::own();
     empty_project(&place);
     place.write("a-file", "");
@@ -663,16 +665,16 @@ fn a_cache_folder_that_cannot_be_used_is_told() {
     for cache in ["a-file", "a-file/below", "/dev/full"] {
         let mut command = place.command(&place.program);
         command.args(["local", "start"]).current_dir(place.path("project")).env("ENGINE_CACHE_DIR", place.path(cache));
-        writeln!(all, "## {cache}\n{}", place.end(&mut command).failure()).unwrap();
+        writeln!(all, "## {cache}\n{}", place.run(&mut command).failure()).unwrap();
     }
-    // No file may have more than 8 KiB, as if there were no room for it.
+    // Limits files to 8 KiB, which simulates a full disk.
     let full = "cd project; trap '' XFSZ; ulimit -f 16; ENGINE_CACHE_DIR=\"$PWD/../small\" exec \"$0\" local start";
     let said = place.shell(full).failure();
-    // The installation's name has Python's version in it, and that of the folder it works in is new
-    // each time.
+    // The installation's name contains the version of Python, and its temporary folder has a new
+    // name in each run.
     let (_, said) = said.split_once("ministack-installing-").unwrap();
     writeln!(all, "## small\n…/ministack-installing-…{}", &said[16..]).unwrap();
-    // Nothing half-installed bears the final name.
+    // No partial installation has the final name.
     let left: Vec<_> = fs::read_dir(place.path("small")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["ministack.lock"]);
     assert_snapshot!(all);
@@ -683,7 +685,7 @@ fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
     let place = Place::own();
     empty_project(&place);
     assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code(), Some(0));
-    // The folders of real ones, with half of the first file in them.
+    // The folders of real installations, each with only half of the first file.
     for entry in fs::read_dir(installed()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         place.write(Path::new("cache").join(entry.file_name()).join("packages/ministack/__init__.py"), "def (");
     }
@@ -697,7 +699,7 @@ fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
 }
 
 #[test]
-fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
+fn an_invalid_server_record_is_replaced_and_kills_no_process() {
     let place = Place::own();
     empty_project(&place);
     let mut bystander = place.command("sleep").arg("600").start();
@@ -725,7 +727,7 @@ fn a_record_of_nothing_or_of_others_is_replaced_and_nobody_is_killed() {
 }
 
 #[test]
-fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
+fn unwritable_output_is_a_failure_and_never_a_panic() {
     let place = Place::own();
     empty_project(&place);
     place.write("project/other.yaml", "team: owls\n");
@@ -753,7 +755,7 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
             let lost = ran.err.contains("error: couldn't write the output");
             assert!(lost || command == "--help", "{command}: {}", ran.err);
         }
-        // Where nothing can be told any more, the exit code still can.
+        // If engine can't write messages, the exit code still reports the result.
         for (command, code) in [
             ("-vv diff --local", 0),
             ("-vv --log-format json diff --local", 0),
@@ -771,7 +773,7 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
         let ran = place.project("exec \"$0\" explain > /dev/full");
         writeln!(all, "## stdout is full\n{}", ran.err).unwrap();
     }
-    // Who closes the pipe has seen enough.
+    // A reader that closes the pipe has seen enough.
     let ran = place.project("{ \"$0\" explain table; echo \"rc $?\" >&2; } | head -c 1");
     assert_eq!((ran.out.len(), ran.err.as_str()), (1, "rc 0\n"));
     assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
@@ -779,7 +781,7 @@ fn output_that_does_not_arrive_is_a_failure_and_never_a_panic() {
 }
 
 #[test]
-fn without_a_home_everything_but_the_cache_is_found() {
+fn without_a_home_folder_only_the_cache_is_missing() {
     let place = Place::own();
     empty_project(&place);
     let run = |home: Option<&str>, args: &[&str]| {
@@ -788,7 +790,7 @@ fn without_a_home_everything_but_the_cache_is_found() {
         if let Some(home) = home {
             command.env("HOME", home);
         }
-        place.end(&mut command)
+        place.run(&mut command)
     };
     for home in [None, Some(""), Some("/nonexistent"), Some("/dev/null")] {
         assert_eq!(run(home, &["explain"]).code(), Some(0));

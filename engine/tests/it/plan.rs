@@ -1,5 +1,5 @@
-//! What a plan says and does, for every way in which spec and AWS can differ: spec text and live
-//! state in, plan out as the text that a user sees, and the steps with what each waits for.
+//! What a plan shows and does for every way in which spec and AWS can differ. Each test takes spec
+//! text and live state, and checks the plan as a user sees it and each step's dependencies.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -48,7 +48,7 @@ resources:
     starting_position: TRIM_HORIZON
 ";
 
-/// The pipeline as AWS shows it after an apply.
+/// The pipeline as AWS reports it after an apply.
 pub(crate) const DEPLOYED: &str = "
 todos:
   props: { attributes: { id: S }, hash_key: id, range_key: ~, billing_mode: PROVISIONED, read_capacity: 1,
@@ -73,8 +73,7 @@ pipe:
   outputs: { uuid: 11111111-1111-1111-1111-111111111111 }
 ";
 
-/// One resource in AWS, as the tables of this file write it. `=` for a property is what the spec
-/// wants.
+/// One resource in AWS, as the tables in this file describe it. `=` means the value in the spec.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Standing {
@@ -91,10 +90,10 @@ struct Standing {
     condition: Option<String>,
     #[serde(default)]
     items: Option<u64>,
-    /// Nothing was looked at; the ARN that the spec gives stands for it.
+    /// The resource was not read; the ARN in the spec identifies it.
     #[serde(default)]
     unread: bool,
-    /// What could not be read, and why.
+    /// The properties that could not be read, and why.
     #[serde(default)]
     unknown: BTreeMap<String, String>,
 }
@@ -110,7 +109,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         tree.insert(name, value);
     }
     if !declared.imported {
-        // What a table of this file leaves out is as AWS makes it.
+        // A property that a table in this file omits has the default of AWS.
         for property in declared.schema().settable().filter(|property| property.is_compared()) {
             let default = match &property.presence {
                 Presence::Default(default) => Value::from(default.clone()),
@@ -118,7 +117,7 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             };
             tree.entry(property.name.to_string()).or_insert(default);
         }
-        // The source is as packed, unless this file says otherwise.
+        // The source matches the package unless a table in this file overrides it.
         for (name, value) in &declared.desired {
             let property = declared.schema().property(name).filter(|it| it.is_compared());
             if property.is_some() {
@@ -182,7 +181,7 @@ pub(crate) fn planned(spec: &Spec, live: &str, goal: Goal, options: Options) -> 
     plan(spec, &standing(spec, live), goal, &options)
 }
 
-/// What stands in AWS.
+/// The inventory of AWS that `live` describes.
 pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
     let standing: BTreeMap<String, Standing> =
         if live.trim().is_empty() { BTreeMap::new() } else { serde_yaml::from_str(live).unwrap() };
@@ -193,8 +192,8 @@ pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
     Inventory { found: found.collect(), ..Inventory::new(Site::new("eu-central-1", "123456789012")) }
 }
 
-/// The plan as its user sees it, then its steps, a line each: what, and which moments of which
-/// steps it waits for.
+/// The plan as its user sees it, then one line per step: its operation, and the milestones of the
+/// steps that it waits for.
 fn plan_of(spec: &str, live: &str) -> String {
     shown(&planned(&load(spec), live, Goal::Present, Options::default()), false)
 }
@@ -228,7 +227,7 @@ fn shown(plan: &Plan, destroy: bool) -> String {
     text
 }
 
-/// `text` with one part exchanged; fails where that part is not there.
+/// `text` with one part replaced; fails if `text` doesn't contain the part.
 pub(crate) fn with(text: &str, old: &str, new: &str) -> String {
     assert!(text.contains(old), "{old}");
     text.replace(old, new)
@@ -242,7 +241,7 @@ fn without(names: &[&str]) -> String {
 }
 
 #[test]
-fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
+fn an_empty_account_gets_each_resource_as_early_as_possible() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["todos", "logger", "allow", "pipe"])), @r#"
         + todos (table owls-todos) will be created
             + attributes       = { id: "S" }
@@ -272,9 +271,9 @@ fn an_empty_account_gets_everything_as_early_as_it_can_be_made() {
 }
 
 #[test]
-fn what_matches_is_no_change() {
+fn resources_that_match_the_spec_are_unchanged() {
     assert_snapshot!(plan_of(PIPELINE, DEPLOYED), @"No changes. Your infrastructure matches the configuration.");
-    // Tags that the spec does not name are left alone.
+    // engine doesn't change tags that the spec doesn't name.
     let tagged = with(DEPLOYED, "tags: {}", "tags: { cost: low }");
     assert_snapshot!(plan_of(PIPELINE, &tagged), @"No changes. Your infrastructure matches the configuration.");
 }
@@ -308,7 +307,7 @@ fn a_change_in_place_touches_nothing_else() {
 }
 
 #[test]
-fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
+fn destructive_table_changes_are_explained_and_need_approval() {
     let table = |more: &str| {
         format!(
             "team: owls\nstack: main\nresources:\n  todos:\n    type: table\n    attributes: {{ id: S, a: S, b: N }}\n    \
@@ -355,8 +354,8 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
         step: update todos
         asks
         "#);
-    // A shorter period costs what lies before it, another key nothing; what may not be read is left
-    // alone.
+    // A shorter recovery period loses the older restore points, and another KMS key loses nothing.
+    // engine doesn't change properties that it can't read.
     let kept = "    global_secondary_indexes: { old: { hash_key: a }, by-a: { hash_key: a }, by-b: { hash_key: b } }\n    \
                 point_in_time_recovery: true\n    recovery_period_in_days: 7\n    kms_key_arn: arn:aws:kms:r:1:key/2\n";
     let unread = with(&with(live, "b: S }", "b: N }"), "ttl_attribute: old, ", "");
@@ -373,7 +372,7 @@ fn what_a_change_of_a_table_costs_is_said_and_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_read_is_neither_compared_nor_changed() {
+fn unreadable_properties_are_neither_compared_nor_changed() {
     let arn = "  outputs: { arn: 'arn:aws:lambda";
     let why = "you lack permission to use the KMS key";
     let hidden = with(DEPLOYED, arn, &format!("  unknown: {{ environment: {why} }}\n{arn}"));
@@ -414,7 +413,7 @@ fn removing_a_line_resets_to_the_default() {
 }
 
 #[test]
-fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
+fn a_new_view_type_replaces_stream_readers_after_the_table() {
     assert_snapshot!(plan_of(&with(PIPELINE, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
       ~ todos (table owls-todos) will be updated in-place
           ~ stream_view_type = "NEW_AND_OLD_IMAGES" -> "KEYS_ONLY"
@@ -448,7 +447,7 @@ fn a_new_view_type_replaces_what_reads_the_stream_after_the_table() {
 }
 
 #[test]
-fn switching_the_stream_off_is_asked_for() {
+fn disabling_the_stream_needs_approval() {
     let spec = with(PIPELINE, "    stream_view_type: NEW_AND_OLD_IMAGES\n", "");
     let spec = spec.split("  allow:").next().unwrap().to_owned();
     assert_snapshot!(plan_of(&spec, DEPLOYED), @r#"
@@ -467,7 +466,7 @@ fn switching_the_stream_off_is_asked_for() {
 }
 
 #[test]
-fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
+fn a_stream_recreated_by_hand_moves_the_mapping_off_the_old_one() {
     let table = "name: owls-todos,\n             stream_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/owls-todos/stream/";
     assert_snapshot!(plan_of(PIPELINE, &with(DEPLOYED, &format!("{table}1"), &format!("{table}2"))), @r#"
      <= runner (role runner) is read
@@ -493,7 +492,7 @@ fn a_stream_made_anew_by_hand_moves_the_mapping_from_the_dead_one() {
 }
 
 #[test]
-fn a_failed_function_is_replaced_with_what_hangs_on_it() {
+fn a_failed_function_is_replaced_with_its_dependents() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken the role vanished\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @"
      <= runner (role runner) is read
@@ -522,8 +521,8 @@ fn a_failed_function_is_replaced_with_what_hangs_on_it() {
 
 #[test]
 fn no_plan_waits_for_itself() {
-    // The statement on `logger` goes before `logger`, `other` changes after it, and it names
-    // `other` as its source.
+    // The permission on `logger` is deleted before `logger`, `other` changes after `logger`, and
+    // the permission has `other` as its source.
     let other = "  other:
     type: function
     runtime: nodejs22.x
@@ -556,7 +555,7 @@ fn no_plan_waits_for_itself() {
 }
 
 #[test]
-fn a_mapping_removed_by_hand_comes_back_alone() {
+fn a_mapping_deleted_by_hand_is_recreated_alone() {
     assert_snapshot!(plan_of(PIPELINE, &without(&["pipe"])), @r#"
      <= runner (role runner) is read
       + pipe (mapping) will be created
@@ -588,7 +587,7 @@ fn a_tables_key_never_changes() {
 }
 
 #[test]
-fn what_aws_is_still_working_on_is_waited_for() {
+fn a_plan_waits_for_resources_that_aws_is_still_changing() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  condition: changing UPDATING\n");
     let live = with(&live, "pipe:\n", "pipe:\n  condition: changing Creating\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @r"
@@ -661,7 +660,7 @@ fn table_owned_by(owner: &str) -> String {
 }
 
 #[test]
-fn whose_it_is_decides_what_happens() {
+fn the_owner_decides_what_a_plan_does() {
     let owners = [
         "ours",
         "owls/main/old-name",
@@ -687,7 +686,7 @@ fn whose_it_is_decides_what_happens() {
 }
 
 #[test]
-fn a_function_is_taken_over_with_its_statements() {
+fn a_function_is_adopted_with_its_permissions() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: nobody\n");
     assert_snapshot!(plan_of(PIPELINE, &live), @"
      <= runner (role runner) is read
@@ -704,7 +703,7 @@ fn a_function_is_taken_over_with_its_statements() {
 }
 
 #[test]
-fn unreadable_tags_allow_only_what_harms_nobody() {
+fn unreadable_tags_allow_only_harmless_changes() {
     let live = with(DEPLOYED, "todos:\n", "todos:\n  owner: denied\n");
     let live = with(&live, "logger:\n", "logger:\n  owner: denied\n  condition: broken it failed\n");
     let spec = with(PIPELINE, "read_capacity: 1", "read_capacity: 5");
@@ -752,7 +751,7 @@ fn unreadable_tags_allow_only_what_harms_nobody() {
 }
 
 #[test]
-fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
+fn the_hint_for_an_adopted_table_is_valid_in_a_spec() {
     let index = "global_secondary_indexes: { by-id: { hash_key: id, range_key: ~, projection_type: ALL,
                  non_key_attributes: ~, read_capacity: 1, write_capacity: 1 } }, tags: {}";
     let live = with(&table_owned_by("nobody"), "tags: {}", index);
@@ -766,7 +765,7 @@ fn what_an_adopted_table_has_is_said_as_a_spec_takes_it() {
 }
 
 #[test]
-fn what_is_taken_over_is_described_as_it_is_even_where_that_never_changes() {
+fn the_adoption_hint_includes_properties_that_never_change() {
     let live =
         with(&with(&table_owned_by("nobody"), "{ id: S }", "{ id: S, day: S }"), "range_key: ~", "range_key: day");
     let refused = plan_of(TABLE, &live);
@@ -787,7 +786,7 @@ fn adopting_never_resets() {
 
       Refused: 1 resource is refused, so nothing can be applied.
       "#);
-    // What it says to write is what helps.
+    // The edit in the hint resolves the refusal.
     let keeps = with(TABLE, "write_capacity: 1 }", "write_capacity: 1, stream_view_type: \"OLD_IMAGE\" }");
     assert!(refused.contains("stream_view_type: \"OLD_IMAGE\""));
     assert_snapshot!(plan_of(&keeps, &live), @"
@@ -800,7 +799,7 @@ fn adopting_never_resets() {
     ");
     let consents = with(&keeps, "type: table", "type: table, adopt: true");
     assert!(!plan_of(&consents, &live).contains("asks"));
-    // A declared difference is changed on the way.
+    // Adopting a resource also applies a declared difference.
     let changes = with(TABLE, "read_capacity: 1", "read_capacity: 3");
     assert_snapshot!(plan_of(&changes, &table_owned_by("nobody")), @"
       = todos (table owls-todos) will be adopted
@@ -814,7 +813,7 @@ fn adopting_never_resets() {
 }
 
 #[test]
-fn what_is_imported_has_to_be_there_and_to_be_the_one() {
+fn an_imported_resource_must_exist_and_match_its_arn() {
     let spec = "team: owls\nstack: main\nresources: { runner: { type: role, import: IMPORT } }";
     let by_arn = with(spec, "IMPORT", "'arn:aws:iam::123456789012:role/path/runner'");
     let live = "runner: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/runner', name: runner } }";
@@ -845,7 +844,7 @@ fn what_is_imported_has_to_be_there_and_to_be_the_one() {
 }
 
 #[test]
-fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
+fn destroy_deletes_dependents_first_and_keeps_unowned_resources() {
     let destroy = |live: &str, allowed| shown(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
     let empty = with(DEPLOYED, "todos:\n", "todos:\n  items: 0\n");
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
@@ -887,7 +886,7 @@ fn destroy_takes_dependents_first_and_leaves_what_is_not_ours() {
     ");
     let delete_data = Options { delete_data: true, ..Options::default() };
     assert!(destroy(&full, delete_data).contains("4 to destroy"));
-    // Gone, going, and half made.
+    // Resources that no longer exist, one that AWS is deleting, and a partial deployment.
     let half = with(&without(&["allow", "logger"]), "\"todos\":{", "\"todos\":{\"items\":0,");
     let half = with(&half, "\"pipe\":{", "\"pipe\":{\"condition\":\"leaving\",");
     assert_snapshot!(destroy(&half, Options::default()), @r"
@@ -970,7 +969,7 @@ fn one_unknown_part_leaves_its_siblings_comparable() {
     step: create pipe <- update todos ready, update logger ready, delete pipe ready
     asks
     "#);
-    // Where it is no secret, the text is not pieced together before all of it is known.
+    // Parts of a text that is not secret are joined only when all of them are known.
     let tag = with(PIPELINE, env, &format!("tags: {{ reads: '${{todos.stream_arn}}', by: '${{team}}' }}\n    {env}"));
     assert_snapshot!(plan_of(&with(&tag, "NEW_AND_OLD_IMAGES", "KEYS_ONLY"), DEPLOYED), @r#"
       ~ todos (table owls-todos) will be updated in-place
@@ -1018,14 +1017,15 @@ fn every_spec_of_the_repository_can_be_planned() {
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
         let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
         let text = shown(&planned(&spec, role, Goal::Present, Options::default()), false);
-        // The package's hash has a test of its own.
+        // Another test covers the hash of the package.
         let text = text.lines().filter(|line| !line.contains("+ code ")).collect::<Vec<_>>().join("\n");
         writeln!(all, "## {name}\n{text}\n").unwrap();
     }
     assert_snapshot!(all);
 }
 
-/// Something of a stack in AWS that no declaration means, as `name` and with the tag of `resource`.
+/// Adds a resource of the stack that no declaration matches, with `name` and with the tag of
+/// `resource`.
 fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resource: &str, owner: Option<Ownership>) {
     let declared = spec.resource(like).unwrap();
     let id = Id {
@@ -1048,7 +1048,7 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
 }
 
 #[test]
-fn what_a_resource_was_called_before_is_deleted_only_on_request() {
+fn a_resource_with_a_former_name_is_deleted_only_on_request() {
     let spec = load(&with(
         PIPELINE,
         "  logger:\n    type: function\n",
@@ -1069,15 +1069,15 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
         let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()].map(|it| words(&it));
         assert!(reason.contains("the spec declares `logger` under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
-        // The one that goes is the former one; what bears the spec's name stays as it is.
+        // Only the resource with the former name is deleted, never the one with the spec's name.
         let (former, now) = rows(deployed, "logger", Goal::Present, replace());
         assert_eq!((former.action, now.action), (Action::Delete, if deployed { Action::None } else { Action::Create }));
-        // Another value's is not destroyed along with this one's.
+        // Destroying with this value of the variable keeps the resource of another value.
         let (former, now) = rows(deployed, "logger", Goal::Absent, Options::default());
         assert_eq!((former.action, now.action), (Action::None, if deployed { Action::Delete } else { Action::None }));
         let reason = words(&former.reason.unwrap());
         assert!(reason.contains("`engine destroy --team owls --stack main --region eu-central-1`"), "{reason}");
-        // What has left the spec for good goes as ever.
+        // A resource that is no longer in the spec is deleted as usual.
         for goal in [Goal::Present, Goal::Absent] {
             assert_eq!(rows(deployed, "gone", goal, Options::default()).0.action, Action::Delete);
         }
@@ -1085,7 +1085,7 @@ fn what_a_resource_was_called_before_is_deleted_only_on_request() {
 }
 
 #[test]
-fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
+fn duplicates_that_only_the_plan_can_detect_are_refused() {
     for name in ["todos", "logger", "allow", "pipe"] {
         let spec = load(PIPELINE);
         let mut resources: Vec<_> = spec.resources.iter().map(|it| (it.clone(), Vec::new())).collect();
@@ -1112,7 +1112,7 @@ fn two_declarations_of_one_thing_are_refused_where_only_the_plan_sees_them() {
 }
 
 #[test]
-fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
+fn ignored_properties_are_set_on_create_and_unchanged_afterwards() {
     const INDEXED: &str =
         "team: owls\nstack: main\nresources:\n  todos:\n    type: table\n    attributes: { id: S, day: S }
     hash_key: id\n    read_capacity: 1\n    write_capacity: 1\n    tags: { a.b: spec, c: spec }
@@ -1130,7 +1130,7 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
         role: 'arn:aws:iam::123456789012:role/runner', code_sha256: other, code_size: 1, environment: {{ AA: live, BB: spec }} }}\n  \
         outputs: {{ arn: b, name: owls-other }}\n"
     );
-    // What is ignored, and what still changes.
+    // The ignored properties, and the properties that still change.
     let cases: &[(&str, &str, &str, &[&str])] = &[
         (
             INDEXED,
@@ -1166,8 +1166,8 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
         (&function, &live, "", &["code_sha256", "code_size", "environment.AA", "environment.CC"]),
         (&function, &live, "code", &["environment.AA", "environment.CC"]),
         (&function, &live, "code, environment.AA", &["environment.CC"]),
-        // What AWS does not have is not sent either: it was left out or taken away by whoever looks
-        // after it.
+        // engine doesn't send an ignored entry that AWS doesn't have: the tool that manages it
+        // omitted or removed it.
         (&function, &live, "code, environment.AA, environment.CC", &[]),
         (&function, &live, "code, environment.*", &[]),
     ];
@@ -1184,14 +1184,14 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
         if ignored.contains("environment.CC") {
             assert_eq!(Json::from(&desired["environment"]), json!({ "AA": "live", "BB": "spec" }), "{ignored}");
         }
-        // On create it is set.
+        // Create sets the ignored properties.
         let runner = "runner: { owner: nobody, outputs: { arn: a, name: runner } }";
         let created = row(runner);
         assert_eq!(created.action, Action::Create);
         assert_eq!(created.desired["tags"], spec.resources.last().unwrap().desired["tags"]);
         let all = if name == "other" { "environment" } else { "global_secondary_indexes" };
         assert_eq!(created.desired[all], spec.resources.last().unwrap().desired[all], "{ignored}");
-        // Adopting it resets nothing of that.
+        // Adopting resets no ignored property.
         let adopted = row(&live
             .replace(
                 "  props: { runtime: nodejs22.x, handler: index.handler, role",
@@ -1203,7 +1203,7 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
             assert_eq!(adopted.properties, [], "{ignored}");
         }
     }
-    // A new index has no capacity yet that could be left alone.
+    // A new index has no capacity in AWS yet that could stay unchanged.
     let spec = load(&format!("{INDEXED}    ignore_changes: [global_secondary_indexes.*.read_capacity, tags]\n"));
     let plan = planned(&spec, &with(SCALED, "by-day:", "by-night:"), Goal::Present, Options::default());
     let indexes = Json::from(&plan.changes[0].desired["global_secondary_indexes"]);
@@ -1211,7 +1211,7 @@ fn what_is_ignored_is_set_on_create_and_left_alone_afterwards() {
 }
 
 #[test]
-fn a_change_that_needs_what_is_ignored_is_refused() {
+fn a_change_that_needs_an_ignored_property_is_refused() {
     let spec = with(
         PIPELINE,
         "    runtime: nodejs22.x\n",

@@ -1,5 +1,4 @@
-//! A run of a program can't hold up the tests: it ends with its limit, and with the test that no
-//! longer wants it.
+//! A run of a program can't block the tests: it ends at its time limit or when its test drops it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use crate::local::is_alive;
 use crate::shared::program::{Program, Running};
 use crate::support::{DEADLINE, eventually};
 
-/// A shell that says which process it has started, and waits for that.
+/// A shell that prints the ID of the process that it started, and waits for that process.
 fn endless(limit: Duration) -> (Running, u32) {
     let mut shell = Program::new("sh", &std::env::temp_dir());
     let mut shell = shell.args(["-c", "sleep 600 & echo $!; wait"]).limit(limit).start();
@@ -16,14 +15,14 @@ fn endless(limit: Duration) -> (Running, u32) {
     (shell, child)
 }
 
-/// Why it failed.
+/// The panic message of `work`.
 fn failure<T>(work: impl FnOnce() -> T) -> String {
     let why = catch_unwind(AssertUnwindSafe(work)).err().expect("it fails");
     why.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
 #[test]
-fn a_run_that_does_not_end_fails_and_leaves_no_process() {
+fn a_run_that_exceeds_its_limit_fails_and_leaves_no_process() {
     let start = Instant::now();
     let (shell, child) = endless(Duration::from_secs(2));
     let said = failure(|| shell.end());
@@ -33,7 +32,7 @@ fn a_run_that_does_not_end_fails_and_leaves_no_process() {
 }
 
 #[test]
-fn a_line_that_does_not_come_fails_the_test_and_a_run_ends_with_its_test() {
+fn a_missing_line_fails_the_test_and_a_run_ends_with_its_test() {
     let (mut shell, child) = endless(Duration::from_secs(2));
     let said = failure(|| shell.out.next());
     assert!(said.starts_with("no further line in time") && said.contains(&child.to_string()), "{said}");
@@ -43,7 +42,7 @@ fn a_line_that_does_not_come_fails_the_test_and_a_run_ends_with_its_test() {
 }
 
 #[test]
-fn a_run_sees_nothing_of_the_environment_of_the_tests() {
+fn a_run_does_not_inherit_the_environment_of_the_tests() {
     let ran = Program::new("env", &std::env::temp_dir()).run();
     let mut names: Vec<&str> = ran.out.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();

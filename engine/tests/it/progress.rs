@@ -1,6 +1,6 @@
-//! What somebody sees while an apply runs: on a terminal that is wide, narrow, low or resized, on
-//! one that can't draw, in a log, and through a screen reader. In virtual time on a terminal
-//! without a screen, and the real program on a real one.
+//! What a user sees while an apply runs: on a wide, narrow, low or resized terminal, on a terminal
+//! that can't draw, in a log, and through a screen reader. The tests use a virtual terminal in
+//! virtual time, and the real program on a real terminal.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use crate::support::eventually;
 
 const PLAIN: OutputStyle = OutputStyle { color: false, width: 80, plain: false };
 
-/// A terminal that keeps what was scrolled away, and wraps what it has when it becomes narrower.
+/// A terminal that keeps its scrollback and wraps its lines when it becomes narrower.
 #[derive(Clone)]
 struct Screen {
     terminal: Rc<RefCell<Terminal>>,
@@ -45,7 +45,7 @@ impl Screen {
         self.terminal.borrow_mut().resize(columns, lines);
     }
 
-    /// All lines, also those that are scrolled away.
+    /// All lines, including the scrollback.
     fn text(&self) -> String {
         let terminal = self.terminal.borrow();
         let lines: Vec<String> = terminal.screen().all_lines().map(|line| line.text().trim_end().to_owned()).collect();
@@ -61,7 +61,7 @@ impl Screen {
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = std::str::from_utf8(bytes).unwrap();
-        // As the system does on the way to a terminal.
+        // Converts line ends as a terminal driver does.
         self.terminal.borrow_mut().feed(text.replace('\n', "\r\n"));
         self.frames.set(self.frames.get() + 1);
         Ok(bytes.len())
@@ -72,7 +72,7 @@ impl Write for Screen {
     }
 }
 
-/// Applies, and looks at the screen at these milliseconds, before what is done to it then.
+/// Applies, and captures the screen at each of these milliseconds, before the moment's change.
 async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &Screen, moments: &[Moment]) -> String {
     let spec = stage.spec(nodes);
     let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
@@ -109,7 +109,7 @@ async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &S
 
 type Moment = (u64, fn(&Screen));
 
-/// Two chains, one that fails, and what depends on it.
+/// Two chains, a step that fails, and its dependents.
 fn nodes() -> Vec<Node> {
     vec![
         node("slow"),
@@ -132,17 +132,17 @@ fn stage() -> Stage {
 const NOTHING: fn(&Screen) = |_| {};
 
 #[tokio::test(start_paused = true)]
-async fn steps_stay_in_their_places_until_they_are_done_and_a_failure_stays_visible() {
+async fn steps_keep_their_places_until_done_and_failures_stay_visible() {
     let screen = Screen::new(80, 24);
     let moments: [Moment; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
-    // Redrawn when something is new, which is each second and each event.
+    // The screen is redrawn only for news: once a second and for each event.
     assert!(screen.frames.get() < 40, "{}", screen.frames.get());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_step_waits_for_is_told_as_far_as_there_is_room() {
+async fn the_reason_for_a_wait_is_shown_as_far_as_it_fits() {
     let stage = Stage::new();
     let spec = stage.spec(&[node("todos"), node("other"), node("pipe").uses(&["todos", "other"])]);
     let (_, plan) = stage.plan(&spec, Goal::Present).await;
@@ -161,7 +161,7 @@ async fn what_a_step_waits_for_is_told_as_far_as_there_is_room() {
 
 #[tokio::test(start_paused = true)]
 async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
-    // What was said before has filled the window.
+    // Earlier output has filled the window.
     let screen = Screen::new(80, 24);
     screen.terminal.borrow_mut().feed("\r\n".repeat(24));
     let moments: [Moment; 4] = [
@@ -176,7 +176,7 @@ async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_low_window_shows_what_has_room_and_counts_the_rest() {
+async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
     let names: Vec<String> = (0..30).map(|n| format!("thing-{n:02}")).collect();
     let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
     let stage = Stage::new();
@@ -211,7 +211,7 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
 
 // The real program on a real terminal.
 
-/// The program, held while it makes the table and the function.
+/// Starts the program and holds it while it creates the table and the function.
 fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
     cloud.hold();
     let mut command = project.command_on(&cloud.url, &[&["apply", "--yes"], args].concat());
@@ -220,7 +220,7 @@ fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -
     resize(&session, &screen, 80, 40);
     cloud.held(8);
     cloud.release();
-    // What the role may do, and whether it may be handed over.
+    // The role's permissions, and whether it can be passed to Lambda.
     cloud.held(2);
     cloud.release();
     cloud.held(2);
@@ -233,8 +233,8 @@ fn resize(session: &PtySession, screen: &Screen, columns: u16, lines: u16) {
     screen.resize(columns.into(), lines.into());
 }
 
-/// Shows on `screen` what comes until it looks as it should.
-fn shows(session: &mut PtySession, screen: &Screen, what: &str, done: impl Fn(&str) -> bool) -> String {
+/// Feeds output to `screen` until `done` accepts its text.
+fn until(session: &mut PtySession, screen: &Screen, what: &str, done: impl Fn(&str) -> bool) -> String {
     let mut shown = String::new();
     eventually(what, || {
         let mut news = String::new();
@@ -253,24 +253,24 @@ fn once(text: &str, piece: &str) -> bool {
 }
 
 #[test]
-fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
+fn progress_is_drawn_on_a_wide_narrow_or_resized_terminal() {
     let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
     let (mut session, screen) = held(&project, &cloud, &[], &[]);
     let wide =
-        shows(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to respond"));
+        until(&mut session, &screen, "waits", |text| text.contains("s todos: creating, waiting for AWS to respond"));
     let rows = ["todos: creating", "logger: creating", "logger-permission: waits for", "todos-to-logger: waits for"];
     let places: Vec<usize> =
         rows.iter().map(|row| wide.find(row).unwrap_or_else(|| panic!("no {row} in {wide}"))).collect();
     assert!(places.is_sorted(), "{wide}");
     resize(&session, &screen, 40, 40);
-    let narrow = shows(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to respond"));
+    let narrow = until(&mut session, &screen, "cut lines", |text| text.contains("todos: waits for AWS to respond"));
     let region: Vec<&str> = narrow.lines().rev().take(4).collect();
     assert!(region.iter().all(|line| line.chars().count() < 40), "{narrow}");
     assert!(once(&narrow, "s todos: ") && once(&narrow, "logger-permission: waits for"), "{narrow}");
     resize(&session, &screen, 80, 40);
-    shows(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to respond"));
+    until(&mut session, &screen, "whole lines", |text| text.contains("todos: creating, waiting for AWS to respond"));
     cloud.let_go();
-    let end = shows(&mut session, &screen, "an end", |text| text.contains("Critical path"));
+    let end = until(&mut session, &screen, "an end", |text| text.contains("Critical path"));
     for done in ["todos: created after", "logger: created after", "todos-to-logger: created after"] {
         assert!(once(&end, &format!("\n{done}")), "{end}");
     }
@@ -278,7 +278,7 @@ fn a_real_terminal_is_drawn_on_wide_narrow_and_resized() {
 }
 
 #[test]
-fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines() {
+fn dumb_terminals_ci_systems_and_screen_readers_get_whole_lines() {
     let dumb: (&[&str], &[(&str, &str)]) = (&[], &[("TERM", "dumb")]);
     for (args, env) in [dumb, (&[], &[("CI", "true")]), (&["--plain"], &[]), (&[], &[("ENGINE_PLAIN", "1")])] {
         let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
@@ -294,14 +294,14 @@ fn a_terminal_that_cannot_draw_a_ci_systems_and_a_screen_reader_get_whole_lines(
 }
 
 #[test]
-fn a_screen_reader_hears_errors_in_lines_of_words() {
+fn a_screen_reader_gets_errors_as_lines_of_words() {
     let project = Project::usual();
     project.edit("hash_key: id", "hash_key: key");
     assert_snapshot!(project.command(&["validate", "--plain"]).run().err);
 }
 
 #[test]
-fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
+fn a_screen_reader_gets_words_for_symbols_and_questions_as_lines() {
     let project = Project::usual();
     let cloud = Cloud::start(World::empty());
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -321,7 +321,7 @@ fn a_screen_reader_hears_words_for_signs_and_a_question_as_a_line() {
             *line = "Finished in a while".to_owned();
         }
     }
-    // How long a wait lasts is told where it lasts.
+    // The number of lines about a wait depends on how long the wait takes.
     lines.retain(|line| !line.contains(": still "));
     assert_snapshot!(lines.join("\n"));
 }

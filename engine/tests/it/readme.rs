@@ -1,6 +1,6 @@
-//! The README and the pages in `docs` are true: every command line in them runs, every link leads
-//! somewhere, every output in the README is what the program prints, and what can be generated is.
-//! `UPDATE_README=1 cargo test readme` writes that anew.
+//! Tests of the README and the pages in `docs`: every command runs, every link resolves, every
+//! output in the README matches what the program prints, and generated parts are up to date.
+//! `UPDATE_README=1 cargo test readme` regenerates outputs and generated parts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use engine::render::explain;
 use crate::shared::program::Program;
 use crate::support::{self, ENGINE};
 
-/// How long a command line may take: some install.
+/// The time limit of a command: some install packages.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A copy of what a fresh clone has, with a local AWS of its own.
+/// A copy of the files of a fresh clone, with its own local AWS.
 struct Clone {
     folder: tempfile::TempDir,
 }
@@ -29,8 +29,8 @@ impl Clone {
         Clone { folder }
     }
 
-    /// Runs a line of the README as a shell would, on AWS if it is not meant for the local one, and
-    /// returns its exit code and both streams as a terminal shows them.
+    /// Runs a line of the README like a shell, at `endpoint` as if it were AWS if given, and
+    /// returns its exit code and both streams interleaved as in a terminal.
     fn run(&self, line: &str, endpoint: Option<&str>) -> (i32, String) {
         let line = line.replacen("cargo run --", "engine", 1);
         let mut command = Program::new("sh", self.folder.path());
@@ -94,8 +94,8 @@ fn blocks(readme: &str, transcripts: bool) -> Vec<&str> {
     blocks
 }
 
-/// Leaves out what differs from run to run: what the first use of a machine says, times, and the
-/// order in which steps that run at once report.
+/// Removes what differs between runs: messages of a first run, times, and the order of concurrent
+/// steps.
 fn comparable(output: &str) -> Vec<String> {
     let first_use = [
         "installing ",
@@ -110,7 +110,7 @@ fn comparable(output: &str) -> Vec<String> {
     let lines = output.lines().filter(|line| !first_use.iter().any(|start| line.starts_with(start)));
     let untimed = lines.map(|line| match line.split_once(" after ") {
         Some((what, time)) if time.ends_with("ok") => format!("{what} after a while"),
-        // What took longest when all of it takes no time is chance.
+        // The critical path is random if all steps take almost no time.
         _ if line.starts_with("Finished in ") => "Finished in a while".to_owned(),
         _ => line.to_owned(),
     });
@@ -131,8 +131,8 @@ fn outputs_in_the_readme_are_what_the_program_prints() {
             let kept: Vec<&str> =
                 printed.lines().filter(|line| line.is_empty() || !comparable(line).is_empty()).collect();
             let new = format!("$ {line}\n{}\n", kept.join("\n"));
-            // Blocks with the same command follow one another, so each takes the first that is
-            // still as it was.
+            // Blocks with the same command keep their order, so each run updates the first
+            // unchanged block.
             text = text.replacen(
                 &format!("<!-- transcript -->\n```console\n{block}"),
                 &format!("<!-- done -->\n```console\n{new}"),
@@ -147,36 +147,35 @@ fn outputs_in_the_readme_are_what_the_program_prints() {
     }
 }
 
-/// Where the program finds AWS by AWS's own settings: here that leads to the local one and a role
-/// made there.
+/// The endpoint that AWS's own settings use for AWS: a local AWS with the imported role.
 fn aws(clone: &Clone) -> String {
     clone.run("engine diff --local", None);
     let (_, status) = clone.run("engine local status", None);
     status.split_whitespace().nth(1).unwrap().to_owned()
 }
 
-/// How a command line of the documentation may end.
+/// The exit codes that a command in the documentation can have.
 fn endings(line: &str) -> &'static [i32] {
     match line {
-        // It asks, and nobody is there to answer.
+        // It asks for confirmation, but there is no terminal.
         _ if line.starts_with("engine destroy") && !line.contains("--yes") => &[0, 1],
         _ if line.contains("--detailed-exitcode") => &[0, 2],
-        // It may be stopped.
+        // The local AWS may be stopped.
         "engine local status" => &[0, 1],
-        // Here is a spec already.
+        // The clone already has a spec.
         "engine init" => &[1],
         _ => &[0],
     }
 }
 
 #[test]
-fn every_command_line_of_the_help_runs() {
+fn every_example_in_the_help_runs() {
     let clone = Clone::new();
     let endpoint = aws(&clone);
     clone.run("engine apply specs/examples/inline.yaml", Some(&endpoint));
     let mut n_lines = 0;
-    // What looks needs something to look at, and what removes comes last; without its tags a young
-    // table would have to be waited for.
+    // Commands that read need deployed resources, and commands that delete come last. `forget`
+    // comes after `destroy`, because a new table without tags would cause a wait.
     let commands = "explain init validate schema graph completions man apply diff preflight output list logs verify policy \
                     doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);
@@ -192,7 +191,7 @@ fn every_command_line_of_the_help_runs() {
         let examples = help.split("Examples:\n").nth(1).unwrap();
         let lines = examples.lines().take_while(|line| !line.is_empty());
         let lines = lines.filter_map(|line| line.strip_prefix("  engine "));
-        // What ends with Ctrl-C alone is run by `e2e::logs`.
+        // Commands that only end with Ctrl-C are tested in `e2e::logs`.
         for line in lines.filter(|line| !line.contains("--follow")) {
             n_lines += 1;
             let line = format!("engine {}", line.split("   ").next().unwrap().trim());
@@ -204,7 +203,7 @@ fn every_command_line_of_the_help_runs() {
     assert!(n_lines > 15, "{n_lines}");
 }
 
-/// The README and the pages that it leads to.
+/// The README and the pages in `docs`.
 fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("engine/docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
@@ -214,16 +213,16 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_command_line_of_the_readme_and_the_pages_runs() {
+fn every_command_in_the_readme_and_the_docs_runs() {
     let mut n_lines = 0;
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         let clone = Clone::new();
         let mut endpoint = None;
-        // Those in a list are indented.
+        // Blocks in a list are indented.
         let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
         let lines = blocks(&text, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
-        // This very run is the test command.
+        // `cargo test` is already running.
         for line in lines.filter(|line| *line != "cargo test") {
             n_lines += 1;
             let on_this_machine = line.contains(" local") || line.contains("--local");
@@ -246,7 +245,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_in_the_readme_and_the_pages_leads_somewhere() {
+fn every_link_in_the_readme_and_the_docs_resolves() {
     let others = ["engine/ARCHITECTURE.md", "engine/SECURITY.md", "engine/CHANGELOG.md"].map(|name| root().join(name));
     let mut n_links = 0;
     for page in pages().into_iter().chain(others) {
@@ -270,7 +269,7 @@ fn every_link_in_the_readme_and_the_pages_leads_somewhere() {
     assert!(n_links > 20, "{n_links}");
 }
 
-/// What stands in a page between two marks is what the program knows.
+/// Fails unless the text between two marks in a page equals the generated text.
 fn expect_generated(page: &str, mark: &str, wanted: &str) {
     let path = root().join("engine/docs").join(page);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -285,7 +284,7 @@ fn expect_generated(page: &str, mark: &str, wanted: &str) {
 }
 
 #[test]
-fn the_reference_of_the_spec_and_the_catalogue_of_errors_are_generated() {
+fn the_spec_reference_and_the_error_catalog_are_generated() {
     expect_generated("spec.md", "properties", &explain::markdown(all().schemas()));
     expect_generated("spec.md", "words", &engine::spec::grammar::markdown());
     let mut codes = String::new();

@@ -1,4 +1,5 @@
-//! A saved plan notices whatever moves after it was made, says what, and gives nothing away.
+//! A saved plan detects whatever changes after it was made, names the change, and reveals no
+//! values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,13 +16,13 @@ use proptest::prelude::*;
 
 use crate::plan::{DEPLOYED, PIPELINE, standing, with};
 
-/// Everything that a saved plan is made from.
+/// All inputs of a saved plan.
 #[derive(Clone)]
 struct Given {
     text: String,
     overrides: Overrides,
     flags: Flags,
-    /// Changes what was read.
+    /// Changes the inventory that was read.
     moves: fn(&mut Inventory),
 }
 
@@ -50,7 +51,7 @@ fn live<'i>(inventory: &'i mut Inventory, resource: &str) -> &'i mut Live {
     inventory.found.get_mut(resource).unwrap().live.as_mut().unwrap()
 }
 
-/// A mapping that nothing declares.
+/// Adds a mapping that no declaration matches.
 fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
     let id = Id {
         owner: Owner { team: "owls".into(), stack: "main".into(), resource: "old-pipe".into() },
@@ -126,7 +127,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
             read(|it| leave(it, "9", Ownership::Nobody)),
             &["the mapping of `old-pipe`, which isn't in the spec, did not exist and now does"],
         ),
-        // Nobody minds how old something is, or what else AWS says about it.
+        // The age of a resource and other notes from AWS don't matter.
         (
             read(|it| {
                 live(it, "todos").age.changed = Some(1);
@@ -141,7 +142,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
         let expected: Vec<String> = expected.iter().map(|it| it.replace("SPEC", &then.spec)).collect();
         assert_eq!(moved, expected);
     }
-    // The other way round.
+    // The reverse changes.
     let gone = read(|it| it.found.get_mut("pipe").unwrap().live = None);
     assert_eq!(gone.saved(&salt).moved(&then.saved(&salt)), ["`pipe` did not exist and now does"]);
     let left = read(|it| leave(it, "9", Ownership::Nobody));
@@ -149,7 +150,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     assert_eq!(left.saved(&salt).moved(&then.saved(&salt)), [format!("{what} existed and no longer does")]);
     let ours = read(|it| leave(it, "9", Ownership::Denied));
     assert_eq!(left.saved(&salt).moved(&ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
-    // A variable that the spec has no use for.
+    // A variable that the spec doesn't use.
     let mut more = Given::new();
     more.overrides.env.insert("elsewhere".into(), "x".into());
     assert_eq!(then.saved(&salt).moved(&more.saved(&salt)), Vec::<String>::new());
@@ -227,7 +228,7 @@ fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));
 }
 
-/// Whoever has the file has the salt, too, so a guess is compared as fast as it can be hashed.
+/// The file also contains the salt, so an attacker can test guesses as fast as they can be hashed.
 #[test]
 fn a_short_secret_can_not_be_guessed_quickly() {
     use sha2::{Digest as _, Sha256};
@@ -243,7 +244,7 @@ fn a_short_secret_can_not_be_guessed_quickly() {
     };
     assert_ne!(file["variables"]["pin"], quick(&["variable", "pin"], "4711".into()));
     assert_ne!(file["spec_text"], quick(&["spec"], given.text.clone().into()));
-    // The units of a table are shown in every plan.
+    // Every plan shows the capacity units of a table.
     let units = quick(&["found", "todos", "property", "read_capacity"], 1.into());
     assert_eq!(file["found"]["todos"]["properties"]["read_capacity"], units);
     let start = std::time::Instant::now();
@@ -271,7 +272,7 @@ proptest! {
     fn no_value_of_a_spec_is_in_the_file(
         secrets in prop::collection::vec("[A-Za-z0-9]{6,12}", 5), is_new in any::<bool>()
     ) {
-        // None of them stands there by chance.
+        // The `Q`s prevent matches by chance.
         let [environment, source, variable, tag, from_env] = &secrets.iter().map(|it| format!("Q{it}Q")).collect::<Vec<_>>()[..] else {
             unreachable!()
         };

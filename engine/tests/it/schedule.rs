@@ -1,6 +1,6 @@
-//! How a plan is carried out: in virtual time, on kinds that live in memory and are stricter than
-//! AWS. They refuse a value that is not known, a second create, a reference to what is gone or not
-//! ready, and to delete what is still in use.
+//! How a plan is executed: in virtual time, on in-memory resource types that are stricter than AWS.
+//! They refuse an unknown value, a second create, a reference to a deleted or unready resource, and
+//! the deletion of a resource in use.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ fn any_text() -> Text {
     Text::any(100)
 }
 
-/// A thing with a name of its own; `flip` changes its serial in place, as a view type changes a
+/// A resource with its own name; `flip` changes its serial in place, as a view type changes a
 /// stream.
 fn thing() -> Schema {
     let list = || Shape::List { item: Box::new(Shape::Text(any_text())), max: 100 };
@@ -69,7 +69,7 @@ fn thing() -> Schema {
     }
 }
 
-/// What connects things and has no name of its own, as a mapping does.
+/// A resource that connects things and has no name of its own, like a mapping.
 fn tie() -> Schema {
     Schema {
         kind: "tie".into(),
@@ -83,8 +83,8 @@ fn tie() -> Schema {
     }
 }
 
-/// What is part of a thing, as a permission is part of a function's policy; a thing is written to
-/// by one at a time.
+/// A resource that is part of a thing, like a permission in a function's policy. A thing accepts
+/// only one write at a time.
 fn grant() -> Schema {
     let on = Shape::Link { to: vec![("thing".into(), "serial".into())], literal: None };
     Schema {
@@ -101,7 +101,7 @@ fn grant() -> Schema {
     }
 }
 
-/// What stands in the world under one name.
+/// The resource that has a given name in the world.
 #[derive(Debug, Clone)]
 struct Entry {
     kind: Str,
@@ -111,8 +111,8 @@ struct Entry {
     ready_at: Instant,
 }
 
-/// How long the verbs of one resource take: until a create or update is made, then until it is
-/// ready; a delete.
+/// The durations of a resource's operations in milliseconds: until a create or update is made, then
+/// until it is ready; a delete.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     made: u64,
@@ -125,31 +125,31 @@ struct World {
     entries: BTreeMap<String, Entry>,
     pace: BTreeMap<String, Pace>,
     serial: u64,
-    /// How many verbs are at work, and how many were at most.
+    /// The current and the maximum number of running operations.
     working: usize,
     most: usize,
     calls: usize,
-    /// The write keys of the verbs at work.
+    /// The write keys of the running operations.
     writing: BTreeSet<String>,
-    /// The calls that fail: before anything happened, or with their answer lost.
+    /// The calls that fail: before any effect, or with a lost answer.
     faults: BTreeMap<usize, bool>,
     /// The resources whose next write is refused.
     refused: BTreeSet<String>,
     /// The calls that are throttled.
     throttled: BTreeSet<usize>,
-    /// The reads of an apply, and those that are throttled.
+    /// The number of reads in an apply, and the reads that are throttled.
     reads: usize,
     throttled_reads: BTreeSet<usize>,
-    /// The resources whose next read misses them.
+    /// The resources that the next read doesn't find.
     missed: BTreeSet<String>,
-    /// The resources of which somebody made another one at the same time.
+    /// The resources of which another run created a duplicate at the same time.
     doubled: BTreeSet<String>,
     /// The resources whose writes wait for the rate limit.
     limited: BTreeSet<String>,
-    /// The resource whose create answers with another name than it has.
+    /// The resource whose create returns a wrong name.
     liar: Option<String>,
-    /// Nothing may be deleted while anything refers to it; otherwise only a tie that the spec keeps
-    /// there is in the way.
+    /// Whether any reference prevents a delete; otherwise only a tie that the spec keeps prevents
+    /// it.
     strict_deletes: bool,
     kept_ties: BTreeMap<String, String>,
 }
@@ -176,7 +176,7 @@ impl Fake {
         self.world.lock().unwrap()
     }
 
-    /// Waits, changes the world, and loses the answer where that was asked for; a throttled call is
+    /// Waits, changes the world, and loses the answer if the test asks for it; a throttled call is
     /// sent again.
     async fn call<T>(
         &self,
@@ -243,8 +243,8 @@ impl World {
         self.pace.get(name).copied().unwrap_or(Pace { made: 100, ready: 0, delete: 100 })
     }
 
-    /// Every reference leads to what stands there now, and to what is ready where that is asked
-    /// for.
+    /// Each reference must lead to an existing resource, and to a ready one if the property needs
+    /// it.
     fn check(&self, kind: &str, props: &Tree) -> Result<(), AwsError> {
         for (property, value) in props {
             if value.has_unknown() {
@@ -408,11 +408,11 @@ impl Entry {
     }
 }
 
-/// One resource of a spec in this world. References are to earlier ones, by name.
+/// One resource of a spec in this world. Its references lead to earlier nodes, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Node {
     name: String,
-    /// What it ties, or is part of; everything else is a thing.
+    /// The thing that it ties, or is part of; a node with neither is a thing itself.
     ties: Option<String>,
     on: Option<String>,
     size: u32,
@@ -453,7 +453,7 @@ impl Node {
     }
 }
 
-/// An account without anything but the world.
+/// An account that contains only the world.
 struct InMemory;
 
 impl Account for InMemory {
@@ -480,7 +480,7 @@ impl Account for InMemory {
     fn observe_created(&self, _: &str) {}
 }
 
-/// A world, and who acts in it.
+/// A world, and the definitions and the context that act in it.
 pub(crate) struct Stage {
     world: Shared,
     pub(crate) thing: Arc<dyn Definition>,
@@ -491,11 +491,11 @@ pub(crate) struct Stage {
     _watchdog: Watchdog,
 }
 
-/// What one apply did.
+/// The result of one apply.
 struct Run {
     plan: Plan,
     endings: Vec<StepOutcome>,
-    /// What was told, each after how many milliseconds.
+    /// The reported events, each with its time in milliseconds.
     events: Vec<(u64, Event)>,
     times: Times,
 }
@@ -525,7 +525,7 @@ impl Stage {
         self.world.lock().unwrap()
     }
 
-    /// Lets the next read miss a resource.
+    /// Hides a resource from the next read.
     pub(crate) fn miss(&self, name: &str) {
         self.world().missed.insert(format!("owls-{name}"));
     }
@@ -623,7 +623,7 @@ impl Stage {
         !plan.has_changes() && plan.steps.is_empty()
     }
 
-    /// The same, each resource by its properties, without what differs from run to run.
+    /// The world as text: each resource with its properties, without what differs from run to run.
     fn shape(&self) -> String {
         let world = self.world();
         let plain = |text: &str| text.split('#').next().unwrap().to_owned();
@@ -649,7 +649,7 @@ impl Run {
         format!("{:?} {}", step.op, self.plan.changes[step.change].resource).to_lowercase()
     }
 
-    /// What happened, a line for each beginning and end, with its virtual time.
+    /// One line for each start and end of a step, with its virtual time.
     fn story(&self) -> String {
         let mut story = String::new();
         for (ms, event) in &self.events {
@@ -674,7 +674,7 @@ impl Run {
         story
     }
 
-    /// The critical path, and how long all of it took and could have taken at least.
+    /// The critical path, with the actual and the ideal total time.
     fn timing(&self) -> String {
         let Timing { total, ideal, path } = Timing::of(&self.plan, &self.times);
         let links = path.iter().map(|link| format!("{} {}", self.name(link.step), link.share.as_millis()));
@@ -682,8 +682,8 @@ impl Run {
         format!("total {} ideal {}: {}", total.as_millis(), ideal.as_millis(), links.join(" -> "))
     }
 
-    /// Every step began only after all that it waits for; `Made` leaves no event, so there the
-    /// world itself is strict.
+    /// Checks that every step starts after all steps that it waits for. `Made` has no event; the
+    /// strict world checks it.
     fn assert_ordered(&self) {
         let mut done = BTreeSet::new();
         let mut begun = BTreeSet::new();
@@ -704,9 +704,9 @@ impl Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
+async fn a_step_starts_as_soon_as_its_own_dependencies_are_done() {
     let stage = Stage::new();
-    // Two chains of different speed: a level by level run would make `quick-b` wait for `slow`.
+    // Two chains of different speed: a level-by-level run would make `quick-b` wait for `slow`.
     stage.pace("slow", 1000, 4000, 0);
     let nodes = [
         node("slow"),
@@ -742,7 +742,7 @@ async fn a_step_begins_the_moment_its_own_predecessors_are_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning() {
+async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
     let nodes = [
         node("slow"),
         node("quick"),
@@ -751,7 +751,7 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
         node("tie").ties("slow"),
     ];
     for (parallelism, timing) in [
-        // What needs `slow` ready ends the whole, not what needs it made.
+        // The step that needs `slow` ready ends last, not the step that only needs it made.
         (16, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
         (1, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
     ] {
@@ -759,7 +759,7 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
         stage.pace("slow", 1000, 4000, 0);
         assert_eq!(stage.apply(&nodes, Goal::Present, parallelism).await.timing(), timing);
     }
-    // One that had to stand in line makes the whole longer, not the path.
+    // Waiting for a slot makes the run longer, not the path.
     let stage = Stage::new();
     stage.pace("late", 700, 0, 0);
     let lined: Vec<Node> = ["first", "second", "late"].map(node).into();
@@ -767,13 +767,13 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
     assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
     let late = run.times.steps[2];
     assert_eq!(late.started.unwrap() - late.ready.unwrap(), Duration::from_millis(200));
-    // What is made is enough for some.
+    // Some steps only need a resource to be made.
     let stage = Stage::new();
     stage.pace("slow", 1000, 500, 0);
     stage.pace("of-made", 800, 0, 0);
     let run = stage.apply(&nodes[..3], Goal::Present, 16).await;
     assert_eq!(run.timing(), "total 1800 ideal 1800: create slow 1000 -> create of-made 800");
-    // A failure ends a chain where it happens, and what is skipped takes no time.
+    // A failure ends a chain at the failed step, and skipped steps take no time.
     let stage = Stage::new();
     stage.world().faults.insert(1, false);
     let run = stage.apply(&nodes[..1], Goal::Present, 16).await;
@@ -781,7 +781,7 @@ async fn the_critical_path_is_the_longest_chain_whoever_was_kept_from_beginning(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_hangs_on_an_updated_one_waits_until_it_is_ready() {
+async fn dependents_of_an_updated_resource_wait_until_it_is_ready() {
     let stage = Stage::new();
     let mut nodes = [node("a"), node("made").uses_made(&["a"]), node("tie").ties("a")];
     stage.deploy(&nodes).await;
@@ -803,13 +803,13 @@ async fn what_hangs_on_an_updated_one_waits_until_it_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_are_at_work_than_allowed_and_waiting_is_no_work() {
+async fn parallelism_is_limited_and_waiting_steps_hold_no_slot() {
     for (parallelism, total) in [(1, 1000), (2, 500), (3, 400), (16, 100)] {
         let stage = Stage::new();
         let names: Vec<String> = (0..10).map(|index| format!("n{index}")).collect();
         let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
         for name in &names {
-            // Each waits ten times as long for AWS as it works, in nobody's way.
+            // Each step waits ten times as long for AWS as its call takes, without holding a slot.
             stage.pace(name, 100, 1000, 0);
         }
         let start = Instant::now();
@@ -818,13 +818,13 @@ async fn no_more_are_at_work_than_allowed_and_waiting_is_no_work() {
         assert_eq!(stage.world().most, parallelism.min(10));
         let last = run.events.iter().filter(|(_, event)| matches!(event, Event::Started(_))).map(|(ms, _)| *ms).max();
         assert_eq!(last, Some(total - 100), "{parallelism}");
-        // The last one is ready with the first look after its second.
+        // The last step becomes ready with the first check after its second.
         assert_eq!(start.elapsed(), Duration::from_millis(total + 1000), "{parallelism}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
+async fn a_failure_skips_only_its_dependents() {
     let stage = Stage::new();
     stage.pace("other", 5000, 0, 0);
     let nodes = [
@@ -847,7 +847,7 @@ async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
     5000 create of-other begins
     5100 create of-other done
     ");
-    // The same command again goes on.
+    // The same command continues after the failure.
     let run = stage.apply(&nodes, Goal::Present, 16).await;
     assert_snapshot!(run.story(), @r"
       0 create bad begins
@@ -861,12 +861,11 @@ async fn a_failure_skips_what_depends_on_it_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interrupt_ends_waits_and_completes_only_a_begun_replacement_of_a_connection() {
+async fn an_interrupt_ends_waits_but_completes_started_connection_replacements() {
     let stage = Stage::new();
     let mut nodes = [node("a"), node("tie").ties("a"), node("b"), node("c"), node("of-c").uses(&["c"])];
     stage.deploy(&nodes).await;
-    // The tie is moved to `b`, and is in the middle of its delete; `c` waits for AWS; `of-c` has
-    // not begun.
+    // The tie moves to `b` and is being deleted; `c` waits for AWS; `of-c` has not started.
     nodes[1].ties = Some("b".into());
     nodes[3].flip = 1;
     stage.pace("tie", 300, 0, 2000);
@@ -897,7 +896,7 @@ async fn an_interrupt_ends_waits_and_completes_only_a_begun_replacement_of_a_con
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
+async fn a_call_in_flight_gets_ten_seconds_after_an_interrupt() {
     let stage = Stage::new();
     stage.pace("hangs", 3_600_000, 0, 0);
     let interrupt = async {
@@ -914,7 +913,7 @@ async fn a_call_in_flight_is_given_ten_seconds_after_an_interrupt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replacement_is_completed_although_its_reads_are_throttled_after_an_interrupt() {
+async fn after_an_interrupt_a_replacement_completes_despite_throttled_reads() {
     let stage = Stage::new();
     let mut nodes = [node("a"), node("grant").on("a")];
     stage.deploy(&nodes).await;
@@ -948,8 +947,8 @@ async fn with_one_slot_each_replacement_is_completed_before_the_next_begins() {
     assert_eq!(begun, ["a", "b", "c"].map(both).concat());
 }
 
-/// Forty parts of one thing, before or after six tables that AWS needs eight seconds for. Each part
-/// has a longer remaining path than a table.
+/// Forty parts of one thing, before or after six tables that take AWS eight seconds. Each part has
+/// a longer remaining path than a table.
 async fn crowd_of_one_key(parts_first: bool) -> Timing {
     let stage = Stage::new();
     let host = [node("host")];
@@ -967,7 +966,7 @@ async fn crowd_of_one_key(parts_first: bool) -> Timing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_write_key_is_in_nobodys_way() {
+async fn a_step_that_waits_for_its_write_key_blocks_no_other_step() {
     let (parts_first, tables_first) = (crowd_of_one_key(true).await, crowd_of_one_key(false).await);
     assert!(parts_first.total <= tables_first.total.mul_f64(1.02), "{parts_first:?} {tables_first:?}");
     for timing in [parts_first, tables_first] {
@@ -987,7 +986,7 @@ async fn the_longest_remaining_path_begins_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_that_share_slots_have_no_more_at_work_than_one() {
+async fn runs_that_share_slots_run_no_more_steps_than_one_run() {
     let stage = Stage::new();
     let names = ["a", "b", "c"].map(|team| (0..8).map(|at| node(&format!("{team}{at}"))).collect::<Vec<_>>());
     let specs = names.map(|nodes| stage.spec(&nodes));
@@ -1017,7 +1016,7 @@ async fn a_step_names_the_rate_limit_only_while_its_own_call_waits_for_it() {
     let mut stage = Stage::new();
     let limit = Limit { service: "Fake", start: 1.0, ceiling: 1.0, burst: 1.0, reserve: 0.0, in_flight: 0 };
     let limits = RateLimits::new(&[limit], 1.0);
-    // AWS wants no calls for a while.
+    // AWS throttles all calls for a while.
     limits.admit(LimitId(0)).await.unwrap().throttled(Some(Duration::from_secs(10)));
     stage.cx.limits = Arc::new(limits);
     stage.world().limited.insert("owls-waits".into());
@@ -1045,7 +1044,7 @@ async fn a_step_names_the_rate_limit_only_while_its_own_call_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_run_that_created_the_same_connection_at_the_same_time_is_noticed() {
+async fn a_concurrent_create_of_the_same_connection_is_detected() {
     let stage = Stage::new();
     let mut nodes = [node("a"), node("b"), node("tie").ties("a")];
     stage.deploy(&nodes).await;
@@ -1072,10 +1071,10 @@ async fn polls_of<T>(future: impl Future<Output = T>) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_polls_of_calls_that_wait_for_one_limit_grow_with_their_number_alone() {
+async fn polls_of_rate_limited_calls_grow_only_with_the_number_of_calls() {
     let mut n_polls = [0, 0];
     for (sum, n_calls) in n_polls.iter_mut().zip([1_000, 5_000]) {
-        // As fast as needed for none to wait longer than a call waits at most.
+        // Just fast enough that no call waits longer than the maximum.
         let limit = Limit { service: "Fake", start: 50.0, ceiling: 50.0, burst: 10.0, reserve: 0.0, in_flight: 0 };
         let mut cx = Stage::new().cx;
         cx.limits = Arc::new(RateLimits::new(&[limit], 1.0));
@@ -1087,13 +1086,13 @@ async fn the_polls_of_calls_that_wait_for_one_limit_grow_with_their_number_alone
         *sum = futures_util::future::join_all(calls).await.into_iter().sum();
     }
     let [few, many] = n_polls;
-    // Of the calls that need not wait long, both have the same number.
+    // Both runs have the same number of calls that need not wait long.
     assert!(many <= 5 * few + 1_000, "{many} polls, {few} of a fifth of the calls");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changed_since_the_plan_is_not_written_to() {
-    /// What somebody else does between the plan and its step.
+async fn a_resource_that_changed_since_the_plan_is_not_written() {
+    /// A change by another user between the plan and its step.
     type Meddle = fn(&mut World);
     let meddlers: [(&str, Meddle); 4] = [
         ("a property", |world| {
@@ -1141,7 +1140,7 @@ async fn what_changed_since_the_plan_is_not_written_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_output_other_than_promised_stops_what_would_use_it() {
+async fn an_output_that_differs_from_the_plan_stops_its_users() {
     let stage = Stage::new();
     stage.world().liar = Some("owls-a".into());
     let run = stage.apply(&[node("a"), node("b").uses(&["a"])], Goal::Present, 16).await;
@@ -1152,12 +1151,12 @@ async fn an_output_other_than_promised_stops_what_would_use_it() {
     ");
 }
 
-/// A spec that was deployed, and what it is to become.
+/// A deployed spec, and its next version.
 #[derive(Debug, Clone)]
 struct Story {
     before: Vec<Node>,
     after: Vec<Node>,
-    /// What somebody removed by hand meanwhile.
+    /// The resources that a user deletes by hand in between.
     vanished: Vec<String>,
     parallelism: usize,
     paces: Vec<(u64, u64, u64)>,
@@ -1193,7 +1192,7 @@ fn story() -> impl Strategy<Value = Story> {
                 3 if node.ties.is_some() => {
                     node.ties = Some(known[usize::from(edit[1]) % known.len()].clone());
                 }
-                // What is part of another thing would be another one.
+                // A part that moves to another thing would be another resource.
                 3 if node.on.is_some() => {}
                 3 => (node.uses, node.uses_made) = (pick(edit[1], 3), pick(edit[2], 4)),
                 4 => vanished.push(node.name.clone()),
@@ -1206,7 +1205,7 @@ fn story() -> impl Strategy<Value = Story> {
     })
 }
 
-/// Runs in a fresh virtual time.
+/// Runs a future on a fresh virtual clock.
 fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(future)
@@ -1228,7 +1227,7 @@ impl Stage {
         (world.throttled, world.throttled_reads) = (calls.clone(), reads.clone());
     }
 
-    /// Forgets the verbs that an interrupted run left behind.
+    /// Forgets the operations that an interrupted run left running.
     fn abandon(&self) {
         let mut world = self.world();
         world.working = 0;
@@ -1273,11 +1272,11 @@ proptest! {
             run.assert_ordered();
             assert!(stage.world().most <= story.parallelism);
             assert!(stage.is_settled(&story.after).await, "{}", run.story());
-            // It looks as if it had been made so from the start.
+            // The result equals a deployment from scratch.
             let fresh = Stage::new();
             fresh.deploy(&story.after).await;
             assert_eq!(stage.shape(), fresh.shape());
-            // And goes again, dependents first.
+            // A destroy deletes everything, dependents first.
             stage.world().strict_deletes = true;
             let run = stage.apply(&story.after, Goal::Absent, story.parallelism).await;
             assert!(run.is_done(), "{}", run.story());
@@ -1287,7 +1286,7 @@ proptest! {
     }
 
     #[test]
-    fn after_any_failures_the_same_command_again_ends_the_same(
+    fn after_any_failures_a_rerun_reaches_the_same_state(
         story in story(),
         faults in prop::collection::btree_map(1_usize..30, any::<bool>(), 0..6),
         throttled in throttled_ones(),
@@ -1324,7 +1323,7 @@ proptest! {
     }
 
     #[test]
-    fn an_interrupt_at_any_await_leaves_no_replacement_of_a_connection_half_done(
+    fn an_interrupt_at_any_await_leaves_no_partial_connection_replacement(
         story in story(),
         throttled in throttled_ones(),
         poll in 1_usize..200,
@@ -1337,14 +1336,14 @@ proptest! {
             assert!(stage.world().most <= story.parallelism);
             let is_done = |id: &StepId| matches!(run.endings[id.0], StepOutcome::Done(_));
             for (index, step) in run.plan.steps.iter().enumerate().filter(|(_, step)| step.op == Op::Create) {
-                // Others that it waits for may not have begun.
+                // The other steps that it waits for may not have started.
                 if step.pair.is_some_and(|delete| is_done(&delete)) && step.after.iter().all(|(on, _)| is_done(on)) {
                     let is_made = run.times.steps[index].made.is_some();
                     assert!(is_made, "{} is missing\n{}", run.name(StepId(index)), run.story());
                 }
             }
-            // Nothing but waits was ended: what had begun ended, and what is left is left to the
-            // same command.
+            // The interrupt ended only waits: calls that had started ended, and the same command
+            // does the rest.
             stage.interrupt.send(false).unwrap();
             sleep(Duration::from_secs(60)).await;
             let again = stage.apply(&story.after, Goal::Present, story.parallelism).await;

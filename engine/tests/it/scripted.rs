@@ -1,5 +1,5 @@
-//! What the local AWS can't show: waiting states, lost answers, refusals, races and the number of
-//! calls. The real binary, and where time has to fly the library, talk to a scripted AWS that is
+//! What the local AWS can't show: waiting states, lost responses, refusals, races and the number of
+//! calls. The real binary, or the library on a paused clock, talks to a scripted AWS that is
 //! stricter than the real one.
 
 #![cfg(unix)]
@@ -56,7 +56,7 @@ use world::{ROLE, Reply};
 
 use crate::shared::program::{Program, Ran, Running};
 
-/// With which no local AWS is reached, and no real one.
+/// An access key ID that selects neither the local AWS nor a real account.
 const KEY_ID: &str = "AKIAEXAMPLE";
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
@@ -93,7 +93,7 @@ impl Project {
         fs::write(self.path("specs/team.yaml"), text).unwrap();
     }
 
-    /// Replaces a piece of the spec that must be there.
+    /// Replaces `from` in the spec, which must contain it.
     pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("specs/team.yaml")).unwrap();
         self.spec(&replaced(&text, from, to));
@@ -105,7 +105,7 @@ impl Project {
         engine
     }
 
-    /// The engine with keys, and AWS at `url`.
+    /// Engine with credentials, and the scripted AWS at `url`.
     pub(crate) fn command_on(&self, url: &str, args: &[&str]) -> Program {
         let mut engine = self.command(args);
         engine.endpoint(url, KEY_ID);
@@ -127,7 +127,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// The account after `apply` of `specs/team.yaml`, as if that had been long ago.
+/// The account as after an `apply` of `specs/team.yaml` long ago.
 fn deployed() -> Cloud {
     Cloud::start(deployed_world())
 }
@@ -142,7 +142,7 @@ fn deployed_world() -> World {
     world.clone().aged()
 }
 
-/// What engine declares as reads.
+/// The operations that engine declares as reads.
 fn reads() -> Vec<&'static str> {
     let operations = engine::operation::all();
     operations.iter().filter(|it| it.effect == engine::operation::Effect::Read).map(|it| it.name).collect()
@@ -161,14 +161,14 @@ fn in_order(body: &Json) -> String {
     format!("{:#}", Json::from(&Value::from(body.clone())))
 }
 
-/// The place of the n-th call of an operation, counted from 1.
+/// The index of the n-th call of an operation; `n` starts at 1.
 #[track_caller]
 fn nth(calls: &[Record], operation: &str, n: usize) -> usize {
     let found = calls.iter().enumerate().filter(|(_, call)| call.operation == operation).nth(n - 1);
     found.unwrap_or_else(|| panic!("no call {n} of {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).0
 }
 
-/// How often an operation was called between two places.
+/// How often an operation was called between two indexes.
 fn between(calls: &[Record], from: usize, to: usize, operation: &str) -> usize {
     calls[from..to].iter().filter(|call| call.operation == operation).count()
 }
@@ -180,8 +180,8 @@ fn diff_is_empty(project: &Project, cloud: &Cloud) {
 
 // The calls of a diff.
 
-/// The calls of a diff that finds nothing to do: those in flight at once, and those that follow
-/// their answers.
+/// The calls of a diff that finds no changes: those in flight at once, and those that follow their
+/// responses.
 #[track_caller]
 fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) -> String {
     cloud.hold();
@@ -198,7 +198,7 @@ fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) 
 }
 
 #[test]
-fn a_diff_asks_everything_at_once_and_only_tags_follow() {
+fn a_diff_reads_everything_in_parallel_and_then_only_tags() {
     let cloud = deployed();
     let project = Project::usual();
     insta::assert_snapshot!(two_waves(&cloud, &project, 9, 2), @r"
@@ -238,7 +238,7 @@ fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
 }
 
 #[test]
-fn a_page_may_be_empty_and_have_a_successor() {
+fn an_empty_page_can_have_a_next_page() {
     let cloud = deployed();
     cloud.world(|world| world.small_pages = true);
     diff_is_empty(&Project::usual(), &cloud);
@@ -255,8 +255,8 @@ fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
     let running = project.start(&cloud, &["apply"]);
     cloud.held(8);
     cloud.release();
-    // What the role may do, and whether it may be handed over: the only round trip more than that
-    // of a diff.
+    // Checks of the role's permissions and of the permission to pass it: the only round trip beyond
+    // those of a diff.
     assert!(cloud.held(2).iter().all(|call| call.starts_with("SimulatePrincipalPolicy ")));
     cloud.release();
     assert_eq!(cloud.held(2), [format!("CreateFunction {FUNCTION}"), format!("CreateTable {TABLE}")], "at once");
@@ -278,7 +278,7 @@ fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
 }
 
 #[test]
-fn one_step_at_a_time_is_one_create_at_a_time() {
+fn a_parallelism_of_one_means_one_write_at_a_time() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     cloud.hold();
@@ -342,7 +342,7 @@ fn a_function_that_is_still_pending_is_waited_for_before_it_changes() {
 }
 
 #[test]
-fn a_view_type_changes_by_a_new_stream_and_a_new_mapping() {
+fn a_new_view_type_replaces_the_stream_and_the_mapping() {
     let cloud = deployed();
     let project = Project::new(|text| {
         replaced(&replaced(&text, "NEW_AND_OLD_IMAGES", "NEW_IMAGE"), "read_capacity: 1", "read_capacity: 2")
@@ -357,7 +357,7 @@ fn a_view_type_changes_by_a_new_stream_and_a_new_mapping() {
     assert!(calls[capacity].body["ProvisionedThroughput"].is_object());
     assert_eq!(calls[off].body["StreamSpecification"]["StreamEnabled"], false);
     assert_eq!(calls[on].body["StreamSpecification"]["StreamViewType"], "NEW_IMAGE");
-    // One read that does not know yet, UPDATING twice, then two that show it.
+    // One stale read, UPDATING twice, then two reads that show the change.
     assert_eq!(between(&calls, capacity, off, "DescribeTable"), 5);
     assert_eq!(between(&calls, off, on, "DescribeTable"), 5);
     let (delete, create) = (nth(&calls, "DeleteEventSourceMapping", 1), nth(&calls, "CreateEventSourceMapping", 1));
@@ -382,7 +382,7 @@ fn a_mapping_changes_in_place_and_is_waited_for() {
 }
 
 #[test]
-fn destroy_takes_the_mapping_first_and_waits_until_all_is_gone() {
+fn destroy_deletes_the_mapping_first_and_waits_for_every_deletion() {
     let cloud = deployed();
     let project = Project::usual();
     project.run(&cloud, &["destroy"]).ends_with(1).complains("add `--yes`");
@@ -408,7 +408,7 @@ fn destroy_takes_the_mapping_first_and_waits_until_all_is_gone() {
 #[test]
 fn a_table_that_fills_up_after_the_plan_is_not_deleted() {
     let cloud = deployed();
-    // The first look inside is the plan's.
+    // The plan makes the first scan.
     cloud.before("Scan", 2, |world| world.tables.get_mut(TABLE).unwrap().items = 1);
     Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(3).says("--delete-data");
     assert_eq!(cloud.count("DeleteTable"), 0);
@@ -417,11 +417,11 @@ fn a_table_that_fills_up_after_the_plan_is_not_deleted() {
 
 // Creates are not idempotent.
 
-/// What happens to the first call of an operation, and its name.
+/// The name of a disturbance, and what it does to the first call of an operation.
 type Disturbance = (&'static str, fn(&str) -> Fault);
 
 #[test]
-fn a_lost_answer_never_makes_a_second_resource() {
+fn a_lost_response_never_creates_a_second_resource() {
     let operations = ["CreateTable", "CreateFunction", "AddPermission", "CreateEventSourceMapping"];
     let faults: [Disturbance; 4] = [
         ("answer lost", |_| Fault::DoneButCut),
@@ -449,7 +449,7 @@ fn a_lost_answer_never_makes_a_second_resource() {
 }
 
 #[test]
-fn a_lost_answer_to_a_change_is_no_foreign_change() {
+fn a_lost_update_response_is_not_taken_for_another_writers_change() {
     let operations = [
         "UpdateTable",
         "TagTable",
@@ -478,10 +478,10 @@ fn a_lost_answer_to_a_change_is_no_foreign_change() {
     assert!(cloud.world(|world| world.tables.is_empty() && world.functions.is_empty() && world.mappings.is_empty()));
 }
 
-// Refusals that pass, and those that don't.
+// Transient and permanent refusals.
 
 #[test]
-fn what_passes_is_waited_out() {
+fn transient_refusals_are_retried() {
     let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
     let in_use = |text: &str| Reply::dynamodb("ResourceInUseException", text);
     let cases: Vec<(&str, &str, Reply)> = vec![
@@ -512,7 +512,7 @@ fn what_passes_is_waited_out() {
         ("ListEventSourceMappings", "AWS down", Reply::lambda(503, "ServiceException", "")),
         ("CreateTable", "an older one of the name is going", in_use("Table is being deleted: blue-owls-todos")),
     ];
-    // One run for each operation and text, all of them at once.
+    // One run for each operation and text, all in parallel.
     std::thread::scope(|scope| {
         for (operation, what, reply) in cases {
             scope.spawn(move || {
@@ -529,7 +529,7 @@ fn what_passes_is_waited_out() {
 }
 
 #[test]
-fn changes_wait_for_earlier_changes_of_somebody_else() {
+fn changes_wait_for_another_writers_changes() {
     let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
     let in_use = |text: &str| Reply::dynamodb("ResourceInUseException", text);
     let cloud = deployed();
@@ -591,7 +591,7 @@ fn changes_wait_for_earlier_changes_of_somebody_else() {
 }
 
 #[test]
-fn a_quota_is_not_retried_and_the_rest_goes_on() {
+fn a_quota_error_is_not_retried_and_other_steps_continue() {
     let cloud = Cloud::start(World::empty());
     let text = "Subscriber limit exceeded: There is a limit of 2500 tables per subscriber";
     cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("LimitExceededException", text)));
@@ -603,7 +603,7 @@ fn a_quota_is_not_retried_and_the_rest_goes_on() {
     assert_eq!(cloud.count("CreateTable"), 1);
     assert_eq!(cloud.count("CreateFunction"), 1, "the function does not need the table");
     assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
-    // The SDK takes the code for throttling and would try again.
+    // The SDK classifies this code as throttling and would retry.
     let cloud = deployed();
     let text = "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.";
     cloud.always("UpdateTable", Fault::Answer(Reply::dynamodb("LimitExceededException", text)));
@@ -613,7 +613,7 @@ fn a_quota_is_not_retried_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_denied_read_names_itself_and_nothing_is_written() {
+fn a_denied_read_is_named_and_nothing_is_written() {
     for operation in
         ["DescribeTable", "GetFunction", "GetPolicy", "ListEventSourceMappings", "GetRole", "GetCallerIdentity"]
     {
@@ -631,7 +631,7 @@ fn a_denied_read_names_itself_and_nothing_is_written() {
 }
 
 #[test]
-fn tags_that_may_not_be_read_make_the_run_cautious() {
+fn unreadable_tags_prevent_tagging_and_destroy() {
     let cloud = deployed();
     let text = "User: X is not authorized to perform: dynamodb:ListTagsOfResource";
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
@@ -650,7 +650,7 @@ fn tags_that_may_not_be_read_make_the_run_cautious() {
 #[test]
 fn bad_credentials_are_one_error() {
     let text = "The security token included in the request is expired";
-    // They may be found out by the first call, or only by those after it.
+    // The first call may detect them, or only a later one.
     for refused in [&reads()[..], &["DescribeTable", "GetFunction", "GetPolicy"]] {
         let cloud = deployed();
         for operation in refused {
@@ -664,7 +664,7 @@ fn bad_credentials_are_one_error() {
 }
 
 #[test]
-fn credentials_that_expire_in_between_end_the_run_and_keep_what_is_done() {
+fn credentials_that_expire_mid_run_end_it_and_keep_finished_steps() {
     let cloud = Cloud::start(World::empty());
     let text = "The security token included in the request is expired";
     cloud.always("CreateEventSourceMapping", Fault::Answer(Reply::lambda(403, "ExpiredTokenException", text)));
@@ -688,7 +688,7 @@ fn another_account_is_neither_shown_nor_touched() {
 }
 
 #[test]
-fn an_endpoint_where_nobody_listens_is_one_error() {
+fn an_unreachable_endpoint_is_one_error() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let run = Project::usual().command_on(&format!("http://127.0.0.1:{port}"), &["diff"]).run();
     run.ends_with(1).complains("AWS can't be reached").complains("check the network, the region and the endpoint");
@@ -698,9 +698,9 @@ fn an_endpoint_where_nobody_listens_is_one_error() {
 }
 
 #[test]
-fn no_credentials_are_told_within_seconds() {
+fn missing_credentials_are_reported_within_seconds() {
     let project = Project::usual();
-    // A metadata service that never answers, as on most machines, and one that refuses.
+    // A metadata service that never responds, as on most machines, and one that refuses.
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let deaf = format!("http://{}", deaf.local_addr().unwrap());
     let refusing = Cloud::start(World::empty());
@@ -720,7 +720,7 @@ fn no_credentials_are_told_within_seconds() {
 }
 
 #[test]
-fn a_credentials_service_named_by_the_environment_is_asked() {
+fn a_credentials_service_set_in_the_environment_is_used() {
     let cloud = deployed();
     let project = Project::usual();
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
@@ -729,13 +729,13 @@ fn a_credentials_service_named_by_the_environment_is_asked() {
     assert!(cloud.count("Metadata") > 0);
 }
 
-// The look before the write.
+// The read before each write.
 
-/// What somebody else does between plan and step, and what the engine says about it.
+/// The read that precedes another writer's change, that change, and what engine reports about it.
 type Meddling = (&'static str, fn(&mut World), &'static str);
 
 #[test]
-fn what_changed_since_the_plan_is_not_overwritten() {
+fn a_change_since_the_plan_is_not_overwritten() {
     let cases: [Meddling; 4] = [
         (
             "GetFunction",
@@ -767,7 +767,7 @@ fn what_changed_since_the_plan_is_not_overwritten() {
                 "    memory_size: 256\n    code: ../",
             )
         });
-        // The first read is the plan's.
+        // The plan makes the first read.
         cloud.before(read, 2, meddle);
         let run = project.run(&cloud, &["apply"]);
         run.ends_with(3).says("changed in the meantime").says(words);
@@ -778,16 +778,16 @@ fn what_changed_since_the_plan_is_not_overwritten() {
 }
 
 #[test]
-fn a_lock_that_moved_by_itself_is_no_change() {
+fn a_new_revision_id_alone_is_no_conflict() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
-    // After the look before the write somebody touches what the engine does not manage.
+    // After the read before the write, another writer changes a setting that engine doesn't manage.
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
         world.functions.get_mut(FUNCTION).unwrap().meddle("KMSKeyArn", json!("arn:aws:kms:x"));
     });
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);
-    // And now what it does manage.
+    // Now it changes a setting that engine manages.
     project.edit("memory_size: 256", "memory_size: 512");
     cloud.forget();
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
@@ -798,7 +798,7 @@ fn a_lock_that_moved_by_itself_is_no_change() {
 }
 
 #[test]
-fn what_vanished_before_its_delete_is_fine() {
+fn a_resource_deleted_before_its_step_does_not_fail_a_destroy() {
     let cloud = deployed();
     cloud.before("DeleteEventSourceMapping", 1, |world| {
         world.mappings.clear();
@@ -810,7 +810,7 @@ fn what_vanished_before_its_delete_is_fine() {
 }
 
 #[test]
-fn somebody_elses_resource_of_that_name_stops_the_command() {
+fn another_teams_resource_of_that_name_stops_the_command() {
     let cloud = deployed();
     cloud.world(|world| {
         world.tables.get_mut(TABLE).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
@@ -824,10 +824,10 @@ fn somebody_elses_resource_of_that_name_stops_the_command() {
 // Ctrl-C.
 
 #[test]
-fn ctrl_c_ends_waits_and_starts_nothing_new() {
+fn ctrl_c_ends_waits_and_starts_no_new_steps() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
-    // The table stays CREATING for ever, as far as anybody can see.
+    // Every read shows the table as CREATING, forever.
     let creating = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } });
     cloud.fault("DescribeTable", 2..usize::MAX, Fault::Answer(Reply::ok(&creating)));
     let running = project.start(&cloud, &["apply"]);
@@ -844,7 +844,7 @@ fn ctrl_c_ends_waits_and_starts_nothing_new() {
     assert!(pressed.elapsed() < Duration::from_secs(5), "took {:?}", pressed.elapsed());
     assert_eq!(cloud.count("CreateEventSourceMapping"), 0);
     cloud.forget();
-    // The next run goes on from there.
+    // The next run continues from there.
     project.run(&cloud, &["apply"]).ends_with(0);
     diff_is_empty(&project, &cloud);
 }
@@ -852,7 +852,7 @@ fn ctrl_c_ends_waits_and_starts_nothing_new() {
 #[test]
 fn a_second_ctrl_c_stops_at_once() {
     let cloud = Cloud::start(World::empty());
-    // A call in flight keeps the first one from ending the run.
+    // A call in flight keeps the first Ctrl-C from ending the run.
     cloud.always("CreateTable", Fault::Silence);
     let project = Project::usual();
     let running = project.start(&cloud, &["apply"]);
@@ -880,7 +880,7 @@ fn a_replacement_that_has_begun_is_completed_after_ctrl_c() {
 }
 
 #[test]
-fn what_is_still_being_deleted_is_waited_for_and_made_anew() {
+fn a_resource_being_deleted_is_waited_for_and_re_created() {
     for (deletion, creation) in
         [("DeleteEventSourceMapping", "CreateEventSourceMapping"), ("DeleteTable", "CreateTable")]
     {
@@ -897,7 +897,7 @@ fn what_is_still_being_deleted_is_waited_for_and_made_anew() {
 }
 
 #[test]
-fn no_value_of_the_environment_gets_out_through_what_aws_says() {
+fn aws_error_texts_leak_no_environment_values() {
     let cloud = Cloud::start(World::empty());
     let quoted = r#"Environment variables are invalid: {"TOKEN":"hunter2 \"quoted\""} and hunter2 "quoted""#;
     let measured = r#"exceeded the 4KB limit. String measured: {"OTHER":"hunter2"}"#;
@@ -918,9 +918,9 @@ fn no_value_of_the_environment_gets_out_through_what_aws_says() {
 }
 
 #[test]
-fn what_somebody_else_is_deleting_meanwhile_is_fine_for_a_destroy() {
+fn a_concurrent_deletion_does_not_fail_a_destroy() {
     let cloud = deployed();
-    // The third look at the table is the one right before it is deleted.
+    // The third read of the table is the last one before its deletion.
     cloud.before("DescribeTable", 3, |world| drop(world.delete_table(TABLE)));
     Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(0);
     assert!(cloud.world(|world| world.tables.is_empty()));

@@ -1,4 +1,4 @@
-//! What shells complete, and the manual pages, are the program's own command line.
+//! Shell completions and man pages are generated from the program's command line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,13 @@ use engine::kinds::all;
 use crate::shared::program::Program;
 use crate::support::installed_program;
 
-/// What the program prints, and its exit code.
+/// Runs the program and returns its output and its exit code.
 fn engine(args: &[&str]) -> (i32, String) {
     let ran = Program::engine(&std::env::temp_dir()).args(args).run();
     (ran.code().unwrap(), ran.text())
 }
 
-/// What bash offers for the last of `words`.
+/// The completions that bash offers for the last of `words`.
 fn offered(script: &std::path::Path, words: &[&str]) -> Vec<String> {
     let ask = r#"source "$1"; shift; COMP_WORDS=(engine "$@"); COMP_CWORD=$#
         _engine engine "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
@@ -25,7 +25,7 @@ fn offered(script: &std::path::Path, words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
+fn bash_completes_commands_aliases_and_known_values() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("engine.bash");
     fs::write(&script, engine(&["completions", "bash"]).1).unwrap();
@@ -43,14 +43,14 @@ fn bash_completes_commands_their_other_names_and_the_words_that_are_known() {
     assert_eq!(offered(&["man", "local-st"]), ["local-start", "local-stop", "local-status"]);
     assert_eq!(offered(&["local", "st"]), ["start", "stop", "status"]);
     assert!(offered(&["local", "su"]).is_empty());
-    // Options of AWS are only offered where AWS is asked.
+    // Options for AWS are only offered for commands that call AWS.
     assert_eq!(offered(&["diff", "--prof"]), ["--profile"]);
     assert!(offered(&["explain", "--prof"]).is_empty() && offered(&["local", "start", "--prof"]).is_empty());
     assert_eq!(offered(&["local", "start", "--col"]), ["--color"]);
 }
 
 #[test]
-fn no_script_offers_what_is_hidden_and_each_loads_where_its_shell_is() {
+fn completion_scripts_offer_nothing_hidden_and_load_in_their_shell() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (code, script) = engine(&["completions", shell]);
@@ -72,7 +72,7 @@ fn no_script_offers_what_is_hidden_and_each_loads_where_its_shell_is() {
         ),
     ];
     for (shell, line) in load {
-        // Where it is not installed, nobody completes with it.
+        // Skip shells that are not installed.
         if installed_program(shell).is_some() {
             let ran = Program::new(shell, folder.path()).search_path().args(["-c", line]).run();
             assert!(ran.status.success() && ran.err.is_empty(), "{shell}: {ran:?}");
@@ -81,7 +81,7 @@ fn no_script_offers_what_is_hidden_and_each_loads_where_its_shell_is() {
 }
 
 #[test]
-fn there_is_a_page_for_each_command_and_each_page_that_a_page_names() {
+fn every_command_and_every_referenced_page_has_a_man_page() {
     let mut left = vec![("engine".to_owned(), Vec::new())];
     let mut seen = BTreeSet::new();
     while let Some((name, words)) = left.pop() {

@@ -1,6 +1,5 @@
-//! What a spec may hold, and what is said about one that holds something else. Nothing here gets as
-//! far as AWS: the binary runs with an empty environment, so a call would end as a missing
-//! credential.
+//! Which specs are accepted, and which diagnostics the others produce. No test here gets as far as
+//! AWS: the binary runs with an empty environment, so a call would fail with missing credentials.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,7 +18,8 @@ use insta::assert_snapshot;
 use crate::shared::program::{Program, Ran};
 use crate::support::ENGINE;
 
-/// One broken spec a cause, in `broken`; specs that are only warned about, in `warned`.
+/// The specs in a folder: `broken` has at least one per cause, `warned` has those that only produce
+/// warnings.
 fn corpus(folder: &str) -> Vec<PathBuf> {
     yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs").join(folder))
 }
@@ -32,18 +32,18 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Every spec of the repository that is meant to work.
+/// Every spec in the repository that must be valid.
 fn working() -> Vec<PathBuf> {
     let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
     [yaml_files(&specs), yaml_files(&specs.join("examples"))].concat()
 }
 
-/// The real program, without credentials, settings or a terminal.
+/// Runs `engine diff` without credentials, settings or a terminal.
 fn diff(folder: &Path, args: &[&str]) -> Ran {
     Program::engine(folder).arg("diff").args(args).run()
 }
 
-/// What `engine diff` says about a spec that it has to refuse.
+/// The diagnostics of `engine diff` for a spec that it must refuse.
 fn refusal(spec: &[u8], args: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), spec).unwrap();
@@ -60,14 +60,14 @@ fn load(spec: &str, overrides: &Overrides) -> Result<Spec, String> {
     })
 }
 
-/// One cause of `CAUSES.md`: its heading, itself, and the specs that have it.
+/// One cause in `CAUSES.md`: its heading, its name, and the specs that have it.
 struct Cause {
     group: String,
     cause: String,
     files: Vec<String>,
 }
 
-/// The list beside the broken specs.
+/// The causes in `CAUSES.md`, beside the broken specs.
 fn causes() -> Vec<Cause> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken/CAUSES.md");
     let (mut causes, mut group) = (Vec::new(), String::new());
@@ -83,7 +83,7 @@ fn causes() -> Vec<Cause> {
     causes
 }
 
-/// Every cause with what is said of the first spec that has it, as Markdown.
+/// Every cause with the error for its first spec, as Markdown.
 pub(crate) fn catalogue() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken");
     let mut page = String::new();
@@ -93,7 +93,7 @@ pub(crate) fn catalogue() -> String {
             group = it.group;
             writeln!(page, "### {group}\n| problem | message | hint |\n|---|---|---|").unwrap();
         }
-        // Codes and code stand in backticks, so only what divides a row has to give way.
+        // Code is already in backticks, so only characters that break a table row are replaced.
         let cell = |text: &str| {
             diagnostic::printable(text)
                 .replace('|', "\\|")
@@ -109,8 +109,8 @@ pub(crate) fn catalogue() -> String {
     page
 }
 
-/// What is said, without the words of the file: what stands in backticks, numbers, and the lines
-/// that are shown.
+/// The fixed wording of an error, without what comes from the file: text in backticks, numbers, and
+/// source lines.
 fn gist(said: &str) -> String {
     let notes = said.lines().map(str::trim_start).filter(|line| !line.starts_with(['|', '-']));
     let notes = notes.filter(|line| line.split_once(" | ").is_none_or(|(number, _)| number.parse::<u32>().is_err()));
@@ -123,7 +123,7 @@ fn gist(said: &str) -> String {
 }
 
 #[test]
-fn every_broken_spec_is_refused_with_place_and_remedy() {
+fn every_broken_spec_is_refused_with_a_place_and_a_hint() {
     let causes = causes();
     assert!(causes.len() >= 100, "{}", causes.len());
     let mut listed: Vec<&str> = causes.iter().flat_map(|it| &it.files).map(String::as_str).collect();
@@ -135,7 +135,7 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken");
     let mut all = String::new();
     let mut group = "";
-    // A cause that reads like another one is that one.
+    // Two causes with the same wording are the same cause.
     let (mut names, mut gists) = (BTreeMap::new(), BTreeMap::new());
     for it in &causes {
         let Cause { cause, .. } = it;
@@ -154,7 +154,7 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
             let errors: Vec<&str> = said.split("\n\n").filter(|block| block.starts_with("error: ")).collect();
             assert!(!errors.is_empty(), "{name}: {said}");
             for error in &errors {
-                // Where and how to mend it, for each.
+                // Each error has a place and a hint.
                 assert!(error.contains(&format!("--> {name}")) && error.contains("= hint: "), "{name}: {error}");
             }
             if at == 0 {
@@ -168,7 +168,7 @@ fn every_broken_spec_is_refused_with_place_and_remedy() {
 }
 
 #[test]
-fn what_syntax_does_not_prove_is_a_warning_that_stops_nothing() {
+fn a_problem_that_syntax_cannot_prove_is_only_a_warning() {
     let mut all = String::new();
     for path in corpus("warned") {
         let spec = Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
@@ -227,7 +227,7 @@ resources:
 ";
 
 #[test]
-fn what_is_allowed_at_the_edge_is_accepted() {
+fn valid_edge_cases_are_accepted() {
     let longest = format!("a{}", "b".repeat(62));
     let cases = [
         ("team of two", PIPELINE.replace("team: owls", "team: a1")),
@@ -249,9 +249,9 @@ fn what_is_allowed_at_the_edge_is_accepted() {
 }
 
 #[test]
-fn a_limit_is_met_to_the_byte() {
+fn limits_are_exact_to_the_byte() {
     let environment = |n: usize| format!("{PIPELINE}    environment: {{ AA: {} }}\n", "x".repeat(n));
-    // `{"AA":"…"}`; a quote in it takes two bytes, an umlaut two of UTF-8.
+    // The limit counts `{"AA":"…"}`: a quote takes two bytes, and an umlaut takes two of UTF-8.
     let overhead = r#"{"AA":""}"#.len();
     let quoted = format!("{PIPELINE}    environment: {{ AA: '{}\"ä' }}\n", "x".repeat(4096 - overhead - 4));
     let layer = |n: usize| {
@@ -272,7 +272,7 @@ fn a_limit_is_met_to_the_byte() {
         (layer(2049), false),
         (filled(1 << 10, 1 << 10, 1), true),
         (filled(1 << 10, (1 << 10) + 1, 1), false),
-        // The team's name is a text, too.
+        // The team name is a text, too.
         (filled((1 << 20) / 4 - 1, 4, 16), true),
         (filled((1 << 20) / 4, 4, 16), false),
     ];
@@ -282,10 +282,10 @@ fn a_limit_is_met_to_the_byte() {
     }
 }
 
-/// Every list of words that a spec can choose from, and whether AWS decides what is on it. Closed
-/// are those whose words engine's own rules depend on: capacity goes with the billing mode, the
-/// images of a record with the view type, levels with the log format, attributes with INCLUDE and
-/// with their types, another property with AT_TIMESTAMP.
+/// Every property with a list of allowed values, and whether AWS defines the list. A list is closed
+/// if engine's own rules depend on its values: capacity depends on the billing mode, a record's
+/// images on the view type, levels on the log format, attributes on INCLUDE and on their types, and
+/// another property on AT_TIMESTAMP.
 fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
     use aws_sdk_dynamodb::types as dynamodb;
     use aws_sdk_lambda::types as lambda;
@@ -296,7 +296,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.log_format", false, lambda::LogFormat::values().to_vec()),
         ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
-        // AT_TIMESTAMP is Kinesis' alone.
+        // Only Kinesis supports AT_TIMESTAMP.
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
         ("table.attributes", false, dynamodb::ScalarAttributeType::values().to_vec()),
         ("table.billing_mode", false, dynamodb::BillingMode::values().to_vec()),
@@ -308,7 +308,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
 }
 
 #[test]
-fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
+fn every_list_of_values_covers_the_sdk_and_is_open_or_closed() {
     fn collect(path: &str, shape: &Shape, found: &mut Vec<(String, bool, BTreeSet<Str>)>) {
         match shape {
             Shape::Choice(words) => found.push((path.to_owned(), false, words.iter().cloned().collect())),
@@ -341,7 +341,7 @@ fn every_list_of_words_has_what_aws_has_and_is_decided_to_be_open_or_closed() {
 }
 
 #[test]
-fn a_runtime_is_warned_of_by_the_days_that_aws_has_named() {
+fn runtime_warnings_follow_the_deprecation_dates_of_aws() {
     let warned = |runtime: &str, day: &str| {
         let spec = load(&PIPELINE.replace("nodejs22.x", runtime), &Overrides::default()).unwrap();
         let findings = preflight::offline(&spec, day);
@@ -406,7 +406,7 @@ resources:
     overrides.vars.insert("level".to_owned(), "trace".to_owned());
     overrides.team = Some("foxes".to_owned());
     assert_snapshot!(seen(&overrides), @r#"foxes-trace memory=512 environment={"LEVEL":"level=trace!","PRICE":"${5}"}"#);
-    // Source in the spec is JavaScript's own business, `${…}` and all.
+    // engine doesn't interpolate inline source: `${…}` in it is JavaScript.
     let code = load(spec, &overrides).unwrap().resource("logger").unwrap().desired["code"].clone();
     assert!(serde_json::Value::from(&code).to_string().contains("`${process.env.LEVEL} ${var.nothing} $${x}`"));
 }
@@ -470,7 +470,7 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
 }
 
 #[test]
-fn without_a_readable_spec_what_is_left_can_be_destroyed_by_name() {
+fn a_stack_without_a_readable_spec_can_be_destroyed_by_name() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), "team: 'owls\n").unwrap();
     let destroy = |args: &[&str]| Program::engine(folder.path()).arg("destroy").args(args).run().failure();
@@ -502,28 +502,28 @@ fn without_a_readable_spec_what_is_left_can_be_destroyed_by_name() {
 }
 
 #[test]
-fn a_file_that_is_no_spec_is_told_what_it_is() {
+fn a_file_that_is_not_a_spec_gets_a_specific_error() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("a-folder.yaml")).unwrap();
     let mut all = String::new();
     for name in ["nothing.yaml", "a-folder.yaml", "/dev/null"] {
         writeln!(all, "{}", diff(folder.path(), &[name]).err).unwrap();
     }
-    // "tëam" in Latin-1, and a file that Windows wrote as Unicode.
+    // "tëam" in Latin-1, and a file saved as Unicode on Windows.
     writeln!(all, "{}", refusal(b"t\xebam: owls\n", &[])).unwrap();
     writeln!(all, "{}", refusal(b"\xff\xfet\0e\0a\0m\0", &[])).unwrap();
     writeln!(all, "{}", refusal(b"team: ow\x07ls\n", &[])).unwrap();
     assert_snapshot!(all);
 }
 
-/// More than the program needs for the worst spec, its own code included, in KiB.
+/// Memory limit in KiB: more than the program needs for the worst spec, its own code included.
 const MEMORY: usize = 400_000;
 
-/// What is said about a file that is meant to bring the reader down.
+/// The diagnostics for a file that is meant to exhaust the reader.
 fn hostile(name: &str, spec: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("spec.yaml"), spec).unwrap();
-    // Seconds of work, not of waiting for a busy machine.
+    // Limits CPU time, which a busy machine doesn't increase.
     let limited = format!("ulimit -t 30; ulimit -v {MEMORY} && exec \"$0\" diff spec.yaml");
     let ran = Program::new("sh", folder.path()).args(["-c", &limited, ENGINE]).run();
     let said = &ran.err;
@@ -555,13 +555,13 @@ fn hostile_specs_end_in_an_error_quickly() {
         0 => PIPELINE.replace("team: owls\nresources:\n", "") + "outputs:\n",
         _ => format!("  o{at}: ${{r{at}.arn}}\n"),
     };
-    // Half a megabyte, as often as the rest of the file asks for it.
+    // Half a megabyte, repeated as often as the rest of the file references it.
     let filled = |outputs: &str| {
         let spec = format!("team: owls\nresources: {{}}\nvars: {{ x: {} }}\noutputs:\n{outputs}", "x".repeat(500_000));
         assert!(spec.len() < yaml::MAX_BYTES, "{}", spec.len());
         spec.into_bytes()
     };
-    // A path of so many keys of that length leads to so many items.
+    // A path of `depth` keys, each `length` bytes long, leads to `items` items.
     let pattern = |depth: usize, length: usize, items: usize| {
         let mut spec =
             PIPELINE.to_owned() + "  pipe:\n    type: mapping\n    function: ${logger.arn}\n    filters:\n      - ";
@@ -653,7 +653,7 @@ fn both_yaml_readers_see_the_same_in_every_spec() {
             }
             Err(errors) => {
                 let disagrees = |error: &Diagnostic| error.problem.contains("ambiguous");
-                // One of them is there to show just that.
+                // One spec exists to show exactly this disagreement.
                 let meant = path.ends_with("yaml-two-meanings.yaml");
                 assert!(meant == errors.iter().any(disagrees), "{}: {errors:?}", path.display());
             }
@@ -666,7 +666,7 @@ fn both_yaml_readers_see_the_same_in_every_spec() {
 fn no_secret_of_a_spec_reaches_any_output() {
     const SECRET: &str = "hunter2-swordfish";
     let secret = |spec: &str| spec.replace("SECRET", SECRET);
-    // Each is broken right at or beside the secret.
+    // Each spec is broken at the secret or right beside it.
     let cases = [
         "    environment: { TOKEN: SECRET, 1ST: SECRET }\n",
         "    environment:\n      TOKEN: SECRET ${nothing.here}\n",
@@ -779,7 +779,7 @@ fn excerpts_mask_only_values_that_may_be_secret() {
     assert!(n_typos > 200, "{n_typos}");
 }
 
-/// The texts between double quotes of Rust code, escapes resolved.
+/// The string literals in Rust code, with escapes resolved.
 fn literals(code: &str) -> Vec<String> {
     let (mut found, mut chars) = (Vec::new(), code.char_indices().peekable());
     while let Some((at, c)) = chars.next() {
@@ -824,7 +824,7 @@ fn fixed_parts(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What the modules that judge a spec can say, with the module.
+/// The texts that the modules that check a spec can report, each with its module.
 fn texts() -> Vec<(String, String)> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
     let read = |name: &str| {
@@ -857,8 +857,8 @@ fn texts() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_text_about_a_spec_is_provoked_by_a_test() {
-    // Each with why no spec can show it.
+fn every_message_about_a_spec_is_triggered_by_a_test() {
+    // Each with the reason why no spec can trigger it.
     let unprovoked = [
         ("can't build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
         ("shorten the file names", "the same"),
@@ -872,7 +872,7 @@ fn every_text_about_a_spec_is_provoked_by_a_test() {
             said += &fs::read_to_string(path).unwrap();
         }
     }
-    // Also what tests show where they stand.
+    // Texts in inline snapshots and assertions count, too.
     let crates = ["core/src/yaml.rs", "aws/src/kinds/function/source.rs", "aws/src/kinds/function/javascript.rs"]
         .map(|it| format!("../../crates/{it}"));
     for name in crates.iter().map(String::as_str).chain(["spec.rs"]) {

@@ -1,4 +1,4 @@
-//! What several modules of the tests need.
+//! Helpers that several test modules share.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 pub(crate) use crate::shared::{DEADLINE, ENGINE, eventually, installed};
 
-/// Ends the test program unless it is dropped in time: a future that is never woken can't be failed
-/// from outside.
+/// Aborts the test program unless it is dropped in time, because a test can't fail a future that is
+/// never woken.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "dropping it is the signal")] Sender<()>);
 
 impl Watchdog {
@@ -18,7 +18,7 @@ impl Watchdog {
         let (sender, dropped) = channel();
         std::thread::spawn(move || {
             if dropped.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                // Not through a macro, whose words are kept for a test that ends.
+                // Not with `eprintln!`: the test harness captures that until the test ends.
                 let _ = writeln!(std::io::stderr(), "{test} does not end within {LIMIT:?}");
                 std::process::exit(101);
             }
@@ -27,13 +27,13 @@ impl Watchdog {
     }
 }
 
-/// Where a program of this machine is.
+/// The path of a program on this machine.
 pub(crate) fn installed_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The commands that a `--help` lists, in groups or not, under their first names.
+/// The commands that a `--help` lists, in groups or not, without their aliases.
 pub(crate) fn commands(help: &str) -> Vec<String> {
     let (_, list) = help.split_once("Usage: ").unwrap();
     let (list, _) = list.split_once("Options:\n").unwrap();

@@ -1,5 +1,5 @@
-//! What the sources promise about themselves: the order of modules, no way to panic, and kinds
-//! whose tables, structs and examples say the same.
+//! Rules for the sources: the order of modules, short functions, and kinds whose tables, structs
+//! and examples agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,11 +19,11 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// The crates, each with its folder of sources, from the upper to the lower one.
+/// The crates and their source folders, from the top layer to the bottom one.
 const CRATES: [(&str, &str); 3] =
     [("engine", "src"), ("engine-aws", "crates/aws/src"), ("engine-core", "crates/core/src")];
 
-/// Every source file of a crate with its path below `src`, each without its tests.
+/// The source files of a crate, without their unit tests, by path below `src`.
 fn sources_of(root: &str) -> BTreeMap<String, String> {
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -46,7 +46,7 @@ fn sources_of(root: &str) -> BTreeMap<String, String> {
     shipped.collect()
 }
 
-/// Those of all crates.
+/// The source files of all crates.
 fn sources() -> BTreeMap<String, String> {
     CRATES.iter().flat_map(|(_, root)| sources_of(root)).collect()
 }
@@ -56,23 +56,23 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// The modules that use some above them in the code map.
+/// Exceptions: modules that use some above them in the code map.
 const UPWARD: [(&str, &[&str]); 6] = [
-    // The set of all calls is made from the declarations of those that make them.
+    // The set of all operations is built from the declarations of the modules that call them.
     ("operation", &["connect", "iam", "kinds", "logs", "policy", "verify", "wire"]),
-    // A call is declared with the permissions that it requires, and a filter is compared with
+    // Operations are declared with the permissions that they require, and filters are compared with
     // logged records.
     ("kinds", &["logs", "policy"]),
     ("logs", &["policy"]),
     ("connect", &["iam", "policy"]),
-    // What an answer means depends on the call, its kind, and the profile.
+    // The meaning of a response depends on the operation, the kind and the profile.
     ("answer", &["connect", "kinds", "wire"]),
-    // The context has the providers, each of whose calls gets it.
+    // The context holds the providers, and each of their calls takes the context.
     ("provider", &["wait"]),
 ];
 
 #[test]
-fn each_module_uses_only_those_below_it_in_the_code_map() {
+fn each_module_uses_only_modules_below_it_in_the_code_map() {
     let map = fs::read_to_string(folder().join("ARCHITECTURE.md")).unwrap();
     let rows = map.lines().skip_while(|line| !line.starts_with("| module")).skip(2);
     let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
@@ -80,8 +80,8 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
     let upward = UPWARD.iter().flat_map(|(module, used)| used.iter().map(move |used| (*module, *used)));
     let mut unseen: BTreeSet<(&str, &str)> = upward.clone().collect();
     for (name, root) in CRATES {
-        // Its own modules, and those of the crates below. Modules in one row are listed from the
-        // upper to the lower one.
+        // The crate's own modules and those of the crates below. Each row lists its modules from
+        // top to bottom.
         let below = rows.iter().skip_while(|row| !row.starts_with(&format!("| **`{name}`**"))).skip(1);
         let order: Vec<&str> = below
             .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
@@ -117,14 +117,14 @@ fn each_module_uses_only_those_below_it_in_the_code_map() {
     assert_eq!(unseen, BTreeSet::new(), "exceptions that nothing needs");
 }
 
-/// The program names them, in `render/remedy.rs`.
+/// Only `render/remedy.rs` in the program names options and commands.
 #[test]
 fn the_planner_names_no_option_and_no_command() {
     let mut files = 0;
     for (path, text) in sources_of("crates/core/src") {
         let module = path.split(['/', '.']).next().unwrap();
         if ["inventory", "live", "ownership", "plan"].contains(&module) {
-            // What was searched where is worded for the commands that search.
+            // `SearchScope` has its own texts for the commands that search.
             let text = text.split("pub struct SearchScope").next().unwrap();
             for line in code(text) {
                 assert!(!["`--", "`engine ", "`apply`"].iter().any(|it| line.contains(it)), "{path}: {line}");
@@ -136,16 +136,16 @@ fn the_planner_names_no_option_and_no_command() {
 }
 
 #[test]
-fn every_file_says_what_it_is() {
+fn every_file_starts_with_a_module_comment() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "{path} has no header");
     }
 }
 
-/// The longest that a function may be, in lines.
+/// The maximum length of a function, in lines.
 const MAX_LINES: usize = 60;
 
-/// The crates that keep to it.
+/// The crates that this limit applies to.
 const WITH_SHORT_FUNCTIONS: [&str; 2] = ["engine", "engine-core"];
 
 /// The functions that are tables, each with its file: one arm for each kind of syntax error.
@@ -171,7 +171,7 @@ fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
 }
 
 #[test]
-fn no_function_is_longer_than_a_page_and_no_match_is_a_chain_of_conditions() {
+fn no_function_exceeds_the_limit_and_no_match_is_a_chain_of_conditions() {
     let (mut found, mut n_functions) = (Vec::new(), 0);
     for (name, root) in CRATES.into_iter().filter(|(name, _)| WITH_SHORT_FUNCTIONS.contains(name)) {
         for (path, text) in sources_of(root) {
@@ -188,7 +188,7 @@ fn no_function_is_longer_than_a_page_and_no_match_is_a_chain_of_conditions() {
     assert_eq!(found, Vec::<String>::new());
 }
 
-/// `cargo tree` of a crate with some kinds of dependencies, one crate in each line.
+/// The lines of `cargo tree` for a crate and the given kinds of dependencies, one crate per line.
 fn tree(package: &str, kinds: &str, format: &str) -> BTreeSet<String> {
     let args = ["tree", "--offline", "--locked", "--prefix", "none", "--package", package];
     let mut cargo = std::process::Command::new(env!("CARGO"));
@@ -198,9 +198,9 @@ fn tree(package: &str, kinds: &str, format: &str) -> BTreeSet<String> {
     text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
 }
 
-/// Otherwise `cargo test` after `cargo run` builds the SDK again, which takes minutes.
+/// Otherwise `cargo test` after `cargo run` rebuilds the SDK, which takes minutes.
 #[test]
-fn what_only_tests_use_changes_no_feature_of_a_shared_crate() {
+fn dev_dependencies_enable_no_features_of_shared_crates() {
     let program = tree("engine", "normal,build", "{p} {f}");
     let with_tests = tree("engine", "normal,build,dev", "{p} {f}");
     assert!(program.len() > 200, "{}", program.len());
@@ -224,16 +224,16 @@ fn the_core_depends_on_no_sdk_no_network_and_no_terminal() {
     assert!(aws.iter().any(|name| name == "aws-sdk-lambda") && !aws.iter().any(|name| name == "clap"), "{aws:?}");
 }
 
-/// What is printed passes one filter, and what is written never passes a link, because there is no
-/// other way to either.
+/// All output passes through one filter, and no write follows a link, because no other module opens
+/// streams or files.
 #[test]
 fn streams_and_files_are_opened_in_one_place_each() {
-    // What asks about a stream prints nothing on it; progress is drawn with what moves the cursor,
-    // and cleans its texts.
+    // These lines query a stream and print nothing to it. Progress must move the cursor, and
+    // sanitizes its own texts.
     let asks =
         ["is_terminal()", "let (out, err) =", "let out = std::io::stdout();", "wants_color(", "terminal_size_of("];
     let ways = ["File::create", "fs::write(", "OpenOptions", "File::options"];
-    // Folders of the user's own, in which no cloned repository has a say.
+    // These write only to the user's cache folder, which no cloned repository controls.
     let own = ["local/install.rs", "local/wheels.rs"];
     let (mut asked, mut opened) = (0, 0);
     for (path, text) in sources() {
@@ -256,7 +256,7 @@ fn streams_and_files_are_opened_in_one_place_each() {
     assert!(asked > 4 && opened > 4, "{asked} streams and {opened} files were found");
 }
 
-/// The example in the header of a kind's file.
+/// The YAML example in the module comment of a kind.
 fn example(kind: &str) -> String {
     let sources = sources();
     let header = sources[&format!("kinds/{kind}.rs")].lines().map_while(|line| line.strip_prefix("//!"));
@@ -265,7 +265,7 @@ fn example(kind: &str) -> String {
     yaml.map(|line| format!("{line}\n")).collect()
 }
 
-/// Clients that refuse every write before it leaves.
+/// A context whose clients refuse every write before sending it.
 fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     let settings = LocalSettings {
         endpoint_url: "http://127.0.0.1:1".into(),
@@ -275,12 +275,13 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     };
     let (sender, receiver) = tokio::sync::watch::channel(false);
     let aws = Aws::local(&settings, Access::ReadOnly);
-    // Otherwise a table is looked into before it is deleted, and nobody answers here.
+    // Without this consent, `delete` first checks whether the table is empty, and no AWS answers
+    // here.
     (engine::kinds::context(Arc::new(aws), Consent { delete_data: true, ..Consent::default() }, receiver), sender)
 }
 
 #[tokio::test]
-async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
+async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
     let (cx, _keep) = context();
     for kind in all().iter() {
         let schema = kind.schema();
@@ -294,7 +295,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
             .unwrap_or_else(|errors| panic!("the example of `{name}`: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
 
-        // What is imported stands there, with any outputs; nothing else does.
+        // Imported resources exist, with any outputs; no other resource does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
             let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_string(), "known".to_owned()));
             let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
@@ -310,8 +311,8 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         }
         let provider = cx.provider(name).unwrap();
 
-        // With everything known, the struct takes the tree: a property that only one of the two has
-        // is a defect.
+        // With all values known, the tree must deserialize into the struct: a property that only
+        // one of them has is a defect.
         let mut id = declared.id.clone();
         id.site = Some(inventory.site.clone());
         let props: Tree = declared
@@ -325,7 +326,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
         let want = |props: &Tree| Want { props: props.clone(), artifact: declared.artifact.clone() };
         let error = provider.create(&cx, &id, want(&props)).await.unwrap_err();
         assert_eq!(error.class, Class::Guarded, "{name}: {error}");
-        // What a read leaves out, because AWS never returns it, is no obstacle to deleting.
+        // A delete must work without the properties that AWS never returns.
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
         let error = provider
@@ -338,7 +339,7 @@ async fn every_kinds_example_plans_and_its_struct_takes_what_its_table_says() {
     }
 }
 
-/// A resource of this owner, without properties.
+/// A resource with this owner and without properties.
 pub(crate) fn live(owner: Ownership) -> Live {
     Live {
         props: Tree::new(),
@@ -354,7 +355,7 @@ pub(crate) fn live(owner: Ownership) -> Live {
 }
 
 #[test]
-fn every_property_and_output_is_documented_and_named_as_the_field_does() {
+fn every_property_and_output_is_documented_and_in_snake_case() {
     for kind in all().iter() {
         let schema = kind.schema();
         let name = &*schema.kind;
@@ -362,7 +363,7 @@ fn every_property_and_output_is_documented_and_named_as_the_field_does() {
         for (word, doc) in properties.chain(schema.outputs.iter().map(|it| (&*it.name, &*it.doc))) {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             assert!(word.bytes().all(plain) && !doc.ends_with('.'), "{name}.{word}: {doc}");
-            // What people may not write needs no word for people.
+            // A property that a spec can't set needs no documentation.
             let derived = schema.property(word).is_some_and(|_| !schema.settable().any(|it| it.name == word));
             assert!(derived || !doc.is_empty(), "{name}.{word}");
         }
@@ -395,7 +396,7 @@ fn literals(source: &str) -> Vec<String> {
         } else if let Some(escaped) = here.strip_prefix("'\\") {
             escaped.get(1..).and_then(|it| it.split_once('\'')).map_or("", |(_, rest)| rest)
         } else {
-            // A character, a lifetime or a division.
+            // A character literal, a lifetime or a division.
             let mut chars = here.char_indices().skip(2);
             match chars.next() {
                 Some((_, '\'')) if here.starts_with('\'') => chars.next().map_or("", |(at, _)| &here[at..]),
@@ -406,7 +407,7 @@ fn literals(source: &str) -> Vec<String> {
     found
 }
 
-/// Kinds, services and operations are what the crate above is about: the core gets them as data.
+/// Kinds, services and operations belong to `engine-aws`; the core gets them as data.
 #[test]
 fn the_core_names_no_kind_no_service_and_no_operation() {
     assert_eq!(literals("a(\"x\\\"y\", '\"', '\\'', r#\"q\"r\"#) // \"no\"\n/ 'a \"b\""), ["x\\\"y", "q\"r", "b"]);
@@ -429,7 +430,7 @@ fn the_core_names_no_kind_no_service_and_no_operation() {
     }
     let mut read = 0;
     for (path, text) in sources_of("crates/core/src") {
-        // The catalogue is about AWS's errors.
+        // The error catalog describes AWS errors, so it names operations.
         for literal in literals(&text).into_iter().filter(|_| path != "cause.rs") {
             assert!(!names.contains(&literal), "{path}: {literal:?} is a kind, a service or an operation");
             read += 1;

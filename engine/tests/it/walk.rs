@@ -1,6 +1,6 @@
-//! Every property of every kind: set, changed, removed, and changed behind the engine's back. The
-//! real program does it in the scripted account, which answers as AWS does, and in the local AWS
-//! wherever that one keeps the property.
+//! Every property of every kind: set, changed, removed, and changed outside engine. The real
+//! program does so in the scripted account, which answers as AWS does, and in the local AWS
+//! wherever that supports the property.
 //!
 //! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does
 //! a row without a property.
@@ -26,7 +26,7 @@ use crate::scripted::World;
 use crate::shared::program::flat;
 use stage::{OTHER_ROLE, Request, Stage};
 
-/// Rows that are walked at the same time: most of it is waiting.
+/// Rows that are walked concurrently: a walk mostly waits.
 const AT_ONCE: usize = 8;
 
 /// The pipeline that every walk begins with: resources with their properties.
@@ -66,54 +66,53 @@ starting_position: TRIM_HORIZON",
     ),
 ];
 
-/// The way of one property. Values are lines of the spec; a property without a value is left out.
+/// The walk of one property. Values are lines of the spec; a property without a value is left out.
 #[derive(Clone)]
 struct Row {
     kind: &'static str,
     /// Its path in the registry, like `global_secondary_indexes.range_key`.
     property: &'static str,
-    /// What the resource has besides the pipeline's.
+    /// The resource's properties in addition to the pipeline's.
     given: &'static str,
-    /// Resources that stand beside the pipeline.
+    /// Resources in addition to the pipeline.
     beside: &'static str,
-    /// Whether the resource stands alone, without the pipeline.
+    /// Whether the spec has only this resource, without the pipeline.
     alone: bool,
     set: &'static str,
     changed: &'static str,
-    /// Where AWS shows it, and what there: once it is set, once it is changed, once it is removed.
+    /// Where AWS shows it (a JSON pointer), and the values there once it is set, changed, removed.
     place: &'static str,
     seen: [Json; 3],
-    /// The same where the local AWS shows it in another form, which the engine has to take as well.
+    /// The values where the local AWS shows another form, which engine has to accept as well.
     seen_locally: Option<[Json; 3]>,
-    /// What changes it behind the engine's back.
+    /// Requests that change it outside engine.
     drift: Vec<Request>,
-    /// What a plan shows of a change: resource, action and the paths that differ, or what is above
-    /// them.
+    /// A change as a plan shows it: resource, action, and the paths that differ or their parents.
     shown: Vec<Shown>,
-    /// The same of what is shown otherwise: when it is removed, and when it has drifted.
+    /// The same for a removal and for drift, if a plan shows those differently.
     shown_removed: Option<Vec<Shown>>,
     shown_drifted: Option<Vec<Shown>>,
     removal: Removal,
-    /// Part of the reason for which it is refused until `--replace` opens it.
+    /// Part of the reason for its refusal, which `--replace` lifts.
     refused: Option<&'static str>,
-    /// Why AWS takes the change in two runs only.
+    /// Why the change in AWS needs two runs.
     twice: Option<&'static str>,
-    /// Why it does not walk in the local AWS.
+    /// Why the walk skips the local AWS.
     not_local: Option<&'static str>,
 }
 
 type Shown = (&'static str, &'static str, Vec<&'static str>);
 
-/// What it means to leave it out of the spec.
+/// The effect of removing the property from the spec.
 #[derive(Clone, Copy, PartialEq)]
 enum Removal {
-    /// The documented default comes back.
+    /// engine restores the documented default.
     Default,
-    /// The spec is wrong without it; words of the error.
+    /// The spec is invalid without it, with this text in the error.
     Error(&'static str),
-    /// AWS keeps it: tags are only ensured, and a safeguard goes by a written word.
+    /// AWS keeps it: engine never removes tags, and disables a safeguard only by an explicit value.
     Kept,
-    /// It is somebody else's, whom only they can change; words of the reason.
+    /// The resource isn't managed by engine, and only its owner can change it.
     Unchecked,
 }
 
@@ -143,7 +142,7 @@ fn row(kind: &'static str, property: &'static str, set: &'static str, changed: &
 }
 
 impl Row {
-    /// Where AWS shows it, and what there: once it is set, changed, removed.
+    /// Sets where AWS shows it, and the values there once it is set, changed, removed.
     fn seen(mut self, place: &'static str, set: Json, changed: Json, removed: Json) -> Row {
         (self.place, self.seen) = (place, [set, changed, removed]);
         self
@@ -182,7 +181,7 @@ impl Row {
         Row { shown_drifted: Some(owned(shown)), ..self }
     }
 
-    /// The spec is wrong without it.
+    /// The spec is invalid without it.
     fn required(self, error: &'static str) -> Row {
         Row { removal: Removal::Error(error), ..self }
     }
@@ -191,7 +190,7 @@ impl Row {
         Row { removal: Removal::Kept, ..self }
     }
 
-    /// It is held against somebody else's thing.
+    /// engine only compares it with a resource that it doesn't manage.
     fn checked(self, reason: &'static str) -> Row {
         Row { removal: Removal::Unchecked, refused: Some(reason), ..self }
     }
@@ -212,7 +211,7 @@ impl Row {
         resource_of(self.kind)
     }
 
-    /// The spec with these lines laid over the resource's own.
+    /// The spec with these lines merged over the resource's own.
     fn spec(&self, lines: &str) -> String {
         let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
         for (resource, properties) in PIPELINE {
@@ -234,7 +233,7 @@ impl Row {
             }
         }
         text.push_str(self.beside);
-        // Some are made to be refused.
+        // Some specs are invalid on purpose.
         let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/team.yaml");
         if Spec::parse(&engine::kinds::all(), &beside, text.as_bytes(), &Overrides::default(), Depth::Full).is_ok() {
             crate::offline::expect_in_schema(&text);
@@ -262,7 +261,7 @@ fn rows() -> Vec<Row> {
 struct Walk<'r> {
     row: &'r Row,
     stage: Stage,
-    /// What was sent for each change.
+    /// The requests that each change took.
     sent: &'r Mutex<Vec<String>>,
 }
 
@@ -273,21 +272,21 @@ impl Walk<'_> {
             return self.check();
         }
         self.stage.spec(&row.spec(row.set));
-        // In the scripted account the pipeline is there and the property comes to it; in the local
-        // one all is made at once.
+        // The scripted account already has the pipeline, so only the property is new; in the local
+        // one, a single apply creates everything.
         self.apply();
-        self.nothing_differs("it is set");
-        self.is_seen(0, "it is set");
+        self.expect_no_diff("it is set");
+        self.expect_seen(0, "it is set");
 
         self.stage.spec(&row.spec(row.changed));
-        self.differs(&row.shown, row.refused, "it is changed");
+        self.expect_diff(&row.shown, row.refused, "it is changed");
         self.stage.forget();
         self.apply();
         self.note_sent("changed");
-        self.nothing_differs("it is changed");
-        self.is_seen(1, "it is changed");
+        self.expect_no_diff("it is changed");
+        self.expect_seen(1, "it is changed");
 
-        // What only counts while it is written has to drift while it is.
+        // A property that counts only while the spec declares it has to drift during that time.
         if row.removal != Removal::Default {
             self.drift(1);
         }
@@ -295,12 +294,12 @@ impl Walk<'_> {
             Removal::Default => {
                 self.stage.spec(&row.spec(""));
                 let shown = row.shown_removed.as_ref().unwrap_or(&row.shown);
-                self.differs(shown, row.refused, "it is removed");
+                self.expect_diff(shown, row.refused, "it is removed");
                 self.stage.forget();
                 self.apply();
                 self.note_sent("removed");
-                self.nothing_differs("it is removed");
-                self.is_seen(2, "it is removed");
+                self.expect_no_diff("it is removed");
+                self.expect_seen(2, "it is removed");
                 self.drift(2);
             }
             Removal::Error(words) => {
@@ -312,46 +311,46 @@ impl Walk<'_> {
                     "without it: no `{words}` in {ran:#?}"
                 );
             }
-            // It has a walk of its own.
+            // `check` is its walk.
             Removal::Unchecked => {}
             Removal::Kept => {
                 self.stage.spec(&row.spec(""));
-                self.nothing_differs("it is removed");
-                self.is_seen(2, "it is removed");
+                self.expect_no_diff("it is removed");
+                self.expect_seen(2, "it is removed");
                 self.stage.spec(&row.spec(row.set));
-                self.differs(&row.shown, row.refused, "it is set again");
+                self.expect_diff(&row.shown, row.refused, "it is set again");
                 self.apply();
-                self.nothing_differs("it is set again");
-                self.is_seen(0, "it is set again");
+                self.expect_no_diff("it is set again");
+                self.expect_seen(0, "it is set again");
             }
         }
     }
 
-    /// The walk of what is only held against somebody else's thing: a difference is refused, and
-    /// nothing mends it here.
+    /// The walk of a property that engine only compares with a resource that it doesn't manage:
+    /// engine refuses a difference and doesn't fix it.
     fn check(&self) {
         let row = self.row;
         let right = |when: &str| {
-            self.nothing_differs(when);
-            self.is_seen(0, when);
+            self.expect_no_diff(when);
+            self.expect_seen(0, when);
         };
         self.stage.spec(&row.spec(row.set));
         self.apply();
         right("it is set");
         self.stage.spec(&row.spec(row.changed));
-        self.differs(&row.shown, row.refused, "it is changed");
+        self.expect_diff(&row.shown, row.refused, "it is changed");
         assert_eq!(self.stage.run(&["apply", "--yes"]).code(), Some(1));
         self.stage.spec(&row.spec(""));
         right("it is removed");
         self.stage.spec(&row.spec(row.set));
         let [there, back] = &row.drift[..] else { panic!("there and back") };
         self.stage.meddle(row.kind, there);
-        self.differs(row.shown_drifted.as_ref().unwrap_or(&row.shown), row.refused, "it has drifted");
+        self.expect_diff(row.shown_drifted.as_ref().unwrap_or(&row.shown), row.refused, "it has drifted");
         self.stage.meddle(row.kind, back);
         right("its drift is taken back");
     }
 
-    /// Changes it behind the engine's back, and back.
+    /// Changes it outside engine, and expects that an apply reverts that.
     fn drift(&self, seen: usize) {
         let row = self.row;
         assert!(!row.drift.is_empty(), "a row says how its property drifts");
@@ -359,10 +358,10 @@ impl Walk<'_> {
             self.stage.meddle(row.kind, request);
         }
         let shown = row.shown_drifted.as_ref().unwrap_or(&row.shown);
-        self.differs(shown, row.refused, "it has drifted");
+        self.expect_diff(shown, row.refused, "it has drifted");
         self.apply();
-        self.nothing_differs("its drift is mended");
-        self.is_seen(seen, "its drift is mended");
+        self.expect_no_diff("its drift is mended");
+        self.expect_seen(seen, "its drift is mended");
     }
 
     fn apply(&self) {
@@ -379,22 +378,22 @@ impl Walk<'_> {
         self.stage.rest();
     }
 
-    /// Takes note of the requests that a change took, and of what they carried.
+    /// Records the requests that a change took, with their bodies.
     fn note_sent(&self, what: &str) {
         let Row { kind, property, .. } = self.row;
         if let Some(mut sent) = self.stage.sent() {
-            // Some go out at the same time.
+            // Some requests are concurrent.
             sent.sort();
             self.sent.lock().unwrap().push(format!("{kind}.{property} {what}: {}", sent.join(", ")));
         }
     }
 
-    fn nothing_differs(&self, when: &str) {
+    fn expect_no_diff(&self, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode"]);
         assert!(ran.code() == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
     }
 
-    fn is_seen(&self, step: usize, when: &str) {
+    fn expect_seen(&self, step: usize, when: &str) {
         let seen = self.stage.look(self.row.kind);
         let place = self.row.place.replace("{account}", &self.stage.account);
         let value = seen.pointer(&place).cloned().unwrap_or_default();
@@ -404,7 +403,7 @@ impl Walk<'_> {
         assert_eq!(value, wanted, "{when}, and AWS shows at {place}");
     }
 
-    fn differs(&self, shown: &[Shown], refused: Option<&str>, when: &str) {
+    fn expect_diff(&self, shown: &[Shown], refused: Option<&str>, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode", "--format", "json"]);
         let plan: Json = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{when}: {ran:#?}"));
         assert_eq!(ran.code(), Some(if refused.is_some() { 1 } else { 2 }), "{when}: {ran:#?}");
@@ -421,7 +420,7 @@ impl Walk<'_> {
             let at = left.iter().position(|(name, action, _)| (text("resource"), text("action")) == (*name, *action));
             let at = at.unwrap_or_else(|| panic!("{when}, and this changes, but {shown:?} should: {change:#}"));
             let (_, action, wanted) = left.remove(at);
-            // All of what comes or goes does.
+            // A creation or deletion affects all properties.
             if ["create", "delete"].contains(&action) {
                 continue;
             }
@@ -438,7 +437,7 @@ impl Walk<'_> {
     }
 }
 
-/// Takes a property out of lines, whether it stands in a line of its own or within one.
+/// Removes a property from lines, whether it has its own line or is within one.
 fn without(lines: &str, property: &str) -> String {
     let start = format!("{property}:");
     let cut = lines.lines().map(|line| match line.find(&start) {
@@ -460,7 +459,7 @@ fn without(lines: &str, property: &str) -> String {
     cut.collect::<Vec<_>>().join("\n")
 }
 
-/// Walks all rows, several at a time, and fails with every failure.
+/// Walks all rows, several at a time, and reports all failures.
 fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sync) -> Vec<String> {
     let sent = Mutex::new(Vec::new());
     let left = Mutex::new(rows.iter().enumerate());
@@ -489,7 +488,7 @@ fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sy
     sent
 }
 
-/// All rows, or those whose name has the words in `ENGINE_WALK`.
+/// All rows, or those whose name contains the text in `ENGINE_WALK`.
 fn chosen() -> Vec<Row> {
     let words = std::env::var("ENGINE_WALK").unwrap_or_default();
     let mut rows = rows();
@@ -498,7 +497,7 @@ fn chosen() -> Vec<Row> {
 }
 
 #[test]
-fn every_property_walks_in_the_scripted_aws() {
+fn every_property_passes_its_walk_in_the_scripted_aws() {
     let worlds: Mutex<BTreeMap<String, World>> = Mutex::new(BTreeMap::new());
     let rows = chosen();
     let sent = walk_all("scripted", &rows, |_, row| {
@@ -526,7 +525,7 @@ fn every_property_walks_in_the_scripted_aws() {
 }
 
 #[test]
-fn every_property_walks_in_the_local_aws_where_that_keeps_it() {
+fn every_property_passes_its_walk_where_the_local_aws_supports_it() {
     let project = Project::new();
     let url = project.endpoint();
     let (rows, elsewhere): (Vec<Row>, Vec<Row>) = chosen().into_iter().partition(|row| row.not_local.is_none());
@@ -536,7 +535,7 @@ fn every_property_walks_in_the_local_aws_where_that_keeps_it() {
     walk_all("local", &rows, |at, _| Stage::local(&url, format!("{:012}", 700_000_000_000 + at)));
 }
 
-/// The paths of all properties that people may write.
+/// The paths of all properties that a spec can set.
 fn paths(properties: &[Property], above: &str, found: &mut BTreeSet<String>) {
     for property in settable(properties) {
         let path = format!("{above}{}", property.name);

@@ -1,4 +1,4 @@
-//! What the SDK sees of one account of a local AWS, and what somebody does there by hand.
+//! SDK clients for one account of a local AWS, and helpers that create resources by hand.
 
 use std::future::Future;
 
@@ -15,10 +15,10 @@ use aws_smithy_http_client::Builder as HttpBuilder;
 
 use super::DEADLINE;
 
-/// The role that functions made by hand have.
+/// The role of functions that are created by hand.
 pub(crate) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 
-/// How the SDK reaches one account of the local AWS at `endpoint`.
+/// The SDK configuration for one account of the local AWS at `endpoint`.
 pub(crate) fn config(endpoint: &str, account: &str) -> SdkConfig {
     let access_key_id = super::access_key_id(endpoint, account);
     let credentials = Credentials::new(access_key_id, "secret", None, None, "test");
@@ -54,19 +54,19 @@ impl Account {
         }
     }
 
-    /// The answer of a call that has to succeed.
+    /// Waits for a call that must succeed, and returns its response.
     #[track_caller]
     pub(crate) fn wait<T, E: std::fmt::Debug>(&self, call: impl Future<Output = Result<T, E>>) -> T {
         self.attempt(call).unwrap()
     }
 
-    /// The answer of a call, which has to come in time.
+    /// Waits for a call that must complete in time, and returns its result.
     #[track_caller]
     pub(crate) fn attempt<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         self.runtime.block_on(async { tokio::time::timeout(DEADLINE * 4, call).await }).expect("AWS answers in time")
     }
 
-    /// A table as another tool makes it.
+    /// Creates a table like another tool would.
     pub(crate) fn create_table(&self, name: &str, tags: &[(&str, &str)]) {
         let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
         let attribute = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
@@ -77,7 +77,7 @@ impl Account {
         self.wait(create.set_tags(Some(tags)).send());
     }
 
-    /// A function as somebody makes it by hand.
+    /// Creates a function by hand.
     pub(crate) fn create_function(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Account {
         self.wait(more(function).send());
     }
 
-    /// A mapping as somebody makes it by hand, as its UUID.
+    /// Creates a mapping by hand, and returns its UUID.
     pub(crate) fn create_mapping(&self, function: &str, stream: &str, tags: &[(&str, &str)]) -> String {
         let mapping = self.lambda.create_event_source_mapping().function_name(function).event_source_arn(stream);
         let mapping = mapping.starting_position(EventSourcePosition::TrimHorizon).batch_size(100);
@@ -101,7 +101,7 @@ impl Account {
         self.wait(mapping.set_tags(Some(tags)).send()).uuid.unwrap()
     }
 
-    /// Lets a stream begin, or, where there is one, another one; its ARN.
+    /// Enables the stream, or replaces an enabled one, and returns its ARN.
     pub(crate) fn new_stream(&self, table: &str, view: StreamViewType) -> String {
         let switch = |spec: StreamSpecification| {
             self.wait(self.dynamodb.update_table().table_name(table).stream_specification(spec).send());

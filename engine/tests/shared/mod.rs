@@ -1,9 +1,9 @@
-//! What both test programs need: a user's project, the AWS behind it, and a way to bend its
-//! answers.
+//! Helpers for both test programs: a user's project, its local AWS, and a proxy that changes
+//! responses.
 
 #[cfg(unix)]
 pub(crate) mod account;
-// Each test program runs others in its own way.
+// Each test program uses only a part of this module.
 #[allow(dead_code)]
 pub(crate) mod program;
 #[cfg(unix)]
@@ -19,33 +19,33 @@ use std::time::{Duration, Instant};
 /// The program under test.
 pub(crate) const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 
-/// Until then a condition that a test waits for has to hold.
+/// How long a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The cache folder of all tests that are not about installing. Kept between runs.
+/// The cache folder of all tests except those of the installation. It is kept between runs.
 pub(crate) fn installed() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-cache")
 }
 
-/// The keys of local AWSs, by the endpoints that lead to them.
+/// The keys of local AWS servers, by endpoint, including proxies in front of them.
 static KEYS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Takes note of the key of the local AWS at `endpoint`.
+/// Stores the key of the local AWS at `endpoint`.
 pub(crate) fn learn_key(endpoint: &str, key: &str) {
     KEYS.lock().unwrap().insert(endpoint.to_owned(), key.to_owned());
 }
 
-/// The key of the local AWS to which `endpoint` leads; empty for a scripted one.
+/// The key of the local AWS behind `endpoint`; empty for a scripted one.
 pub(crate) fn key_of(endpoint: &str) -> String {
     KEYS.lock().unwrap().get(endpoint).cloned().unwrap_or_default()
 }
 
-/// With what a client is in `account` at `endpoint`.
+/// The access key ID that selects `account` at `endpoint`.
 pub(crate) fn access_key_id(endpoint: &str, account: &str) -> String {
     format!("{}{account}", key_of(endpoint))
 }
 
-/// Waits until `holds`, for as long as [`DEADLINE`].
+/// Waits until `holds` returns `true`, for at most [`DEADLINE`].
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {

@@ -1,6 +1,5 @@
-//! Runs programs, the engine first of all: with nothing of this machine's environment, and never
-//! for ever. A run that takes too long is killed and fails its test, and so is one that its test no
-//! longer waits for.
+//! Runs engine and other programs with a clean environment and a time limit. A run that exceeds the
+//! limit is killed and fails its test; a run that is dropped is killed.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -15,11 +14,11 @@ use serde_json::Value as Json;
 
 use super::{ENGINE, access_key_id, installed};
 
-/// How long a run may take that sets no limit of its own.
+/// The default time limit of a run.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A program that is about to run. In its environment are a home folder, a time zone, and what
-/// keeps an SDK from looking for credentials in the network.
+/// A program to run. Its environment has a home folder, a time zone, and a setting that keeps an
+/// SDK from looking for credentials in the network.
 pub(crate) struct Program {
     command: Command,
     limit: Duration,
@@ -27,12 +26,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The engine in `folder`, which is also its home. Nothing that it prints may steer a terminal.
+    /// Engine in `folder`, which is also its home folder. Its output must not contain control
+    /// characters.
     pub(crate) fn engine(folder: &Path) -> Program {
         Program { may_steer: false, ..Program::new(ENGINE, folder) }
     }
 
-    /// Another program in `folder`, which is also its home.
+    /// Another program in `folder`, which is also its home folder.
     pub(crate) fn new(program: impl AsRef<OsStr>, folder: &Path) -> Program {
         let mut command = Command::new(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null());
@@ -73,49 +73,49 @@ impl Program {
         self
     }
 
-    /// Runs it as another user, which only root can.
+    /// Runs it as another user. Needs root.
     #[cfg(unix)]
     pub(crate) fn user(&mut self, id: u32) -> &mut Program {
         self.command.uid(id).gid(id);
         self
     }
 
-    /// How long it may take.
+    /// Sets its time limit.
     pub(crate) fn limit(&mut self, limit: Duration) -> &mut Program {
         self.limit = limit;
         self
     }
 
-    /// Takes whatever the engine prints, control characters included.
+    /// Accepts control characters in the output of engine.
     pub(crate) fn may_steer(&mut self) -> &mut Program {
         self.may_steer = true;
         self
     }
 
-    /// The programs of this machine.
+    /// Gives it the `PATH` of this machine.
     pub(crate) fn search_path(&mut self) -> &mut Program {
         self.env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// What a local AWS needs: the programs of this machine, and the installation that all tests
-    /// share.
+    /// Gives it what a local AWS needs: the `PATH` of this machine, and the installation that all
+    /// tests share.
     pub(crate) fn local_aws(&mut self) -> &mut Program {
         self.search_path().env("ENGINE_CACHE_DIR", installed())
     }
 
-    /// Adds what leads the engine to an account at `endpoint` instead of the real AWS.
+    /// Makes engine use an account at `endpoint` instead of the real AWS.
     pub(crate) fn endpoint(&mut self, endpoint: &str, account: &str) -> &mut Program {
         self.args(["--endpoint-url", endpoint]).env("AWS_ACCESS_KEY_ID", access_key_id(endpoint, account));
         self.env("AWS_SECRET_ACCESS_KEY", "secret")
     }
 
-    /// Gives it an input that stays open until [`Running::close_input`].
+    /// Keeps its input open until [`Running::close_input`].
     pub(crate) fn open_input(&mut self) -> &mut Program {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// Runs it to its end.
+    /// Runs it and waits for its end.
     #[track_caller]
     pub(crate) fn run(&mut self) -> Ran {
         self.start().end()
@@ -123,7 +123,7 @@ impl Program {
 
     #[track_caller]
     pub(crate) fn start(&mut self) -> Running {
-        // With all that it starts, so that nothing is left when it is killed.
+        // In its own process group, so that a kill also ends its children.
         #[cfg(unix)]
         self.command.process_group(0);
         let start = Instant::now();
@@ -142,7 +142,7 @@ impl Program {
         }
     }
 
-    /// Starts it on a terminal of its own, whose waits have a limit, too.
+    /// Starts it on its own terminal, with the same time limit for waits.
     #[cfg(unix)]
     #[track_caller]
     pub(crate) fn terminal(&mut self) -> rexpect::session::PtySession {
@@ -155,7 +155,7 @@ impl Program {
     }
 }
 
-/// A run that may not have ended yet. Dropping it kills it.
+/// A run that may still be in progress. Dropping it kills the process.
 pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
@@ -172,7 +172,7 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has printed on stderr so far.
+    /// The text on stderr so far.
     pub(crate) fn said(&self) -> String {
         self.err.text()
     }
@@ -182,13 +182,13 @@ impl Running {
         self.signal(rustix::process::Signal::INT);
     }
 
-    /// Sends a signal to this process alone.
+    /// Sends a signal to this process only.
     #[cfg(unix)]
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends its input. From now on it may take as long as from its start.
+    /// Closes its input and restarts its time limit.
     pub(crate) fn close_input(&mut self) {
         drop(self.input.take());
         self.deadline = Instant::now() + self.limit;
@@ -206,7 +206,7 @@ impl Running {
         };
         let [out, err] = [&self.out, &self.err].map(|lines| String::from_utf8(lines.printed.bytes()).unwrap());
         for printed in [&out, &err].into_iter().filter(|_| !self.may_steer) {
-            // Colors are looked at where they are asked for.
+            // Only tests that request colors check them.
             assert_eq!(steering(&printed.replace('\u{1b}', "")), None, "{printed:?}");
         }
         Ran { status, out, err, took: self.start.elapsed() }
@@ -216,7 +216,7 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end, but not beyond the limit.
+    /// Waits for its end, at most until the limit.
     pub(crate) fn wait(&mut self) -> Option<ExitStatus> {
         let is_silent = self.out.wait_for_end() && self.err.wait_for_end();
         while is_silent && Instant::now() < self.deadline {
@@ -228,7 +228,7 @@ impl Running {
         None
     }
 
-    /// Kills it and all that it has started, unless its end is known.
+    /// Kills it and its children, unless it has already ended.
     pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         if let Ok(None) = self.child.try_wait() {
@@ -246,8 +246,8 @@ impl Drop for Running {
     }
 }
 
-/// What a run prints on one of its streams, line by line as they come. A line that does not come in
-/// time fails the test.
+/// The output of a run on one stream, line by line as printed. A line that is not printed in time
+/// fails the test.
 #[derive(Clone)]
 pub(crate) struct Lines {
     printed: Arc<Printed>,
@@ -257,7 +257,7 @@ pub(crate) struct Lines {
 
 #[derive(Default)]
 struct Printed {
-    /// All bytes so far, and whether they are all.
+    /// All bytes so far, and whether the stream has ended.
     stream: Mutex<(Vec<u8>, bool)>,
     changed: Condvar,
 }
@@ -280,7 +280,8 @@ impl Printed {
         }
     }
 
-    /// What `find` finds before the deadline in the bytes so far, which are all or not.
+    /// Waits until `find` returns a value for the bytes so far, at most until the deadline. Its
+    /// second argument is whether the stream has ended.
     fn wait<T>(&self, deadline: Instant, mut find: impl FnMut(&[u8], bool) -> Option<T>) -> Option<T> {
         let mut stream = self.stream.lock().unwrap();
         loop {
@@ -302,7 +303,7 @@ impl Lines {
     fn of(from: impl Read + Send + 'static, deadline: Instant) -> Lines {
         let printed = Arc::<Printed>::default();
         let lines = Lines { printed: Arc::clone(&printed), at: 0, deadline };
-        // It ends with the stream, which ends with the program.
+        // The thread ends with the stream, which ends with the program.
         std::thread::spawn(move || printed.read(from));
         lines
     }
@@ -336,7 +337,7 @@ impl Iterator for Lines {
     }
 }
 
-/// How a run ended, and what it printed.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
@@ -346,17 +347,17 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Its exit code; none if a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Both streams.
+    /// The output on both streams.
     pub(crate) fn text(&self) -> String {
         format!("{}{}", self.out, self.err)
     }
 
-    /// Fails unless it ended with `code` and has printed all of `texts`, however they are wrapped.
+    /// Fails unless it ended with `code` and printed all of `texts`, regardless of line breaks.
     #[track_caller]
     pub(crate) fn expect(self, code: i32, texts: &[&str]) -> Ran {
         self.ends_with(code);
@@ -367,14 +368,14 @@ impl Ran {
         self
     }
 
-    /// What it complained about, having failed without data.
+    /// The text on stderr of a run that must have failed with no output.
     #[track_caller]
     pub(crate) fn failure(self) -> String {
         assert_eq!((self.code(), self.out.as_str()), (Some(1), ""), "{}", self.err);
         self.err
     }
 
-    /// The JSON documents on stdout, one a line.
+    /// The JSON documents on stdout, one per line.
     pub(crate) fn json(&self) -> Vec<Json> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -385,13 +386,13 @@ impl Ran {
         self
     }
 
-    /// That stderr has these words, however they are wrapped.
+    /// Fails unless stderr contains `words`, regardless of line breaks.
     #[track_caller]
     pub(crate) fn complains(&self, words: &str) -> &Ran {
         self.says_in(&self.err, words)
     }
 
-    /// That one cause is one error.
+    /// Fails unless it reported exactly one error.
     #[track_caller]
     pub(crate) fn complains_once(&self) -> &Ran {
         let errors = self.err.lines().filter(|line| line.starts_with("error:") || line.starts_with("error[")).count();
@@ -399,7 +400,7 @@ impl Ran {
         self
     }
 
-    /// That stdout has these words, however they are wrapped.
+    /// Fails unless stdout contains `words`, regardless of line breaks.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) -> &Ran {
         self.says_in(&self.out, words)
@@ -412,13 +413,13 @@ impl Ran {
     }
 }
 
-/// A text on one line.
+/// A text with its line breaks and repeated spaces collapsed.
 pub(crate) fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The first character of an output that could steer its reader. Judged by Unicode's lists, not by
-/// the program's.
+/// The first control or invisible character in an output, by Unicode's lists instead of the
+/// program's.
 pub(crate) fn steering(output: &str) -> Option<char> {
     output.chars().find(|c| match c {
         '\n' | '\t' => false,

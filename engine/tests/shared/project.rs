@@ -1,4 +1,4 @@
-//! A user's project in a folder of its own, with its own local AWS.
+//! A user's project in a temporary folder, with its own local AWS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use engine::local;
 use super::program::{Program, Ran, Running};
 use super::{ENGINE, installed, learn_key};
 
-/// `specs/` and `lambda-src/` as they stand in the repository. Its local AWS ends with it.
+/// A copy of `specs/` and `lambda-src/` from the repository. Dropping it stops its local AWS.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
-    /// Waits for the end of its input, which comes however the test ends, and then stops the local
-    /// AWS.
+    /// A process that stops the local AWS when its input closes, which happens however the test
+    /// ends.
     stopper: Running,
 }
 
@@ -62,7 +62,7 @@ impl Project {
         self.command(args).run()
     }
 
-    /// The engine as on real AWS, which is found at `endpoint`.
+    /// Engine with the account at `endpoint` in place of the real AWS.
     pub(crate) fn command_at(&self, endpoint: &str, account: &str, args: &[&str]) -> Program {
         let mut engine = self.command(args);
         engine.endpoint(endpoint, account);
@@ -74,7 +74,7 @@ impl Project {
         self.command_at(endpoint, account, args).run()
     }
 
-    /// Where the local AWS of this project listens; starts it if need be.
+    /// The endpoint of this project's local AWS. Starts it if it isn't running.
     pub(crate) fn endpoint(&self) -> String {
         let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).out;
         let endpoint = told.split_whitespace().nth(1).unwrap().to_owned();
@@ -82,7 +82,7 @@ impl Project {
         endpoint
     }
 
-    /// What opens the door of the running local AWS.
+    /// The key of the running local AWS.
     pub(crate) fn key(&self) -> String {
         let record: serde_json::Value = serde_json::from_str(&self.read(".engine/local.json")).unwrap();
         record["key"].as_str().unwrap().to_owned()
@@ -92,12 +92,12 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         self.stopper.close_input();
-        // The folder may only go once nothing writes to it.
+        // Delete the folder only after the last process that writes to it has ended.
         let _ = self.stopper.wait();
     }
 }
 
-/// Fetching the local AWS's package may need what this machine's environment says about proxies and
+/// Installs the local AWS with this machine's environment, which may set proxies and package
 /// indexes.
 fn install() {
     let folder = tempfile::tempdir().unwrap();

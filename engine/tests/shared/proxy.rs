@@ -1,4 +1,4 @@
-//! A way through which requests reach the local AWS bent into what the real one would answer.
+//! A proxy in front of the local AWS that can change responses to match those of the real AWS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::{DEADLINE, key_of, learn_key};
 
-/// One request as it came in.
+/// One request as received.
 pub(crate) struct Request {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
@@ -18,19 +18,19 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// `POST /2015-03-31/functions`, or for DynamoDB the operation.
+    /// Whether the request matches `POST /2015-03-31/functions`, or for DynamoDB the operation.
     pub(crate) fn is(&self, what: &str) -> bool {
         let head = self.head.to_ascii_lowercase();
         head.starts_with(&format!("{} ", what.to_ascii_lowercase()))
             || head.contains(&format!("x-amz-target: dynamodb_20120810.{}\r\n", what.to_ascii_lowercase()))
     }
 
-    /// What the local AWS answers.
+    /// Sends the request to the local AWS and returns the response.
     pub(crate) fn forward(&self) -> String {
         self.send(&self.head, &self.body)
     }
 
-    /// What the local AWS answers whoever sent this to a GET of `path`.
+    /// Sends a GET of `path` with this request's credentials instead, and returns the response.
     pub(crate) fn instead_get(&self, path: &str) -> String {
         let headers = self.head.split_once("\r\n").unwrap().1.split("\r\n");
         let kept: Vec<&str> = headers.filter(|line| !line.to_ascii_lowercase().starts_with("content-")).collect();
@@ -47,7 +47,7 @@ impl Request {
     }
 }
 
-/// An answer in Lambda's protocol.
+/// An error response in Lambda's protocol.
 pub(crate) fn lambda_error(status: u16, code: &str, message: &str) -> String {
     let body = serde_json::json!({ "Type": "User", "Message": message }).to_string();
     format!(
@@ -57,18 +57,18 @@ pub(crate) fn lambda_error(status: u16, code: &str, message: &str) -> String {
     )
 }
 
-/// The description of a table as if it had been made long ago.
+/// The description of a table with a creation time long ago.
 pub(crate) fn aged(answer: &str) -> String {
     const KEY: &str = "\"CreationDateTime\":";
     let Some((start, rest)) = answer.split_once(KEY) else { return answer.to_owned() };
     let end = rest.find([',', '}']).unwrap();
-    // As many characters as before, for the length is in the header.
+    // Keep the length, because the `Content-Length` header has it.
     let old = format!("{: <end$}", " 1700000000");
     format!("{start}{KEY}{old}{}", &rest[end..])
 }
 
-/// AWS's answer to a second mapping from the same stream to the same function, where there is one
-/// already. The local AWS would make a second one.
+/// AWS's error for a second mapping from the same stream to the same function, if one exists. The
+/// local AWS would create the second one.
 pub(crate) fn existing_mapping(request: &Request) -> Option<String> {
     let wanted: Json = serde_json::from_slice(&request.body).ok()?;
     let (function, stream) = (wanted["FunctionName"].as_str()?, wanted["EventSourceArn"].as_str()?);
@@ -83,7 +83,7 @@ pub(crate) fn existing_mapping(request: &Request) -> Option<String> {
     Some(lambda_error(409, "ResourceConflictException", &message))
 }
 
-/// Listens on a port of its own until dropped.
+/// A proxy that listens on its own port until dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
@@ -91,7 +91,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of `endpoint` that answers with what `bend` makes of a request.
+    /// Starts a proxy in front of `endpoint` that responds to each request with the result of
+    /// `bend`.
     pub(crate) fn new(endpoint: &str, bend: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
         let upstream: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,7 +125,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.address));
-        // A thread that panicked has said so, and its client has failed.
+        // A panic in the thread is already reported, and its client has failed.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -133,9 +134,9 @@ pub(crate) fn header(line: &str, name: &str) -> Option<String> {
     line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
 }
 
-/// One request for each connection.
+/// Serves one request per connection.
 fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -> String) {
-    // Who sends nothing, or takes nothing, must not keep the proxy from ending.
+    // An idle client must not keep the proxy from ending.
     stream.set_read_timeout(Some(DEADLINE * 4)).unwrap();
     stream.set_write_timeout(Some(DEADLINE * 4)).unwrap();
     let mut received = Vec::new();
@@ -164,6 +165,6 @@ fn serve(mut stream: TcpStream, upstream: SocketAddr, bend: &impl Fn(&Request) -
     let kept: Vec<&str> = head.split("\r\n").filter(|line| header(line, "connection").is_none()).collect();
     let head = format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n"));
     let request = Request { head, body: received[end + 4..].to_vec(), upstream };
-    // A client that was stopped does not wait for its answer.
+    // A killed client doesn't read its response.
     let _ = stream.write_all(bend(&request).as_bytes());
 }

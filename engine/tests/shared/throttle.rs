@@ -1,5 +1,5 @@
-//! A shared account's limit on Lambda's control calls. The local AWS knows none, so it stands in
-//! front of it.
+//! The account-wide rate limit of Lambda's control plane. The local AWS has none, so a proxy
+//! applies it.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,25 +10,25 @@ use crate::shared::program::{Ran, Running};
 use crate::shared::project::Project;
 use crate::shared::proxy::{Proxy, Request};
 
-/// Lambda's control calls a second for a whole account, and at once after a quiet second.
+/// Lambda control-plane calls per second and account. Also the burst after an idle second.
 pub(crate) const RATE: f64 = 15.0;
 
-/// How long a run may take that waits for its turn.
+/// The time limit of a run that waits for the rate limit.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// What has come through a limit.
+/// The state and the counts of a rate limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tally {
-    /// Counted calls that AWS took.
+    /// Counted calls that AWS accepted.
     pub(crate) n_taken: usize,
-    /// Those that it refused with HTTP 429.
+    /// Counted calls that AWS refused with HTTP 429.
     pub(crate) n_throttled: usize,
     tokens: f64,
     filled: Instant,
 }
 
 impl Tally {
-    /// Whether a call is within the limit.
+    /// Counts a call, and returns whether it is within the limit.
     fn takes(&mut self) -> bool {
         let now = Instant::now();
         self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * RATE).min(RATE);
@@ -44,7 +44,7 @@ impl Tally {
     }
 }
 
-/// A local AWS behind such a limit.
+/// A local AWS behind the rate limit.
 pub(crate) struct Shared {
     proxy: Proxy,
     tally: Arc<Mutex<Tally>>,
@@ -72,12 +72,12 @@ impl Shared {
     }
 }
 
-/// Whether Lambda counts a request among the fifteen of a second: all but reads of a function or
-/// its policy, and calls of a function.
+/// Whether a request counts against the limit: all do except reads of a function or its policy, and
+/// invocations.
 pub(crate) fn is_counted(request: &Request) -> bool {
     let (method, path) = line(request);
     let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();
-    // Only Lambda's paths begin with the date of its interface.
+    // Only Lambda's paths start with its API version, a date.
     let is_lambda = parts[0].starts_with("20");
     let counts_apart = matches!(
         (method, &parts[1..]),
@@ -92,7 +92,7 @@ pub(crate) fn line(request: &Request) -> (&str, &str) {
     (words.next().unwrap(), words.next().unwrap())
 }
 
-/// What Lambda answers to a call too many; `more` are header lines.
+/// Lambda's response to a call beyond the limit; `more` are header lines.
 pub(crate) fn throttled(more: &str) -> String {
     let body = json!({ "Reason": "CallerRateLimitExceeded", "Type": "User", "message": "Rate exceeded" }).to_string();
     format!(
@@ -102,19 +102,19 @@ pub(crate) fn throttled(more: &str) -> String {
     )
 }
 
-/// `team-01` and so on.
+/// The names `team-01`, `team-02` and so on.
 pub(crate) fn teams(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("team-{number:02}")).collect()
 }
 
-/// One process for all teams.
+/// Runs one process for all teams.
 pub(crate) fn together(project: &Project, endpoint: &str, account: &str, command: &str, teams: &[String]) -> Ran {
     project.write("teams.txt", &teams.join("\n"));
     let args = [command, "specs/team.yaml", "--teams", "teams.txt"];
     project.command_at(endpoint, account, &args).limit(LIMIT).run()
 }
 
-/// A process for each team, all at once.
+/// Runs a process for each team, all concurrently.
 pub(crate) fn side_by_side(
     project: &Project,
     endpoint: &str,
@@ -126,7 +126,7 @@ pub(crate) fn side_by_side(
         let args = [command, "specs/team.yaml", "--team", team];
         project.command_at(endpoint, account, &args).limit(LIMIT).start()
     };
-    // All are started before the first is waited for.
+    // Start all before waiting for the first.
     let started: Vec<_> = teams.iter().map(start).collect();
     started.into_iter().map(Running::end).collect()
 }

@@ -405,7 +405,7 @@ const THROTTLES: [&str; 9] = [
 /// A throttling response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Throttle {
-    /// For how long AWS wants no more calls, if it says so.
+    /// The time that AWS asks to wait before the next call, if it does.
     pub(crate) pause: Option<Duration>,
 }
 
@@ -668,7 +668,7 @@ mod tests {
 
     /// SSO and assumed roles need the network to refresh their credentials.
     #[test]
-    fn credentials_that_the_network_keeps_from_refreshing_are_not_rejected() {
+    fn a_network_error_during_a_refresh_does_not_mean_rejected_credentials() {
         type Failure = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
         let failed = |cause: CredentialsError| Failure::dispatch_failure(ConnectorError::other(cause.into(), None));
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);

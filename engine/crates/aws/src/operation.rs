@@ -62,7 +62,7 @@ pub enum Effect {
 pub enum Wire {
     /// AWS JSON: `X-Amz-Target` has this prefix, a dot and the operation's name.
     Json(&'static str),
-    /// REST: a method and a path, in which each `{name}` stands for one segment.
+    /// REST: a method and a path, in which each `{name}` matches one segment.
     Rest(&'static str, &'static str),
     /// The query protocol: a form whose `Action` is the operation's name.
     Query,
@@ -364,7 +364,7 @@ mod tests {
 
     /// The guard lets every read through, so that this mistake would have no other witness.
     #[test]
-    fn what_is_declared_as_a_read_is_named_like_one() {
+    fn every_operation_declared_as_a_read_is_named_like_one() {
         let verbs = ["Describe", "Filter", "Get", "List", "Scan", "Simulate"];
         for operation in all().iter() {
             let is_read = verbs.iter().any(|verb| operation.name.starts_with(verb));

@@ -214,9 +214,8 @@ impl SourceFile {
         Place { file: Arc::clone(self), span }
     }
 
-    /// Allows lines of this file to be shown, except for what stands in `sensitive`, and for a
-    /// comment behind it on its line. Diagnostics made before obey it too. Only the first call
-    /// counts.
+    /// Allows lines of this file to be shown, except for the spans in `sensitive` and comments
+    /// after them on the same line. Applies to earlier diagnostics too. Only the first call counts.
     pub fn reveal_except(&self, mut sensitive: Vec<Span>) {
         sensitive.sort_unstable();
         // `set` fails only if an earlier call was made, and that one counts.
@@ -478,8 +477,8 @@ fn shown_line(place: &Place, columns: usize) -> ShownLine {
     }
     stretches.extend(visible(Span::new(at, line.end), anchor));
 
-    // A line can be as long as the file, so only what can end up in the window is looked at. It is
-    // counted in shown characters: in bytes, the window would tell how long a secret is.
+    // A line can be as long as the file, so only text that fits the window is read. The window is
+    // measured in shown characters: in bytes, it would reveal the length of a secret.
     let (before, after) = stretches.split_at(stretches.partition_point(|s| s.span.start < anchor));
     let before = before.iter().rev().flat_map(|stretch| cells(file, *stretch, marked).rev());
     let after = after.iter().flat_map(|stretch| cells(file, *stretch, marked));
@@ -604,7 +603,7 @@ mod tests {
 
     use super::*;
 
-    /// The first occurrence of `needle` in a file that may be shown but for what stands between `‹`
+    /// The first occurrence of `needle` in a file that may be shown, except for text between `‹`
     /// and `›`.
     fn place(name: &str, marked_up: &str, needle: &str) -> Place {
         let mut text = String::new();
@@ -738,7 +737,7 @@ mod tests {
     }
 
     #[test]
-    fn sensitive_stretches_and_comments_behind_them_are_masked_and_their_keys_shown() {
+    fn sensitive_values_and_trailing_comments_are_masked_but_keys_are_shown() {
         let environment = "environment: { A: ‹hunter2›, B: ‹\"hunter2 # no\"›, C: x } # was hunter2\n\
             inline: ‹|\n  exports.hunter2 = 1\n  hunter2()›\nnext: x # shown\n";
         let at =
@@ -925,7 +924,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn nothing_that_steers_a_terminal_gets_through(
+        fn no_terminal_control_character_gets_through(
             text in "([a-z :\n\t]|\\PC|\r\n|[\u{0}-\u{1f}\u{7f}-\u{9f}\u{200e}-\u{202e}\u{2066}-\u{2069}\u{feff}]){0,60}",
             start in 0usize..80,
             length in 0usize..40,
@@ -949,7 +948,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_about_a_secret_can_be_told_from_what_is_shown(
+        fn the_output_reveals_nothing_about_a_secret(
             one in "[!-~]{1,60}", other in "[!-~]( [!-~]{1,900})?", known: bool, at in 0usize..20,
         ) {
             let shown = [one, other].map(|secret| {

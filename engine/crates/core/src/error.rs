@@ -35,7 +35,7 @@ pub struct AwsError {
 /// What a failed call and AWS's answer show beyond the class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
-    /// The cause, for classes that stand for many: denied, refused, and rejected credentials.
+    /// The cause, for classes that cover many: denied, refused, and rejected credentials.
     pub cause: Code,
     /// The cause, if the refusal turns out to be permanent.
     pub refusal: Code,
@@ -47,7 +47,7 @@ pub struct Api {
     pub on: Box<str>,
     /// The operation's page in AWS's reference, and the kind that it belongs to.
     pub page: Option<(Option<&'static str>, String)>,
-    /// The property that needs a permission of its own, if that is what is missing.
+    /// The property that needs a separate permission, if that permission is missing.
     pub lacking: Option<&'static str>,
     /// The members of the request that AWS's message may name, in order.
     pub members: Vec<Box<str>>,

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_two_moments_counts() {
+    fn the_later_of_two_milestones_counts() {
         let edges = [("b", "a", Moment::Made), ("b", "a", Moment::Ready), ("b", "a", Moment::Made)];
         let graph = Graph::new(["a", "b"], edges).expect("no cycle");
         assert_eq!(graph.dependencies("b").collect::<Vec<_>>(), [("a", Moment::Ready)]);

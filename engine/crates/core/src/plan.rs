@@ -365,8 +365,7 @@ impl<'a> Planner<'a> {
         Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) }
     }
 
-    /// Why AWS can't have the desired properties, whoever owns the resource, and what to do about
-    /// that.
+    /// Why AWS can't have the desired properties, regardless of the owner, and how to fix that.
     fn unsatisfiable(&self, declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
         if let Some((hole, target)) = self.missing_output(desired) {
             return Some((
@@ -517,7 +516,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The row of a resource of ours that has to be deleted.
+    /// The row of a resource that this stack owns and that must be deleted.
     fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<Advice>) -> Change {
         if declared.lifecycle.retain && self.feeds_what_goes(declared) {
             let reason = "it has `retain: true`, but the function that it invokes will be destroyed".to_owned();

@@ -1072,7 +1072,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_can_be_refused_in_one_file_is_reported_at_once() {
+    fn all_errors_in_one_file_are_reported_at_once() {
         let text = "a: &x 1\nb: *x\nc: !t 5\n<<: *y\n1: 2\n'a': x\n: 4\n? [k]\n: v\nd: .inf\n\
             e: [{a: 1, b: 2, a: 3}, 18446744073709551616, -.INF]\na: 0xFFFFFFFFFFFFFFFFFF\ng:\n  1\ng: 2\n";
         assert_snapshot!(refusals([text]), @r"
@@ -1318,7 +1318,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_contains_a_secret_of_a_broken_file() {
+    fn no_error_message_contains_a_secret_of_an_invalid_file() {
         let broken = [
             "environment:\n  A: hunter2\n  A: hunter2\n",
             "environment: { A: hunter2, A: hunter2 }\n",
@@ -1442,7 +1442,7 @@ mod tests {
                     prop_assert!(!written.ends_with(char::is_whitespace), "{:?} in {}", written, text);
                     continue;
                 }
-                // A plain key such as `kx` or a value alone is a document of its own.
+                // A plain key such as `kx` or a value alone is a separate document.
                 let alone: serde_json::Value = serde_yaml::from_str(written).unwrap();
                 prop_assert_eq!(alone, value, "{:?} in {}", written, text);
                 prop_assert_eq!(written.trim(), written);

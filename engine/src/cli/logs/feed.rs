@@ -27,7 +27,7 @@ pub(super) struct Feed {
     code: Option<PathBuf>,
 }
 
-/// An event of a function's log, and what it says.
+/// An event of a function's log and its parsed content.
 pub(super) struct ParsedEvent<'f> {
     pub(super) function: &'f str,
     pub(super) event: LogEvent,

@@ -1,5 +1,5 @@
-//! What stood there before: it is taken over with consent, described by the lines that the refusal
-//! prints, and loses nothing.
+//! Adoption of existing resources: it needs consent, the refusal prints the spec lines that
+//! describe them, and nothing is lost.
 
 use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndex, KeySchemaElement, KeyType, PointInTimeRecoverySpecification, Projection, ProjectionType,
@@ -15,8 +15,8 @@ const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 const SECRET: &str = "hush-hush";
 
-/// A table with all that a spec can say about one, and a function with what has been set by hand.
-fn everything(aws: &Account) {
+/// Creates a table with every setting that a spec can declare, and a function configured by hand.
+fn create_everything(aws: &Account) {
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let attribute = |name: &str, kind| {
         let attribute = aws_sdk_dynamodb::types::AttributeDefinition::builder().attribute_name(name);
@@ -84,15 +84,13 @@ fn everything(aws: &Account) {
     aws.wait(update.maximum_retry_attempts(2).send());
 }
 
-/// Puts the lines that a plan prints where it says that they belong; how many resources it was
-/// about.
+/// Pastes the lines that a plan prints into their resources; returns the number of resources.
 fn paste(project: &Project, spec: &str, plan: &str) -> usize {
     let mut hints = 0;
     let mut text: Vec<String> = project.read(spec).lines().map(str::to_owned).collect();
     let (mut place, mut is_skipped) = (None, true);
     for line in plan.lines() {
-        // They stand where a spec has them; what is not to be copied has a sign, or is indented
-        // further.
+        // These lines are indented as in a spec; other lines have a sign or are indented further.
         let is_yaml = line.trim_start().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
             && !line.contains("and add:");
         let copied = Some(line).filter(|line| line.starts_with("    ") && is_yaml);
@@ -105,7 +103,7 @@ fn paste(project: &Project, spec: &str, plan: &str) -> usize {
             && !is_skipped
         {
             let property = copied.split_inclusive(':').next().unwrap();
-            // What is to be corrected stands there already.
+            // The spec already has a property that is to be corrected.
             let old = text[*at..].iter().take_while(|line| line.starts_with("    "));
             let old = old.enumerate().find(|(_, line)| !property.starts_with("     ") && line.starts_with(property));
             if let Some((offset, _)) = old {
@@ -122,13 +120,13 @@ fn paste(project: &Project, spec: &str, plan: &str) -> usize {
 }
 
 #[test]
-fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
+fn a_refused_adoption_prints_the_lines_that_keep_the_settings() {
     let project = Project::new();
     let account = "100000000001";
     let (spec, aws, proxy) = (&project.spec_for(TEAM, account), project.account(account), long_ago(&project));
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), account, args);
     project.run(&["diff", spec, "--local"]).expect(0, &["4 to add"]);
-    everything(&aws);
+    create_everything(&aws);
     let before = aws.snapshot();
 
     let refused = run(&["diff", spec]);
@@ -153,7 +151,7 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
     let adopted = run(&["apply", spec, "--yes"]);
     adopted.expect(0, &["Resources: 4 adopted, 0 added, 0 changed, 0 destroyed."]);
     run(&["diff", spec, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
-    // Nothing is lost: items, foreign tags, other statements, values that were never shown.
+    // Nothing is lost: items, other tags, other statements, values that were never shown.
     assert_eq!(aws.n_items(TABLE), 1);
     assert_eq!(aws.mappings().len(), 1);
     for (name, tags) in aws.tags() {
@@ -167,18 +165,19 @@ fn what_adopting_would_reset_is_printed_as_the_lines_that_keep_it() {
     assert_eq!((table.deletion_protection_enabled, table.global_secondary_indexes().len()), (Some(true), 1));
 }
 
-/// How a function's mappings stand, and what the plan makes of them.
+/// A function's mappings, and what the plan does with them.
 struct Several {
-    /// Makes the mappings of `blue-owls-logger`, given the live stream and the UUID of ours.
+    /// Creates the mappings of `blue-owls-logger`, given the live stream and the UUID of this
+    /// stack's mapping.
     make: fn(&Account, &str, &str),
     says: &'static [&'static str],
     done: &'static str,
-    /// Whether the mapping that the spec's first apply has made is left.
+    /// Whether the mapping from the spec's first apply is kept.
     keeps_ours: bool,
 }
 
 #[test]
-fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
+fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
     let cases = [
         Several {
             make: |aws, stream, ours| {
@@ -207,8 +206,8 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
             done: "Resources: 0 added, 1 changed, 0 destroyed.",
             keeps_ours: false,
         },
-        // Ours is on a stream that has ended; the one on the live stream is kept, the other one
-        // goes.
+        // This stack's mapping is on an ended stream: the one on the live stream is kept, the other
+        // one is deleted.
         Several {
             make: |aws, _, _| {
                 let stream = aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
@@ -218,7 +217,7 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
             done: "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
             keeps_ours: false,
         },
-        // What feeds another function's pair is nobody's business.
+        // A mapping between the function and another table isn't managed by this stack.
         Several {
             make: |aws, _, _| {
                 aws.create_table("blue-owls-others", &[]);
@@ -255,7 +254,7 @@ fn of_several_mappings_the_spec_means_one_and_makes_no_second() {
 }
 
 #[test]
-fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_replaced() {
+fn an_untagged_mapping_on_an_ended_stream_is_adopted_before_replacement() {
     let project = Project::new();
     let aws = project.account(super::ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -266,7 +265,7 @@ fn a_mapping_of_nobody_on_a_stream_that_has_ended_is_described_before_it_is_repl
     aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
     let before = project.read(TEAM);
     let refused = run(&["diff", TEAM]);
-    let refused = refused.expect(1, &["adopting it would replace it", "correct in `todos-to-logger`"]);
+    let refused = refused.expect(1, &["adopting it would replace it", "use these lines in `todos-to-logger`"]);
     assert_eq!(paste(&project, TEAM, &refused.out), 1);
     run(&["apply", TEAM, "--yes"]).expect(0, &["1 adopted"]);
     assert_eq!(aws.mappings(), [uuid]);

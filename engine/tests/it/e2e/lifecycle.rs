@@ -1,4 +1,4 @@
-//! What a spec says about the coming and going of its resources, parts of a spec, and outputs.
+//! Lifecycle settings in a spec, parts of a spec, and outputs.
 
 use aws_sdk_dynamodb::types::ProvisionedThroughput;
 use serde_json::json;
@@ -10,8 +10,8 @@ use super::{ACCOUNT, NO_CHANGES, TEAM, changed_paths};
 const SPEC: &str = "specs/notes.yaml";
 const TABLE: &str = "acme-notes";
 
-/// A project whose table stands; `more` is said about it besides.
-fn standing(more: &str) -> Project {
+/// Creates a project with a deployed table, then adds the lines in `more` to its spec.
+fn deployed(more: &str) -> Project {
     let project = Project::new();
     project.write(SPEC, &notes("acme", "app"));
     project.run(&["apply", SPEC, "--local"]).expect(0, &["1 added"]);
@@ -20,8 +20,8 @@ fn standing(more: &str) -> Project {
 }
 
 #[test]
-fn what_is_protected_is_neither_deleted_nor_replaced() {
-    let project = standing("    protect: true\n");
+fn a_protected_resource_is_neither_deleted_nor_replaced() {
+    let project = deployed("    protect: true\n");
     let aws = project.account(ACCOUNT);
     let before = aws.snapshot();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -36,8 +36,8 @@ fn what_is_protected_is_neither_deleted_nor_replaced() {
 }
 
 #[test]
-fn what_is_retained_is_handed_over_instead_of_deleted() {
-    let project = standing("    retain: true\n    tags: { course: cloud }\n");
+fn a_retained_resource_is_forgotten_instead_of_deleted() {
+    let project = deployed("    retain: true\n    tags: { course: cloud }\n");
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply", SPEC]).expect(0, &["1 changed"]);
@@ -52,7 +52,7 @@ fn what_is_retained_is_handed_over_instead_of_deleted() {
 }
 
 #[test]
-fn ignored_changes_stay_and_no_other_change_resets_them() {
+fn ignored_changes_are_kept_and_no_other_change_resets_them() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -71,14 +71,14 @@ fn ignored_changes_stay_and_no_other_change_resets_them() {
     let units = aws.table(TABLE).provisioned_throughput.unwrap();
     assert_eq!((units.read_capacity_units, units.write_capacity_units), (Some(9), Some(2)));
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
-    // It outlives the resource, too.
+    // The ignored value also survives a replacement of the table.
     run(&["apply", SPEC, "--replace", "notes", "--yes"]).expect(0, &["1 added, 0 changed, 1 destroyed."]);
     let units = aws.table(TABLE).provisioned_throughput.unwrap();
     assert_eq!((units.read_capacity_units, units.write_capacity_units), (Some(9), Some(2)));
 }
 
 #[test]
-fn what_depends_on_another_waits_for_it_and_goes_before_it() {
+fn a_dependent_is_created_after_and_deleted_before_its_dependency() {
     let project = Project::new();
     let second = "  lists:\n    type: table\n    attributes: { id: S }\n    hash_key: id\n    \
                   billing_mode: PAY_PER_REQUEST\n    depends_on: [notes]\n";
@@ -95,7 +95,7 @@ fn what_depends_on_another_waits_for_it_and_goes_before_it() {
 }
 
 #[test]
-fn outputs_are_printed_after_an_apply_and_asked_for_later() {
+fn outputs_are_printed_after_an_apply_and_on_demand() {
     let project = Project::new();
     project.edit(
         TEAM,
@@ -119,7 +119,7 @@ fn outputs_are_printed_after_an_apply_and_asked_for_later() {
 }
 
 #[test]
-fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
+fn a_target_includes_its_dependencies_and_prunes_nothing() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -129,7 +129,7 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
     run(&["diff", TEAM, "--target", "todos-to-logger"]).expect(0, &["+ logger", "Plan: 2 to add,"]);
     run(&["apply", TEAM, "--target", "loger"]).expect(1, &["the spec has no such resource", "`logger`"]);
     run(&["apply", TEAM]).expect(0, &["3 added"]);
-    // What has left the spec is nobody's part.
+    // An orphan belongs to no target.
     project.edit(TEAM, &[("\n  logger-permission:", "\n  may-call:")]);
     run(&["diff", TEAM]).expect(0, &["- logger-permission (permission", "+ may-call (permission"]);
     let part = run(&["apply", TEAM, "--target", "may-call"]).expect(0, &["1 added, 0 changed, 0 destroyed", partial]);
@@ -148,13 +148,13 @@ fn a_part_of_a_spec_comes_with_what_it_takes_and_prunes_nothing() {
 }
 
 #[test]
-fn a_table_that_aws_protects_says_how_it_can_be_destroyed() {
-    let project = standing("    deletion_protection: true\n");
+fn a_table_with_deletion_protection_explains_how_to_destroy_it() {
+    let project = deployed("    deletion_protection: true\n");
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply", SPEC]).expect(0, &["1 changed"]);
     let how = "set `deletion_protection: false` in the spec";
     run(&["destroy", SPEC, "--yes"]).expect(1, &["`notes` is refused", how]);
-    // Leaving the line out is not enough.
+    // Removing the line is not enough.
     project.write(SPEC, &notes("acme", "app"));
     run(&["diff", SPEC]).expect(0, &[NO_CHANGES]);
     run(&["destroy", SPEC, "--yes"]).expect(1, &[how]);
@@ -164,8 +164,8 @@ fn a_table_that_aws_protects_says_how_it_can_be_destroyed() {
 }
 
 #[test]
-fn what_stays_as_it_is_is_shown_on_demand() {
-    let project = standing("");
+fn unchanged_resources_are_shown_on_demand() {
+    let project = deployed("");
     let all = project.run(&["diff", SPEC, "--local", "--show-unchanged"]);
     all.expect(0, &["notes (table acme-notes) is unchanged", NO_CHANGES]);
     let usual = project.run(&["diff", SPEC, "--local"]).expect(0, &[NO_CHANGES]);

@@ -1,5 +1,4 @@
-//! `logs` of a function that really runs: what is written to the table comes out as people want to
-//! read it.
+//! `logs` of a function that really runs: it shows the changes to a table in a readable form.
 
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::shared::{ENGINE, eventually};
 const TABLE: &str = "blue-owls-todos";
 const CODE: &str = "lambda-src/log-events/index.js";
 
-/// With the team's pipeline, and this code unless it is the usual.
+/// Deploys the team's pipeline, with `code` instead of the default code.
 fn deployed(code: Option<&str>) -> Project {
     let project = Project::new();
     if let Some(code) = code {
@@ -23,8 +22,8 @@ fn deployed(code: Option<&str>) -> Project {
     project
 }
 
-/// What `logs` says once it says all of these.
-fn says(project: &Project, args: &[&str], texts: &[&str]) -> String {
+/// Waits until `logs` prints all of these texts, and returns its output.
+fn logs(project: &Project, args: &[&str], texts: &[&str]) -> String {
     let mut said = String::new();
     eventually(&texts.join(", "), || {
         let args = [&["logs"], args, &["--spec", TEAM, "--local"]].concat();
@@ -34,8 +33,8 @@ fn says(project: &Project, args: &[&str], texts: &[&str]) -> String {
     said
 }
 
-/// An item's life.
-fn live(project: &Project) {
+/// Creates, updates and deletes an item.
+fn change_item(project: &Project) {
     let aws = project.account(ACCOUNT);
     aws.put_item(TABLE, "7", "buy milk");
     aws.update_item(TABLE, "7", "buy oat milk");
@@ -48,13 +47,13 @@ fn each_change_of_an_item_is_a_line() {
     let nothing = project.run(&["logs", "--spec", TEAM, "--local"]).expect(0, &[]);
     assert_eq!(nothing.out, "");
     assert!(nothing.err.contains("nothing was ever logged"), "{}", nothing.err);
-    live(&project);
+    change_item(&project);
     let changed = "MODIFY  id=7  text: \"buy milk\" -> \"buy oat milk\"";
-    let said = says(&project, &[], &["INSERT  id=7  text: \"buy milk\"", changed, "REMOVE  id=7"]);
+    let said = logs(&project, &[], &["INSERT  id=7  text: \"buy milk\"", changed, "REMOVE  id=7"]);
     eprintln!("{said}");
-    assert!(!says(&project, &["--filter", "MODIFY"], &[changed]).contains("INSERT"));
-    says(&project, &["logger", "--raw"], &["MODIFY keys {\"id\":\"7\"} | old {"]);
-    let documents = says(&project, &["--format", "json"], &["REMOVE"]);
+    assert!(!logs(&project, &["--filter", "MODIFY"], &[changed]).contains("INSERT"));
+    logs(&project, &["logger", "--raw"], &["MODIFY keys {\"id\":\"7\"} | old {"]);
+    let documents = logs(&project, &["--format", "json"], &["REMOVE"]);
     let documents: Vec<Json> = documents.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<&Json> = documents.iter().filter(|it| it["type"] == "record").map(|it| &it["event"]).collect();
     assert_eq!(events, ["INSERT", "MODIFY", "REMOVE"]);
@@ -62,7 +61,7 @@ fn each_change_of_an_item_is_a_line() {
     assert_eq!(documents.iter().find(|it| it["event"] == "MODIFY").unwrap()["changes"], change);
     assert!(documents.iter().all(|it| it["format_version"] == 1 && it["function"] == "logger"), "{documents:?}");
 
-    // What can't be shown says why.
+    // If `logs` can't show anything, the error explains why.
     project.run(&["logs", "todos", "--spec", TEAM, "--local"]).expect(1, &["`todos` is a table"]);
     project.run(&["logs", "nobody", "--spec", TEAM, "--local"]).expect(1, &["the spec's functions are `logger`"]);
     project.run(&["destroy", TEAM, "--local", "--yes", "--delete-data"]).expect(0, &[]);
@@ -72,20 +71,20 @@ fn each_change_of_an_item_is_a_line() {
 }
 
 #[test]
-fn what_functions_print_otherwise_is_read_as_well() {
+fn other_log_formats_are_parsed_as_well() {
     for code in [
         "console.log(JSON.stringify(event));",
         "console.log('got', JSON.stringify(event, null, 2));",
         "for (const record of event.Records) console.log(JSON.stringify(record));",
     ] {
         let project = deployed(Some(code));
-        live(&project);
-        let said = says(&project, &[], &["INSERT  id=7", "\"buy milk\" -> \"buy oat milk\"", "REMOVE  id=7"]);
+        change_item(&project);
+        let said = logs(&project, &[], &["INSERT  id=7", "\"buy milk\" -> \"buy oat milk\"", "REMOVE  id=7"]);
         assert!(!said.contains("eventName"), "{code}: {said}");
     }
     let project = deployed(Some("console.log('hello,\\x1b[31m you'); throw new TypeError('no luck');"));
-    live(&project);
-    let said = says(&project, &[], &["hello,", "no luck"]);
+    change_item(&project);
+    let said = logs(&project, &[], &["hello,", "no luck"]);
     assert!(!said.contains('\x1b'), "{said:?}");
 }
 
@@ -95,7 +94,7 @@ fn next(running: &mut Running, text: &str) -> String {
 }
 
 #[test]
-fn who_follows_sees_each_change_as_it_happens() {
+fn follow_shows_each_change_as_it_happens() {
     let project = deployed(None);
     let aws = project.account(ACCOUNT);
     let mut running = project.command(&["logs", "--follow", "--spec", TEAM, "--local"]).start();
@@ -117,9 +116,9 @@ fn who_follows_sees_each_change_as_it_happens() {
 }
 
 #[test]
-fn who_follows_goes_on_after_a_restart_of_the_local_aws() {
+fn follow_continues_after_a_restart_of_the_local_aws() {
     let project = deployed(None);
-    // A function may show its own key; nobody shall see it.
+    // A function may log its own access key, which `logs` has to mask.
     project.edit(
         "lambda-src/log-events/index.js",
         &[("for (", "console.log('own', process.env.AWS_ACCESS_KEY_ID);\n  for (")],
@@ -141,11 +140,11 @@ fn who_follows_goes_on_after_a_restart_of_the_local_aws() {
 }
 
 #[test]
-fn following_ends_with_its_reader() {
+fn follow_ends_when_its_reader_exits() {
     let project = deployed(None);
     let follow = r#"{ "$0" logs --follow --spec "$1" --local; echo "rc $?" >&2; } | grep -m 1 'INSERT  id=0'"#;
     let running = project.program("sh").args(["-c", follow, ENGINE, TEAM]).start();
-    // Nothing is ever written again.
+    // No further line will follow, so a failed write can't reveal that the reader has ended.
     project.account(ACCOUNT).put_item(TABLE, "0", "first");
     running.end().ends_with(0).says("INSERT id=0").complains("rc 0");
 }

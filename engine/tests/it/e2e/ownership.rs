@@ -1,9 +1,10 @@
-//! Whose a thing is decides what happens to it: each row of that table through the real program.
+//! A resource's owner determines what engine does with it: each row of the ownership table, tested
+//! with the real program.
 
 use super::project::{Account, Project};
 use super::{ACCOUNT, NO_CHANGES, ROLE, TEAM, long_ago};
 
-/// A spec with nothing but a table.
+/// A spec with only a table.
 pub(super) fn notes(team: &str, stack: &str) -> String {
     format!(
         "team: {team}\nregion: eu-central-1\nstack: {stack}\nresources:\n  notes:\n    type: table\n    \
@@ -11,7 +12,7 @@ pub(super) fn notes(team: &str, stack: &str) -> String {
     )
 }
 
-/// What stands in the account, whatever it is called in the spec.
+/// The account's contents, whatever their resource names in the spec are.
 fn but_for_names(aws: &Account) -> String {
     let names = [("items", "todos"), ("writer", "logger"), ("feed", "todos-to-logger")];
     let mut text = format!("{:#?}", aws.snapshot());
@@ -22,7 +23,7 @@ fn but_for_names(aws: &Account) -> String {
 }
 
 #[test]
-fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
+fn renaming_a_resource_in_the_spec_only_updates_its_tags() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -30,7 +31,7 @@ fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
     aws.put_item("blue-owls-todos", "7", "buy milk");
     let before = but_for_names(&aws);
     let spec = project.read(TEAM);
-    // Under its name alone it would be another one; how it stays is said where it would go.
+    // The default name would now be another table's; the refusal explains how to keep this one.
     let spec = spec.replace("\n  todos:", "\n  items:").replace("${todos.", "${items.");
     project.write(TEAM, &spec);
     let refused = run(&["diff", TEAM]).expect(1, &["+ items (table", "! todos (table blue-owls-todos) is refused"]);
@@ -58,7 +59,7 @@ fn a_resource_renamed_in_the_spec_is_tagged_anew_and_nothing_else() {
 }
 
 #[test]
-fn a_teams_name_that_begins_like_another_ones_is_no_claim() {
+fn a_shared_team_name_prefix_gives_no_ownership() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -67,7 +68,7 @@ fn a_teams_name_that_begins_like_another_ones_is_no_claim() {
     run(&["apply", "specs/extra.yaml"]).expect(0, &["1 added"]);
     run(&["apply", "specs/acme.yaml"]).expect(0, &["1 added"]);
     let before = aws.snapshot();
-    // The same name by another way.
+    // Another resource name that leads to the same table name.
     project.write("specs/claim.yaml", &notes("acme", "app").replace("notes:", "extra-todos:"));
     let owner = "`extra-todos` is refused: it belongs to team `acme-extra`, stack `app`, resource `todos`";
     for command in [["diff", "specs/claim.yaml"].as_slice(), &["apply", "specs/claim.yaml", "--yes"]] {
@@ -96,7 +97,7 @@ fn two_stacks_of_a_team_and_a_renamed_file_leave_each_other_alone() {
     gone.expect(0, &["- notes (table acme-notes) will be destroyed", "Resources: 1 destroyed."]);
     assert_eq!(Vec::from_iter(aws.tags().into_keys()), ["table acme-lists"]);
 
-    // The stack is the file's name unless it is written.
+    // The stack defaults to the file's name.
     let before = aws.snapshot();
     let unnamed = notes("acme", "two").replace("stack: two\n", "").replace("notes:", "lists:");
     project.write("specs/renamed.yaml", &unnamed);
@@ -108,7 +109,7 @@ fn two_stacks_of_a_team_and_a_renamed_file_leave_each_other_alone() {
 }
 
 #[test]
-fn what_is_imported_stays_whatever_tags_it_bears() {
+fn an_imported_resource_is_kept_whatever_tags_it_has() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -122,7 +123,7 @@ fn what_is_imported_stays_whatever_tags_it_bears() {
     run(&["diff", TEAM, "--show-unchanged"]).expect(0, &["<= todos (table blue-owls-todos) is read", "No changes."]);
     run(&["apply", TEAM, "--yes"]).expect(0, &["No changes."]);
     assert_eq!(aws.snapshot()["table blue-owls-todos"], table);
-    // With a spec that can't say any more what it imports.
+    // With a spec whose error hides that the table is imported.
     project.edit(TEAM, &[("type: table\n    import", "type: tabel\n    import")]);
     let gone = run(&["destroy", TEAM, "--yes", "--delete-data"]);
     gone.expect(0, &["unknown resource type `tabel`", "Resources: 3 destroyed."]);
@@ -135,7 +136,7 @@ fn what_is_imported_stays_whatever_tags_it_bears() {
 }
 
 #[test]
-fn what_is_handed_over_loses_our_tags_and_nothing_else() {
+fn release_removes_only_the_engine_tags() {
     let project = Project::new();
     let (aws, proxy) = (project.account(ACCOUNT), long_ago(&project));
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), ACCOUNT, args);
@@ -154,7 +155,7 @@ fn what_is_handed_over_loses_our_tags_and_nothing_else() {
     run(&["release", "logger-permission", TEAM]).expect(1, &["has no tags to remove"]);
     run(&["release", "todos-to-logger", TEAM]).expect(0, &["forgotten"]);
     run(&["release", "logger", TEAM]).expect(0, &["forgotten"]);
-    // It is nobody's now, so nothing of it goes.
+    // Nothing has an owner now, so destroy deletes nothing.
     let before = aws.snapshot();
     let left = run(&["destroy", TEAM, "--yes", "--delete-data"]);
     left.expect(0, &["skipped: it has no engine tags", "No changes. No objects need to be destroyed."]);

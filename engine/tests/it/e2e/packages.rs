@@ -1,4 +1,4 @@
-//! What a package needs to run, beside a handler that is found.
+//! What a package needs to run, besides an existing handler.
 
 use std::fs;
 use std::io::Cursor;
@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 
 use super::{ACCOUNT, NO_CHANGES, Project, ROLE};
 
-/// Started by the local AWS, as Lambda does it; what it starts itself has to be executable as well.
+/// The local AWS starts it as Lambda does; the program that it starts has to be executable as well.
 const BOOTSTRAP: &str = "#!/bin/sh\nexec \"$LAMBDA_TASK_ROOT/bin/run\"\n";
 
-/// A runtime that answers each event with what a program beside it says.
+/// A runtime that answers each event with the output of another program in the package.
 const RUN: &str = r#"#!/usr/bin/env node
 const { execFileSync } = require("node:child_process");
 const base = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation`;
@@ -28,7 +28,7 @@ const base = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/in
 const TOOL: &str = "#!/bin/sh\necho \"hello $1\"\n";
 
 #[test]
-fn a_runtime_of_ones_own_starts_and_an_archive_is_deployed_as_it_is() {
+fn a_custom_runtime_starts_and_an_archive_is_deployed_unchanged() {
     let project = Project::new();
     fs::create_dir_all(project.path("own/bin")).unwrap();
     for (name, text) in [("own/bootstrap", BOOTSTRAP), ("own/bin/run", RUN), ("own/bin/tool", TOOL)] {

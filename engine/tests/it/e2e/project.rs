@@ -1,4 +1,4 @@
-//! More looks into a user's project and into the AWS behind it.
+//! More helpers to read and edit a user's project and the AWS behind it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ pub(crate) use crate::shared::program::Ran;
 pub(crate) use crate::shared::project::Project;
 use crate::support::DEADLINE;
 
-/// The account of `--local` where the spec names none.
+/// The account that `--local` uses if the spec names none.
 pub(super) const ACCOUNT: &str = "000000000001";
 
 impl Project {
-    /// Replaces text that has to be there.
+    /// Replaces text that must be present.
     #[track_caller]
     pub(crate) fn edit(&self, path: &str, edits: &[(&str, &str)]) {
         let mut text = self.read(path);
@@ -30,7 +30,7 @@ impl Project {
         Account::new(&self.endpoint(), account)
     }
 
-    /// A copy of a spec for an account of its own, so that one local AWS serves several cases.
+    /// Copies a spec for a separate account, so that one local AWS serves several cases.
     pub(super) fn spec_for(&self, spec: &str, account: &str) -> String {
         let copy = format!("specs/{account}.yaml");
         self.write(&copy, &self.read(spec));
@@ -39,7 +39,7 @@ impl Project {
     }
 }
 
-/// The line with the names in its JSON objects in order.
+/// The line with the keys of its JSON objects sorted.
 fn sorted(line: &str) -> String {
     let Some(start) = line.find('{') else { return line.to_owned() };
     let (before, json) = line.split_at(start);
@@ -71,7 +71,7 @@ impl Account {
         self.wait(self.dynamodb.scan().table_name(table).send()).count
     }
 
-    /// The tags of everything that bears any, by kind and name; a mapping's name is what it feeds.
+    /// The tags of all tables, functions and mappings, by kind and name (of a mapping, its UUID).
     pub(super) fn tags(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         for name in self.wait(self.dynamodb.list_tables().send()).table_names.unwrap_or_default() {
@@ -126,7 +126,7 @@ impl Account {
         seen
     }
 
-    /// Everything in the account that somebody could have changed, by kind and name.
+    /// Everything in the account that a client can change, by kind and name.
     pub(super) fn snapshot(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for name in self.wait(self.dynamodb.list_tables().send()).table_names.unwrap_or_default() {
@@ -140,7 +140,7 @@ impl Account {
             let tags: BTreeMap<_, _> = function.tags.unwrap_or_default().into_iter().collect();
             let policy = self.attempt(self.lambda.get_policy().function_name(name).send());
             let policy = policy.ok().and_then(|answer| answer.policy);
-            // Not its state, which settles by itself.
+            // Without its state, which changes without a client.
             let config = function.configuration.unwrap();
             let settings = (config.code_sha256, config.memory_size, config.timeout, config.last_modified);
             all.insert(format!("function {name}"), format!("{settings:?} {tags:?} {policy:?}"));

@@ -1,5 +1,5 @@
-//! What bears our marks and is no longer declared goes, and nothing else does; also where there is
-//! no spec any more.
+//! Resources with this stack's tags that the spec no longer declares are deleted, and nothing else
+//! is; also if the spec no longer exists.
 
 use aws_sdk_dynamodb::types::StreamViewType;
 
@@ -9,7 +9,7 @@ use super::{ACCOUNT, NO_CHANGES, ROLE, TEAM, long_ago};
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-/// Drops resources from a spec, each with its lines.
+/// Removes resources and their lines from a spec.
 fn drop_resources(project: &Project, names: &[&str]) {
     let mut is_kept = true;
     let text = project.read(TEAM);
@@ -30,7 +30,7 @@ fn add_statement(aws: &Account, id: &str) {
 }
 
 #[test]
-fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
+fn resources_removed_from_the_spec_are_deleted_from_aws() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -58,7 +58,7 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
     );
     let function = &aws.snapshot()[&format!("function {FUNCTION}")];
     assert!(function.contains("somebody-elses") && !function.contains("blue-owls-logger-permission"), "{function}");
-    // A function goes with everything that feeds it, whoever made that.
+    // A function's mappings are deleted with it, whichever client created them.
     aws.create_mapping(FUNCTION, &aws.table(TABLE).latest_stream_arn.unwrap(), &[]);
     let uuid = &aws.mappings()[0];
     gone(
@@ -70,19 +70,19 @@ fn what_leaves_the_spec_goes_from_aws_one_after_the_other() {
         ],
         "0 added, 0 changed, 2 destroyed",
     );
-    // A table that is not empty takes its own word.
+    // A table that is not empty needs a separate flag.
     drop_resources(&project, &["todos"]);
     run(&["diff", TEAM]).expect(1, &["! todos (table blue-owls-todos) is refused", "it is not empty"]);
     run(&["apply", TEAM, "--yes"]).expect(1, &["add `--delete-data`"]);
     assert_eq!(aws.n_items(TABLE), 1);
     run(&["apply", TEAM, "--yes", "--delete-data"]).expect(0, &["0 added, 0 changed, 1 destroyed"]);
-    // Untagged things are nobody's, whatever they are called.
+    // Untagged resources have no owner, whatever their names are.
     let left = [&format!("role {ROLE}"), "table blue-owls-by-hand"];
     assert_eq!(Vec::from_iter(aws.snapshot().keys()), left);
 }
 
 #[test]
-fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
+fn a_stack_can_be_destroyed_with_an_empty_a_broken_or_no_spec() {
     let project = Project::new();
     let proxy = long_ago(&project);
     let head = |account: &str| format!("team: blue-owls\nregion: eu-central-1\naccount: \"{account}\"\nstack: team\n");
@@ -120,7 +120,7 @@ fn a_stack_can_be_destroyed_with_an_empty_a_broken_and_without_a_spec() {
         assert_eq!(Vec::from_iter(aws.snapshot().keys()), left, "case {case}");
         run(&["destroy", "--yes"]).expect(0, &["No changes. No objects need to be destroyed."]);
     }
-    // Whose it was has to be told.
+    // If the spec can't be parsed, flags have to name the owner.
     project.write("specs/torn.yaml", "team: blue-owls\nresources: [\n");
     project.run(&["destroy", "specs/torn.yaml", "--local"]).expect(1, &["`engine destroy --team TEAM --stack STACK"]);
 }

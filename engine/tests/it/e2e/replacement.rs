@@ -1,4 +1,4 @@
-//! What is deleted and made anew, by the engine or by somebody else, works again afterwards.
+//! A resource that engine or another client deletes and re-creates works again afterwards.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
 impl Account {
-    /// Deletes the role and makes it again; returns when that was.
-    fn remake_role(&self) -> DateTime {
+    /// Deletes and re-creates the role; returns its creation time.
+    fn recreate_role(&self) -> DateTime {
         let role = self.wait(self.iam.get_role().role_name(ROLE).send()).role.unwrap();
         let policies = self.wait(self.iam.list_role_policies().role_name(ROLE).send()).policy_names;
         for policy in policies {
@@ -27,8 +27,8 @@ impl Account {
         made.create_date
     }
 
-    /// Deletes the function and makes it again by hand.
-    fn remake_function(&self) {
+    /// Deletes and re-creates the function without engine.
+    fn recreate_function(&self) {
         let old = self.wait(self.lambda.get_function_configuration().function_name(FUNCTION).send());
         self.wait(self.lambda.delete_function().function_name(FUNCTION).send());
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -48,7 +48,7 @@ impl Account {
 }
 
 #[test]
-fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
+fn a_recreated_role_replaces_a_function_with_environment_variables() {
     let project = Project::new();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     project.edit(TEAM, &[("handler: index.handler", "handler: index.handler\n    environment: { LEVEL: debug }")]);
@@ -56,9 +56,9 @@ fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
     let aws = project.account(ACCOUNT);
     let function = aws.wait(aws.lambda.get_function_configuration().function_name(FUNCTION).send());
     let changed = function.last_modified.unwrap();
-    // IAM counts in seconds, and nothing of the same second counts as later.
+    // IAM's timestamps have whole seconds, and an equal second doesn't count as later.
     let later = |date: DateTime| date.to_string().get(..19) > changed.get(..19);
-    assert!(patiently(|| later(aws.remake_role())), "{changed}");
+    assert!(patiently(|| later(aws.recreate_role())), "{changed}");
     run(&["diff"]).expect(
         0,
         &[
@@ -79,18 +79,18 @@ fn a_role_made_anew_by_its_owner_takes_a_function_with_variables_along() {
     let function = aws.wait(aws.lambda.get_function_configuration().function_name(FUNCTION).send());
     let changed = function.last_modified.unwrap();
     let later = |date: DateTime| date.to_string().get(..19) > changed.get(..19);
-    assert!(patiently(|| later(aws.remake_role())), "{changed}");
+    assert!(patiently(|| later(aws.recreate_role())), "{changed}");
     run(&["diff"]).expect(0, &[NO_CHANGES]);
 }
 
 #[test]
-fn a_function_made_anew_by_hand_is_taken_over_and_fed_by_one_mapping() {
+fn a_function_recreated_by_hand_is_adopted_and_gets_one_mapping() {
     let project = Project::new();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply"]).expect(0, &["Apply complete!"]);
     let aws = project.account(ACCOUNT);
     for survives in [true, false] {
-        aws.remake_function();
+        aws.recreate_function();
         if !survives {
             aws.wait(aws.lambda.delete_event_source_mapping().uuid(&aws.mappings()[0]).send());
         }
@@ -107,7 +107,7 @@ fn a_function_made_anew_by_hand_is_taken_over_and_fed_by_one_mapping() {
 }
 
 #[test]
-fn what_is_made_anew_by_name_works_again_and_a_table_begins_empty() {
+fn a_resource_recreated_with_replace_works_and_a_table_is_empty() {
     let project = Project::new();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply"]).expect(0, &["Apply complete!"]);

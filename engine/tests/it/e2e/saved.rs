@@ -1,4 +1,4 @@
-//! A plan that was saved is carried out, or nothing is: whatever has moved meanwhile is named.
+//! A saved plan is applied exactly as shown or not at all; the error names whatever has changed.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn save(project: &Project, args: &[&str]) {
         .expect(0, &["Saved the plan to plan.json."]);
 }
 
-/// Applies the saved plan, expects to be told `reason`, and that AWS is as it was.
+/// Applies the saved plan, and expects an error with `reason` and no change in AWS.
 #[track_caller]
 fn refused(project: &Project, args: &[&str], reason: &str) {
     let before = project.account(ACCOUNT).snapshot();
@@ -25,10 +25,10 @@ fn refused(project: &Project, args: &[&str], reason: &str) {
 }
 
 #[test]
-fn a_saved_plan_is_carried_out_as_it_was_shown() {
+fn a_saved_plan_is_applied_as_shown() {
     let project = Project::new();
     save(&project, &[TEAM]);
-    // It remembers the local AWS, and needs no other flag.
+    // The plan records that it is for the local AWS, so it needs no other flag.
     project.run(&["apply", "plan.json"]).expect(0, &["Plan: 4 to add,", COMPLETE]);
     project.run(&["diff", "--local"]).expect(0, &[NO_CHANGES]);
     refused(&project, &[], "`todos` did not exist and now does");
@@ -40,7 +40,7 @@ fn a_saved_plan_is_carried_out_as_it_was_shown() {
 }
 
 #[test]
-fn whatever_has_moved_since_a_plan_was_saved_is_named_and_nothing_is_written() {
+fn an_outdated_saved_plan_names_what_changed_and_writes_nothing() {
     let project = Project::new();
     project.edit(TEAM, &[("region: eu-central-1\n", "region: eu-central-1\nvars: { memory: \"128\" }\n")]);
     project.edit(
@@ -73,7 +73,7 @@ fn whatever_has_moved_since_a_plan_was_saved_is_named_and_nothing_is_written() {
 }
 
 #[test]
-fn a_saved_plan_says_for_itself_what_it_is_for() {
+fn a_saved_plan_determines_its_own_team_region_and_targets() {
     let project = Project::new();
     save(&project, &[TEAM, "--team", "red-foxes"]);
     for flags in [&["--team", "blue-owls"][..], &["--target", "todos"], &["--region", "eu-west-1"], &[TEAM]] {

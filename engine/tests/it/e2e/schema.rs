@@ -1,5 +1,5 @@
-//! What the program prints as JSON is what `schemas/plan.schema.json` says, and that schema lets
-//! nothing else pass.
+//! The program's JSON output matches `schemas/plan.schema.json`, and that schema accepts nothing
+//! else.
 
 use serde_json::{Value as Json, json};
 
@@ -11,8 +11,8 @@ fn schema() -> Json {
     serde_json::from_str(include_str!("../../../schemas/plan.schema.json")).unwrap()
 }
 
-/// Calls `visit` with the place of every object that the schema describes. What a property's values
-/// look like is not for it to say.
+/// Calls `visit` with the JSON pointer of every object that the schema describes. The schema
+/// doesn't restrict the values of properties.
 fn objects(node: &Json, place: &str, visit: &mut dyn FnMut(&str, &serde_json::Map<String, Json>)) {
     match node {
         Json::Object(map) => {
@@ -21,7 +21,7 @@ fn objects(node: &Json, place: &str, visit: &mut dyn FnMut(&str, &serde_json::Ma
                 objects(value, &format!("{place}/{key}"), visit);
             }
         }
-        // One of each is enough.
+        // One item of each list is enough.
         Json::Array(items) => {
             if let Some(item) = items.first() {
                 objects(item, &format!("{place}/0"), visit);
@@ -32,7 +32,7 @@ fn objects(node: &Json, place: &str, visit: &mut dyn FnMut(&str, &serde_json::Ma
 }
 
 #[test]
-fn real_documents_fit_the_schema_and_any_change_of_their_form_does_not() {
+fn real_documents_match_the_schema_and_malformed_ones_do_not() {
     let schema = schema();
     assert!(jsonschema::draft202012::meta::is_valid(&schema));
     let validator = jsonschema::draft202012::new(&schema).unwrap();
@@ -94,8 +94,7 @@ fn real_documents_fit_the_schema_and_any_change_of_their_form_does_not() {
             for (key, value) in map {
                 break_at(place.to_owned(), key, None);
                 if !["before", "after"].contains(&key.as_str()) {
-                    // Neither a number, nor text, a list, an object or null is a truth value, and
-                    // the other way round.
+                    // A boolean is invalid for every other type, and text is invalid for a boolean.
                     break_at(place.to_owned(), key, Some(if value.is_boolean() { json!("yes") } else { json!(true) }));
                 }
             }
@@ -115,7 +114,7 @@ fn the_schema_describes_every_field_and_closes_every_object() {
             return node.as_array().into_iter().flatten().for_each(|it| walk(it, place, n_fields));
         };
         if map.get("type") == Some(&json!("object")) {
-            // Closed, or open to names of one's own whose values are described.
+            // Closed, or a map with free keys whose values are described.
             let further = map.get("additionalProperties");
             let named = map.get("properties").is_none() && further.is_some_and(Json::is_object);
             assert!(named || further == Some(&json!(false)), "{place}");

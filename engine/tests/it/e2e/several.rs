@@ -1,4 +1,4 @@
-//! Several specs and teams in one command, and who owns what in the account.
+//! Commands with several specs and teams, and `list`, which shows resources and their owners.
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,7 @@ use crate::support::ENGINE;
 
 const TEAMS: &str = "# those who are here today\nblue-owls\n\nred-foxes  # in room 7\n";
 
-/// What a listing as JSON holds, each as `[owner, team, stack, resource, kind, name]`.
+/// The resources in a JSON listing, each as `[owner, team, stack, resource, kind, name]`.
 fn listed(json: &Json) -> Vec<Json> {
     let fields =
         |it: &Json| json!(["owner", "team", "stack", "resource", "kind", "name"].map(|field| it[field].clone()));
@@ -17,7 +17,7 @@ fn listed(json: &Json) -> Vec<Json> {
 }
 
 #[test]
-fn one_spec_serves_a_list_of_teams_from_first_to_last() {
+fn one_spec_is_applied_and_destroyed_for_each_team_in_a_list() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
@@ -34,7 +34,7 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
     let same = run(&[&["diff", "--detailed-exitcode"], &all[..]].concat()).expect(0, &[NO_CHANGES]);
     assert_eq!(same.out.matches(NO_CHANGES).count(), 1, "equal plans are one");
 
-    // A refused row of one stops all before the first write.
+    // A refused row in one plan stops all plans before the first write.
     aws.put_item("red-foxes-notes", "7", "buy milk");
     let before = aws.snapshot();
     let refused = run(&[&["destroy", "--yes"], &all[..]].concat());
@@ -46,7 +46,7 @@ fn one_spec_serves_a_list_of_teams_from_first_to_last() {
 }
 
 #[test]
-fn a_list_shows_who_has_what_and_what_is_left_over_and_changes_nothing() {
+fn list_shows_owned_and_untagged_resources_and_changes_nothing() {
     let project = Project::new();
     let (aws, proxy) = (project.account(ACCOUNT), long_ago(&project));
     let run = |args: &[&str]| project.run_at(&proxy.endpoint(), ACCOUNT, args);
@@ -68,7 +68,7 @@ fn a_list_shows_who_has_what_and_what_is_left_over_and_changes_nothing() {
     assert_eq!(json(&["specs/owls.yaml", "--all-teams"]), [owls.clone(), foxes.clone()]);
     let all = ["specs/owls.yaml", "--all-teams", "--prefixes", "teams.txt"];
     assert_eq!(json(&all), [by_hand.clone(), old.clone(), owls.clone(), foxes.clone()]);
-    // Who looks after all of them may have none of their specs.
+    // An administrator of all teams may have none of their specs.
     assert_eq!(json(&["--all-teams", "--prefixes", "teams.txt", "--region", "eu-central-1"]).len(), 4);
     let human = run(&[&["list"], &all[..]].concat());
     human.expect(
@@ -93,7 +93,7 @@ fn hundreds_of_resources_are_read_with_few_open_files() {
     };
     let tables: String = (0..400).map(table).collect();
     project.write("specs/app.yaml", &format!("team: blue-owls\nregion: eu-central-1\nresources:\n{tables}"));
-    // The local AWS has its own limit.
+    // Start the local AWS first, so that the limit doesn't apply to it.
     project.endpoint();
     let mut limited = project.program("sh");
     limited.args(["-c", r#"ulimit -n 256; exec "$0" diff specs/app.yaml --local"#, ENGINE]);

@@ -1,5 +1,4 @@
-//! Streams that change, and what reads them: whatever happened, items end up in the log, by one
-//! mapping.
+//! Changes to streams and their mappings: in each case records reach the log, through one mapping.
 
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_lambda::types::EventSourcePosition;
@@ -18,7 +17,7 @@ impl Account {
         table.latest_stream_arn.unwrap()
     }
 
-    /// Switches the stream off and on, as somebody does in a console.
+    /// Disables and re-enables the stream, as a user does in the console.
     fn toggle_stream(&self) {
         let before = self.stream();
         let off = StreamSpecification::builder().stream_enabled(false);
@@ -30,17 +29,16 @@ impl Account {
         assert!(self.stream() != before);
     }
 
-    /// A mapping from the live stream, made by hand.
+    /// Creates a mapping from the live stream without engine.
     fn map_by_hand(&self) -> String {
         let create = self.lambda.create_event_source_mapping().function_name(FUNCTION);
         let create = create.event_source_arn(self.stream()).batch_size(100);
         self.wait(create.starting_position(EventSourcePosition::TrimHorizon).send()).uuid.unwrap()
     }
 
-    /// That one mapping stands, on the live stream and enabled, and that what is written comes
-    /// through it.
+    /// Expects one enabled mapping on the live stream, and that it delivers a new item to the log.
     #[track_caller]
-    fn flows(&self, id: &str) -> String {
+    fn expect_delivery(&self, id: &str) -> String {
         let answer = self.wait(self.lambda.list_event_source_mappings().send());
         let [mapping] = answer.event_source_mappings() else { panic!("{answer:?}") };
         assert_eq!(mapping.event_source_arn(), Some(&*self.stream()));
@@ -51,22 +49,22 @@ impl Account {
     }
 }
 
-/// Applies the spec for an account of its own.
+/// Applies the spec in a separate account.
 fn deployed(project: &Project, account: &str) -> (String, Account) {
     let spec = project.spec_for(TEAM, account);
     project.run(&["apply", &spec, "--local"]).expect(0, &["Resources: 4 added, 0 changed, 0 destroyed."]);
     let aws = project.account(account);
-    aws.flows("before");
+    aws.expect_delivery("before");
     (spec, aws)
 }
 
 #[test]
-fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
+fn a_new_view_type_creates_a_new_stream_and_items_still_reach_the_log() {
     let project = Project::new();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     run(&["apply"]).expect(0, &["Apply complete!"]);
     let aws = project.account(ACCOUNT);
-    let (old, stream) = (aws.flows("before"), aws.stream());
+    let (old, stream) = (aws.expect_delivery("before"), aws.stream());
     project.edit(TEAM, &[("NEW_AND_OLD_IMAGES", "NEW_IMAGE")]);
     let told = [
         "~ stream_view_type = \"NEW_AND_OLD_IMAGES\" -> \"NEW_IMAGE\"",
@@ -82,7 +80,7 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
     run(&["apply"]).expect(1, &["there is no terminal", "add `--yes`"]);
     assert_eq!((aws.mappings(), aws.stream()), (vec![old.clone()], stream.clone()), "nothing happens unasked");
     run(&["apply", "--yes"]).expect(0, &["Resources: 2 added, 1 changed, 2 destroyed."]);
-    assert!(aws.flows("after") != old && aws.stream() != stream);
+    assert!(aws.expect_delivery("after") != old && aws.stream() != stream);
     // The new view type shows in the records.
     aws.update_item(TABLE, "after", "buy oat milk");
     let log = aws.await_log(FUNCTION, &["MODIFY keys {\"id\":\"after\"}"]);
@@ -95,7 +93,7 @@ fn a_new_view_type_makes_a_new_stream_and_items_go_on_to_the_log() {
 }
 
 #[test]
-fn a_stream_or_a_table_that_somebody_made_anew_is_found_and_its_mapping_moved() {
+fn a_recreated_stream_or_table_is_detected_and_its_mapping_replaced() {
     let project = Project::new();
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
     let (spec, aws) = &deployed(&project, "100000000001");
@@ -106,10 +104,10 @@ fn a_stream_or_a_table_that_somebody_made_anew_is_found_and_its_mapping_moved() 
     run(&["apply", spec]).expect(1, &["add `--yes`"]);
     assert_eq!(aws.mappings(), old);
     run(&["apply", spec, "--yes"]).expect(0, &["Resources: 2 added, 0 changed, 2 destroyed."]);
-    aws.flows("moved");
+    aws.expect_delivery("moved");
     run(&["diff", spec]).expect(0, &[NO_CHANGES]);
 
-    // A table of the same name and ARN, which bears no tags and is another one.
+    // Another table with the same name and ARN, but without tags.
     let (spec, aws) = &deployed(&project, "100000000002");
     aws.wait(aws.dynamodb.delete_table().table_name(TABLE).send());
     aws.create_table(TABLE, &[]);
@@ -121,37 +119,37 @@ fn a_stream_or_a_table_that_somebody_made_anew_is_found_and_its_mapping_moved() 
     run(&["diff", spec]).expect(0, &["= todos (table blue-owls-todos) will be adopted", "-/+ todos-to-logger"]);
     run(&["apply", spec]).expect(1, &["add `--yes`"]);
     run(&["apply", spec, "--yes"]).expect(0, &["Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."]);
-    aws.flows("adopted");
+    aws.expect_delivery("adopted");
     run(&["diff", spec]).expect(0, &[NO_CHANGES]);
 }
 
 #[test]
-fn of_several_mappings_one_stays_and_none_is_made_twice() {
+fn duplicate_mappings_are_destroyed_and_one_is_kept() {
     let project = Project::new();
     let run = |args: &[&str], code: i32, texts: &[&str]| -> Ran {
         project.run(&[args, &["--local"]].concat()).expect(code, texts)
     };
     let same = "it duplicates `todos-to-logger`";
-    // The local AWS lets two read one stream, and every item is handled twice.
+    // The local AWS allows two mappings on one stream, and each item is processed twice.
     let (spec, aws) = &deployed(&project, "100000000001");
     let ours = aws.mappings();
     let by_hand = aws.map_by_hand();
     run(&["diff", spec, "--detailed-exitcode"], 2, &[&format!("- {by_hand} (mapping) will be destroyed"), same]);
     run(&["apply", spec], 1, &["add `--yes`"]);
     run(&["apply", spec, "--yes"], 0, &["Resources: 0 added, 0 changed, 1 destroyed."]);
-    assert_eq!([aws.flows("once")], ours[..]);
+    assert_eq!([aws.expect_delivery("once")], ours[..]);
     run(&["diff", spec], 0, &[NO_CHANGES]);
 
-    // Ours is on a stream that is gone, and somebody has helped himself.
+    // This stack's mapping is on a deleted stream, and a user has added another one by hand.
     let (spec, aws) = &deployed(&project, "100000000002");
     let ours = aws.mappings().remove(0);
     aws.toggle_stream();
     let by_hand = aws.map_by_hand();
     run(&["apply", spec, "--yes"], 0, &[&format!("(mapping {ours}) will be destroyed"), same, "= todos-to-logger"]);
-    assert_eq!(aws.flows("kept"), by_hand);
+    assert_eq!(aws.expect_delivery("kept"), by_hand);
     run(&["diff", spec], 0, &[NO_CHANGES]);
 
-    // All of them go with their function.
+    // All mappings are deleted with their function.
     aws.map_by_hand();
     run(&["destroy", spec, "--yes", "--delete-data"], 0, &["Destroy complete! Resources: 5 destroyed."]);
     assert_eq!(aws.mappings(), [""; 0]);

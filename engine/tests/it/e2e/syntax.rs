@@ -1,4 +1,5 @@
-//! Syntax errors in handlers: what Node.js says about them, and what stays where it can't say.
+//! Syntax errors in handlers: what Node.js reports, and what engine reports if Node.js can't
+//! decide.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,7 @@ fn spec(runtime: &str, code: &str, more: &str) -> String {
     )
 }
 
-/// `node` as if it were of another version, which notes its environment.
+/// Creates a fake `node` of another version that records its environment.
 fn pretend_node(project: &Project, version: &str) -> String {
     let real = project.program("node").args(["-p", "process.execPath"]).run().out;
     let (bin, seen) = (project.path("bin"), project.path("environment"));
@@ -34,7 +35,7 @@ fn validate(project: &Project, path: &str, args: &[&str]) -> Ran {
     project.command(&["validate"]).args(args).env("PATH", path).env("DATABASE_URL", "canary").run()
 }
 
-/// The parser of engine suspects the first, and not the second.
+/// engine's own parser suspects an error only in the first.
 const BROKEN: [(&str, &str); 2] = [
     ("exports.handler = async () => {\n  return (1;\n};\n", "Unexpected token ';'"),
     ("let twice;\nlet twice;\nexports.handler = async () => {};\n", "Identifier 'twice' has already been declared"),
@@ -56,7 +57,7 @@ fn a_syntax_error_is_one_error_with_file_line_and_excerpt() {
         }
         let seen = project.read("environment");
         assert!(!seen.contains("canary") && !seen.contains("HOME=") && !seen.contains("AWS_"), "{seen}");
-        // An annotation is at its line.
+        // The annotation points to the error's line.
         let ran = validate(&project, &path, &["--format", "github"]);
         assert!(ran.out.contains("::error file=lambda-src/log-events/index.js,line=2,col="), "{}", ran.out);
     }
@@ -70,7 +71,7 @@ fn a_syntax_error_is_one_error_with_file_line_and_excerpt() {
 }
 
 #[test]
-fn what_this_nodejs_cannot_decide_is_a_warning() {
+fn a_syntax_error_that_the_local_nodejs_cannot_confirm_is_a_warning() {
     let project = Project::new();
     let (current, older) = (pretend_node(&project, "22.1.0"), "20.1.0");
     let file = "lambda-src/log-events/index.js";
@@ -82,17 +83,17 @@ fn what_this_nodejs_cannot_decide_is_a_warning() {
         ran.err.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let (folder, [(suspected, _), (unsuspected, reason)]) = ("../lambda-src/log-events", BROKEN);
-    // A layer may bring another file of that name.
+    // A layer may contain another file with that name.
     let layer = "    layers: ['arn:aws:lambda:eu-central-1:000000000001:layer:any:1']\n";
     let text = said(&current, "nodejs22.x", folder, layer, unsuspected);
     assert!(text.contains("warning: `index.js` has a syntax error") && text.contains("if a layer brings"), "{text}");
-    // The runtime is newer than this Node.js, and engine knows it or not.
+    // The runtime is newer than this Node.js, whether engine knows the runtime or not.
     for runtime in ["nodejs24.x", "nodejs28.x"] {
         let text = said(&current, runtime, folder, "", unsuspected);
         assert!(text.contains(&format!("warning: `index.js` has a syntax error: {reason}")), "{runtime}: {text}");
         assert!(text.contains("your Node.js 22 can't parse the file"), "{runtime}: {text}");
     }
-    // An older runtime may have what this Node.js no longer has.
+    // An older runtime may accept syntax that this Node.js no longer accepts.
     let assertion = "export const handler = 1; import x from './x.json' assert { type: 'json' } }\n";
     fs::write(project.path("lambda-src/log-events/package.json"), r#"{ "type": "module" }"#).unwrap();
     let text = said(&current, "nodejs20.x", folder, "", assertion);
@@ -102,7 +103,7 @@ fn what_this_nodejs_cannot_decide_is_a_warning() {
     let text = said(&path, "nodejs22.x", folder, "", suspected);
     assert!(text.contains("your Node.js 20 can't parse the file; it is older than the runtime"), "{text}");
 
-    // Without a usable Node.js there is only what engine's own parser suspects.
+    // Without a usable Node.js, only engine's own parser can find errors.
     for version in ["16.1.0", "not-a-version"] {
         let path = pretend_node(&project, version);
         let text = said(&path, "nodejs22.x", folder, "", suspected);
@@ -145,7 +146,7 @@ fn code_with_a_syntax_error_is_not_sent() {
     project.run(&["preflight", "--local"]).expect(1, &[BROKEN[1].1]);
     project.write(file, &whole);
     project.run(&["apply", "--local"]).expect(0, &["1 added"]);
-    // What is not sent is not checked again; new code is.
+    // engine checks new code, but not code that it doesn't send.
     project.write(file, BROKEN[1].0);
     project.run(&["apply", "--local"]).expect(1, &[BROKEN[1].1]);
     project.write(file, &whole);

@@ -1,4 +1,4 @@
-//! A shared account that takes fifteen of Lambda's control calls a second, from all who are in it
+//! A shared account in which Lambda accepts fifteen control-plane calls per second from all clients
 //! together.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::shared::proxy::Proxy;
 
 const PLACE: &str = "waiting for AWS's rate limit";
 
-/// Twenty teams have what the spec says, once each, and nothing else is there.
+/// Expects one pipeline for each of twenty teams, and nothing else.
 fn expect_pipelines(project: &Project, shared: &Shared) {
     let teams = teams(20);
     let aws = project.account(ACCOUNT);
@@ -39,7 +39,7 @@ fn expect_pipelines(project: &Project, shared: &Shared) {
 }
 
 #[test]
-fn one_process_brings_twenty_teams_through_the_limit() {
+fn one_process_applies_twenty_teams_despite_the_rate_limit() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
     let shared = Shared::new(&project);
@@ -49,19 +49,19 @@ fn one_process_brings_twenty_teams_through_the_limit() {
 }
 
 #[test]
-fn twenty_processes_side_by_side_come_through_the_limit() {
+fn twenty_concurrent_processes_succeed_despite_the_rate_limit() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
     let shared = Shared::new(&project);
     for done in side_by_side(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)) {
         done.expect(0, &["Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
     }
-    // Otherwise this was no limit.
+    // Otherwise the runs didn't reach the limit.
     assert!(shared.tally().n_throttled > 0);
     expect_pipelines(&project, &shared);
 }
 
-/// Who throttles all of Lambda's counted calls that `hit` picks, until told to stop.
+/// A proxy that throttles the counted Lambda calls with method `hit` until `open` is set.
 struct Gate {
     proxy: Proxy,
     open: Arc<AtomicBool>,
@@ -89,11 +89,10 @@ impl Gate {
 }
 
 #[test]
-fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
+fn a_throttled_run_reports_its_wait_and_continues_afterwards() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
-    // Before the plan, and in the middle of the apply, there for longer than the SDK lets a request
-    // rest.
+    // Throttle before the plan, and during the apply for longer than the SDK lets a request idle.
     for (hit, more) in [("GET", ""), ("POST", "retry-after: 25\r\n")] {
         let gate = Gate::new(&project, hit, more);
         let mut applying = project.command_at(&gate.proxy.endpoint(), ACCOUNT, &["apply", TEAM]).start();
@@ -103,7 +102,7 @@ fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
         gate.open.store(true, Ordering::SeqCst);
         let rest: Vec<String> = applying.err.by_ref().collect();
         applying.end().ends_with(0).says("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.");
-        // What waits for its place is not without an answer.
+        // A throttled call is not a network outage.
         assert!(!rest.iter().any(|line| line.contains("the network to come back")), "{rest:#?}");
         project.run(&["diff", TEAM, "--local"]).expect(0, &[NO_CHANGES]);
         project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &[]);
@@ -111,7 +110,7 @@ fn who_is_throttled_says_what_is_waited_for_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn ctrl_c_ends_the_wait_for_a_place_and_nothing_leaves_any_more() {
+fn ctrl_c_ends_the_rate_limit_wait_and_no_more_calls_are_sent() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
     for hit in ["GET", "POST"] {

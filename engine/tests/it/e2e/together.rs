@@ -1,6 +1,6 @@
-//! Two who work on the same things at once: on one spec, on two that differ, and one who applies
-//! what the other destroys. Two real processes against one local AWS, in which one seeded schedule
-//! for each pair decides whose call goes first.
+//! Concurrent runs on the same resources: of one spec, of two that differ, and an apply with a
+//! destroy. Two real processes share one local AWS, and for each pair a seeded schedule orders
+//! their calls.
 
 mod differing;
 mod pair;
@@ -17,14 +17,14 @@ use super::{NO_CHANGES, TEAM};
 
 const CODE: &str = "code: ../lambda-src/log-events";
 const OTHER_CODE: &str = "code: { inline: \"exports.handler = async () => 2;\" }";
-/// What an update changes: each of its steps meets the other's.
+/// The edits of an update: each step conflicts with the other run's.
 const EDITS: [(&str, &str); 4] = [
     ("stream_view_type: NEW_AND_OLD_IMAGES", "stream_view_type: NEW_IMAGE"),
     ("read_capacity: 1", "read_capacity: 2"),
     (CODE, OTHER_CODE),
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
-/// How a run reports the changes of another one: always with what changed.
+/// Texts by which a run reports another run's changes, always with what changed.
 const TOLD: [&str; 8] = [
     "the resource changed since the plan was made",
     "changed in the meantime",
@@ -36,7 +36,7 @@ const TOLD: [&str; 8] = [
     "another run",
 ];
 
-/// Everything that the account has is one pipeline of this stack, once.
+/// Expects that the account contains one pipeline of this stack and nothing else.
 #[track_caller]
 fn expect_one_pipeline(aws: &Account, stack: &str, context: &str) {
     let mut owned = Vec::new();
@@ -53,7 +53,7 @@ fn expect_one_pipeline(aws: &Account, stack: &str, context: &str) {
     assert!(policy.contains("blue-owls-logger-permission"), "{context}: {policy}");
 }
 
-/// How a pair ended.
+/// How pairs of runs ended.
 #[derive(Debug, Default, Clone, Copy)]
 struct Endings {
     both_well: usize,
@@ -62,7 +62,7 @@ struct Endings {
 }
 
 impl Endings {
-    /// Counts a pair of which each has ended well, or says what the other did.
+    /// Counts a pair. Each run has to succeed or to report what the other one changed.
     #[track_caller]
     fn count(&mut self, pair: &[Ran; 2], context: &str) {
         let told = pair.iter().filter(|ran| ran.code() != Some(0)).map(|ran| {
@@ -80,7 +80,7 @@ impl Endings {
     }
 }
 
-/// Runs `case` for each seed, some at once, and adds up what they return.
+/// Runs `case` for each seed, some concurrently, and collects the results.
 fn for_seeds<T: Send>(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> T + Sync) -> Vec<T> {
     const AT_ONCE: u64 = 4;
     std::thread::scope(|scope| {
@@ -90,13 +90,13 @@ fn for_seeds<T: Send>(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> T + Syn
             scope.spawn(move || own.map(case).collect::<Vec<T>>())
         });
         let workers: Vec<_> = workers.collect();
-        // What a worker failed with is what the test fails with.
+        // A worker's panic becomes the test's panic.
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     })
 }
 
 #[test]
-fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() {
+fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
     let project = Project::new();
     let endpoint = project.endpoint();
     let all = for_seeds(0..50, |seed| {
@@ -109,7 +109,7 @@ fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() 
             let args = [args, &[&spec, "--yes"]].concat();
             race(&project, &strict, &account, seed * 3 + salt, [&args, &args])
         };
-        // Who was told has to run the command again; where nobody was, everything is as wanted.
+        // If a run reported a conflict, repeat it; otherwise the state already matches the spec.
         let same = |context: &str, pair: &[Ran; 2]| {
             let context = format!("seed {seed}, {context}: {pair:#?}");
             if pair.iter().any(|ran| ran.code() != Some(0)) {
@@ -146,14 +146,14 @@ fn two_who_do_the_same_at_once_end_well_or_are_told_and_there_is_one_pipeline() 
 }
 
 #[test]
-fn who_applies_and_who_destroys_at_once_both_come_to_an_end_and_either_can_have_its_way() {
+fn concurrent_apply_and_destroy_both_end_and_either_can_be_repeated() {
     let project = Project::new();
     let endpoint = project.endpoint();
     let all = for_seeds(0..20, |seed| {
         let account = format!("2100000000{seed:02}");
         let (spec, aws) = (project.spec_for(TEAM, &account), project.account(&account));
         project.run(&["diff", &spec, "--local"]).expect(0, &[]);
-        // From nothing, from a pipeline that stands, and from one that is to change.
+        // Start with an empty account, an existing pipeline, or one that has to change.
         if seed % 3 != 0 {
             project.run(&["apply", &spec, "--local"]).expect(0, &[]);
         }

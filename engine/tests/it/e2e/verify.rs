@@ -1,5 +1,5 @@
-//! `verify` on a pipeline that works, and where each hop can fail: a real table, a real stream,
-//! real Node.js.
+//! `verify` on a working pipeline and on failures of each hop: a real table, a real stream, real
+//! Node.js.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value as Json, json};
@@ -10,7 +10,8 @@ use super::project::{ACCOUNT, Project, patiently};
 const TABLE: &str = "blue-owls-todos";
 const CODE: &str = "lambda-src/log-events/index.js";
 
-/// With the team's pipeline, changed by `edits` of the spec, and this code unless it is the usual.
+/// Deploys the team's pipeline with `edits` to the spec, and with `code` instead of the default
+/// code.
 fn deployed(edits: &[(&str, &str)], code: Option<&str>) -> Project {
     let project = Project::new();
     project.edit(TEAM, edits);
@@ -32,11 +33,11 @@ fn outcome(project: &Project, code: i32) -> Json {
 }
 
 #[test]
-fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
+fn a_working_pipeline_is_verified_hop_by_hop_and_left_clean() {
     let project = deployed(&[], None);
     let ran = project.run(&["verify", TEAM, "--local"]);
     let ran = ran.expect(0, &["INSERT", "REMOVE", "Verified in"]);
-    // Each thing is told once, all of it where results are read.
+    // Each fact is printed once, and all results go to stdout.
     let told = ran.out.clone() + &ran.err;
     for word in ["\n  INSERT ", "\n  MODIFY ", "\n  REMOVE ", "item written", "team blue-owls", "todos-to-logger: "] {
         assert_eq!(told.matches(word).count(), 1, "{word}: {told}");
@@ -45,7 +46,7 @@ fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
     eprintln!("{}{}", ran.err, ran.out);
     let aws = project.account(ACCOUNT);
     assert_eq!(aws.n_items(TABLE), 0);
-    // Warm: the times of ten runs.
+    // Measure ten warm runs.
     let mut totals: Vec<f64> = Vec::new();
     let mut hops: [Vec<f64>; 3] = Default::default();
     for _ in 0..10 {
@@ -66,13 +67,13 @@ fn a_pipeline_that_works_is_verified_hop_by_hop_and_nothing_is_left() {
     let total = median(totals);
     eprintln!("ten warm runs: {total:.3} s, hops in ms {:?}", hops.map(median));
 
-    // What a killed run has left goes, and does not count as company.
+    // An item left by a killed run is deleted, and doesn't require a confirmation.
     let item = outcome(&project, 0)["item"].as_str().unwrap().to_owned();
     aws.put_item(TABLE, &item, "left by a killed run");
     outcome(&project, 0);
     assert_eq!(aws.n_items(TABLE), 0);
 
-    // Others are asked for.
+    // If others would see the test item, verify needs a confirmation.
     aws.put_item(TABLE, "7", "buy milk");
     let refused = project.run(&["verify", TEAM, "--local"]);
     refused.expect(1, &["others will see the test item", "has items", "pass --yes"]);
@@ -99,7 +100,7 @@ fn keys_of_every_type_are_found_in_the_log() {
 }
 
 #[test]
-fn the_hop_that_fails_is_named_with_what_was_found_there() {
+fn the_failed_hop_is_reported_with_its_cause() {
     let filters = "starting_position: TRIM_HORIZON\n    filters: [{ eventName: [INSERT, REMOVE] }]";
     let filters = ("starting_position: TRIM_HORIZON", filters);
     let disabled = ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    enabled: false");
@@ -125,7 +126,7 @@ fn the_hop_that_fails_is_named_with_what_was_found_there() {
 }
 
 #[test]
-fn ctrl_c_takes_the_item_away() {
+fn ctrl_c_deletes_the_test_item() {
     let project = deployed(&[], Some(""));
     let aws = project.account(ACCOUNT);
     let running = project.command(&["verify", TEAM, "--local", "--timeout", "60"]).start();
@@ -170,18 +171,18 @@ fn each_mapping_of_a_spec_is_verified() {
     let ran = project.run(&["verify", TEAM, "--local"]);
     ran.expect(0, &["the log of blue-owls-logger shows", "the log of blue-owls-second shows"]);
     assert_eq!(project.account(ACCOUNT).n_items(TABLE), 0);
-    // Once it is in the spec no more, it is company.
+    // A mapping that is no longer in the spec is another reader of the stream.
     project.write(TEAM, &text);
     let ran = project.run(&["verify", TEAM, "--local"]);
     ran.expect(1, &["others will see the test item", "sends it to `blue-owls-second`"]);
 }
 
 #[test]
-fn who_would_see_the_test_item_is_told_and_asked_about() {
+fn other_readers_of_the_test_item_are_reported_and_need_confirmation() {
     let project = deployed(&[], None);
     let aws = project.account(ACCOUNT);
     aws.put_item(TABLE, "7", "buy milk");
-    // Nobody can be asked.
+    // Without a terminal, verify can't ask.
     let ran = project.run(&["verify", TEAM, "--local"]).expect(1, &[]);
     assert!(ran.err.contains("others will see the test item") && ran.err.contains("--yes"), "{ran:#?}");
     let ask = |answer: &str, ends: &[&str]| {

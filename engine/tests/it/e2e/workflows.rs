@@ -1,8 +1,8 @@
-//! The workflows that the pages tell to copy, and the one that makes a release, as GitHub would run
-//! them: the `run:` steps of a job in their order and in their shells, with the job's environment.
-//! What GitHub adds is played: `gh` by a program that keeps releases and comments in files,
-//! `${{ … }}` by a table, and what the table does not know fails the test. Only a look at the
-//! actions is taken: which, and whether a commit is named.
+//! The workflows that the docs offer to copy, and the release workflow, run as GitHub would run
+//! them: the `run:` steps of a job in order and in their shells, with the job's environment. Fakes
+//! replace GitHub: `gh` is a program that keeps releases and comments in files, and a table
+//! resolves `${{ … }}`; an expression that is not in it fails the test. Actions don't run: the
+//! tests check their names and that each is pinned to a commit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use super::project::{ACCOUNT, Project, ROLE};
 use super::{NO_CHANGES, TEAM};
 use crate::support::ENGINE;
 
-/// Plays `gh` and, for the release, `cargo` and `rustup`.
+/// Fakes `gh` and, for the release, `cargo`, `rustup` and `git`.
 const PLAYED: &str = r#"#!/usr/bin/env python3
 import glob, json, os, re, shutil, sys
 
@@ -86,15 +86,15 @@ else:
 /// A repository on GitHub, and a runner with its work tree.
 struct Runner<'p> {
     project: &'p Project,
-    /// What expressions stand for.
+    /// The values of expressions.
     known: BTreeMap<String, String>,
 }
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Debug)]
 struct Job {
     failed: bool,
-    /// What its steps printed, with their names before it.
+    /// The output of its steps, each after the step's name.
     log: String,
     outputs: BTreeMap<String, String>,
     actions: Vec<String>,
@@ -149,11 +149,11 @@ impl<'p> Runner<'p> {
         Runner { project, known }
     }
 
-    fn knows(&mut self, entries: &[(&str, &str)]) {
+    fn define(&mut self, entries: &[(&str, &str)]) {
         self.known.extend(entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     }
 
-    /// What an expression stands for.
+    /// Returns the value of an expression.
     fn lookup(&self, expression: &str) -> String {
         let known = self.known.get(expression.trim());
         known.unwrap_or_else(|| panic!("nobody knows what `{expression}` is")).clone()
@@ -176,8 +176,7 @@ impl<'p> Runner<'p> {
         self.lookup(bare) == "true"
     }
 
-    /// Runs the steps of a job, each on a machine that has nothing yet of what another job has
-    /// left.
+    /// Runs the steps of a job, on a machine without any files of another job.
     fn job(&self, workflow: &Json, name: &str) -> Job {
         let job = &workflow["jobs"][name];
         let (folder, mut path) = (self.project.path("played"), Vec::new());
@@ -249,7 +248,7 @@ impl<'p> Runner<'p> {
         files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), read(&path))).collect()
     }
 
-    /// Makes the release that the workflows download: by the steps that make a real one.
+    /// Builds the release that the workflows download, with the steps that build a real one.
     fn release(&mut self, target: &str, program: &str) -> Job {
         for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "engine/CHANGELOG.md", "engine/Cargo.toml"] {
             fs::create_dir_all(self.project.path(file).parent().unwrap()).unwrap();
@@ -258,7 +257,7 @@ impl<'p> Runner<'p> {
         let built = self.project.path(&format!("target/{target}/release"));
         fs::create_dir_all(&built).unwrap();
         executable(&built.join(program), &format!("#!/bin/sh\nexec '{ENGINE}' \"$@\"\n"));
-        self.knows(&[("matrix.target", target)]);
+        self.define(&[("matrix.target", target)]);
         let mut release = workflow(".github/workflows/release.yml");
         release["jobs"]["build"]["steps"].as_array_mut().unwrap().retain(|it| it["name"] == "Pack");
         let packed = self.job(&release, "build").expect(false, &[]);
@@ -283,7 +282,7 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
     let mut runner = Runner::new(&project);
     runner.release(LINUX, "engine");
     let ours = workflow("engine/docs/github-actions.yml");
-    // A person who quotes ours, and another workflow.
+    // A person's comment that quotes engine's marker, and a comment of another workflow.
     let others = [("1", "somebody", "<!-- engine -->"), ("2", "github-actions[bot]", "lint: ok")];
     for (number, user, body) in others {
         project.write(&format!("played/comments/{number}"), &json!({ "user": user, "body": body }).to_string());
@@ -296,21 +295,21 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
             assert!(all["3"]["body"].as_str().unwrap().contains(text), "`{text}` is not in {all:#?}");
         }
     };
-    runner.knows(&[("github.event.pull_request.head.sha", "c0ffee1")]);
+    runner.define(&[("github.event.pull_request.head.sha", "c0ffee1")]);
     let planned = runner.job(&ours, "plan").expect(false, &["engine-x86_64-unknown-linux-musl.tar.gz: OK"]);
     assert_eq!(planned.actions, ["actions/checkout", "aws-actions/configure-aws-credentials"]);
     comment(&runner, &["**Plan: 4 to add, 0 to change, 0 to destroy.**", "<sub>commit c0ffee1</sub>"]);
     assert!(project.read("played/summary").contains("**Plan: 4 to add,"));
 
-    // The next push changes the comment, and adds none.
+    // The next push updates the comment and adds none.
     project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
-    runner.knows(&[("github.event.pull_request.head.sha", "c0ffee2")]);
+    runner.define(&[("github.event.pull_request.head.sha", "c0ffee2")]);
     runner.job(&ours, "plan").expect(false, &[]);
     comment(&runner, &["+ read_capacity    = 2", "<sub>commit c0ffee2</sub>"]);
 
-    // One that breaks the spec gets annotations, and the old plan goes.
+    // A push that breaks the spec gets annotations, and the comment loses the old plan.
     project.edit(TEAM, &[("read_capacity: 2", "read_capacityy: 2")]);
-    runner.knows(&[("github.event.pull_request.head.sha", "c0ffee3")]);
+    runner.define(&[("github.event.pull_request.head.sha", "c0ffee3")]);
     let broken = runner
         .job(&ours, "plan")
         .expect(true, &["::error file=specs/team.yaml,line=13,col=5::a table has no property"]);
@@ -319,14 +318,14 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
     comment(&runner, &[run, "<sub>commit c0ffee3</sub>"]);
     project.edit(TEAM, &[("read_capacityy: 2", "read_capacity: 2")]);
 
-    // What is refused is in the comment, and the check of the pull request is red.
+    // The comment shows a refusal, and the check of the pull request fails.
     let aws = project.account(ACCOUNT);
     aws.create_table("blue-owls-todos", &[("engine:team", "red-foxes"), ("engine:stack", "app")]);
     runner.job(&ours, "plan").expect(true, &["`todos` is refused"]);
     comment(&runner, &["- `todos` is refused: it belongs to team `red-foxes`"]);
     aws.wait(aws.dynamodb.delete_table().table_name("blue-owls-todos").send());
 
-    // The plans of many specs together may be more than a comment takes.
+    // The plans of many specs may exceed the maximum length of a comment.
     let mut only = ours.clone();
     let steps = only["jobs"]["plan"]["steps"].as_array_mut().unwrap();
     steps.retain(|it| it["name"] == "Comment");
@@ -335,9 +334,10 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
     runner.job(&only, "plan").expect(false, &[]);
     comment(&runner, &["too long for one comment: [the run](https://github.com/us/ours/actions/runs/77)"]);
 
-    // A fork's has no rights: neither AWS nor the comment is tried.
+    // A fork's pull request has no permissions, so the workflow calls neither AWS nor the comments
+    // API.
     let before = runner.comments();
-    runner.knows(&[
+    runner.define(&[
         ("github.event.pull_request.head.repo.full_name != github.repository", "true"),
         ("!cancelled() && env.IS_FORK != 'true'", "false"),
         ("env.IS_FORK != 'true'", "false"),
@@ -350,13 +350,13 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
         runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
     assert_eq!(merged.actions, ["actions/checkout", "aws-actions/configure-aws-credentials"]);
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
-    // The merge was the answer to what a person would be asked.
+    // The merge counts as the confirmation.
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
     runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 1 added, 0 changed, 1 destroyed."]);
 }
 
 #[test]
-fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it() {
+fn a_cancelled_merge_run_ends_cleanly_and_the_next_run_completes_it() {
     let project = Project::new();
     let ours = workflow("engine/docs/github-actions.yml");
     let steps = ours["jobs"]["apply"]["steps"].as_array().unwrap();
@@ -375,7 +375,7 @@ fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it()
     };
     let mut cancelled = step().start();
     assert!(cancelled.err.any(|line| line.contains("creating...")));
-    // The runner signals the process that it has started, and none that this one has.
+    // The runner signals only the process that it started, not that process's children.
     cancelled.press_ctrl_c();
     cancelled.end().ends_with(130).complains("interrupted: finishing calls in flight");
     step().run().expect(0, &["Apply complete!"]);
@@ -383,7 +383,7 @@ fn a_merge_whose_run_is_cancelled_ends_in_good_order_and_the_next_completes_it()
 }
 
 #[test]
-fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
+fn the_shares_of_many_specs_cover_each_spec_once_and_are_applied() {
     let project = Project::new();
     let mut runner = Runner::new(&project);
     runner.release(LINUX, "engine");
@@ -394,7 +394,7 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
         project.write(&format!("specs/team {at}.yaml"), &text);
     }
     let inputs = |runner: &mut Runner<'_>, specs: &str, n_runners: &str| {
-        runner.knows(&[("inputs.specs", specs), ("inputs.runners", n_runners)]);
+        runner.define(&[("inputs.specs", specs), ("inputs.runners", n_runners)]);
         runner.job(&ours, "shares")
     };
     let shares_of = |job: &Job| serde_json::from_str::<Json>(&job.outputs["shares"]).unwrap()["include"].take();
@@ -414,8 +414,8 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
     for share in shares {
         let specs = specs_of(share);
         assert!([2, 3].contains(&specs.len()), "{specs:?}");
-        runner.knows(&[("needs.shares.outputs.rate", &cut.outputs["rate"])]);
-        runner.knows(&[("matrix.specs", share["specs"].as_str().unwrap())]);
+        runner.define(&[("needs.shares.outputs.rate", &cut.outputs["rate"])]);
+        runner.define(&[("matrix.specs", share["specs"].as_str().unwrap())]);
         let applied = runner.job(&ours, "apply").expect(false, &[]);
         let n_complete = applied.log.matches("Apply complete! Resources: 4 added,").count();
         assert_eq!(n_complete, specs.len(), "{}", applied.log);
@@ -423,7 +423,7 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
     let all: Vec<&str> = wanted.iter().map(String::as_str).collect();
     project.run(&[&["diff", "--local", "--detailed-exitcode"], &all[..]].concat()).expect(0, &[NO_CHANGES]);
 
-    // As many runners as there are specs to give them.
+    // There are no more shares than specs.
     let cut = inputs(&mut runner, "specs/*.yaml", "256").expect(false, &[]);
     assert_eq!((shares_of(&cut).as_array().unwrap().len(), cut.outputs["rate"].as_str()), (7, "2"));
     for (specs, n_runners, told) in [
@@ -436,11 +436,11 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
         assert!(refused.outputs.is_empty(), "{refused:?}");
     }
 
-    // Two that mean the same thing in AWS are refused, whichever shares they would be in.
+    // Two specs that declare the same AWS resource are refused, whichever shares they are in.
     project.write("specs/other.yaml", &text);
     inputs(&mut runner, "specs/*.yaml", "3").expect(true, &["are both the table `blue-owls-todos`"]);
 
-    // Hundreds.
+    // Hundreds of specs.
     fs::remove_dir_all(project.path("specs")).unwrap();
     fs::create_dir_all(project.path("specs/year/b")).unwrap();
     for at in 0..300 {
@@ -458,7 +458,7 @@ fn the_shares_of_many_specs_cover_each_of_them_once_and_are_applied() {
 }
 
 #[test]
-fn a_release_has_programs_with_checksums_completions_pages_and_what_it_is_made_of() {
+fn a_release_has_checksummed_programs_completions_man_pages_and_an_sbom() {
     let project = Project::new();
     let mut runner = Runner::new(&project);
     runner.release("x86_64-pc-windows-msvc", "engine.exe");
@@ -466,7 +466,7 @@ fn a_release_has_programs_with_checksums_completions_pages_and_what_it_is_made_o
     fs::rename(project.path("played/assets"), project.path("parts")).unwrap();
     fs::create_dir(project.path("played/assets")).unwrap();
     let release = workflow(".github/workflows/release.yml");
-    // Nothing is published under a version of which the changes are not told.
+    // A version without an entry in the changelog is not published.
     runner.job(&release, "release").expect(true, &["::error file=engine/CHANGELOG.md::it says nothing of v0.1.0, or"]);
     assert!(!project.path("played/published").exists());
 
@@ -499,7 +499,7 @@ fn a_release_has_programs_with_checksums_completions_pages_and_what_it_is_made_o
     assert_eq!(names(&published.join("engine-x86_64-unknown-linux-musl")), packed);
     let said = run("engine-x86_64-unknown-linux-musl/engine --version");
     assert!(said.starts_with(concat!("engine ", env!("CARGO_PKG_VERSION"))), "{said}");
-    // Each page that a page names is there.
+    // Each man page that another one names exists.
     let pages = names(&published.join("shell/man1"));
     assert!(["engine.1", "engine-apply.1", "engine-local-stop.1"].iter().all(|it| pages.contains(&(*it).to_owned())));
     for page in &pages {

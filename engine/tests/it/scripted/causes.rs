@@ -1,5 +1,5 @@
-//! Errors that teach: each cause of the catalogue, reached by an answer of AWS's own, with the
-//! error as it is printed.
+//! Error messages: each cause in the catalog, triggered by one of AWS's own responses, with the
+//! printed error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,18 +18,18 @@ use super::server::{Cloud, Fault};
 use super::world::{self, Reply, World};
 use super::{FUNCTION, Project, ROLE, TABLE, deployed_world, replaced};
 
-/// Who runs into it.
+/// How a case is run.
 #[derive(Clone, Copy)]
 enum How {
-    /// The binary, with these arguments.
+    /// The binary with these arguments.
     Binary(&'static [&'static str]),
-    /// The binary without credentials, with these variables.
+    /// The binary without credentials, with these environment variables.
     Nobody(&'static [(&'static str, &'static str)]),
-    /// The library on a paused clock, for what the engine waits for first.
+    /// The library on a paused clock, for causes that engine first waits out.
     Flying,
 }
 
-/// One way to a cause.
+/// A scenario that leads to one cause.
 struct Case {
     code: &'static str,
     edit: fn(String) -> String,
@@ -44,7 +44,7 @@ const DESTROY: How = How::Binary(&["destroy", "--yes"]);
 const ROLE_TO_ASSUME: &str = "arn:aws:iam::123456789012:role/deployer";
 const ALWAYS: Range<usize> = 1..usize::MAX;
 
-/// What no answer of AWS can lead to, and why.
+/// The codes that no AWS response can lead to, and why.
 const UNREACHED: [(&str, &str); 9] = [
     ("mfa-required", "it takes a profile, and the tests of credentials have one"),
     ("mapping-disabled", "`verify` finds it, and its tests show it"),
@@ -73,7 +73,7 @@ fn memory(text: String) -> String {
     function_with(&text, "memory_size: 5000")
 }
 
-/// A role that only EC2 may assume; so young that nobody is told before it was tried.
+/// A role that only EC2 may assume; it is too new for preflight to report an error.
 fn closed() -> World {
     let principal = json!({ "Service": "ec2.amazonaws.com" });
     let statement = json!([{ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" }]);
@@ -84,7 +84,7 @@ fn closed() -> World {
     }
 }
 
-/// AWS's own texts, as they stand on the wire.
+/// AWS's own texts, as sent over the wire.
 #[allow(clippy::too_many_lines)]
 fn cases() -> Vec<Case> {
     let case = |code, how, world, edit, operation, calls, fault| Case {
@@ -586,7 +586,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// What is printed, from the first error on.
+/// Runs a case and returns its output from the first error on.
 fn play(case: &Case) -> String {
     let project = Project::new(case.edit);
     let set = |cloud: &Cloud| {
@@ -611,7 +611,7 @@ fn play(case: &Case) -> String {
             runtime.block_on(async {
                 let cloud = Cloud::join((case.world)()).await;
                 set(&cloud);
-                fly(&cloud, &project).await
+                apply_on_paused_clock(&cloud, &project).await
             })
         }
         How::Binary(args) => {
@@ -635,8 +635,8 @@ fn play(case: &Case) -> String {
     printed[at..end].trim_end_matches(char::is_alphabetic).to_owned()
 }
 
-/// What an apply prints in the end, as on a terminal of 80 columns.
-async fn fly(cloud: &Cloud, project: &Project) -> String {
+/// Runs an apply and renders its result for a terminal of 80 columns.
+async fn apply_on_paused_clock(cloud: &Cloud, project: &Project) -> String {
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let inventory = read(&cx, &mut spec).await.unwrap();
@@ -645,11 +645,11 @@ async fn fly(cloud: &Cloud, project: &Project) -> String {
     render::outcome(&spec, &plan, &outcome.endings, false, OutputStyle { color: false, width: 80, plain: false })
 }
 
-/// How many play at the same time.
+/// How many cases run at the same time.
 const STAGES: usize = 3;
 
 #[test]
-fn each_cause_shows_its_place_its_reason_and_the_next_step() {
+fn each_cause_shows_its_location_reason_and_next_step() {
     let cases = cases();
     let next = AtomicUsize::new(0);
     let told: Mutex<BTreeMap<usize, String>> = Mutex::default();
@@ -675,7 +675,7 @@ fn each_cause_shows_its_place_its_reason_and_the_next_step() {
         assert_eq!(text.matches("error[").count(), 1, "one cause is one error: {text}");
         assert_eq!(text.matches(&format!("`engine explain {code}`")).count(), 1, "{code}: {text}");
         assert!(text.contains("= why: ") && text.contains("= hint: "), "{code}: {text}");
-        // In the catalogue's words, so that none is AWS's text alone.
+        // Each error contains the catalog's title, so AWS's text is never its only explanation.
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(Code::named(code).unwrap().entry().title), "{code}: {text}");
         assert!(!text.contains("hunter"), "{code}: {text}");
@@ -687,7 +687,7 @@ fn each_cause_shows_its_place_its_reason_and_the_next_step() {
 }
 
 #[test]
-fn every_code_is_reached_by_a_response_or_has_a_reason_why_not() {
+fn every_code_has_a_case_or_a_reason_why_not() {
     let reached: BTreeSet<&str> = cases().iter().map(|case| case.code).collect();
     for code in Code::ALL {
         let reason = UNREACHED.iter().find(|(name, _)| *name == code.name());
@@ -696,7 +696,7 @@ fn every_code_is_reached_by_a_response_or_has_a_reason_why_not() {
     assert_eq!(reached.len() + UNREACHED.len(), Code::ALL.len(), "a case or a reason for no code");
 }
 
-/// Scripts name codes, so this list only ever grows.
+/// Scripts rely on codes, so this list only grows.
 #[test]
 fn codes_keep_their_names() {
     let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
@@ -772,7 +772,7 @@ fn json_output_contains_the_code_of_a_failure() {
     assert!(steps.iter().all(|step| step["code"].is_null() == (step["result"] != "failed")), "{steps:?}");
 }
 
-/// Of a failed step and of a failed read.
+/// For a failed step and for a failed read.
 #[test]
 fn json_logs_contain_the_code_of_a_failure() {
     for (operation, args) in [("CreateFunction", ["apply", "--yes"]), ("GetFunction", ["diff", "--show-unchanged"])] {
@@ -791,7 +791,7 @@ fn json_logs_contain_the_code_of_a_failure() {
     }
 }
 
-/// An error says enough whatever of AWS's answer is missing.
+/// An error is complete whatever part of AWS's response is missing.
 #[test]
 fn every_class_has_a_problem_a_reason_and_a_hint() {
     for class in Class::ALL {

@@ -1,4 +1,4 @@
-//! What commands print around a plan: each thing once, for people or for programs.
+//! What commands print around a plan: each fact once, for people or for programs.
 
 use std::fs;
 
@@ -58,7 +58,7 @@ fn with_a_json_log_every_line_of_stderr_is_a_document() {
 }
 
 #[test]
-fn a_renamed_spec_file_is_one_error_with_one_remedy() {
+fn a_renamed_spec_file_is_one_error_with_one_hint() {
     let (cloud, project) = (deployed(), Project::usual());
     fs::rename(project.path("specs/team.yaml"), project.path("specs/other.yaml")).unwrap();
     for command in [&["diff"][..], &["apply", "--yes"]] {
@@ -70,7 +70,7 @@ fn a_renamed_spec_file_is_one_error_with_one_remedy() {
 }
 
 #[test]
-fn why_something_is_refused_is_shown_once() {
+fn the_reason_for_a_refusal_is_shown_once() {
     let (cloud, project) = (deployed(), Project::usual());
     project.edit("resources:", "stack: web\n\nresources:");
     let run = project.run(&cloud, &["apply", "--yes"]);
@@ -81,7 +81,7 @@ fn why_something_is_refused_is_shown_once() {
 }
 
 #[test]
-fn equal_plans_of_many_teams_are_one_plan() {
+fn equal_plans_of_many_teams_are_shown_once() {
     let (cloud, project) = (Cloud::start(World::empty()), Project::usual());
     fs::write(project.path("teams.txt"), "red-foxes\nblue-owls\ngrey-geese\n").unwrap();
     let run = project.run(&cloud, &["diff", "--teams", "teams.txt"]);
@@ -95,7 +95,7 @@ fn equal_plans_of_many_teams_are_one_plan() {
 }
 
 #[test]
-fn a_list_has_permissions_and_mappings_by_what_they_connect_in_one_line_each() {
+fn a_list_shows_what_each_permission_and_mapping_connects() {
     let (cloud, project) = (deployed(), Project::usual());
     fs::write(project.path("teams.txt"), "blue-owls\nred-foxes\n").unwrap();
     for args in [&["list"][..], &["list", "--teams", "teams.txt"]] {

@@ -1,4 +1,4 @@
-//! What `doctor` says of an account, and what it keeps to itself.
+//! What `doctor` reports about an account, and what it keeps out of its output.
 
 use serde_json::Value as Json;
 
@@ -25,7 +25,7 @@ fn expect(checks: &[(String, String, String)], what: &str, state: &str, words: &
 }
 
 #[test]
-fn an_account_in_order_is_told_line_by_line() {
+fn a_healthy_account_is_reported_line_by_line() {
     let cloud = Cloud::start(World { simulated: Some(("allowed", false)), ..World::empty() });
     let checks = checks(&cloud, &Project::usual(), 0);
     expect(&checks, "spec", "ok", "specs/team.yaml, team blue-owls, stack team, 5 resources");
@@ -38,7 +38,7 @@ fn an_account_in_order_is_told_line_by_line() {
 }
 
 #[test]
-fn rights_that_are_missing_are_named() {
+fn missing_permissions_are_named() {
     let cloud = Cloud::start(World { simulated: Some(("implicitDeny", false)), ..World::empty() });
     let some = checks(&cloud, &Project::usual(), 0);
     expect(&some, "permissions", "note", "dynamodb:CreateTable");
@@ -48,7 +48,7 @@ fn rights_that_are_missing_are_named() {
 }
 
 #[test]
-fn what_is_wrong_is_a_problem_with_a_next_step() {
+fn each_problem_has_a_next_step() {
     let other = Project::new(|text| replaced(&text, "region: eu", "account: \"999999999999\"\nregion: eu"));
     let cloud = Cloud::start(World::empty());
     expect(&checks(&cloud, &other, 1), "account", "problem", "--profile");
@@ -58,6 +58,6 @@ fn what_is_wrong_is_a_problem_with_a_next_step() {
     expect(&found, "account", "ok", "user/student");
     let ahead = Cloud::start(World { date: Some("Wed, 21 Oct 2015 07:28:00 GMT"), ..World::empty() });
     expect(&checks(&ahead, &Project::usual(), 1), "clock", "problem", "ahead of AWS's");
-    // Nothing but questions about oneself.
+    // Every call is about the caller, none about a resource.
     assert_eq!(cloud.calls().iter().filter(|call| call.operation.starts_with("Describe")).count(), 0);
 }

@@ -1,5 +1,5 @@
-//! A wrong region or account: what is not there is told with the place, before a command that would
-//! make it there.
+//! A wrong region or account: a command that finds nothing names both before it suggests a command
+//! that would create the resources there.
 
 use super::server::Cloud;
 use super::world::World;
@@ -9,7 +9,7 @@ const PLACE: &str = "in eu-west-1, account 123456789012";
 const ELSEWHERE: &str = "to search elsewhere, pass `--region` or `--profile`; `engine doctor` shows the current ones";
 
 #[test]
-fn what_is_not_found_names_the_place_first_and_the_apply_last() {
+fn a_missing_resource_names_region_and_account_before_apply() {
     let cloud = Cloud::start(World::empty());
     let project =
         Project::new(|text| replaced(&text, "resources:", "outputs:\n  stream: ${todos.stream_arn}\n\nresources:"));
@@ -36,7 +36,7 @@ fn what_is_not_found_names_the_place_first_and_the_apply_last() {
 }
 
 #[test]
-fn a_name_to_release_that_nothing_has_is_compared_with_those_of_the_spec() {
+fn releasing_an_unknown_name_suggests_one_from_the_spec() {
     let cloud = Cloud::start(World::empty());
     let run = Project::usual().run(&cloud, &["release", "todso"]);
     run.ends_with(1).complains("owns no resource `todso` in eu-central-1").complains("did you mean `todos`?");

@@ -1,4 +1,5 @@
-//! `diff --out`: the file is looked at before AWS is, and is whole or as it was.
+//! `diff --out`: engine checks the file before it calls AWS, and writes it completely or not at
+//! all.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use super::world::{Reply, World};
 use super::{Project, deployed};
 
 #[test]
-fn where_no_plan_can_be_saved_nothing_is_asked() {
+fn an_unwritable_plan_file_is_reported_before_any_call() {
     let project = Project::usual();
     fs::create_dir(project.path("folder")).unwrap();
     fs::write(project.path("notes.txt"), "mine").unwrap();
@@ -28,7 +29,7 @@ fn where_no_plan_can_be_saved_nothing_is_asked() {
 }
 
 #[test]
-fn a_diff_that_fails_later_leaves_the_file_as_it_was() {
+fn a_failed_diff_leaves_the_plan_file_unchanged() {
     let project = Project::usual();
     fs::create_dir(project.path("plans")).unwrap();
     let names =

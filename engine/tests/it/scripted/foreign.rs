@@ -1,8 +1,8 @@
-//! Whatever stands in an account and whatever a spec says: nothing is written that is not ours.
+//! For any account and any spec, engine writes only to resources that it owns.
 //!
-//! Random accounts, specs and runs; an oracle of its own sees every call together with what the
-//! account says at that moment, and compares everything before and after. `PROPTEST_CASES` says how
-//! many.
+//! Random accounts, specs and runs. An independent oracle checks every call against the current
+//! state of the account and compares the account before and after. `PROPTEST_CASES` sets the
+//! number of cases.
 
 mod case;
 mod judge;
@@ -26,7 +26,7 @@ use super::world::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
 use case::{Aim, Case, Denied, Run, STACK, case, declared, known};
 use judge::{Deed, Judge, Rules, contents};
 
-/// How often something happened, over all cases.
+/// Event counts over all cases.
 #[derive(Default)]
 struct Tally {
     runs: AtomicUsize,
@@ -43,7 +43,7 @@ fn count(slot: &AtomicUsize, by: usize) {
     slot.fetch_add(by, Ordering::Relaxed);
 }
 
-/// As many cases as `PROPTEST_CASES` says, or else `usual`.
+/// The number of cases is `PROPTEST_CASES` and defaults to `usual`.
 fn cases(usual: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { usual };
@@ -62,7 +62,7 @@ fn deny(cloud: &Cloud, denied: Denied) {
     }
 }
 
-/// What somebody else does during a run, with whom.
+/// The ownership changes that another actor makes during a run.
 fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
     let all: Vec<String> = cloud.world(|world| contents(world).into_keys().collect());
     let whom: Vec<&String> =
@@ -79,7 +79,7 @@ fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
     run.meddling.iter().map(deed).collect()
 }
 
-/// One run as the command line would do it, in this process. Says what the guard had to stop.
+/// Runs one command in this process as the command line would. Returns the errors of the guard.
 async fn drive(
     cloud: &Cloud,
     project: &Project,
@@ -202,7 +202,7 @@ fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
             let (text, names) = case.spec(run);
             project.spec(&text);
             let (judge, verdict) = Judge::new(rules(case, run, &text), deeds(&cloud, run));
-            // What is still on its way is no business of the next run's.
+            // Each run has its own judge, so calls still in flight don't count for the next run.
             let guarded = drive(&cloud, &project, case, run, &names, tally, judge).await;
             let verdict = verdict.lock().unwrap();
             count(&tally.runs, 1);
@@ -217,7 +217,7 @@ fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
     })
 }
 
-/// The same through the program itself, in real time.
+/// Like [`in_process`], but runs the program itself, in real time.
 fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
     let cloud = Cloud::start(case.world());
     deny(&cloud, case.denied);
@@ -245,7 +245,7 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
         if let (Aim::Apply, Some(name)) = (run.aim, some(&run.replace)) {
             args.extend(["--replace".to_owned(), name]);
         }
-        // Between plan and first write there is no moment that shows from outside.
+        // The end of planning isn't visible from outside, so these changes precede the first write.
         let deeds = deeds(&cloud, run).into_iter().map(|deed| Deed { before: deed.before.or(Some(1)), ..deed });
         let (judge, verdict) = Judge::new(rules(case, run, &text), deeds.collect());
         cloud.watch(Some(Box::new(judge)));
@@ -264,10 +264,10 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A mapping with copied tags, on a function that is not ours: the plan says so, nothing is
-/// written, and the run goes on.
+/// A mapping with copied tags on a function that engine doesn't own: the plan reports it, engine
+/// writes nothing to it, and the run continues.
 #[test]
-fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
+fn a_mapping_with_our_tags_on_another_teams_function_is_kept() {
     let tags = |team: &str, resource: &str| -> Tags {
         let tags = [("engine:team", team), ("engine:stack", STACK), ("engine:resource", resource)];
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
@@ -304,7 +304,7 @@ fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
             runs.push(vec!["apply", "--yes", "--delete-data"]);
         }
         for args in runs {
-            // The table is ours, unless it is imported.
+            // This stack owns the table, unless the spec imports it.
             let kept = |key: &String| !key.starts_with("table ");
             let ran = project.run(&cloud, &args);
             ran.ends_with(0);
@@ -325,7 +325,7 @@ fn a_mapping_with_our_tags_on_a_function_of_another_team_stays() {
 }
 
 #[test]
-fn what_was_written_once_by_mistake_never_is_again() {
+fn known_cases_write_only_owned_resources() {
     let tally = Tally::default();
     for (what, case) in known() {
         in_process(&case, &tally).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -333,7 +333,7 @@ fn what_was_written_once_by_mistake_never_is_again() {
 }
 
 #[test]
-fn nothing_is_written_that_is_not_ours() {
+fn random_runs_write_only_owned_resources() {
     let tally = Tally::default();
     let config = cases(100);
     proptest!(config, |(case in case())| in_process(&case, &tally)?);
@@ -354,9 +354,9 @@ fn nothing_is_written_that_is_not_ours() {
 }
 
 #[test]
-fn nor_does_the_program_write_it() {
+fn the_program_writes_only_owned_resources() {
     let tally = Tally::default();
-    // In real time, a smaller case is not worth the minutes that it takes to find.
+    // In real time, shrinking takes minutes, so it is off.
     let config = ProptestConfig { max_shrink_iters: 0, ..cases(5) };
     proptest!(config, |(case in case())| by_the_program(&case, &tally)?);
     let of = |slot: &AtomicUsize| slot.load(Ordering::Relaxed);

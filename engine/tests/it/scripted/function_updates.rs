@@ -1,4 +1,4 @@
-//! Which calls a change of a function takes, in which order, and what they say.
+//! Which calls a function update makes, in which order, and what they send.
 
 use serde_json::{Value as Json, json};
 
@@ -11,7 +11,7 @@ const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:dead";
 const LAYERS: &str =
     "[\"arn:aws:lambda:eu-central-1:123456789012:layer:b:2\", \"arn:aws:lambda:eu-central-1:123456789012:layer:a:11\"]";
 
-/// The usual spec with more lines at its function.
+/// The default spec with more lines at its function.
 fn with(lines: &str) -> Project {
     Project::new(|text| replaced(&text, HANDLER, &format!("{HANDLER}{lines}")))
 }
@@ -27,8 +27,7 @@ fn body(cloud: &Cloud, operation: &str) -> Json {
     call.unwrap_or_else(|| panic!("no {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).body.clone()
 }
 
-/// Lines of the spec, the field of the call that they change, and what it says with and without
-/// them.
+/// Lines of the spec, the request field that they change, and its value with and without them.
 struct Setting {
     lines: String,
     field: &'static str,
@@ -91,7 +90,7 @@ fn settings() -> Vec<Setting> {
 }
 
 #[test]
-fn each_property_is_set_and_reset_by_one_call_that_carries_it_alone() {
+fn each_property_is_set_and_reset_by_its_own_call() {
     std::thread::scope(|scope| {
         for Setting { lines, field, set, reset } in settings() {
             scope.spawn(move || {
@@ -110,7 +109,7 @@ fn each_property_is_set_and_reset_by_one_call_that_carries_it_alone() {
                     assert_eq!(body.pointer(field), Some(&said), "{lines}");
                     diff_is_empty(&project, &cloud);
                 }
-                // Whoever has cleared the variables once sees an empty mapping for ever.
+                // After variables are cleared once, Lambda always shows an empty map.
                 if field == "/Environment" {
                     before["Environment"] = json!({ "Variables": {} });
                 }
@@ -121,7 +120,7 @@ fn each_property_is_set_and_reset_by_one_call_that_carries_it_alone() {
 }
 
 #[test]
-fn another_architecture_goes_with_the_code() {
+fn a_new_architecture_is_sent_with_the_code() {
     let cloud = deployed();
     let before = config(&cloud);
     let project = with("    architecture: arm64\n");
@@ -138,7 +137,7 @@ fn another_architecture_goes_with_the_code() {
 }
 
 #[test]
-fn concurrency_is_reserved_forbidden_and_released_by_calls_of_its_own() {
+fn concurrency_is_reserved_set_to_zero_and_reset_by_its_own_calls() {
     let cloud = deployed();
     let project = with("    reserved_concurrent_executions: 5\n");
     let apply = |operation: &str, said: Json, left: Option<u64>| {
@@ -150,14 +149,14 @@ fn concurrency_is_reserved_forbidden_and_released_by_calls_of_its_own() {
         diff_is_empty(&project, &cloud);
     };
     apply("PutFunctionConcurrency", json!({ "ReservedConcurrentExecutions": 5 }), Some(5));
-    // Never to run is another thing than no limit of its own.
+    // A limit of zero, which stops the function, differs from having no limit.
     project.edit("executions: 5", "executions: 0");
     apply("PutFunctionConcurrency", json!({ "ReservedConcurrentExecutions": 0 }), Some(0));
     project.edit("    reserved_concurrent_executions: 0\n", "");
     apply("DeleteFunctionConcurrency", Json::Null, None);
 }
 
-/// The writes in order, each with how often the function was looked at since the one before.
+/// The writes in order, each with the number of reads of the function since the previous write.
 fn sequence(cloud: &Cloud) -> String {
     let mut looks = 0;
     let mut lines = Vec::new();
@@ -183,7 +182,7 @@ fn sequence(cloud: &Cloud) -> String {
     lines.join("\n")
 }
 
-/// Everything that can be said of a function.
+/// A function with every property set.
 fn everything() -> Project {
     with(&format!(
         "    description: reads\n    memory_size: 256\n    timeout: 10\n    environment: {{ LEVEL: debug }}\n    \
@@ -195,12 +194,12 @@ fn everything() -> Project {
 }
 
 #[test]
-fn what_changes_at_once_is_said_one_after_the_other() {
+fn simultaneous_changes_are_sent_one_after_the_other() {
     let cloud = deployed();
     let project = everything();
     project.run(&cloud, &["apply"]).ends_with(0);
-    // The plan, the look before the write, and whether it is idle; InProgress twice, then
-    // Successful; at the end whether it is Active.
+    // The plan's read, the read before the write, and the check that no update is in progress;
+    // InProgress twice, then Successful; at the end the check that it is Active.
     insta::assert_snapshot!(sequence(&cloud));
     diff_is_empty(&project, &cloud);
 }
@@ -209,7 +208,7 @@ fn what_changes_at_once_is_said_one_after_the_other() {
 fn a_new_function_gets_everything_in_the_create_but_its_concurrency() {
     let cloud = Cloud::start(World::empty());
     let project = everything();
-    // Its answer is lost; what was reserved is looked at by nobody but the next run.
+    // The response is lost; only the next run reads the reserved concurrency.
     cloud.fault("PutFunctionConcurrency", 1..2, Fault::DoneButCut);
     project.run(&cloud, &["apply"]).ends_with(0);
     let calls = cloud.calls();
@@ -219,7 +218,7 @@ fn a_new_function_gets_everything_in_the_create_but_its_concurrency() {
     said["Code"]["ZipFile"] = json!("…");
     insta::assert_snapshot!(in_order(&said));
     diff_is_empty(&project, &cloud);
-    // The run that was to reserve it never came so far.
+    // As if the run had ended before it reserved the concurrency.
     cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().concurrency = None);
     cloud.forget();
     project.run(&cloud, &["apply"]).ends_with(0);
@@ -227,7 +226,7 @@ fn a_new_function_gets_everything_in_the_create_but_its_concurrency() {
 }
 
 #[test]
-fn what_the_account_or_the_role_does_not_allow_says_what_to_do() {
+fn a_concurrency_limit_is_explained_and_role_permissions_are_awaited() {
     let cloud = deployed();
     let project = with("    reserved_concurrent_executions: 901\n");
     let run = project.run(&cloud, &["apply"]);
@@ -238,7 +237,7 @@ fn what_the_account_or_the_role_does_not_allow_says_what_to_do() {
     let cloud = deployed();
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
-    // Rights of a role take a while to arrive.
+    // New permissions of a role take a while to propagate.
     cloud.fault("UpdateFunctionConfiguration", 1..3, Fault::Answer(reply));
     let project = with(&format!("    dead_letter_target_arn: {QUEUE}\n"));
     project.run(&cloud, &["apply"]).ends_with(0);

@@ -1,10 +1,10 @@
-//! `graph --plan`: what changes, in signs, words and colours, also of what is no longer in the
-//! spec.
+//! `graph --plan`: what changes, in signs, words and colors, including resources that are no longer
+//! in the spec.
 
 use super::pruning::without_mapping;
 use super::{Project, deployed, replaced};
 
-/// One resource of each kind of change.
+/// One resource for each kind of change.
 fn project() -> Project {
     let edits = |text: String| {
         let text = replaced(&without_mapping(&text), "read_capacity: 1", "read_capacity: 5");
@@ -15,7 +15,7 @@ fn project() -> Project {
 }
 
 #[test]
-fn a_plan_is_drawn_with_what_happens_to_each_and_what_is_left_over() {
+fn a_plan_graph_shows_each_action_and_the_orphans() {
     let (project, cloud) = (project(), deployed());
     let mut drawn = String::new();
     for args in [&["text"][..], &["text", "--plain"], &["mermaid"], &["dot"]] {
@@ -23,8 +23,7 @@ fn a_plan_is_drawn_with_what_happens_to_each_and_what_is_left_over() {
         drawn += &format!("{}:\n{}\n", args.join(" "), run.ends_with(0).out);
     }
     insta::assert_snapshot!("plan", drawn);
-    // Colours alone tell nothing to who can't see them: a sign in each box, and a line for each
-    // sign.
+    // Color alone isn't accessible: each box has a sign, and each sign has a line in the legend.
     for format in ["svg", "html"] {
         let picture = project.run(&cloud, &["graph", "--plan", "--format", format]).ends_with(0).out.clone();
         for (class, caption, sentence) in [
@@ -40,13 +39,13 @@ fn a_plan_is_drawn_with_what_happens_to_each_and_what_is_left_over() {
             assert!(picture.contains(&format!(">{caption}</text>")), "{caption} in {picture}");
             assert!(picture.contains(&format!(">{sentence}</text>")), "{sentence} in {picture}");
         }
-        // What is left over hangs on what it hung on.
+        // An orphan keeps its edges.
         assert_eq!(picture.matches("class=\"edge\"").count(), 5, "{picture}");
     }
 }
 
 #[test]
-fn colours_stand_where_a_terminal_shows_them() {
+fn colors_are_used_where_a_terminal_shows_them() {
     let run = project().run(&deployed(), &["graph", "--plan", "--color", "always"]);
     let (green, red) = ("\u{1b}[32m", "\u{1b}[31m");
     assert!(run.ends_with(0).out.contains(&format!("  {green}+\u{1b}[0m {green}archive\u{1b}[0m")), "{:?}", run.out);

@@ -1,5 +1,5 @@
-//! What can't be sent: settings of this machine that HTTP takes in no header end as an error that
-//! names them, whatever they are and wherever they come from, and never as a panic.
+//! Values that can't be sent: a local setting that is invalid in an HTTP header causes an error
+//! that names it, whatever its value and source, and never a panic.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,8 +9,8 @@ use super::server::{Cloud, Fault};
 use super::world::Reply;
 use super::{KEY_ID, Project, deployed};
 
-/// The environment that AWS's tools read
-/// (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html), and what else reaches a
+/// The environment variables that AWS's tools read
+/// (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html), and others that affect a
 /// request.
 const VARIABLES: [&str; 38] = [
     "AWS_ACCESS_KEY_ID",
@@ -52,7 +52,7 @@ const VARIABLES: [&str; 38] = [
     "NO_PROXY",
     "HOME",
 ];
-/// What a profile may set.
+/// The settings that a profile may have.
 const SETTINGS: [&str; 14] = [
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -71,18 +71,18 @@ const SETTINGS: [&str; 14] = [
 ];
 const BAD: [&[u8]; 7] = [b"\n", b"\r", b"\x7f", b"\x01", "é".as_bytes(), "🦉".as_bytes(), b"\xff"];
 
-/// What is part of each bad value, and of no output.
+/// A part of each bad value that no output may contain.
 const CANARY: &str = "CANARY";
 
-/// Where a bad value stands.
+/// Where a bad value is set.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Variable(&'static str),
-    /// In the profile that is asked for.
+    /// In the selected profile.
     Setting(&'static str),
-    /// In the profile that a role takes its keys from.
+    /// In the source profile of a role.
     OfSource(&'static str),
-    /// In what the command of a role's source profile prints, under that name.
+    /// In the output of the source profile's `credential_process`, under that name.
     Printed(&'static str),
 }
 
@@ -99,7 +99,7 @@ fn every() -> Vec<(Place, &'static [u8])> {
     places.flat_map(|place| BAD.map(|bytes| (place, bytes))).collect()
 }
 
-/// Runs the program with that one bad value.
+/// Runs the program with one bad value.
 fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option<i32>, String) {
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
     let value = bad(bytes);
@@ -154,14 +154,14 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
         fs::create_dir_all(project.path("home/.aws")).unwrap();
         fs::write(project.path("home/.aws/config"), config).unwrap();
         command.args(["--profile", profile]);
-        // Where a role is assumed.
+        // The scripted AWS also handles AssumeRole.
         command.env("AWS_ENDPOINT_URL_STS", &cloud.url);
     }
     let run = command.run();
     (run.code(), format!("{}{}", run.out, run.err))
 }
 
-/// Where no role can be assumed.
+/// An account that denies AssumeRole.
 fn cloud() -> Cloud {
     let cloud = deployed();
     let denied = "User: arn:aws:iam::123456789012:user/student is not authorized to perform: sts:AssumeRole";
@@ -169,7 +169,7 @@ fn cloud() -> Cloud {
     cloud
 }
 
-/// `ENGINE_HEADERS=all` plays every value in every place, `ENGINE_HEADERS=SEED` the sample of that
+/// `ENGINE_HEADERS=all` tests every value in every place, `ENGINE_HEADERS=SEED` the sample of that
 /// seed.
 #[test]
 fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
@@ -201,7 +201,7 @@ fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
 }
 
 #[test]
-fn a_value_that_can_not_be_sent_is_named_by_its_source() {
+fn a_value_that_can_not_be_sent_is_reported_with_its_source() {
     let cloud = cloud();
     let project = Project::usual();
     for (place, bytes, words) in [
@@ -229,7 +229,7 @@ fn a_value_that_can_not_be_sent_is_named_by_its_source() {
         assert!(flat.contains("error[setting-malformed]") && flat.contains(words), "{place:?}, `{words}`: {flat}");
         assert!(!flat.contains(CANARY), "{flat}");
     }
-    // All at once, and a region without one in the spec.
+    // Several bad values at once, and a bad region where the spec has none.
     let mut command = project.command(&["diff"]);
     command.env("AWS_ACCESS_KEY_ID", "AKIA\n").env("AWS_SECRET_ACCESS_KEY", "a b").env("AWS_EXECUTION_ENV", "x\n");
     command.run().complains(
@@ -240,7 +240,7 @@ fn a_value_that_can_not_be_sent_is_named_by_its_source() {
     assert!(text.contains("AWS_REGION contains a line break"), "{text}");
 }
 
-/// The SDK never asks for a code, so AWS refuses the role as it would refuse a stranger.
+/// The SDK never asks for an MFA code, so AWS denies the role like any unauthorized request.
 #[test]
 fn a_profile_with_mfa_shows_how_to_get_a_session() {
     let cloud = cloud();
@@ -261,8 +261,7 @@ fn a_profile_with_mfa_shows_how_to_get_a_session() {
     }
 }
 
-/// A bundle takes the place of the system's certificates; a broken one is no reason to panic, as
-/// the HTTP client would.
+/// A bundle replaces the system's certificates; a broken one would make the HTTP client panic.
 #[test]
 fn a_ca_bundle_is_checked_before_the_first_call() {
     let project = Project::usual();
@@ -288,7 +287,8 @@ fn a_ca_bundle_is_checked_before_the_first_call() {
     }
 }
 
-/// A signature is refused for its time, whatever AWS says of it; its own time is in each answer.
+/// AWS refuses a signature with a wrong time, whatever its error text; each response has AWS's
+/// time.
 #[test]
 fn a_wrong_clock_is_detected_from_the_response() {
     let cloud = deployed();

@@ -1,6 +1,6 @@
-//! Nothing from outside steers who reads the output: tags, owners, names, AWS's texts, log lines
-//! and file names with escape sequences, reordering and invisible characters, and lines that a CI
-//! runner takes for commands.
+//! Untrusted text can't manipulate what a user or a CI runner sees: tags, owners, names, AWS's
+//! texts, log lines and file names with escape sequences, reordering and invisible characters, and
+//! lines that a CI runner executes as commands.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,14 @@ use super::world::{Reply, World};
 use super::{Project, Ran, TABLE, deployed_world};
 use crate::shared::program::steering;
 
-/// Something of everything: cleared screen, clipboard, link, title, C1, hidden text, reordering,
-/// invisible characters, carriage returns and other line ends, and commands of three runners, also
-/// behind white space and within a line.
+/// One of each: screen clearing, clipboard, link, title, C1, hidden text, reordering, invisible
+/// characters, carriage returns and other line ends, and commands of three runners, also after
+/// white space and within a line.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\u{1b}]8;;http://x.y\u{1b}\\\u{9b}31m\u{9d}0;t\u{9c}\u{1b}[8m\u{202e}\u{2066}\
                        \u{200b}\u{e0041}\u{85}\u{2028}\r::add-mask::a\r\n  ::error::y\n::stop-commands::z\n\t##[error]z \
                        ##vso[task.setvariable variable=a]b\n##teamcity[x]";
 
-/// Text in double quotes, as YAML takes it.
+/// Text as a double-quoted YAML string.
 fn quoted(text: &str) -> String {
     let escape = |c: char| match c {
         ' '..='~' if !"\"\\".contains(c) => c.to_string(),
@@ -28,7 +28,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }
 
-/// The lines that a runner would carry out.
+/// The lines that a CI runner would execute.
 fn commands(output: &str) -> Vec<&str> {
     let is_command = |line: &&str| {
         line.trim_start().starts_with("::") || ["##[", "##vso", "##teamcity["].iter().any(|word| line.contains(word))
@@ -39,7 +39,7 @@ fn commands(output: &str) -> Vec<&str> {
 struct Outputs {
     n_runs: usize,
     n_bytes: usize,
-    /// How often something hostile has come out in a harmless form.
+    /// How many outputs showed hostile text in a harmless form.
     n_shown: usize,
 }
 
@@ -53,14 +53,14 @@ impl Outputs {
     }
 
     fn run(&mut self, project: &Project, cloud: &Cloud, args: &[&str]) -> Ran {
-        // Azure Pipelines don't say `CI`.
+        // Azure Pipelines doesn't set `CI`.
         let run = project.command_on(&cloud.url, args).env("TF_BUILD", "True").run();
         self.check(&args.join(" "), &format!("{}{}", run.out, run.err));
         run
     }
 }
 
-/// The deployed pipeline, with hostile values wherever AWS lets somebody else write.
+/// The deployed pipeline, with hostile values wherever other AWS users can write.
 fn world() -> World {
     let mut world = deployed_world();
     world.tables.get_mut(TABLE).unwrap().tags.insert("note".to_owned(), HOSTILE.to_owned());
@@ -74,7 +74,7 @@ fn world() -> World {
 }
 
 #[test]
-fn nothing_from_outside_steers_who_reads_it() {
+fn untrusted_text_controls_neither_the_terminal_nor_ci() {
     let mut outputs = Outputs { n_runs: 0, n_bytes: 0, n_shown: 0 };
     let refused = |operation| Fault::Answer(Reply::of(operation, 400, "ValidationException", HOSTILE));
     let project = Project::usual();
@@ -106,16 +106,16 @@ fn nothing_from_outside_steers_who_reads_it() {
     let mut documents = told.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     assert!(documents.any(|it| it["text"] == HOSTILE), "a program gets what was logged: {}", told.out);
 
-    // A program gets it as it is; only what a runner would carry out is broken up.
+    // A program gets the raw text; only lines that a CI runner would execute are broken up.
     let raw = |ci: &str| project.command_on(&cloud.url, &["logs", "--raw"]).env("CI", ci).may_steer().run();
     assert!(raw("").out.contains(&format!("{HOSTILE}\n")));
     let in_ci = raw("1").out;
     assert!(in_ci.contains("\u{1b}[2J") && commands(&in_ci).is_empty(), "{in_ci:?}");
 
-    // On a terminal it is as clean as everything else; colors are the program's own.
+    // A terminal gets harmless text even with `--raw`; all colors are engine's own.
     for args in [&["logs", "--raw"][..], &["logs"], &["diff"]] {
         let mut terminal = project.command_on(&cloud.url, args).env("TERM", "xterm").terminal();
-        // It takes each byte for a character.
+        // The pseudo-terminal returns each byte as one character.
         let bytes: Vec<u8> = terminal.exp_eof().unwrap().chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
         let shown = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
         let own = ["0", "1", "2", "31", "32", "33", "36", "91", "94", "96"];
@@ -138,7 +138,7 @@ fn nothing_from_outside_steers_who_reads_it() {
     cloud.always("GetFunction", Fault::Answer(Reply::of("GetFunction", 403, "AccessDeniedException", HOSTILE)));
     outputs.run(&project, &cloud, &["check", "--format", "json"]);
 
-    // What somebody has written into files, names and arguments.
+    // Hostile text in files, names and arguments.
     let spec = format!(
         "team: blue-owls\nregion: eu-central-1\nstack: s\nresources:\n  t:\n    type: table\n    attributes: {{ {hostile}: S }}\n    \
          hash_key: {hostile}\n    {hostile}: 1\noutputs: {{ {hostile}: {hostile} }}\n",

@@ -1,4 +1,4 @@
-//! What a look at Lambda finds beside what a spec declares, and what is told of a state.
+//! What reads of Lambda find beyond the spec, and how they report a resource's state.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ use super::server::{Cloud, Fault};
 use super::world::{ACCOUNT, REGION, Reply, World, function_arn};
 use super::{FUNCTION, Project, deployed};
 
-fn us() -> Owner {
+fn team_owner() -> Owner {
     Owner { team: "blue-owls".to_owned(), stack: "team".to_owned(), resource: String::new() }
 }
 
 fn id(name: &str, function: &str) -> Id {
     let anchors =
         if function.is_empty() { BTreeMap::new() } else { BTreeMap::from([("function".into(), function.into())]) };
-    Id { owner: us(), name: name.to_owned(), arn: None, anchors, site: None, incarnation: None }
+    Id { owner: team_owner(), name: name.to_owned(), arn: None, anchors, site: None, incarnation: None }
 }
 
-/// The account after an apply, in the current runtime.
+/// The account after an apply, on the current runtime.
 async fn joined() -> Cloud {
     Cloud::join(deployed().world(|world| world.clone())).await
 }
@@ -33,7 +33,7 @@ async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
     cx.provider(kind).unwrap().read(cx, id).await.unwrap().live
 }
 
-/// A mapping on the first one's stream, made beside it.
+/// Adds a mapping on the stream of the first one.
 pub(super) fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Option<&str>) {
     let mut mapping = world.mappings[0].clone();
     mapping.uuid = uuid.to_owned();
@@ -50,13 +50,13 @@ pub(super) fn second(world: &mut World, uuid: &str, qualifier: &str, owner: Opti
     world.mappings.push(mapping);
 }
 
-/// The least that AWS may say of a mapping.
+/// The minimal description of a mapping that AWS may return.
 fn bare(state: &str) -> Json {
     json!({ "UUID": "u", "EventSourceMappingArn": "arn:aws:lambda:r:1:event-source-mapping:u", "State": state })
 }
 
 #[tokio::test]
-async fn scans_find_what_begins_with_the_teams_name_on_every_page() {
+async fn scans_find_names_with_the_teams_prefix_on_every_page() {
     let cloud = joined().await;
     cloud.world(|world| {
         world.small_pages = true;
@@ -71,11 +71,11 @@ async fn scans_find_what_begins_with_the_teams_name_on_every_page() {
         world.mappings[2].shown["FunctionArn"] = json!(function_arn("red-foxes-logger"));
     });
     let (cx, _press) = context(&cloud, team());
-    let functions = cx.provider("function").unwrap().scan(&cx, &us()).await.unwrap();
+    let functions = cx.provider("function").unwrap().scan(&cx, &team_owner()).await.unwrap();
     let names: Vec<&str> = functions.iter().map(|id| id.name.as_str()).collect();
     assert_eq!(names, [FUNCTION, "blue-owls_old"]);
-    assert!(functions.iter().all(|id| id.owner == us()));
-    let mappings = cx.provider("mapping").unwrap().scan(&cx, &us()).await.unwrap();
+    assert!(functions.iter().all(|id| id.owner == team_owner()));
+    let mappings = cx.provider("mapping").unwrap().scan(&cx, &team_owner()).await.unwrap();
     let first = cloud.world(|world| world.mappings[0].uuid.clone());
     let found: Vec<_> = mappings.iter().map(|id| id.incarnation.clone().unwrap()).collect();
     assert_eq!(found, [first, "u-2".to_owned()]);
@@ -84,7 +84,7 @@ async fn scans_find_what_begins_with_the_teams_name_on_every_page() {
 }
 
 #[tokio::test]
-async fn what_is_released_loses_our_tags_and_nothing_else() {
+async fn a_released_resource_loses_only_engines_tags() {
     let cloud = joined().await;
     cloud.world(|world| {
         world.functions.get_mut(FUNCTION).unwrap().tags.insert("course".into(), "cloud".into());
@@ -106,7 +106,7 @@ async fn what_is_released_loses_our_tags_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_mapping_of_an_alias_is_no_candidate_unless_it_bears_our_tags() {
+async fn a_mapping_of_an_alias_is_a_candidate_only_with_engines_tags() {
     let cloud = joined().await;
     cloud.world(|world| {
         second(world, "u-2", ":live", None);
@@ -125,7 +125,7 @@ async fn a_mapping_of_an_alias_is_no_candidate_unless_it_bears_our_tags() {
 }
 
 #[test]
-fn a_mapping_of_an_alias_goes_with_its_function() {
+fn a_mapping_of_an_alias_is_deleted_with_its_function() {
     let cloud = super::deployed();
     cloud.world(|world| second(world, "u-2", ":live", None));
     let project = Project::usual();
@@ -135,7 +135,7 @@ fn a_mapping_of_an_alias_goes_with_its_function() {
 }
 
 #[tokio::test]
-async fn a_lost_create_finds_our_mapping_among_others_of_the_pair() {
+async fn a_lost_create_finds_its_mapping_among_others_of_the_pair() {
     for theirs_first in [true, false] {
         let cloud = joined().await;
         let ours = cloud.world(|world| {
@@ -158,7 +158,7 @@ async fn a_lost_create_finds_our_mapping_among_others_of_the_pair() {
 }
 
 #[tokio::test]
-async fn a_policys_other_statements_of_the_team_come_to_light() {
+async fn a_read_finds_the_teams_other_statements_in_a_policy() {
     let cloud = joined().await;
     cloud.world(|world| {
         let policy = &mut world.functions.get_mut(FUNCTION).unwrap().policy;
@@ -178,17 +178,17 @@ async fn a_policys_other_statements_of_the_team_come_to_light() {
     let (neighbour, live) = &reading.others[0];
     assert_eq!(
         (neighbour.anchor("function"), &neighbour.owner),
-        (FUNCTION, &Owner { resource: "old".to_owned(), ..us() })
+        (FUNCTION, &Owner { resource: "old".to_owned(), ..team_owner() })
     );
     assert_eq!((&live.owner, live.outputs["statement_id"].as_str()), (&Ownership::Inherited, "blue-owls-old"));
-    // Without a name of its own it asks for all of them.
+    // An ID without a name reads all statements.
     let reading = cx.provider("permission").unwrap().read(&cx, &id("", FUNCTION)).await.unwrap();
     assert_eq!(reading.live, None);
     assert_eq!(names(&reading.others), ["blue-owls-logger-permission", "blue-owls-old", "blue-owls_older"]);
 }
 
 #[tokio::test]
-async fn a_functions_state_is_told_in_words_and_its_last_change_in_time() {
+async fn a_read_explains_a_functions_state_and_dates_its_last_change() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     let change = |field: &str, value: &str| {
@@ -218,7 +218,7 @@ async fn a_functions_state_is_told_in_words_and_its_last_change_in_time() {
 }
 
 #[tokio::test]
-async fn a_mappings_troubles_are_told() {
+async fn a_mappings_problems_are_reported() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
@@ -226,7 +226,8 @@ async fn a_mappings_troubles_are_told() {
     cloud.world(|world| {
         let shown = &mut world.mappings[0].shown;
         shown["LastProcessingResult"] = json!("PROBLEM: Function call failed");
-        // Only what AWS has done by itself is worth a word, and only while it is off.
+        // Only a change that AWS made by itself is reported, and only while the mapping is
+        // disabled.
         shown["StateTransitionReason"] = json!("Lambda disabled it");
         shown["FilterCriteria"] = json!({ "Filters": [{ "Pattern": null }] });
         shown["FilterCriteriaError"] = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no key" });
@@ -236,7 +237,7 @@ async fn a_mappings_troubles_are_told() {
     let why = |text: &str| BTreeMap::from([("filters".into(), text.to_owned())]);
     assert_eq!(live.unknown, why("you lack permission to use the KMS key"));
     assert_eq!(live.props.get("filters"), None);
-    // Without a word of its own, the pattern that is not shown tells.
+    // Without an error, the missing pattern shows that the filters are encrypted.
     cloud.world(|world| world.mappings[0].shown["FilterCriteriaError"] = Json::Null);
     let live = look(&cx, "mapping", &this).await.unwrap();
     assert_eq!(live.unknown, why("AWS doesn't show encrypted filters"));
@@ -249,7 +250,7 @@ async fn a_mappings_troubles_are_told() {
 }
 
 #[tokio::test]
-async fn a_mapping_that_says_least_has_awss_defaults() {
+async fn a_minimal_mapping_has_awss_defaults() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&bare("Enabled"))));
@@ -263,7 +264,8 @@ async fn a_mapping_that_says_least_has_awss_defaults() {
     assert_eq!(live.unknown.into_keys().collect::<Vec<_>>(), unknown);
 }
 
-/// That whatever is not shown has its default, unless AWS always shows it: then it is unknown.
+/// Asserts that a property missing from a response has its default, unless AWS always returns it:
+/// then it is unknown.
 fn has_defaults(kind: &str, live: &Live) {
     for property in &all().get(kind).unwrap().schema().properties {
         if let engine::schema::Presence::Default(default) = &property.presence
@@ -275,7 +277,7 @@ fn has_defaults(kind: &str, live: &Live) {
 }
 
 #[tokio::test]
-async fn a_function_that_says_least_has_awss_defaults() {
+async fn a_minimal_function_has_awss_defaults() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     let always = [
@@ -295,7 +297,7 @@ async fn a_function_that_says_least_has_awss_defaults() {
         "timeout",
         "tracing",
     ];
-    // Empty where nothing is set, and the logging as it was sent.
+    // Empty values where nothing is set, and the logging settings as sent.
     for (bare, has_logging) in [
         (json!({ "FunctionName": FUNCTION }), false),
         (
@@ -326,7 +328,7 @@ async fn a_function_that_says_least_has_awss_defaults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
+async fn a_value_that_aws_never_shows_is_named_in_the_error() {
     let cloud = joined().await;
     let project = Project::new(|text| text + "    tumbling_window_in_seconds: 30\n");
     let mut spec = load(&project.path("specs/team.yaml"));
@@ -352,7 +354,7 @@ async fn a_value_that_aws_never_shows_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn only_a_function_with_variables_is_bound_to_one_incarnation_of_its_role() {
+async fn only_a_function_with_variables_is_tied_to_its_roles_unique_id() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     let bound = all().get("function").unwrap().schema().property("role").unwrap().bound.clone().unwrap();

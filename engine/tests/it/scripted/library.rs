@@ -1,5 +1,5 @@
-//! Where time has to fly or a kind has to lie: the library itself, on a paused clock, against the
-//! scripted AWS in the same runtime.
+//! The library on a paused clock, for long waits and for kinds that misbehave, against the scripted
+//! AWS in the same runtime.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ pub(super) fn failures(endings: &[StepOutcome]) -> Vec<&AwsError> {
     failed.collect()
 }
 
-/// What never passes: on which call, what AWS says each time, what becomes of it, and within how
-/// many seconds.
+/// A condition that never ends: the call, AWS's reply to it, the resulting error class and hint,
+/// and the range of seconds after which engine gives up.
 struct Endless {
     operation: &'static str,
     reply: Reply,
@@ -84,7 +84,7 @@ struct Endless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_never_passes_ends_within_its_budget() {
+async fn endless_refusals_and_waits_end_within_their_budget() {
     let busy = |text: &str| Reply::lambda(409, "ResourceConflictException", text);
     let creating = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } });
     let pending = json!({ "Configuration": { "FunctionName": "blue-owls-logger", "State": "Pending" } });
@@ -138,7 +138,7 @@ async fn what_never_passes_ends_within_its_budget() {
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());
-        // The plan's own read comes first.
+        // The plan makes the first read.
         let first = if matches!(operation, "DescribeTable" | "GetFunction") { 2 } else { 1 };
         cloud.fault(operation, first..usize::MAX, Fault::Answer(reply));
         let start = Instant::now();
@@ -172,7 +172,7 @@ async fn an_endpoint_that_never_answers_is_given_up() {
     eprintln!("an endpoint that never answers: given up after {:?}", start.elapsed());
 }
 
-/// A kind that, asked to make one thing, lays hands on another.
+/// A kind that writes to another resource than the one it is asked to create.
 struct Liar(Lie);
 
 #[derive(Debug, Clone, Copy)]
@@ -279,7 +279,7 @@ impl Kind for Liar {
 }
 
 #[tokio::test]
-async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
+async fn a_misbehaving_kind_is_stopped_before_any_request() {
     use Lie::{
         ForeignFunction, ForeignStatement, ForeignTable, ImportedRole, TaggedForeign, UnknownMapping, UnknownOperation,
         UnseenTable,
@@ -322,7 +322,7 @@ async fn a_kind_that_lies_is_stopped_before_anything_leaves() {
 }
 
 #[tokio::test]
-async fn a_diff_can_write_nothing_whoever_asks_for_it() {
+async fn steps_of_a_diff_can_never_write() {
     let cloud = Cloud::join(World::empty()).await;
     let project = Project::usual();
     let mut spec = load(&project.path("specs/team.yaml"));

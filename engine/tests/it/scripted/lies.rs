@@ -1,8 +1,8 @@
-//! Lies to the guard: each write that the engine may ask for, about each thing that it must not
-//! touch, in each form in which AWS takes a name.
+//! Forged requests that the guard must block: each write that engine declares, on each resource
+//! that it must not change, in each form in which AWS accepts a name.
 //!
-//! The requests are forged below the SDK's operations, so they can be what no honest kind would
-//! send. They are generated from the declared operations, so a new one has its lies.
+//! The requests are forged below the SDK's operations, so they can be ones that no resource type
+//! sends. They are generated from the declared operations, so a new operation is covered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ resources:
   feed: { type: mapping, function: '${logger.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
 ";
 
-/// A request as it would go over the wire.
+/// A request in wire format.
 #[derive(Debug, Clone)]
 struct Forged {
     method: &'static str,
@@ -43,7 +43,7 @@ struct Forged {
     body: String,
 }
 
-/// A request of this operation about the resource with this name, in whatever form.
+/// A request of this operation on the resource with this name, which may be in any form.
 fn forged(operation: &Operation, name: &str) -> Forged {
     let values = [operation.target.map(|it| (it.at, name)), operation.statement.map(|it| (it, "blue-owls-x"))];
     let values: Vec<(At, &str)> = values.into_iter().flatten().collect();
@@ -88,7 +88,7 @@ fn each_byte_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The forms in which an operation may be told a name, all of them one to AWS.
+/// The forms of a name that an operation accepts, all equivalent to AWS.
 fn forms(target: &Target, name: &str) -> Vec<String> {
     let arn = target.form.arn(&Site::new(REGION, ACCOUNT), name);
     let mut forms = match target.takes {
@@ -109,8 +109,8 @@ fn forms(target: &Target, name: &str) -> Vec<String> {
     forms
 }
 
-/// Sends it as a kind would, but for its contents.
-async fn lie(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
+/// Sends the forged request through the clients that resource types use.
+async fn send_forged(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
     let Forged { method, path, target, body } = forged.clone();
     let forge = move |request: &mut HttpRequest| {
         let host = request.uri().split('/').take(3).collect::<Vec<_>>().join("/");
@@ -132,7 +132,8 @@ fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
     tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-/// An account with things of ours and of others, all of which a run has read that wants too much.
+/// An account with resources of this stack and of others, after a read of a spec that declares
+/// both.
 async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     let mut world = World::empty();
     let mut stream = String::new();
@@ -170,14 +171,14 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     (cloud, cx, uuids.try_into().unwrap())
 }
 
-/// Whether nothing left, and the guard was the reason.
-async fn is_stopped(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forged) {
-    let error = lie(cx, forged).await.expect_err(lie_about);
+/// Checks that the guard blocks the request and nothing is sent.
+async fn assert_blocked(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forged) {
+    let error = send_forged(cx, forged).await.expect_err(lie_about);
     assert_eq!(error.class, Class::Guarded, "{lie_about}: {error}");
     assert_eq!(cloud.calls().len(), 0, "{lie_about}");
 }
 
-/// What the scripted AWS calls it: it tells operations of one name apart.
+/// The operation's name in the scripted AWS, which distinguishes operations with the same name.
 fn in_cloud(operation: &Operation) -> &'static str {
     match operation.action {
         "dynamodb:TagResource" => "TagTable",
@@ -187,7 +188,7 @@ fn in_cloud(operation: &Operation) -> &'static str {
     }
 }
 
-/// Names of what is not ours to write to, each for a reason of its own.
+/// Names of resources that this stack must not write to, each for a different reason.
 fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: &'a [String; 3]) -> Vec<&'a str> {
     let mut names = match kind {
         "table" => vec![
@@ -225,7 +226,7 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
 }
 
 #[tokio::test]
-async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
+async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
     let (mut n_lies, mut n_true) = (0, 0);
     for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
         let (name, target) = (operation.name, operation.target.expect("a write is about something"));
@@ -245,27 +246,27 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
         };
         let not_ours = not_ours(kind, operation.effect, &mappings);
         let mut lies: Vec<String> = not_ours.iter().flat_map(|name| forms(&target, name)).collect();
-        // The same name elsewhere is another thing.
+        // The same name in another account or region is another resource.
         for arn in forms(&target, ours).into_iter().filter(|form| form.contains("arn")) {
             lies.push(arn.replace(ACCOUNT, "210987654321"));
             lies.push(arn.replace(REGION, "eu-west-1").replace(&encoded(REGION), &encoded("eu-west-1")));
         }
         lies.retain(|form| !forms(&target, ours).contains(form));
         if kind == "function" {
-            // Partial ARNs: of another's, and of ours in another account.
+            // Partial ARNs: of another team's function, and of this stack's in another account.
             lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));
             lies.push("210987654321:function:blue-owls-logger".to_owned());
         }
         for form in lies {
-            is_stopped(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
+            assert_blocked(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
             n_lies += 1;
         }
-        // The truth passes in every form, or all of this would show nothing.
+        // Permitted requests must pass in every form; otherwise the checks above prove nothing.
         let in_cloud = in_cloud(operation);
         cloud.always(in_cloud, Fault::Answer(Reply::ok(&json!({}))));
         for form in forms(&target, ours) {
             let before = cloud.count(in_cloud);
-            drop(lie(&cx, &forged(operation, &form)).await);
+            drop(send_forged(&cx, &forged(operation, &form)).await);
             assert_eq!(cloud.count(in_cloud), before + 1, "{name} of {form} is ours");
             n_true += 1;
         }
@@ -273,10 +274,10 @@ async fn no_write_that_the_engine_knows_reaches_what_is_not_ours() {
     eprintln!("guard: {n_lies} lies about writes stopped, {n_true} true ones let through");
 }
 
-/// The same for every kind, also for those that the stage doesn't have, with what the guard is told
-/// about them.
+/// The same for every resource type, also for those that [`stage`] doesn't create: the guard gets
+/// the observations directly.
 #[tokio::test]
-async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
+async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
     let (cloud, ..) = stage(team()).await;
     let kinds = engine::kinds::all();
     let owner = |team: &str| Owner { team: team.to_owned(), stack: "team".to_owned(), resource: "it".to_owned() };
@@ -309,12 +310,12 @@ async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
         let unseen = (operation.effect != Effect::Create).then_some("blue-owls-unseen");
         for lie in ["blue-owls-y", "blue-owls-z", "red-foxes-x", "blue-owls"].into_iter().chain(unseen) {
             for form in forms(&target, lie) {
-                is_stopped(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
+                assert_blocked(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
             }
         }
         cloud.always(in_cloud(operation), Fault::Answer(Reply::ok(&json!({}))));
         for (n_before, form) in forms(&target, "blue-owls-x").iter().enumerate() {
-            drop(lie(&cx, &forged(operation, form)).await);
+            drop(send_forged(&cx, &forged(operation, form)).await);
             assert_eq!(cloud.calls().len(), n_before + 1, "{name} of {form} is ours");
         }
         cloud.forget();
@@ -322,7 +323,7 @@ async fn no_write_of_any_kind_reaches_what_a_read_showed_to_be_anothers() {
 }
 
 #[tokio::test]
-async fn what_could_be_read_in_two_ways_is_not_sent() {
+async fn ambiguous_requests_are_not_sent() {
     let (cloud, cx, [our_mapping, ..]) = stage(team()).await;
     let (ours, theirs) = ("blue-owls-todos", "red-foxes-todos");
     let arn = |name: &str| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
@@ -338,12 +339,12 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
     let functions = "/2015-03-31/functions";
     let (our_arn, their_arn) = (arn(ours), arn(theirs));
     let cases = [
-        // One key twice, in either order, and under another spelling.
+        // A duplicate key in either order, and a key in different case.
         dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}","TableName":"{theirs}"}}"#)),
         dynamodb("DeleteTable", format!(r#"{{"TableName":"{theirs}","TableName":"{ours}"}}"#)),
         dynamodb("DeleteTable", format!(r#"{{"tableName":"{ours}"}}"#)),
         dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}","TableName":"{theirs}"}}"#)),
-        // The field of another operation, which names ours.
+        // A field of another operation that names this stack's table.
         dynamodb("TagResource", format!(r#"{{"TableName":"{ours}","ResourceArn":"{their_arn}","Tags":[]}}"#)),
         dynamodb("UntagResource", format!(r#"{{"ResourceArn":"{their_arn}","TableName":"{ours}","TagKeys":[]}}"#)),
         dynamodb("DeleteTable", format!(r#"{{"ResourceArn":"{our_arn}","TableName":"{theirs}"}}"#)),
@@ -356,7 +357,7 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
             path: format!("/?TableName={ours}"),
             ..dynamodb("DeleteTable", format!(r#"{{"TableName":"{ours}"}}"#))
         },
-        // Operations that the engine has no use for, also on what is ours.
+        // Operations that engine doesn't use, also on this stack's resources.
         dynamodb("DeleteItem", format!(r#"{{"TableName":"{ours}","Key":{{}}}}"#)),
         dynamodb("PutResourcePolicy", format!(r#"{{"ResourceArn":"{our_arn}","Policy":"{{}}"}}"#)),
         dynamodb("DeleteTable.DescribeTable", format!(r#"{{"TableName":"{ours}"}}"#)),
@@ -366,7 +367,7 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
         lambda("POST", &format!("{functions}/blue-owls-logger/../red-foxes-logger/policy"), "{}"),
         lambda("DELETE", &format!("{functions}/red-foxes-logger?FunctionName=blue-owls-logger"), ""),
         lambda("DELETE", &format!("{functions}/red-foxes-logger?Qualifier=blue-owls-logger"), ""),
-        // A read of another service in front of a write.
+        // A read of another service in the header of a write.
         Forged {
             target: Some("DynamoDB_20120810.DescribeTable".to_owned()),
             ..lambda("DELETE", &format!("{functions}/red-foxes-logger"), "{}")
@@ -383,13 +384,13 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
             "/2015-03-31/event-source-mappings",
             r#"{"FunctionName":"blue-owls-logger","FunctionName":"red-foxes-logger"}"#,
         ),
-        // It would call another's function from then on.
+        // The mapping would invoke another team's function.
         lambda(
             "PUT",
             &format!("/2015-03-31/event-source-mappings/{our_mapping}"),
             r#"{"FunctionName":"red-foxes-logger"}"#,
         ),
-        // Statements of others on our function.
+        // Statements of other owners on this stack's function.
         lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/red-foxes-x"), ""),
         lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/Blue-Owls-x"), ""),
         lambda("DELETE", &format!("{functions}/blue-owls-logger/policy/%72ed-foxes-x"), ""),
@@ -402,7 +403,7 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
             &format!("{functions}/blue-owls-logger/policy"),
             r#"{"StatementId":"blue-owls-x","StatementId":"red-foxes-x"}"#,
         ),
-        // Tags of what is no function, mapping or table.
+        // Tags of a resource that is not a function, mapping or table.
         lambda("POST", &format!("/2017-03-31/tags/arn:aws:lambda:{REGION}:{ACCOUNT}:layer:blue-owls-x"), "{}"),
         lambda("POST", &format!("/2017-03-31/tags/arn:aws:s3:{REGION}:{ACCOUNT}:function:blue-owls-logger"), "{}"),
         lambda(
@@ -412,7 +413,7 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
             ),
             "{}",
         ),
-        // IAM, whose actions may come twice or in disguise.
+        // IAM requests with a duplicate or encoded action.
         iam("Action=DeleteRole&RoleName=blue-owls-role"),
         iam("Action=GetRole&RoleName=r&Action=DeleteRole"),
         iam("Action=DeleteRole&RoleName=r&Action=GetRole"),
@@ -422,28 +423,28 @@ async fn what_could_be_read_in_two_ways_is_not_sent() {
         Forged { method: "DELETE", ..iam("Action=GetRole&RoleName=r") },
     ];
     for forged in &cases {
-        is_stopped(&cx, &cloud, &format!("{forged:?}"), forged).await;
+        assert_blocked(&cx, &cloud, &format!("{forged:?}"), forged).await;
     }
     eprintln!("guard: {} ambiguous requests stopped", cases.len());
 }
 
 #[tokio::test]
-async fn what_aws_refused_to_make_is_not_ours_to_delete() {
+async fn a_failed_create_does_not_allow_a_delete() {
     let (cloud, cx, _) = stage(team()).await;
-    // Somebody has made it since the run has looked.
+    // Another actor created the table after this run's read.
     let operations = operation::all();
     let forged = |action: &str| forged(operations.iter().find(|it| it.action == action).unwrap(), "blue-owls-unseen");
     let create = forged("dynamodb:CreateTable");
     let text = "Table already exists: blue-owls-unseen";
     cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("ResourceInUseException", text)));
-    lie(&cx, &create).await.unwrap_err();
+    send_forged(&cx, &create).await.unwrap_err();
     cloud.forget();
     let delete = forged("dynamodb:DeleteTable");
-    is_stopped(&cx, &cloud, "a delete of what was there already", &delete).await;
+    assert_blocked(&cx, &cloud, "a delete of what was there already", &delete).await;
 }
 
 #[tokio::test]
-async fn without_its_declaration_a_call_is_refused_at_the_door() {
+async fn a_call_without_a_declaration_is_blocked() {
     let cloud = Cloud::join(World::empty()).await;
     let settings = LocalSettings {
         endpoint_url: cloud.url.clone(),
@@ -464,13 +465,14 @@ async fn without_its_declaration_a_call_is_refused_at_the_door() {
         let form = operation.target.map(|target| forms(&target, "blue-owls-x").remove(0)).unwrap_or_default();
         let request = forged(operation, &form);
         let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());
-        let error = lie(&context(rest, access.clone()), &request).await.expect_err(name);
+        let error = send_forged(&context(rest, access.clone()), &request).await.expect_err(name);
         assert_eq!(error.class, Class::Guarded, "{name}: {error}");
         assert!(error.message.contains("the guard blocked an unknown request"), "{name}: {error}");
         assert_eq!(cloud.calls().len(), 0, "{name}");
-        // With all of them it is known: a read reaches AWS, and a write is judged by its target.
+        // With all declarations the guard knows the call: a read reaches AWS, a write depends on
+        // its target.
         cloud.always(in_cloud(operation), Fault::Answer(Reply::ok(&json!({}))));
-        let outcome = lie(&context(all.clone(), access), &request).await;
+        let outcome = send_forged(&context(all.clone(), access), &request).await;
         let is_unknown = outcome.is_err_and(|error| error.message.contains("unknown request"));
         assert!(!is_unknown, "{name}");
         assert_eq!(!cloud.calls().is_empty(), matches!(operation.effect, Effect::Read | Effect::Create), "{name}");

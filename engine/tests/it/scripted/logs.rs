@@ -1,4 +1,4 @@
-//! `logs` of what AWS really writes: its two formats, Lambda's own lines, pages and refusals.
+//! `logs` of real AWS output: its two formats, Lambda's own lines, pages and refusals.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,7 @@ use super::{Project, deployed, is_write};
 
 const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
 
-/// Log events a second apart, all of one stream.
+/// Log events of one stream, one second apart.
 fn events(texts: &[&str]) -> Vec<Json> {
     let event = |(at, text): (usize, &&str)| {
         json!({
@@ -25,7 +25,7 @@ fn page(events: &[Json], next: Option<&str>) -> Fault {
     Fault::Answer(Reply::ok(&json!({ "events": events, "nextToken": next })))
 }
 
-/// A record as the stream has it.
+/// A record as the stream delivers it.
 fn record(word: &str) -> Json {
     let item =
         |text: &str| json!({ "id": { "S": "7" }, "text": { "S": text }, "n": { "N": "12345678901234567890123" } });
@@ -39,7 +39,7 @@ fn record(word: &str) -> Json {
     json!({ "eventName": word, "dynamodb": dynamodb })
 }
 
-/// What is shown of these texts, in these columns.
+/// What `logs` prints for these texts with these arguments.
 fn shown(texts: &[&str], args: &[&str]) -> String {
     let cloud = deployed();
     cloud.always("FilterLogEvents", page(&events(texts), None));
@@ -111,7 +111,7 @@ fn the_json_format_is_parsed() {
 }
 
 #[test]
-fn all_pages_are_read_also_behind_an_empty_one_and_each_event_is_shown_once() {
+fn all_pages_are_read_and_each_event_is_shown_once() {
     let cloud = deployed();
     let all = events(&["one", "two", "three"]);
     cloud.fault("FilterLogEvents", 1..2, page(&all[..1], Some("a")));
@@ -164,7 +164,7 @@ fn a_log_that_can_not_be_read_has_a_reason() {
 }
 
 #[test]
-fn a_function_logs_where_its_configuration_says() {
+fn logs_come_from_the_configured_log_group() {
     let cloud = deployed();
     cloud.world(|world| {
         let function = world.functions.get_mut(super::FUNCTION).unwrap();
@@ -196,7 +196,7 @@ fn failing() -> Vec<String> {
             "REPORT RequestId: {request}\tDuration: {n} ms\tMemory Size: 128 MB\tMax Memory Used: 67 MB\t\n"
         ));
     }
-    // As Lambda's Python runtime writes it, and without a trace.
+    // As Lambda's Python runtime writes it, then without a trace.
     let frame =
         "\u{a0}\u{a0}File \"/var/task/index.py\", line 3, in handler\r\u{a0}\u{a0}\u{a0}\u{a0}return event['x']";
     let frozen = "\u{a0}\u{a0}File \"<frozen importlib._bootstrap>\", line 1, in _call";
@@ -207,7 +207,7 @@ fn failing() -> Vec<String> {
 }
 
 #[test]
-fn an_error_that_repeats_is_one_line_with_its_count_and_what_the_mapping_does() {
+fn a_repeated_error_is_one_line_with_its_count_and_retry_behavior() {
     let texts = failing();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     insta::assert_snapshot!(shown(&texts, &["--utc"]));
@@ -220,7 +220,7 @@ fn an_error_that_repeats_is_one_line_with_its_count_and_what_the_mapping_does() 
     assert_eq!(documents.iter().filter(|it| it["type"] == "report").count(), 3);
 }
 
-/// A time without an offset is local; the zone east of Greenwich has its clocks ahead.
+/// A time without an offset is local; clocks east of Greenwich are ahead.
 #[test]
 fn since_and_until_are_local_times_unless_they_have_an_offset() {
     let hour = 3_600_000;
@@ -240,7 +240,7 @@ fn since_and_until_are_local_times_unless_they_have_an_offset() {
 }
 
 #[test]
-fn settings_of_a_mapping_that_are_unknown_cost_only_their_words() {
+fn unknown_mapping_settings_only_omit_the_retry_behavior() {
     let texts = failing();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let refused = "User: X is not authorized to perform: lambda:ListEventSourceMappings on resource: *";
@@ -268,9 +268,9 @@ fn settings_of_a_mapping_that_are_unknown_cost_only_their_words() {
     }
 }
 
-/// Whatever a handler prints before a record on the same line, the record is found.
+/// A record is found whatever the handler prints before it on the same line.
 #[test]
-fn text_before_an_event_hides_nothing() {
+fn text_before_an_event_does_not_hide_it() {
     let event = json!({ "Records": [record("MODIFY")] }).to_string();
     let plain = r#"MODIFY keys {"id":"7"} | old {"text":"buy milk"} | new {"text":"buy oat milk"}"#;
     let python = "{'Records': [{'eventName': 'MODIFY', 'dynamodb': {'Keys': {'id': {'S': '7'}}, 'OldImage': {'text': \

@@ -1,4 +1,4 @@
-//! Which calls a change of a mapping or a permission takes, in which order, and what they say.
+//! Which calls an update of a mapping or permission makes, in which order, and what they send.
 
 use serde_json::{Value as Json, json};
 
@@ -23,7 +23,7 @@ const ALL: &str = "    batch_size: 7
     tags: { course: cloud }
 ";
 
-/// The mapping stands at the end of the usual spec.
+/// The mapping is at the end of the default spec.
 fn with(lines: &str) -> Project {
     Project::new(|text| format!("{text}{lines}"))
 }
@@ -32,8 +32,7 @@ fn shown(cloud: &Cloud) -> Json {
     cloud.world(|world| world.mappings[0].shown.clone())
 }
 
-/// A line of the spec, the field of the call that it changes, and what that says with and without
-/// it.
+/// A line of the spec, the request field that it changes, and its value with and without the line.
 fn settings() -> Vec<(String, &'static str, Json, Json)> {
     let line = |text: &str| format!("    {text}\n");
     vec![
@@ -67,7 +66,7 @@ fn settings() -> Vec<(String, &'static str, Json, Json)> {
 }
 
 #[test]
-fn each_property_is_set_and_reset_by_one_call_that_carries_it_alone() {
+fn each_property_is_set_and_reset_by_its_own_call() {
     std::thread::scope(|scope| {
         for (line, field, set, reset) in settings() {
             scope.spawn(move || {
@@ -147,7 +146,7 @@ fn a_new_mapping_gets_everything_in_the_create() {
 }
 
 #[test]
-fn blanks_and_the_order_of_keys_and_filters_are_no_difference() {
+fn whitespace_and_order_in_filters_are_no_difference() {
     let cloud = deployed();
     let project = with(ALL);
     project.run(&cloud, &["apply"]).ends_with(0);
@@ -171,7 +170,7 @@ fn policy(cloud: &Cloud) -> Vec<Json> {
 }
 
 #[test]
-fn a_statement_is_removed_before_it_is_added_anew() {
+fn a_statement_is_removed_before_it_is_re_added() {
     let cloud = deployed();
     let organization = "    source_account: \"123456789012\"\n    principal_org_id: o-a1b2c3d4e5\n";
     let project = Project::new(|text| replaced(&text, SOURCE, &format!("{SOURCE}{organization}")));
@@ -194,7 +193,7 @@ fn a_statement_is_removed_before_it_is_added_anew() {
 }
 
 #[test]
-fn each_form_of_a_principal_reads_as_it_was_written() {
+fn each_form_of_a_principal_is_read_back_as_written() {
     for principal in ["events.amazonaws.com", "\"210987654321\"", "arn:aws:iam::210987654321:role/caller", "\"*\""] {
         let cloud = deployed();
         let project = Project::usual();
@@ -206,7 +205,7 @@ fn each_form_of_a_principal_reads_as_it_was_written() {
 }
 
 #[test]
-fn what_a_statement_says_beyond_the_spec_is_a_difference() {
+fn statement_elements_beyond_the_spec_are_a_difference() {
     type Meddling = fn(&mut Json);
     let meddlings: [(Meddling, &str); 4] = [
         (|statement| statement["Effect"] = json!("Deny"), r#"{"Effect":"Deny"}"#),
@@ -239,7 +238,7 @@ fn what_a_statement_says_beyond_the_spec_is_a_difference() {
 }
 
 #[test]
-fn a_mapping_whose_target_the_role_may_not_reach_says_which_right_is_missing() {
+fn a_mapping_waits_for_the_roles_permission_on_its_destination() {
     let cloud = deployed();
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);

@@ -1,5 +1,5 @@
-//! A network that goes away in the middle of a run and comes back, answers that get lost together
-//! with the look for what they were about, and a machine that falls asleep.
+//! A network that fails in the middle of a run and recovers, responses that get lost together with
+//! the read that would check for them, and a machine that goes to sleep.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use super::world::{Reply, World};
 use super::{Project, TABLE, deployed, deployed_world, diff_is_empty, replaced};
 use crate::support::DEADLINE;
 
-/// Each create, and the read that shows what it has made.
+/// Each create, and the read that shows what it created.
 const CREATES: [(&str, &str); 4] = [
     ("CreateTable", "DescribeTable"),
     ("CreateFunction", "GetFunction"),
@@ -34,10 +34,11 @@ fn is_one_pipeline(cloud: &Cloud, what: &str) {
     assert_eq!((tables, functions, statements, mappings), (1, 1, 1, 1), "{what}");
 }
 
-/// A line between the binary and the scripted AWS that can be cut: then nobody listens at its end.
+/// A connection between the binary and the scripted AWS that can be cut: then nothing listens on
+/// it.
 struct Wire {
     url: String,
-    /// Whether it is whole, and whom to tell once that is so.
+    /// Whether to restore the connection, and where to confirm that.
     orders: mpsc::UnboundedSender<(bool, std::sync::mpsc::Sender<()>)>,
 }
 
@@ -52,7 +53,7 @@ impl Wire {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut whole = carry(TcpListener::from_std(listener).unwrap(), target);
-                // The other end is dropped when the test is over.
+                // The sender is dropped when the test ends.
                 while let Some((mends, done)) = inbox.recv().await {
                     whole.shutdown().await;
                     if mends {
@@ -75,12 +76,12 @@ impl Wire {
         self.order(false);
     }
 
-    fn mend(&self) {
+    fn restore(&self) {
         self.order(true);
     }
 }
 
-/// Carries bytes both ways until it is shut down.
+/// Forwards bytes both ways until it is shut down.
 fn carry(listener: TcpListener, target: SocketAddr) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -89,7 +90,7 @@ fn carry(listener: TcpListener, target: SocketAddr) -> JoinSet<()> {
             let (mut near, _) = listener.accept().await.unwrap();
             lines.spawn(async move {
                 if let Ok(mut far) = TcpStream::connect(target).await {
-                    // An error here is a line that somebody has cut.
+                    // An error here means that the connection was cut.
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 }
             });
@@ -99,7 +100,7 @@ fn carry(listener: TcpListener, target: SocketAddr) -> JoinSet<()> {
 }
 
 #[test]
-fn a_network_that_is_gone_in_the_middle_is_waited_for() {
+fn a_run_waits_for_a_network_that_fails_midway() {
     let cases: [(&[&str], &str, World); 2] = [
         (&["apply"], "CreateFunction", World::empty()),
         (&["destroy", "--yes"], "DeleteEventSourceMapping", deployed_world()),
@@ -113,7 +114,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
         wire.cut();
         let said = || running.said();
         until("the message", said, |said| said.contains("waiting for the network to come back (no response from AWS)"));
-        wire.mend();
+        wire.restore();
         running.end().ends_with(0);
         if args[0] == "apply" {
             is_one_pipeline(&cloud, "apply");
@@ -125,7 +126,7 @@ fn a_network_that_is_gone_in_the_middle_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_that_is_gone_for_minutes_costs_nothing_but_time() {
+async fn minutes_without_a_network_only_delay_a_run() {
     // Before a create, during a wait, before and during the read before a write, and between two
     // writes.
     let moments = [
@@ -184,18 +185,18 @@ async fn a_network_that_does_not_come_back_ends_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_lost_create_may_have_made_is_looked_for_before_another() {
+async fn a_lost_create_is_checked_before_it_is_retried() {
     let server_fault = |operation: &str| Reply::of(operation, 503, "ServiceUnavailable", "oops");
     for (create, look) in CREATES {
         for done in [true, false] {
-            // How long the look itself fails, and of what.
+            // How long the check itself fails, and how.
             for (what, fault) in [("cut", Fault::Cut), ("503", Fault::Answer(server_fault(look)))] {
                 let cloud = Cloud::join(World::empty()).await;
                 let project = Project::usual();
                 let mut spec = load(&project.path("specs/team.yaml"));
                 let (cx, _press) = context(&cloud, team());
                 cloud.fault(create, 1..2, if done { Fault::DoneButCut } else { Fault::Cut });
-                // The plan has looked once.
+                // The plan makes the first read.
                 let n = if what == "cut" { 40 } else { 3 };
                 cloud.fault(look, 2..2 + n, fault);
                 let endings = run(&cx, &mut spec).await;
@@ -220,7 +221,7 @@ async fn what_a_lost_create_may_have_made_is_looked_for_before_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_that_repeats_is_given_up_soon() {
+async fn retries_of_a_repeated_server_fault_end_soon() {
     let oops = |operation: &str| Reply::of(operation, 500, "InternalServerError", "oops");
     for (operation, updates, most) in
         [("CreateTable", false, 4), ("CreateFunction", false, 4), ("UpdateTable", true, 8), ("AddPermission", false, 4)]
@@ -243,7 +244,7 @@ async fn a_fault_that_repeats_is_given_up_soon() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a step waits for while the machine falls asleep.
+/// Each case is a reason to wait while the machine falls asleep.
 #[tokio::test(start_paused = true)]
 async fn an_hour_of_sleep_ends_no_wait() {
     let creating = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } });
@@ -275,14 +276,14 @@ async fn an_hour_of_sleep_ends_no_wait() {
     }
 }
 
-/// The wait alone: sleep does not count, what is awake does, and one look follows the sleep.
+/// The wait alone: time asleep doesn't count, time awake does, and a read follows the sleep.
 #[tokio::test(start_paused = true)]
-async fn sleep_does_not_count_and_is_followed_by_a_look() {
+async fn sleep_does_not_count_and_is_followed_by_a_read() {
     let cloud = Cloud::join(World::empty()).await;
     let (cx, _press) = context(&cloud, team());
     let wait = Wait { what: "it", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
-    // Asleep right before the end of the budget, in the middle of a look or between two; it is
-    // there afterwards.
+    // The machine falls asleep just before the budget ends, during a read or between two;
+    // afterwards the resource exists.
     for in_a_look in [true, false] {
         let (start, cx) = (Instant::now(), &cx);
         let is_late = move || start.elapsed() > Duration::from_secs(57);
@@ -304,7 +305,7 @@ async fn sleep_does_not_count_and_is_followed_by_a_look() {
         let (done, ()) = tokio::join!(cx.until(wait, "x", probe), sleep);
         assert_eq!(done, Ok(()), "in a look: {in_a_look}");
     }
-    // What never comes still ends, with the sleep on top.
+    // An endless wait still times out, later by the time asleep.
     let (start, slept) = (Instant::now(), AtomicU32::new(0));
     let probe = || async {
         if slept.fetch_add(1, Ordering::Relaxed) == 100 {
@@ -320,8 +321,7 @@ async fn sleep_does_not_count_and_is_followed_by_a_look() {
 
 #[test]
 fn a_plan_does_not_wait_for_a_network() {
-    // Reads that come through are no reason to wait for those that don't, as long as nothing was
-    // written.
+    // Before anything is written, successful reads are no reason to wait for the failing ones.
     let cloud = deployed();
     for operation in ["GetFunction", "GetPolicy"] {
         cloud.always(operation, Fault::Cut);

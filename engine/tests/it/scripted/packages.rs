@@ -1,5 +1,5 @@
-//! Functions that are no zip in AWS: Lambda never turns a container image into one, so nothing is
-//! written to a function that would have to be.
+//! Functions that aren't zip packages: Lambda can't convert a container image to one, so engine
+//! writes nothing to a function that would need the conversion.
 
 use serde_json::json;
 
@@ -7,10 +7,10 @@ use super::server::Cloud;
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, writes};
 
 const URI: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1";
-/// A function in the spec of something else, so that the one under test is in no spec.
+/// A spec that doesn't declare the function under test.
 const WITHOUT: &str = "team: blue-owls\nregion: eu-central-1\nresources: {}\n";
 
-/// The usual account, where somebody has made the function anew as an image of that package type.
+/// The default account, after another writer re-created the function with that package type.
 fn with_image(package_type: &str) -> Cloud {
     let cloud = deployed();
     cloud.world(|world| {
@@ -28,8 +28,8 @@ fn with_image(package_type: &str) -> Cloud {
 }
 
 #[test]
-fn a_container_image_is_replaced_after_a_question_and_never_tagged_or_updated() {
-    // A package type that is newer than engine is no zip either.
+fn a_container_image_is_replaced_after_approval_and_never_updated() {
+    // A package type that is newer than engine isn't Zip either.
     for package_type in ["Image", "Wasm"] {
         let cloud = with_image(package_type);
         let project = Project::usual();
@@ -53,7 +53,7 @@ fn a_container_image_is_replaced_after_a_question_and_never_tagged_or_updated() 
 }
 
 #[test]
-fn a_container_image_of_nobody_is_not_adopted() {
+fn a_container_image_without_an_owner_is_not_adopted() {
     for adopt in ["", "    adopt: true\n"] {
         let cloud = with_image("Image");
         cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().tags.clear());
@@ -67,7 +67,7 @@ fn a_container_image_of_nobody_is_not_adopted() {
 }
 
 #[test]
-fn a_container_image_under_an_older_name_is_replaced_and_not_tagged_first() {
+fn a_renamed_container_image_is_replaced_without_tagging_it() {
     let cloud = with_image("Image");
     cloud.world(|world| {
         let tags = &mut world.functions.get_mut(FUNCTION).unwrap().tags;
@@ -83,7 +83,7 @@ fn a_container_image_under_an_older_name_is_replaced_and_not_tagged_first() {
 }
 
 #[test]
-fn a_container_image_is_destroyed_pruned_released_and_imported_like_any_function() {
+fn a_container_image_is_otherwise_handled_like_any_function() {
     let cloud = with_image("Image");
     Project::usual().run(&cloud, &["destroy", "--yes"]).ends_with(0);
     assert_eq!(cloud.world(|world| (world.functions.len(), world.tables.contains_key(TABLE))), (0, false));

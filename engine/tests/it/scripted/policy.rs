@@ -1,6 +1,6 @@
-//! The printed policies, held against what the engine really asks of AWS: no call without its
-//! right, and no right without a call or a stated reason. A pipeline lives its life on a local AWS,
-//! and once more on a scripted one, which knows what the local one does not.
+//! The printed policies, compared with the calls that engine sends: each call has its permission,
+//! and each permission has a call or a stated reason. A pipeline goes through its lifecycle on the
+//! local AWS and on the scripted one, which supports what the local one doesn't.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,33 +17,33 @@ use crate::shared::program::flat;
 use crate::shared::proxy::{Proxy, Request, aged};
 
 const TEAM: &str = "blue-owls";
-/// Every `--for`.
+/// All values of `--for`.
 const PURPOSES: [&str; 7] = ["diff", "apply", "destroy", "verify", "logs", "check", "all"];
-/// Whom AWS knows the caller as.
+/// The name of the IAM user that makes the calls.
 const USER: &str = "student";
 
-/// One right that AWS would ask for.
+/// A permission that AWS requires.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
     action: String,
     resource: String,
     context: BTreeMap<String, String>,
-    /// Whether another call than the one of its name asks for it.
+    /// Whether a call with another name requires it.
     along: bool,
 }
 
-/// A call, and what its rights hang on beyond its own words.
+/// A call, and what its permissions depend on besides the request itself.
 struct Seen<'c> {
     call: &'c Call,
     account: &'c str,
-    /// The function and the tags of the mapping that it is about, if it is about one that stands.
+    /// The function and the tags of the mapping that the call is about, if that mapping exists.
     mapping: Option<(String, BTreeMap<String, String>)>,
 }
 
-/// What AWS asks for, as its service authorization reference says
+/// The permissions that AWS requires, by its service authorization reference
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html,
 /// …/list_amazondynamodb.html, …/list_amazoncloudwatchlogs.html).
-fn rights(seen: &Seen<'_>) -> Vec<Right> {
+fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
     let Seen { call: Call { operation, about, body, query }, account, mapping } = seen;
     let arn = |service: &str, resource: &str| format!("arn:aws:{service}:{REGION}:{account}:{resource}");
     let right = |action: &str, resource: String, context: &[(&str, String)]| Right {
@@ -69,7 +69,7 @@ fn rights(seen: &Seen<'_>) -> Vec<Right> {
         })
     };
     match *operation {
-        // Needs no right.
+        // Requires no permission.
         "GetCallerIdentity" => Vec::new(),
         "ListTables" => vec![right(&named("dynamodb"), "*".to_owned(), &here())],
         "ListFunctions" | "ListEventSourceMappings" => vec![right(&named("lambda"), "*".to_owned(), &here())],
@@ -79,17 +79,17 @@ fn rights(seen: &Seen<'_>) -> Vec<Right> {
             vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])]
         }
         "SimulatePrincipalPolicy" => vec![right(&named("iam"), query["PolicySourceArn"].clone(), &[])],
-        // The scripted AWS tells it from Lambda's by a name of its own.
+        // The scripted AWS uses this name to distinguish it from Lambda's operation.
         "IAM's GetPolicy" => vec![right("iam:GetPolicy", query["PolicyArn"].clone(), &[])],
         "GetPolicyVersion" => vec![right(&named("iam"), query["PolicyArn"].clone(), &[])],
-        // Its messages name a stream of the group, without a name.
+        // Access-denied messages name a log stream of the group with an empty name.
         "FilterLogEvents" => ["", ":log-stream:"]
             .map(|rest| right(&named("logs"), arn("logs", &format!("log-group:{about}{rest}")), &[]))
             .to_vec(),
         "CreateTable" => {
             vec![right(&named("dynamodb"), table(), &[]), along(right("dynamodb:TagResource", table(), &[]))]
         }
-        // The scripted AWS tells DynamoDB's from Lambda's by a name of its own.
+        // The scripted AWS uses this name to distinguish DynamoDB's operation from Lambda's.
         "TagTable" => vec![right("dynamodb:TagResource", table(), &[])],
         "UntagTable" => vec![right("dynamodb:UntagResource", table(), &[])],
         "Scan" | "PutItem" | "UpdateItem" | "DeleteItem" | "ListTagsOfResource" => {
@@ -105,7 +105,7 @@ fn rights(seen: &Seen<'_>) -> Vec<Right> {
                 along(right("lambda:TagResource", arn("lambda", "event-source-mapping:new"), &[tags()])),
             ]
         }
-        // Of one that is gone nobody can say whose it was.
+        // The function of a deleted mapping can't be determined.
         name if name.ends_with("EventSourceMapping") => {
             let of = mapping.iter().map(|(name, _)| ("lambda:FunctionArn", function(name)));
             of.map(|feeds| right(&named("lambda"), mapping_arn(), &[feeds])).collect()
@@ -113,7 +113,7 @@ fn rights(seen: &Seen<'_>) -> Vec<Right> {
         "ListTags" | "TagResource" | "UntagResource" if !about.contains(TEAM) => {
             let owner = mapping.as_ref().and_then(|(_, tags)| tags.get("engine:team").cloned()).unwrap_or_default();
             let context = [tags(), ("aws:ResourceTag/engine:team", owner)];
-            // What is not tagged, or not with this, is no part of the context.
+            // A tag that is not set is not part of the context.
             let context: Vec<_> = context.into_iter().filter(|(_, value)| !value.is_empty()).collect();
             vec![right(&named("lambda"), mapping_arn(), &context)]
         }
@@ -132,7 +132,7 @@ fn rights(seen: &Seen<'_>) -> Vec<Right> {
     }
 }
 
-/// The names of the statements by which IAM would allow it, as far as these policies go.
+/// The names of the statements that allow it, by the subset of IAM's rules used here.
 fn allowing<'p>(policy: &'p Json, right: &Right) -> Vec<&'p str> {
     let holds = |statement: &Json| {
         let conditions = statement["Condition"].as_object().into_iter().flatten();
@@ -165,7 +165,7 @@ fn texts(value: &Json) -> Vec<String> {
     }
 }
 
-/// `*` stands for anything.
+/// `*` matches anything.
 fn like(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -175,15 +175,15 @@ fn like(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// What the program prints without credentials and without a network, on both streams.
-fn told(project: &Project, args: &[&str]) -> [String; 2] {
+/// The program's stdout and stderr without credentials and network.
+fn output(project: &Project, args: &[&str]) -> [String; 2] {
     let ran = project.command(&[&["policy", "--account", ACCOUNT], args].concat()).run();
     ran.ends_with(0);
     [ran.out, ran.err]
 }
 
 fn printed(project: &Project, args: &[&str]) -> String {
-    let [out, _] = told(project, args);
+    let [out, _] = output(project, args);
     out
 }
 
@@ -196,7 +196,7 @@ fn actions(policy: &Json) -> BTreeSet<String> {
     statements.flat_map(|it| texts(&it["Action"])).collect()
 }
 
-/// By statement and action.
+/// Statement and action.
 type Pair = (String, String);
 
 fn pairs(policy: &Json) -> BTreeSet<Pair> {
@@ -206,15 +206,15 @@ fn pairs(policy: &Json) -> BTreeSet<Pair> {
     pairs.map(|(sid, action)| (sid.trim_matches('"').to_owned(), action)).collect()
 }
 
-/// What was called, held against the policies.
+/// The recorded calls, compared with the policies.
 struct Ledger {
-    /// By `--for`.
+    /// The policy for each `--for`.
     policies: BTreeMap<&'static str, Json>,
-    /// Other teams'.
+    /// Policies of other teams.
     others: Vec<Json>,
-    /// Which rights of which policy some call has taken.
+    /// The permissions of each policy that some call has used.
     taken: BTreeSet<(&'static str, Pair)>,
-    /// Which commands made a call, by its action and resource.
+    /// The commands that made a call, by action and resource.
     called: BTreeMap<(String, String), BTreeSet<&'static str>>,
     lacking: Vec<String>,
 }
@@ -241,8 +241,8 @@ impl Ledger {
                 let taken = statements.into_iter().map(|sid| (purpose, (sid.to_owned(), right.action.clone())));
                 self.taken.extend(taken);
             }
-            // Whoever has another team's keys may look at lists and at whose mappings are, and gets
-            // at nothing.
+            // With another team's credentials, a caller can list resources and read the tags of
+            // mappings, and nothing else.
             let is_ours = right.resource.contains(TEAM) || right.context.values().any(|value| value.contains(TEAM));
             if is_ours && right.action != "lambda:ListTags" && self.others.iter().any(|it| allows(it, &right)) {
                 self.lacking.push(format!("another team may do {right:?}"));
@@ -257,7 +257,7 @@ impl Ledger {
         }
     }
 
-    /// The calls and their actions, those in parentheses come along with others.
+    /// The actions and their commands; actions in parentheses are required by other calls.
     fn table(&self) -> String {
         let mut table = String::new();
         for ((action, resource), commands) in &self.called {
@@ -268,20 +268,20 @@ impl Ledger {
     }
 }
 
-/// Writes down what each call would have to be allowed.
+/// Records the permissions that each call requires.
 struct Clerk(Arc<Mutex<Vec<Right>>>);
 
 impl Witness for Clerk {
     fn before(&mut self, call: &Call, world: &mut World) {
         let mapping = world.mappings.iter().find(|it| it.uuid == call.about);
         let mapping = mapping.map(|it| (it.function.clone(), it.tags.clone()));
-        self.0.lock().unwrap().extend(rights(&Seen { call, account: ACCOUNT, mapping }));
+        self.0.lock().unwrap().extend(required_permissions(&Seen { call, account: ACCOUNT, mapping }));
     }
 
     fn after(&mut self, _: &Call, _: &World, _: u16) {}
 }
 
-/// Changes of every kind, in turn.
+/// Changes to every resource type, applied one after another.
 const EDITS: [&[(&str, &str)]; 4] = [
     &[
         (
@@ -305,20 +305,20 @@ const EDITS: [&[(&str, &str)]; 4] = [
     &[("principal: dynamodb.amazonaws.com", "principal: dynamodb.amazonaws.com\n    source_account: \"123456789012\"")],
 ];
 
-/// The spec up to a line.
-fn cut(text: &str, line: &str) -> String {
+/// The spec before this line.
+fn spec_before(text: &str, line: &str) -> String {
     text.split_once(line).unwrap().0.to_owned()
 }
 
-/// The spec whose resources outlive it.
+/// The spec with `retain` on its resources.
 fn retained(text: &str) -> String {
     let heads = [("todos", "table"), ("logger", "function"), ("todos-to-logger", "mapping")];
     let heads = heads.map(|(name, kind)| format!("  {name}:\n    type: {kind}\n"));
     heads.iter().fold(text.to_owned(), |text, head| replaced(&text, head, &format!("{head}    retain: true\n")))
 }
 
-/// A pipeline's life: each command that runs, with the `--for` that has to be enough for it.
-fn live(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str, &[&str])) {
+/// A pipeline's lifecycle: each command runs with the `--for` that must cover it.
+fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str, &[&str])) {
     let change = |edits: &[(&str, &str)]| {
         spec(Some(&edits.iter().fold(spec(None), |text, (from, to)| replaced(&text, from, to))));
     };
@@ -336,10 +336,10 @@ fn live(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str,
         run("apply", &["apply", "--yes"]);
     }
     let text = spec(None);
-    // Nothing but the table is left, then mapping and permission alone are gone.
-    spec(Some(&cut(&text, "  logger:\n")));
+    // First only the table is in the spec, then all but mapping and permission.
+    spec(Some(&spec_before(&text, "  logger:\n")));
     run("diff", &["diff"]);
-    spec(Some(&cut(&text, "  # Required by the task")));
+    spec(Some(&spec_before(&text, "  # Required by the task")));
     run("diff", &["diff"]);
     run("apply", &["apply", "--yes"]);
     spec(Some(&text));
@@ -349,7 +349,7 @@ fn live(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'static str,
     for name in ["todos-to-logger", "logger", "todos"] {
         run("apply", &["release", name]);
     }
-    // Taken over again.
+    // Adopt them again.
     run("apply", &["apply", "--yes"]);
     run("apply", &["apply", "--yes", "--replace", "logger"]);
     run("apply", &["apply", "--yes", "--replace", "todos"]);
@@ -366,7 +366,7 @@ fn scripted_life() -> Ledger {
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
         world.index.mappings = true;
-        // The simulator may not be asked, but the policies may be read.
+        // The caller can't use the policy simulator but can read the policies.
         world.policies = Some([json!({}), json!({})]);
     });
     let mut ledger = Ledger::new(|args| policy(&project, args));
@@ -376,28 +376,28 @@ fn scripted_life() -> Ledger {
         text.iter().for_each(|text| project.spec(text));
         std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()
     };
-    live(spec, |command, args| {
-        // Nobody calls the function there, so the log stays empty.
+    run_lifecycle(spec, |command, args| {
+        // The scripted AWS doesn't invoke the function, so its log is empty.
         let (args, code) = if args[0] == "verify" { (&["verify", "--timeout", "1"][..], 1) } else { (args, 0) };
         project.run(&cloud, args).ends_with(code);
         ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
-        // So that nothing has to be waited for until its tags can be read.
+        // Tags of aged resources are readable at once, so engine doesn't wait for them.
         cloud.world(|world| *world = world.clone().aged());
         let source = project.path("lambda-src/log-events/index.js");
         std::fs::write(&source, format!("// New.\n{}", std::fs::read_to_string(&source).unwrap())).unwrap();
     });
-    // Who may not ask the index looks through lists.
+    // Without access to the tag index, engine lists resources.
     let text = "User: X is not authorized to perform: tag:GetResources";
     cloud.always("GetResources", Fault::Answer(Reply::of("GetResources", 400, "AccessDeniedException", text)));
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
-    // A mapping whose tags are not there is looked at once more.
+    // If a mapping's tags don't exist, engine reads the mapping again.
     cloud.forget();
     let none = Reply::of("ListTags", 404, "ResourceNotFoundException", "The resource does not exist.");
     cloud.fault("ListTags", 1..2, Fault::Answer(none));
     project.run(&cloud, &["check"]).ends_with(0);
     ledger.enter("check", std::mem::take(&mut seen.lock().unwrap()));
-    // An error that repeats, for which `logs` reads the mapping's settings.
+    // For a repeated error, `logs` reads the mapping's settings.
     let event = |n: u64| json!({ "eventId": n.to_string(), "timestamp": n, "message": "[ERROR] KeyError: 'x'" });
     cloud.always("FilterLogEvents", Fault::Answer(Reply::ok(&json!({ "events": [event(1), event(2)] }))));
     project.run(&cloud, &["logs"]).ends_with(0);
@@ -405,12 +405,12 @@ fn scripted_life() -> Ledger {
     ledger
 }
 
-/// On the local AWS, beside a table and a function of somebody else's.
+/// On the local AWS, next to a table and a function of another team.
 fn real_life() -> Ledger {
     const LOCAL: &str = "000000000001";
     const SPEC: &str = "specs/team.yaml";
     let project = e2e::Project::new();
-    // Makes the role.
+    // Creates the role.
     project.run(&["diff", "--local"]).expect(0, &[]);
     let aws = project.account(LOCAL);
     aws.create_table("green-newts-todos", &[]);
@@ -429,7 +429,7 @@ fn real_life() -> Ledger {
         Proxy::new(&project.endpoint(), move |request| {
             let call = parsed(request);
             let mapping = mapping(request, &call);
-            seen.lock().unwrap().extend(rights(&Seen { call: &call, account: LOCAL, mapping }));
+            seen.lock().unwrap().extend(required_permissions(&Seen { call: &call, account: LOCAL, mapping }));
             let answer = request.forward();
             if request.is("DescribeTable") { aged(&answer) } else { answer }
         })
@@ -438,7 +438,7 @@ fn real_life() -> Ledger {
         text.iter().for_each(|text| project.write(SPEC, text));
         project.read(SPEC)
     };
-    live(spec, |command, args| {
+    run_lifecycle(spec, |command, args| {
         project.run_at(&proxy.endpoint(), LOCAL, args).expect(0, &[]);
         ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
     });
@@ -458,7 +458,7 @@ fn parsed(request: &Request) -> Call {
     call
 }
 
-/// The function and the tags of the mapping that a call is about.
+/// The function and the tags of a call's mapping.
 fn mapping(request: &Request, call: &Call) -> Option<(String, BTreeMap<String, String>)> {
     let get = |path: String| -> Json {
         let answer = request.instead_get(&path);
@@ -475,7 +475,7 @@ fn mapping(request: &Request, call: &Call) -> Option<(String, BTreeMap<String, S
 }
 
 #[test]
-fn no_call_is_made_without_its_right_and_no_right_is_there_without_a_call_or_a_reason() {
+fn each_call_has_its_permission_and_each_permission_a_call_or_a_reason() {
     let ledgers = [scripted_life(), real_life()];
     for ledger in &ledgers {
         println!("{}", ledger.table());
@@ -497,7 +497,7 @@ fn no_call_is_made_without_its_right_and_no_right_is_there_without_a_call_or_a_r
 }
 
 #[test]
-fn who_may_only_look_may_not_write_and_who_verifies_writes_items_alone() {
+fn read_commands_get_no_write_permissions_and_verify_only_item_writes() {
     let project = Project::usual();
     let writes = |purpose: &str| {
         let of = |action: &&String| {
@@ -511,7 +511,7 @@ fn who_may_only_look_may_not_write_and_who_verifies_writes_items_alone() {
     }
     assert_eq!(writes("verify"), ["DeleteItem", "PutItem", "UpdateItem"].map(|it| format!("dynamodb:{it}")));
     assert!(writes("destroy").iter().all(|it| [":Delete", ":Remove", ":Untag"].iter().any(|verb| it.contains(verb))));
-    // The tables of the spec, not all of the team's.
+    // Only the tables of the spec, not all tables of the team.
     let put = |table: &str| Right {
         action: "dynamodb:PutItem".to_owned(),
         resource: arn("dynamodb", &format!("table/{table}")),
@@ -523,10 +523,10 @@ fn who_may_only_look_may_not_write_and_who_verifies_writes_items_alone() {
 }
 
 #[test]
-fn what_a_prefix_means_is_told_where_there_is_one() {
+fn a_policy_with_a_name_prefix_comes_with_an_explanation() {
     let project = Project::usual();
     for (args, is_told) in [(&[][..], true), (&["--for", "verify"], false), (&["--role"], false)] {
-        let [out, said] = told(&project, args);
+        let [out, said] = output(&project, args);
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         let told = said.contains("`blue-owls-*` also matches the resources of a team named `blue-owls-more`");
         assert_eq!((told, out.contains("blue-owls-*")), (is_told, is_told), "{args:?}: {said}");
@@ -534,21 +534,21 @@ fn what_a_prefix_means_is_told_where_there_is_one() {
 }
 
 #[test]
-fn the_usual_specs_policies() {
+fn the_default_specs_policies_match_their_snapshots() {
     let project = Project::usual();
     for purpose in PURPOSES {
         insta::assert_snapshot!(format!("policy_for_{purpose}"), printed(&project, &["--for", purpose]));
-        takes(&policy(&project, &["--for", purpose]));
+        assert_valid_policy(&policy(&project, &["--for", purpose]));
     }
     assert_eq!(printed(&project, &[]), printed(&project, &["--for", "all"]));
     insta::assert_snapshot!("policy_of_the_role", printed(&project, &["--role"]));
-    takes(&policy(&project, &["--role"])[ROLE]["permissions"]);
+    assert_valid_policy(&policy(&project, &["--role"])[ROLE]["permissions"]);
 }
 
-/// What IAM asks of a document before it takes it
+/// Checks IAM's policy grammar
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html), and that no action
-/// is a pattern.
-fn takes(policy: &Json) {
+/// contains a wildcard.
+fn assert_valid_policy(policy: &Json) {
     assert_eq!(policy["Version"], "2012-10-17");
     let mut sids = BTreeSet::new();
     for statement in policy["Statement"].as_array().unwrap() {
@@ -567,8 +567,7 @@ fn arn(service: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
 }
 
-/// Tables, functions and mappings in such numbers that their names alone would fill more than a
-/// policy.
+/// So many tables, functions and mappings that their names alone exceed a policy's size limit.
 fn crowded() -> String {
     let usual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/team.yaml")).unwrap();
     let mut text = usual.clone();
@@ -589,7 +588,7 @@ fn crowded() -> String {
 }
 
 #[test]
-fn many_resources_keep_below_iams_limit() {
+fn a_policy_for_many_resources_fits_iams_size_limit() {
     let project = Project::new(|_| crowded());
     for args in [&[][..], &["--role"], &["--for", "verify"], &["--for", "logs"]] {
         let text = printed(&project, args);
@@ -602,7 +601,7 @@ fn many_resources_keep_below_iams_limit() {
 }
 
 #[test]
-fn what_no_policy_can_hold_is_told_and_not_printed() {
+fn a_policy_over_iams_size_limit_is_an_error() {
     let project = Project::new(|text| {
         let import = |n: u32| format!("  theirs-{n}:\n    type: table\n    import: red-foxes-table-number-{n}\n");
         replaced(&text, "resources:\n", &format!("resources:\n{}", (0..90).map(import).collect::<String>()))
@@ -615,7 +614,7 @@ fn what_no_policy_can_hold_is_told_and_not_printed() {
 }
 
 #[test]
-fn a_role_may_do_what_the_spec_makes_of_it_and_its_deployer_what_that_takes() {
+fn role_and_deployer_get_the_permissions_that_the_spec_requires() {
     let queue = arn("sqs", "failures");
     let topic = arn("sns", "letters");
     let (key, layer) = (arn("kms", "key/1"), arn("lambda", "layer:tools:3"));
@@ -655,7 +654,7 @@ fn a_role_may_do_what_the_spec_makes_of_it_and_its_deployer_what_that_takes() {
 }
 
 #[test]
-fn what_is_imported_is_named_and_only_read() {
+fn imported_resources_get_only_read_permissions_by_name() {
     let project = Project::new(|text| {
         let theirs = "resources:\n  theirs:\n    type: table\n    import: red-foxes-todos\n";
         replaced(&text, "resources:\n", theirs)
@@ -668,7 +667,7 @@ fn what_is_imported_is_named_and_only_read() {
 }
 
 #[test]
-fn a_kind_that_the_spec_does_not_have_is_only_found_and_deleted() {
+fn a_type_not_in_the_spec_gets_only_list_and_delete_permissions() {
     let project = Project::new(|text| text.split("  # Existing role").next().unwrap().to_owned());
     let actions = actions(&policy(&project, &["--for", "apply"]));
     assert!(actions.contains("lambda:DeleteFunction") && actions.contains("dynamodb:CreateTable"), "{actions:?}");
@@ -677,7 +676,7 @@ fn a_kind_that_the_spec_does_not_have_is_only_found_and_deleted() {
 }
 
 #[test]
-fn the_account_comes_from_the_spec_the_command_line_or_aws_and_never_from_a_guess() {
+fn the_account_comes_from_the_spec_the_command_line_or_aws() {
     let project = Project::usual();
     let cloud = Cloud::start(World::empty());
     let asked = project.run(&cloud, &["policy", "-q"]);

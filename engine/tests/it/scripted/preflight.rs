@@ -1,4 +1,4 @@
-//! What is told before anything is made: by a check, and by an apply of what it is about to do.
+//! What `check`, and `apply` for its own steps, report before anything is created.
 
 use serde_json::{Value as Json, json};
 
@@ -16,7 +16,7 @@ fn for_ec2() -> Json {
     json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" })
 }
 
-/// What a check says of `world`, told in full on 80 columns.
+/// Asserts what `check` reports about `world`, in full on 80 columns.
 #[track_caller]
 fn check(world: World, project: &Project, code: i32, words: &[&str]) {
     let cloud = Cloud::start(world);
@@ -35,7 +35,7 @@ fn check(world: World, project: &Project, code: i32, words: &[&str]) {
     assert_eq!(roles.len(), distinct.len(), "a role is read once");
 }
 
-/// What an apply says of `world`, and whether it has written anything.
+/// Asserts what an apply reports about `world`, and returns whether it wrote anything.
 #[track_caller]
 fn apply(world: World, project: &Project, code: i32, words: &[&str]) -> bool {
     let cloud = Cloud::start(world);
@@ -59,7 +59,7 @@ fn preflight_reports_what_could_not_be_checked() {
 }
 
 #[test]
-fn only_a_trust_policy_without_lambda_and_without_conditions_is_certain() {
+fn only_an_unconditional_trust_policy_without_lambda_is_an_error() {
     let why = [
         "error[role-not-assumable]: Lambda can't assume the role",
         "specs/team.yaml:",
@@ -74,21 +74,21 @@ fn only_a_trust_policy_without_lambda_and_without_conditions_is_certain() {
     });
     check(trusting(conditional.clone()), &Project::usual(), 0, &[]);
     assert!(apply(trusting(conditional), &Project::usual(), 0, &[]));
-    // What has been made a moment ago may be about to change.
+    // A new role may be about to change.
     let young = World { roles_born: Some("2999-01-01T00:00:00Z"), ..trusting(for_ec2()) };
     check(young, &Project::usual(), 0, &["warning[role-not-assumable]: Lambda can't assume the role"]);
 }
 
 #[test]
-fn a_missing_role_is_certain() {
+fn a_missing_role_is_an_error() {
     let why = ["`execution-role` is refused", "specs/team.yaml:"];
     check(World::default(), &Project::usual(), 1, &why);
     assert!(!apply(World::default(), &Project::usual(), 1, &why));
 }
 
 #[test]
-fn another_account_or_region_in_an_arn_is_certain() {
-    // Where the spec does not say it, only AWS tells which account this is.
+fn another_account_or_region_in_an_arn_is_an_error() {
+    // Without an account in the spec, only AWS can report the current one.
     let elsewhere = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
     let why = [
         "error[role-of-other-account]: this ARN is in the account `999999999999`",
@@ -101,14 +101,14 @@ fn another_account_or_region_in_an_arn_is_certain() {
     check(with_role("/", &[]), &elsewhere("arn:aws:iam::123456789012:role/somebodys"), 0, &[]);
 }
 
-/// An account in which the role `somebodys` has that path.
+/// An account in which the role `somebodys` has this path.
 fn with_role(path: &str, trusted: &[Json]) -> World {
     let mut world = if trusted.is_empty() { World::empty() } else { trusting(trusted[0].clone()) };
     world.roles.insert("somebodys".to_owned(), path.to_owned());
     world
 }
 
-/// IAM finds a role by its name, and Lambda only by the whole of its ARN.
+/// IAM finds a role by its name, Lambda only by its full ARN.
 #[test]
 fn a_role_named_by_arn_must_match_the_whole_arn() {
     let named = |arn: &'static str| Project::new(move |text| replaced(&text, "${execution-role.arn}", arn));
@@ -136,7 +136,7 @@ fn a_role_named_by_arn_must_match_the_whole_arn() {
     let none = ["error[role-not-assumable]: the role `somebodys` doesn't exist in this account"];
     check(World::empty(), &named(plain), 1, &none);
     check(with_role("/", &[for_ec2()]), &named(plain), 1, &["error[role-not-assumable]: Lambda can't assume the role"]);
-    // What may not be looked at stops nothing.
+    // A role that can't be read stops nothing.
     let cloud = Cloud::start(World::empty());
     let denied = Reply::of("GetRole", 403, "AccessDenied", "User: u is not authorized to perform: iam:GetRole");
     let project = Project::new(|text| {
@@ -175,7 +175,7 @@ fn conflicting_settings_are_warnings() {
         (mapping("    filters: [{ eventName: [DELETE] }]\n"), &["the filters of `todos-to-logger` drop every record"]),
         (mapping("    filters: [{ eventName: [REMOVE] }]\n"), &[]),
         (mapping("    filters: [{ dynamodb: { NewImage: { done: { BOOL: [true] } } } }]\n"), &[]),
-        // What the time to live deletes, and an object that nobody can call missing.
+        // Deletions by time to live, and an object, which can't be known to be missing.
         (mapping("    filters: [{ userIdentity: { type: [Service], principalId: [dynamodb.amazonaws.com] } }]\n"), &[]),
         (mapping("    filters: [{ dynamodb: { NewImage: [{ exists: false }] } }]\n"), &[]),
         (
@@ -215,7 +215,7 @@ fn conflicting_settings_are_warnings() {
     assert!(apply(World::empty(), &images, 0, &["warning: the filters of `todos-to-logger` drop every record"]));
 }
 
-/// Lines of a diagnostic are broken at 80 columns, so only what stays on one is looked for.
+/// Diagnostics wrap at 80 columns, so tests only search for text that stays on one line.
 const ROLE_LACKS: &str = "the role of `logger` may lack permissions";
 const MAY_NOT_PASS: &str = "warning[access-denied]: you may lack permission to pass the role of `logger`";
 
@@ -260,7 +260,7 @@ fn without_the_simulator_preflight_reads_the_policies() {
     for (policies, words) in cases {
         let world = World { policies: Some(policies), ..World::empty() };
         check(world.clone(), &Project::usual(), 0, words);
-        // An apply waits for no second wave.
+        // An apply makes no second wave of reads.
         let cloud = Cloud::start(world);
         Project::usual().run(&cloud, &["apply"]).ends_with(0);
         assert_eq!(cloud.count("ListAttachedRolePolicies"), 0);
@@ -268,7 +268,7 @@ fn without_the_simulator_preflight_reads_the_policies() {
 }
 
 #[test]
-fn apply_makes_one_more_wave_of_calls_than_diff_and_none_where_nothing_depends_on_it() {
+fn apply_adds_at_most_one_wave_of_calls_to_those_of_diff() {
     let questions = |world: World, edit: fn(String) -> String| {
         let cloud = Cloud::start(World { simulated: Some(("allowed", false)), ..world });
         Project::new(edit).run(&cloud, &["apply", "--yes"]).ends_with(0);
@@ -287,7 +287,7 @@ fn apply_makes_one_more_wave_of_calls_than_diff_and_none_where_nothing_depends_o
 }
 
 #[test]
-fn preflight_as_json_has_places_and_what_was_not_checked() {
+fn preflight_json_has_locations_and_unchecked_items() {
     let cloud = Cloud::start(trusting(for_ec2()));
     let run = Project::usual().run(&cloud, &["check", "--format", "json"]);
     run.ends_with(1);

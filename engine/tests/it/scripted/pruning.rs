@@ -1,5 +1,4 @@
-//! What is left over where the tag index lags, shows what is gone, may not be asked or comes in
-//! pages; and who was killed in the middle.
+//! Orphans if the tag index lags, is stale, can't be read or is paginated, and runs after a kill.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
     tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-/// A table of that name beside the others.
+/// Adds a table with this name to the account.
 fn add_table(cloud: &Cloud, name: &str, tags: BTreeMap<String, String>) {
     cloud.world(|world| {
         let mut table = World::one_table();
@@ -36,12 +35,12 @@ fn deny(cloud: &Cloud) {
 }
 
 #[test]
-fn an_index_that_has_heard_of_nothing_delays_a_prune_and_doubles_nothing() {
+fn an_empty_tag_index_delays_a_prune_and_creates_no_duplicates() {
     let cloud = deployed();
     cloud.world(|world| world.index.blind = true);
     let project = Project::usual();
     diff_is_empty(&project, &cloud);
-    // A mapping is found on its function, whatever the index says.
+    // A mapping is found through its function, independent of the index.
     project.spec(&without_mapping(&std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()));
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 destroyed");
     assert_eq!(cloud.world(|world| world.mappings.len()), 0);
@@ -50,14 +49,14 @@ fn an_index_that_has_heard_of_nothing_delays_a_prune_and_doubles_nothing() {
     assert_eq!(cloud.world(|world| (world.tables.len(), world.functions.len())), (1, 1), "later, not never");
     cloud.world(|world| world.index.blind = false);
     project.run(&cloud, &["diff"]).ends_with(0).says("3 to destroy");
-    // Who destroys does not rely on it.
+    // A destroy doesn't rely on the index.
     cloud.world(|world| world.index.blind = true);
     project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 3 destroyed.");
     assert_eq!(cloud.world(|world| (world.tables.len(), world.functions.len())), (0, 0));
 }
 
 #[test]
-fn what_the_index_shows_and_nobody_finds_is_no_row() {
+fn a_stale_index_entry_is_not_in_the_plan() {
     let cloud = deployed();
     cloud.world(|world| {
         world.index.ghosts = vec![
@@ -68,7 +67,7 @@ fn what_the_index_shows_and_nobody_finds_is_no_row() {
     });
     let project = Project::usual();
     diff_is_empty(&project, &cloud);
-    // It bears other tags by now than the index remembers.
+    // The table's tags differ from those in the index.
     add_table(&cloud, "blue-owls-old", tags("red-foxes", "old"));
     diff_is_empty(&project, &cloud);
     add_table(&cloud, "blue-owls-old", tags("blue-owls", "old"));
@@ -78,7 +77,7 @@ fn what_the_index_shows_and_nobody_finds_is_no_row() {
 }
 
 #[test]
-fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
+fn without_access_to_the_index_write_commands_search_by_name() {
     let cloud = deployed();
     deny(&cloud);
     cloud.world(|world| world.small_pages = true);
@@ -93,7 +92,7 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
     let scan = project.run(&cloud, &["diff", "--prune-scan"]);
     scan.ends_with(0).says("- old (table blue-owls-old) will be destroyed").says("1 to destroy");
     assert!(!scan.out.contains("couldn't search for orphans"), "{}", scan.out);
-    // What is another team's is not handed over by its name in that team's spec.
+    // Another team's resource is also called `old`, but engine keeps that team's tags on it.
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 destroyed");
     project.run(&cloud, &["release", "old"]).ends_with(1).complains("it belongs to team `blue-owls-extra`");
     let left: Vec<String> = cloud.world(|world| world.tables.keys().cloned().collect());
@@ -107,7 +106,7 @@ fn where_the_index_may_not_be_asked_what_writes_looks_by_name() {
 }
 
 #[test]
-fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
+fn a_resource_owned_only_by_the_index_is_deleted_only_with_assume_owner() {
     let cloud = deployed();
     let text = "User: X is not authorized to perform: dynamodb:ListTagsOfResource";
     cloud.always("ListTagsOfResource", Fault::Answer(Reply::dynamodb("AccessDeniedException", text)));
@@ -121,7 +120,7 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
     assert_eq!(writes(&cloud), ["DeleteTable"]);
     assert_eq!(cloud.world(|world| world.tables.keys().cloned().collect::<Vec<_>>()), [TABLE]);
 
-    // So with what feeds a function that goes.
+    // The same holds for mappings of a function that is deleted.
     let text = "User: X is not authorized to perform: lambda:ListTags";
     cloud.forget();
     cloud.always("ListTags", Fault::Answer(Reply::lambda(403, "AccessDeniedException", text)));
@@ -135,10 +134,10 @@ fn what_the_index_alone_calls_ours_goes_only_where_that_is_believed() {
 }
 
 #[test]
-fn what_has_no_spec_goes_in_the_order_of_what_hangs_on_what() {
+fn a_destroy_without_a_spec_deletes_dependents_first() {
     let cloud = deployed();
     let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", REGION, "--yes"];
-    project_free().run(&cloud, &bare).ends_with(0).says("Destroy complete! Resources: 4 destroyed.");
+    project_without_specs().run(&cloud, &bare).ends_with(0).says("Destroy complete! Resources: 4 destroyed.");
     let calls = cloud.calls();
     let sent = |operation: &str| calls[nth(&calls, operation, 1)].start;
     let gone = |operation: &str| calls[nth(&calls, operation, 1)].end.unwrap();
@@ -151,15 +150,15 @@ fn what_has_no_spec_goes_in_the_order_of_what_hangs_on_what() {
     }
 }
 
-/// A folder whose specs are gone.
-fn project_free() -> Project {
+/// A project whose specs are deleted.
+fn project_without_specs() -> Project {
     let project = Project::usual();
     std::fs::remove_dir_all(project.path("specs")).unwrap();
     project
 }
 
 #[test]
-fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
+fn a_run_after_a_kill_finds_the_table_being_created() {
     for command in ["apply", "destroy"] {
         let cloud = Cloud::start(World { tag_lag: 3, ..World::empty() });
         let project = Project::usual();
@@ -177,7 +176,7 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
             assert_eq!(before, writes(&cloud).iter().filter(|call| *call == "CreateTable").count());
             assert_eq!(cloud.world(|world| world.functions.len() + world.mappings.len()), 2);
         } else {
-            // Without a spec it is known by its name alone until its tags can be read.
+            // Without a spec, engine knows only the table's name until it can read the tags.
             let bare = ["destroy", "--team", "blue-owls", "--stack", "team", "--region", "eu-central-1", "--yes"];
             let gone = project.run(&cloud, &bare);
             gone.ends_with(0).complains(&format!("{TABLE}: waiting, because its owner can't be determined yet"));
@@ -188,8 +187,8 @@ fn who_is_killed_while_a_table_is_being_made_finds_it_again() {
 }
 
 #[test]
-fn who_destroys_one_function_sees_all_that_hangs_on_it() {
-    // A mapping of another stack, on a function that the spec has no mapping for.
+fn destroying_one_function_considers_everything_attached_to_it() {
+    // A mapping of another stack on the function, with and without a mapping in the spec.
     for is_declared in [true, false] {
         let cloud = deployed();
         cloud.world(|world| {
@@ -201,14 +200,14 @@ fn who_destroys_one_function_sees_all_that_hangs_on_it() {
         run.ends_with(1).complains("stack `other`");
         assert_eq!(writes(&cloud), Vec::<String>::new(), "declared: {is_declared}");
     }
-    // Nor is a function made anew under it.
+    // It also blocks a replacement of the function.
     let cloud = deployed();
     cloud.world(|world| drop(world.mappings[0].tags.insert("engine:stack".to_owned(), "other".to_owned())));
     let run = Project::new(|text| without_mapping(&text)).run(&cloud, &["apply", "--replace", "logger", "--yes"]);
     run.ends_with(1).complains("the function that it invokes must be replaced");
     assert_eq!(writes(&cloud), Vec::<String>::new());
-    // One that nobody owns goes with it, and is listed; the table stays, and so does what else is
-    // left over.
+    // A mapping without an owner is deleted with the function, and the plan lists it; the table
+    // and other orphans are kept.
     let cloud = deployed();
     cloud.world(|world| world.mappings[0].tags.clear());
     let project = Project::new(|text| without_mapping(&text));

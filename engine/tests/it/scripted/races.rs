@@ -1,10 +1,9 @@
-//! What AWS says while it is not ready, and what it says in nearly the same words when it never
-//! will be: each as a sequence of answers in AWS's own texts, played against the library on a
-//! paused clock.
+//! Transient errors of AWS, and permanent ones with nearly the same text: each as a sequence of
+//! responses in AWS's own wording, run against the library on a paused clock.
 //!
-//! What passes is waited out, and a message says for what and why; what does not ends at once, with
-//! the cause and what to do. [`ROWS`] lists what is known of AWS, and each row has its sequences or
-//! a reason why it can't happen here.
+//! engine waits out transient errors and reports what it waits for and why. Permanent errors end
+//! at once, with the cause and a hint. [`ROWS`] lists the known behavior of AWS, and each row has
+//! sequences or a reason why it can't happen here.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +22,10 @@ use super::server::{Cloud, Fault};
 use super::world::{Orphans, Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed_world, replaced};
 
-/// What is known of AWS: what passes, what looks like it and stays, what crosses, and what nobody
-/// knows.
+/// The known behavior of AWS: transient errors (`passes`), permanent ones that look alike
+/// (`stays`), races (`crosses`), and undocumented behavior (`either`).
 const ROWS: &[&str] = &[
-    // What passes.
+    // Transient errors.
     "passes: the role cannot be assumed",
     "passes: the role has no permissions",
     "passes: the key is invalid for CreateGrant; throttled by EC2",
@@ -48,7 +47,7 @@ const ROWS: &[&str] = &[
     "passes: own creates not visible yet",
     "passes: queues and log groups",
     "passes: throttling and 5xx everywhere",
-    // What looks like it and stays.
+    // Permanent errors that look transient.
     "stays: the trust policy is wrong",
     "stays: the rights to the stream are missing",
     "stays: the name of a function, statement or mapping is taken",
@@ -62,7 +61,7 @@ const ROWS: &[&str] = &[
     "stays: access denied",
     "stays: expired or wrong credentials",
     "stays: no room for code, policy or key",
-    // What crosses.
+    // Races.
     "crosses: the role was made anew",
     "crosses: a policy names a principal that is gone",
     "crosses: a policy attached right before the mapping",
@@ -71,7 +70,7 @@ const ROWS: &[&str] = &[
     "crosses: a late invocation makes a log group",
     "crosses: tags lag behind",
     "crosses: a function is deleted before what hangs on it is made",
-    // What nobody knows: either answer.
+    // Undocumented: AWS may respond either way.
     "either: a mapping on a table that is CREATING is taken",
     "either: a mapping on a table that is CREATING is refused",
     "either: a mapping drains a stream that was switched off",
@@ -85,7 +84,7 @@ const ROWS: &[&str] = &[
     "either: a mapping is disabled by its function's return",
 ];
 
-/// A row without a sequence: why, and the file and name of a test that shows it, if there is one.
+/// A row without a sequence: the reason, and the file and name of a test that covers it, if any.
 struct Elsewhere(&'static str, &'static str, Option<(&'static str, &'static str)>);
 
 const ELSEWHERE: [Elsewhere; 5] = [
@@ -100,11 +99,11 @@ const ELSEWHERE: [Elsewhere; 5] = [
     Elsewhere(
         "crosses: the role was made anew",
         "the plan finds it, before anything is sent",
-        Some(("replacement.rs", "a_role_made_anew_takes_a_function_with_variables_along")),
+        Some(("replacement.rs", "a_re_created_role_replaces_a_function_with_variables")),
     ),
 ];
 
-/// Where a sequence begins.
+/// The initial account, the spec and the goal of a sequence.
 #[derive(Clone, Copy)]
 struct Scene {
     world: fn() -> World,
@@ -123,16 +122,16 @@ const UPDATE: Scene = Scene {
 };
 const DESTROY: Scene = Scene { world: deployed_world, edit: |text| text, goal: Goal::Absent };
 
-/// What a sequence comes to.
+/// The expected result of a sequence.
 enum End {
-    /// Everything is done, and a message has said this meanwhile.
+    /// The run succeeds, and a wait message contains this text.
     Passes(&'static str),
-    /// As above, and what AWS did on its own is mended by the next run.
+    /// The run succeeds, and the next run fixes what AWS changed on its own.
     PassesInTwoRuns,
-    /// One step ends with this class, within so many seconds; error and hint say all this, and the
-    /// call was sent so often at most.
+    /// One step fails with this class, after this many seconds. Error and hint contain these
+    /// texts, and the call is sent at most this often.
     Fails(Class, Range<u64>, &'static [&'static str], usize),
-    /// Nothing is planned, since the read ends with this.
+    /// The read fails with this class and hint, so there is no plan.
     Unread(Class, &'static str),
 }
 
@@ -146,12 +145,12 @@ struct Case {
     end: End,
 }
 
-/// A sequence in which calls of one operation are answered that way.
+/// A sequence in which these calls of one operation get this fault.
 fn case(row: &'static str, scene: Scene, operation: &'static str, calls: Range<usize>, fault: Fault, end: End) -> Case {
     Case { row, scene, faults: vec![(operation, calls, fault)], hooks: Vec::new(), end }
 }
 
-/// A sequence in which somebody does something right before a call.
+/// A sequence in which another actor changes the account right before a call.
 fn crossing(
     row: &'static str,
     scene: Scene,
@@ -190,7 +189,7 @@ fn in_use(text: &str) -> Fault {
     dynamodb("ResourceInUseException", text)
 }
 
-/// From the first to the last but one; long enough that a message is due.
+/// Calls 1 to 7: long enough that engine reports the wait.
 const A_WHILE: Range<usize> = 1..8;
 const FOR_EVER: Range<usize> = 1..usize::MAX;
 const AT_ONCE: Range<u64> = 0..5;
@@ -207,7 +206,7 @@ fn trusting(principal: &serde_json::Value) -> World {
     World { trust: Some(json!({ "Version": "2012-10-17", "Statement": statement })), ..World::empty() }
 }
 
-fn what_passes() -> Vec<Case> {
+fn transient_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |row, scene, operation, calls, fault, says| {
         cases.push(case(row, scene, operation, calls, fault, End::Passes(says)));
@@ -374,7 +373,7 @@ fn what_passes() -> Vec<Case> {
             End::Passes("AWS to respond, since AWS reports: oops"),
         ));
     }
-    // Who may not look at the role can only wait.
+    // Without permission to read the role, engine can only wait.
     let denied = answer("GetRole", 403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
     let says = "changes to roles and permissions can take about a minute to propagate in IAM; its trust policy can't be \
                 read";
@@ -384,7 +383,7 @@ fn what_passes() -> Vec<Case> {
         2..3,
         denied,
     ));
-    // And so can whoever finds conditions in it.
+    // The same holds if the trust policy has conditions.
     let conditional = Scene {
         world: || {
             let mut world = trusting(&json!({ "Service": "lambda.amazonaws.com" }));
@@ -401,7 +400,7 @@ fn what_passes() -> Vec<Case> {
 
 const PRINCIPAL: &str = "arn:aws:iam::123456789012:role/caller";
 
-fn what_stays() -> Vec<Case> {
+fn permanent_cases() -> Vec<Case> {
     use Class::{
         BadCredentials, Changed, Denied, Exists, PrincipalUnknown, Rejected, RoleNotAssumable, ServerFault,
         StreamNotReadable,
@@ -432,7 +431,7 @@ fn what_stays() -> Vec<Case> {
         "ask the role's owner to add this statement",
     ];
     add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
-    // What is right, conditional or another account's is waited for, but not for ever.
+    // engine waits for a correct trust policy or another account's role, but not forever.
     let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it, but IAM may be slow"];
     add(row, CREATE, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(RoleNotAssumable, 80..95, says, 40));
     let foreign = Scene {
@@ -564,7 +563,7 @@ fn what_stays() -> Vec<Case> {
             .and("UpdateTable", 2..3, done("Table already has an enabled stream: TableName: X")),
     );
 
-    // Somebody was faster.
+    // Another actor creates or deletes it first.
     let row = "stays: the trust policy is wrong";
     let says = &["account 123456789012 has no role `fhms-pulumi-challenge-lambda-execution-role`", "check the role's"];
     let end = End::Fails(Rejected, AT_ONCE, says, 1);
@@ -647,7 +646,7 @@ fn what_stays() -> Vec<Case> {
     };
     let says = &["another owner created a resource with this name in the meantime"];
     cases.push(crossing(row, CREATE, "CreateTable", 1, foreign, End::Fails(Exists, AT_ONCE, says, 1)));
-    // What somebody changes while an update waits for him is not overwritten.
+    // engine doesn't overwrite another actor's change that it waited for.
     let row = "passes: a table in use";
     let capacity = |world: &mut World| {
         let capacity = json!({ "ReadCapacityUnits": 7, "WriteCapacityUnits": 1 });
@@ -666,7 +665,7 @@ fn what_stays() -> Vec<Case> {
     cases
 }
 
-fn what_crosses() -> Vec<Case> {
+fn race_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let row = "crosses: a policy names a principal that is gone";
     let named = Scene {
@@ -746,7 +745,7 @@ fn unmapped() -> World {
     world
 }
 
-fn what_nobody_knows() -> Vec<Case> {
+fn undocumented_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let plain = |row, scene, end| Case { row, scene, faults: Vec::new(), hooks: Vec::new(), end };
     let lenient = Scene { world: || World { lenient: true, ..World::empty() }, ..CREATE };
@@ -767,7 +766,7 @@ fn what_nobody_knows() -> Vec<Case> {
     };
     let row = "either: a mapping goes quiet with its stream";
     cases.push(crossing(row, switch, "UpdateTable", 2, quiet, End::Passes("the mapping to be deleted")));
-    // Somebody's update is under way.
+    // Another actor's update is in progress.
     let untold = |world: &mut World| {
         world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("KMSKeyArn", json!("arn:aws:kms:x"), false);
     };
@@ -790,7 +789,7 @@ fn what_nobody_knows() -> Vec<Case> {
         cases.push(crossing(row, tags, "TagResource", 1, begin, End::Passes(says)));
         cases.push(crossing(row, DESTROY, "RemovePermission", 1, begin, End::Passes(says)));
     }
-    // The function is gone, and its mapping is not.
+    // The function no longer exists, but its mapping does.
     for (row, world) in [
         ("either: the mappings of a deleted function are listed", orphans_listed as fn() -> World),
         ("either: the mappings of a deleted function are not listed", orphans_hidden),
@@ -834,11 +833,11 @@ fn orphans_invalid() -> World {
 }
 
 fn cases() -> Vec<Case> {
-    [what_passes(), what_stays(), what_crosses(), what_nobody_knows()].into_iter().flatten().collect()
+    [transient_cases(), permanent_cases(), race_cases(), undocumented_cases()].into_iter().flatten().collect()
 }
 
-/// One run: what was waited for, and how its steps ended.
-async fn act(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<String>, Vec<StepOutcome>), AwsError> {
+/// Runs once and returns the reported waits and the outcomes of the steps.
+async fn run_once(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<String>, Vec<StepOutcome>), AwsError> {
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let options = Options::default();
@@ -864,11 +863,11 @@ async fn act(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<String
     Ok((waits, endings))
 }
 
-async fn play(case: Case) {
+async fn run_case(case: Case) {
     let Case { row, scene, faults, hooks, end } = case;
     let about = format!("{row}, {:?} {faults:?}", scene.goal);
     let cloud = Cloud::join((scene.world)()).await;
-    // The principal of some scenes: a role that doesn't exist is found by reading it.
+    // The principal of some scenes; engine reads the role and would report it as missing.
     cloud.world(|world| drop(world.roles.insert("caller".to_owned(), "/".to_owned())));
     let project = Project::new(scene.edit);
     for (operation, calls, fault) in &faults {
@@ -880,7 +879,7 @@ async fn play(case: Case) {
         cloud.before(operation, call, hook);
     }
     let start = Instant::now();
-    let run = act(&cloud, &project, scene.goal).await;
+    let run = run_once(&cloud, &project, scene.goal).await;
     let took = start.elapsed().as_secs();
     let n_calls = disturbed.map_or(0, |operation| cloud.count(operation));
     match end {
@@ -894,10 +893,11 @@ async fn play(case: Case) {
                 assert!(waits.iter().any(|wait| wait.contains(says)) || says.is_empty(), "{about}: {waits:#?}");
             } else {
                 cloud.forget();
-                act(&cloud, &project, scene.goal).await.unwrap();
+                run_once(&cloud, &project, scene.goal).await.unwrap();
             }
             cloud.forget();
-            let (_, again) = act(&cloud, &project, scene.goal).await.unwrap_or_else(|error| panic!("{about}: {error}"));
+            let (_, again) =
+                run_once(&cloud, &project, scene.goal).await.unwrap_or_else(|error| panic!("{about}: {error}"));
             assert_eq!(again, [], "{about}: something is left to do");
             if scene.goal == Goal::Present {
                 let counts = cloud.world(|world| (world.tables.len(), world.functions.len(), world.mappings.len()));
@@ -925,11 +925,11 @@ async fn play(case: Case) {
     }
 }
 
-/// How many play at the same time.
+/// The number of concurrent sequences.
 const STAGES: usize = 3;
 
 #[test]
-fn what_passes_is_waited_out_and_what_does_not_is_told_at_once() {
+fn transient_errors_are_waited_out_and_permanent_ones_reported_at_once() {
     let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let n_cases = cases().len();
     std::thread::scope(|scope| {
@@ -940,8 +940,8 @@ fn what_passes_is_waited_out_and_what_does_not_is_told_at_once() {
                     let Some(case) = cases().into_iter().nth(at) else { break };
                     let mut runtime = tokio::runtime::Builder::new_current_thread();
                     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-                    // The others are played all the same; what was wrong has been printed.
-                    let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(play(case))));
+                    // A failure is already printed and doesn't stop the other sequences.
+                    let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_case(case))));
                     wrong.fetch_add(usize::from(played.is_err()), Ordering::Relaxed);
                 }
             });

@@ -1,5 +1,5 @@
-//! What is lost, made anew or taken away: never by accident, always said, and in an order in which
-//! nothing is left over.
+//! Destructive changes and replacements never happen by accident, are always in the plan, and run
+//! in an order that leaves no orphans.
 
 use serde_json::json;
 
@@ -11,27 +11,26 @@ const STREAM: &str = "    stream_view_type: NEW_AND_OLD_IMAGES\n";
 const HANDLER: &str = "    handler: index.handler\n";
 const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-/// A spec's text without what hangs on the stream.
+/// A spec's text without the resources that depend on the stream.
 fn without_readers(text: &str) -> String {
     text.split("  # Required by the task").next().unwrap().to_owned()
 }
 
-/// The account after an apply of that spec, as if it had been long ago.
-fn standing(project: &Project, spec: &str) -> Cloud {
+/// The account after an apply of this spec long ago.
+fn aged_deployment(project: &Project, spec: &str) -> Cloud {
     let cloud = Cloud::start(World::empty());
     project.spec(spec);
     project.run(&cloud, &["apply"]).ends_with(0);
     Cloud::start(cloud.world(|world| world.clone()).aged())
 }
 
-/// The names of the writes that AWS took, in order.
-fn done(cloud: &Cloud) -> Vec<String> {
+/// The names of the writes that AWS accepted, in order.
+fn accepted_writes(cloud: &Cloud) -> Vec<String> {
     let taken = |call: &&super::server::Record| is_write(call) && call.status < 400;
     cloud.calls().iter().filter(taken).map(|call| call.operation.clone()).collect()
 }
 
-/// A change of the usual spec: the lines of the table that there were and that there are, and what
-/// it says.
+/// Changes of the default spec: the table's lines before and after, and the plan's text.
 fn destructive() -> Vec<(String, String, &'static str)> {
     let index = "    attributes: { id: S, due: S }\n    global_secondary_indexes: { by-due: { hash_key: due, read_capacity: 1, write_capacity: 1 } }\n";
     let plain = "    attributes: { id: S }\n";
@@ -45,7 +44,7 @@ fn destructive() -> Vec<(String, String, &'static str)> {
 }
 
 #[test]
-fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
+fn only_destructive_changes_need_confirmation() {
     let text = std::fs::read_to_string(Project::usual().path("specs/team.yaml")).unwrap();
     let plain = "    attributes: { id: S }\n";
     let mut cases: Vec<(String, String, Vec<&str>, &str)> = destructive()
@@ -80,19 +79,19 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
             scope.spawn(move || {
                 for (before, after, flags, told) in cases {
                     let project = Project::usual();
-                    let cloud = standing(&project, before);
+                    let cloud = aged_deployment(&project, before);
                     project.spec(after);
                     let run = project.run(&cloud, &[&["apply"][..], flags].concat());
                     run.ends_with(1).says(told).complains("there is no terminal").complains("add `--yes`");
                     assert_eq!(writes(&cloud), [""; 0], "{told}");
                     project.run(&cloud, &[&["apply", "--yes"][..], flags].concat()).ends_with(0);
-                    assert!(!done(&cloud).is_empty(), "{told}");
+                    assert!(!accepted_writes(&cloud).is_empty(), "{told}");
                     diff_is_empty(&project, &cloud);
                 }
             });
         }
     });
-    // A statement is gone for a moment, and nobody is asked.
+    // Replacing a statement interrupts invocations briefly but needs no confirmation.
     let cloud = deployed();
     let project = Project::usual();
     project.edit("    principal: dynamodb.amazonaws.com", "    principal: sns.amazonaws.com");
@@ -102,7 +101,7 @@ fn what_takes_something_away_is_asked_for_and_nothing_else_is() {
 }
 
 #[test]
-fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
+fn a_table_is_replaced_only_by_name_and_with_items_only_with_delete_data() {
     let cloud = deployed();
     let project = Project::usual();
     project.edit("attributes: { id: S }", "attributes: { key: S }");
@@ -117,7 +116,7 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
     };
     let key = "`hash_key` can't change: DynamoDB can't change the key of an existing table; a new table would be empty";
     refused(&[], &[key, "add `--replace todos`"]);
-    // Whatever AWS has counted, one item is looked for.
+    // AWS's item count can be outdated, so engine scans for one item.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 1);
     refused(&["--replace", "todos"], &["it is not empty: at least one item would be lost", "add `--delete-data`"]);
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().counted = 40);
@@ -125,7 +124,7 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
         &["--replace", "todos"],
         &["it is not empty: about 40 items would be lost (AWS's count can be hours old)", "add `--delete-data`"],
     );
-    // An estimate of something that has long been emptied keeps nobody.
+    // A nonzero item count doesn't block the replacement if the table is empty.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
     cloud.forget();
     project.run(&cloud, &["apply", "--replace", "todos"]).ends_with(1).complains("add `--yes`");
@@ -136,27 +135,27 @@ fn a_table_is_made_anew_only_by_name_and_with_its_items_only_by_a_word_more() {
     let calls = cloud.calls();
     let order = ["DeleteEventSourceMapping", "DeleteTable", "CreateTable", "CreateEventSourceMapping"];
     let places = order.map(|operation| nth(&calls, operation, 1));
-    assert!(places.is_sorted(), "{:?}", done(&cloud));
+    assert!(places.is_sorted(), "{:?}", accepted_writes(&cloud));
     assert!(nth(&calls, "RemovePermission", 1) < places[1] && places[2] < nth(&calls, "AddPermission", 1));
     diff_is_empty(&project, &cloud);
 }
 
 #[test]
-fn a_table_that_fills_up_after_the_plan_is_not_made_anew() {
+fn a_table_that_gets_items_after_the_plan_is_not_replaced() {
     let cloud = deployed();
-    // The first look inside is the plan's.
+    // The first scan belongs to the plan.
     cloud.before("Scan", 2, |world| world.tables.get_mut(TABLE).unwrap().items = 1);
     let project = Project::usual();
     let run = project.run(&cloud, &["apply", "--replace", "todos", "--yes"]);
     run.ends_with(3).says("the table is not empty").says("--delete-data");
     assert_eq!((cloud.count("DeleteTable"), cloud.count("CreateTable")), (0, 0));
-    // What went before it comes back.
+    // The next run re-creates what was deleted before the table.
     project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 2 added, 0 changed, 0 destroyed.");
     diff_is_empty(&project, &cloud);
 }
 
 #[test]
-fn a_role_made_anew_takes_a_function_with_variables_along() {
+fn a_re_created_role_replaces_a_function_with_variables() {
     let project = Project::usual();
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ LEVEL: debug }}\n"));
     let cloud = deployed();
@@ -179,14 +178,14 @@ fn a_role_made_anew_takes_a_function_with_variables_along() {
     assert!(create < nth(&calls, "AddPermission", 1) && create < nth(&calls, "CreateEventSourceMapping", 1));
     assert_eq!(cloud.world(|world| world.mappings.len()), 1);
     diff_is_empty(&project, &cloud);
-    // Without variables there is nothing to decrypt.
+    // A function without variables has nothing to decrypt.
     let cloud = deployed();
     cloud.world(born_anew);
     diff_is_empty(&Project::usual(), &cloud);
 }
 
 #[test]
-fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
+fn a_function_re_created_by_hand_is_adopted_with_its_attachments() {
     for survives in [true, false] {
         let cloud = deployed();
         cloud.world(|world| {
@@ -208,7 +207,7 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
         assert_eq!(cloud.world(|world| (world.mappings.len(), world.functions[FUNCTION].policy.len())), (1, 1));
         diff_is_empty(&project, &cloud);
     }
-    // What the spec does not say of the new one is not reset.
+    // engine doesn't reset properties of the new function that the spec omits.
     let cloud = deployed();
     cloud.world(|world| {
         let function = world.functions.get_mut(FUNCTION).unwrap();
@@ -216,22 +215,21 @@ fn a_function_made_anew_by_hand_is_taken_over_with_what_is_left_on_it() {
         function.meddle("MemorySize", json!(512));
     });
     let run = Project::usual().run(&cloud, &["apply", "--yes"]);
-    run.ends_with(1).complains("engine never does that").complains("memory_size: 512");
+    run.ends_with(1).complains("engine never does that").says("memory_size: 512");
     assert_eq!(writes(&cloud), [""; 0]);
 }
 
 #[test]
-fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
+fn an_orphan_is_not_used_as_the_declared_resource() {
     let cloud = deployed();
     cloud.world(|world| {
-        // As if the spec had called it so in AWS before, and the run that renamed it had never come
-        // to its end.
+        // The state after an interrupted run that renamed the table in AWS.
         let old = world.tables[TABLE].clone();
         world.tables.insert("blue-owls-before".to_owned(), old);
     });
     let project = Project::usual();
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ TABLE: \"${{todos.stream_arn}}\" }}\n"));
-    // It may as well be what another value of a variable made.
+    // Another value of a variable may also have created this table.
     let run = project.run(&cloud, &["apply", "--yes"]);
     run.ends_with(1).complains("the spec declares `todos` under the name `blue-owls-todos`");
     assert_eq!(writes(&cloud), [""; 0]);
@@ -247,13 +245,13 @@ fn what_is_left_over_under_a_declared_name_does_not_stand_in_for_it() {
 }
 
 #[test]
-fn ctrl_c_during_the_delete_of_a_statement_leaves_none_deleted_though_reads_are_throttled() {
+fn ctrl_c_while_a_statement_is_replaced_still_re_creates_it() {
     let cloud = deployed();
     let project = Project::usual();
     project.edit("    principal: dynamodb.amazonaws.com", "    principal: sns.amazonaws.com");
     cloud.hold();
     let running = project.start(&cloud, &["apply"]);
-    // What is read at once; then one call follows the other.
+    // The concurrent reads first, then sequential ones.
     for n_calls in [9, 2] {
         cloud.held(n_calls);
         cloud.release();

@@ -1,8 +1,7 @@
-//! Nothing secret gets out: unmistakable secrets are planted wherever a user has them, and
-//! everything that the program prints or writes is searched for them, in every form in which they
-//! might come out.
+//! engine reveals no secrets. The tests plant unique secrets wherever a user has them, and search
+//! everything that the program prints or writes for them, in every encoding that might appear.
 //!
-//! [`COMMANDS`] says how each command is made to talk; one that is not in it fails the test.
+//! [`COMMANDS`] lists how each command is tested; a command that is missing there fails the test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,14 +16,14 @@ use super::world::{Reply, World};
 use super::{FUNCTION, Project, Ran, TABLE};
 use crate::support::{commands, installed, installed_program};
 
-/// Credentials, as the environment, a profile and a process supply them.
+/// Credentials from the environment, a profile and a credential process.
 const KEYS: [(&str, &str, &str); 3] = [
     ("AKIAENVSWORDFISH0001", "envSecret/Sw0rdfish+Key/0000000000000001", "envToken+Sw0rdfish/session/0001=="),
     ("AKIAPROFILEFISH00002", "profileSecret/Sw0rdfish+Key/00000000002", "profileToken+Sw0rdfish/session/0002=="),
     ("AKIAPROCESSFISH00003", "processSecret/Sw0rdfish+Key/00000000003", "processToken+Sw0rdfish/session/0003=="),
 ];
-/// Values of a function's environment: as short as a PIN, of several lines, beyond ASCII, special
-/// to JSON, like YAML.
+/// Values of a function's environment: short, multi-line, non-ASCII, with JSON's special
+/// characters, and similar to YAML.
 const VALUES: [(&str, &str); 8] = [
     ("PIN", "q7Zx"),
     ("KEY_FILE", "-----first-line-swordfish\nsecond \"line\" swordfish\n"),
@@ -36,11 +35,11 @@ const VALUES: [(&str, &str); 8] = [
     ("CONTROL", "tab\tbell\u{7}escape\u{1b}[31mswordfish"),
 ];
 const INLINE: &str = "inline-source-sw0rdfish";
-/// A variable's default, one from the command line, one from the environment: all end up in a
-/// function's environment.
+/// Spec variables from a default, the command line and the environment; the function's
+/// environment uses all three.
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
-/// How each command is made to talk, beyond its `--help`.
+/// How each command is tested, besides its `--help`.
 const COMMANDS: [(&str, How); 20] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
@@ -65,14 +64,14 @@ const COMMANDS: [(&str, How); 20] = [
 ];
 const LOCAL_COMMANDS: [&str; 6] = ["start", "stop", "status", "env", "reset", "help"];
 
-/// Against which AWS.
+/// The AWS that a command runs against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How {
     Scripted,
     Local,
 }
 
-/// A secret, and all the forms in which it is one still.
+/// A secret, and all encodings that reveal it.
 struct Secret {
     plain: String,
     forms: BTreeSet<String>,
@@ -93,18 +92,18 @@ impl Secret {
         add(plain.to_owned());
         add(json.trim_matches('"').to_owned());
         add(ascii.trim_matches('"').to_owned());
-        // A document within a document.
+        // JSON inside a JSON string.
         let twice = serde_json::Value::from(json).to_string();
         add(twice.trim_matches(['"', '\\']).to_owned());
         add(format!("{plain:?}").trim_matches('"').to_owned());
         add(plain.escape_default().to_string());
         add(plain.replace('\'', "''"));
         add(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string());
-        // One or two of its lines are as bad as all of them.
+        // A single line of a secret counts as the secret.
         plain.lines().filter(|line| line.chars().count() > 3).for_each(|line| add(line.to_owned()));
         if plain.len() > 8 {
             add(plain.bytes().map(|byte| format!("{byte:02x}")).collect());
-            // Wherever it stands in what was encoded as a whole.
+            // Base64 depends on the secret's offset in the encoded text.
             for before in 0..3 {
                 let shifted = [&vec![b'x'; before][..], plain.as_bytes()].concat();
                 for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
@@ -113,7 +112,7 @@ impl Secret {
                 }
             }
         }
-        // What is left of a form without its blanks, as when it is wrapped.
+        // Wrapped output may lack the blanks of a form.
         let flat: Vec<String> = forms.iter().map(|form| flat(form)).collect();
         forms.extend(flat);
         forms.retain(|form| form.chars().count() > 3);
@@ -121,7 +120,7 @@ impl Secret {
     }
 }
 
-/// Without blanks, colours and the frames that lines are put into.
+/// Removes blanks, colors and the frame characters around lines.
 fn flat(text: &str) -> String {
     let mut flat = String::new();
     let mut chars = text.chars().peekable();
@@ -151,8 +150,8 @@ impl Hunt {
         Hunt { secrets, n_surfaces: 0, n_bytes: 0, found: Vec::new() }
     }
 
-    /// Adds the key of the local AWS with this record, once.
-    fn learn_key_of(&mut self, record: &Path) -> Option<String> {
+    /// Adds the key of the local AWS from this record file, once.
+    fn add_key_of(&mut self, record: &Path) -> Option<String> {
         let record: serde_json::Value = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
         let key = record["key"].as_str()?.to_owned();
         let is_new = self.secrets.iter().all(|secret| secret.plain != key);
@@ -162,7 +161,7 @@ impl Hunt {
         })
     }
 
-    /// Searches one text.
+    /// Searches a text for all secrets.
     fn search(&mut self, surface: &str, text: &str) {
         self.n_surfaces += 1;
         self.n_bytes += text.len();
@@ -183,14 +182,14 @@ impl Hunt {
         self.search(&format!("{surface} (stderr)"), &run.err);
     }
 
-    /// Searches all files below, but for those that the user has written.
+    /// Searches all files in a folder except those that the user wrote.
     fn files(&mut self, surface: &str, folder: &Path, planted: &[&str]) {
         for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
             let path = entry.path().strip_prefix(folder).unwrap().display().to_string();
             if planted.iter().any(|it| path.starts_with(it)) {
                 continue;
             }
-            // A socket or what is gone meanwhile holds nothing.
+            // Sockets and files deleted in the meantime can't be read and reveal nothing.
             let bytes = fs::read(entry.path()).unwrap_or_default();
             self.search(&format!("{surface}: {path}"), &String::from_utf8_lossy(&bytes));
         }
@@ -205,7 +204,7 @@ impl Hunt {
     }
 }
 
-/// The environment of a function as a spec has it.
+/// The environment of a function, as YAML for the spec.
 fn environment() -> String {
     let values = VALUES.iter().map(|(name, value)| {
         let value = serde_json::Value::from(value.replace("${", "$${"));
@@ -215,7 +214,7 @@ fn environment() -> String {
     format!("    environment:\n{}{}", values.collect::<String>(), variables.concat())
 }
 
-/// A project whose function holds every secret.
+/// A project whose function has every secret.
 fn planted() -> Project {
     let project = Project::new(|text| {
         let (before, rest) = text.split_once("    code: ../").unwrap();
@@ -246,7 +245,7 @@ fn planted() -> Project {
         process("fails", fails),
     ];
     fs::write(project.path("home/.aws/config"), config.concat()).unwrap();
-    // A line that is none, too: the reader's complaint may quote it.
+    // An invalid line, because the parser's error may quote it.
     fs::write(project.path("home/.aws/credentials"), format!("[file]\n{profile}")).unwrap();
     fs::write(project.path("home/.aws/torn"), format!("[torn]\n{profile}{torn}\n")).unwrap();
     project
@@ -254,7 +253,7 @@ fn planted() -> Project {
 
 const PLANTED: [&str; 5] = ["specs/", "home/.aws", "lambda-src", "bin/", "broken.yaml"];
 
-/// Everything that might make the program say more than it should.
+/// Environment variables that might make the program reveal more than it should.
 const LOUD: [(&str, &str); 5] = [
     ("RUST_LOG", "trace"),
     ("ENGINE_LOG", "trace"),
@@ -296,7 +295,7 @@ fn flagged() -> String {
 }
 
 #[test]
-fn every_command_is_in_the_hunt_for_secrets() {
+fn every_command_is_searched_for_secrets() {
     let project = Project::usual();
     let help = |args: &[&str]| commands(&project.command(args).run().out);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|(name, _)| *name).filter(|name| *name != "help").collect();
@@ -306,7 +305,7 @@ fn every_command_is_in_the_hunt_for_secrets() {
     assert_eq!(help(&["local", "--help"]), LOCAL_COMMANDS);
 }
 
-/// What each command is asked, in the order of a life; `*`: in each of these ways.
+/// The command lines of each command, in the order of a lifecycle.
 fn says(command: &str) -> Vec<Vec<&'static str>> {
     let lines: &[&str] = match command {
         "apply" => &[
@@ -365,7 +364,7 @@ fn takes_variables(args: &[&str]) -> bool {
     )
 }
 
-/// One command, with the secret variable on its command line where it takes any.
+/// Runs a command, with the secret variable on its command line if it accepts variables.
 fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, args: &[&str]) -> Ran {
     let flagged = flagged();
     let mut args = args.to_vec();
@@ -375,7 +374,7 @@ fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, ar
     let url = if ["explain", "help", "--version"].contains(&args[0]) { "" } else { url };
     let run = project.loudly(url, from, &args);
     hunt.run(&format!("{what}: engine {}", args.join(" ")), &run);
-    // The next one writes over it.
+    // The next command overwrites the page.
     if args.contains(&"--timeline") {
         let page = fs::read_to_string(project.path("timeline.html")).unwrap_or_default();
         hunt.search(&format!("{what}: the page of engine {}", args.join(" ")), &page);
@@ -397,14 +396,14 @@ fn deployed(project: &Project) -> World {
 }
 
 #[test]
-fn no_command_says_a_secret_in_any_format() {
+fn no_command_prints_a_secret_in_any_format() {
     let mut hunt = Hunt::new();
     let project = planted();
     let deployed = deployed(&project);
     let froms = [From::Environment, From::Profile("file"), From::Profile("process")];
     for (command, _) in COMMANDS.iter().filter(|(_, how)| *how == How::Scripted) {
         for (at, args) in says(command).iter().enumerate() {
-            // Nothing there, all as wanted, all other than wanted.
+            // An empty account, and accounts that differ from the spec or match it.
             let mut changed = deployed.clone();
             changed.functions.get_mut(FUNCTION).unwrap().config["Environment"]["Variables"] =
                 json!({ "PIN": VALUES[1].1, "OLD": VALUES[2].1, "UNICODE": VALUES[0].1 });
@@ -416,7 +415,7 @@ fn no_command_says_a_secret_in_any_format() {
             let worlds =
                 [("empty", World::empty()), ("changed", changed), ("adopted", nobodys), ("same", deployed.clone())];
             for (what, world) in worlds {
-                // Waiting for what passes takes time, and shows once what there is to show.
+                // Waits take time, and one run shows all of their output.
                 if (*command == "apply" || *command == "destroy") && what == "empty" && at > 1 {
                     continue;
                 }
@@ -431,11 +430,11 @@ fn no_command_says_a_secret_in_any_format() {
 }
 
 #[test]
-fn no_error_says_a_secret() {
+fn no_error_contains_a_secret() {
     let mut hunt = Hunt::new();
     let project = planted();
     let deployed = deployed(&project);
-    // Whatever AWS quotes of a request or a function, in the ways in which it quotes.
+    // AWS's messages quote parts of a request or a function in these forms.
     let quotes: Vec<String> = {
         let all = VALUES.iter().map(|(name, value)| (*name, *value));
         let plain = all.clone().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
@@ -468,7 +467,7 @@ fn no_error_says_a_secret() {
             function.config["MemorySize"] = json!(512);
             function.config["CodeSha256"] = json!("other");
             function.tags.insert("engine:resource".to_owned(), "was-logger".to_owned());
-            // A server fault is tried again a few times, which is told once.
+            // engine retries a server error; a few cases show all of its output.
             if status == 500 && at > 5 {
                 continue;
             }
@@ -485,7 +484,7 @@ fn no_error_says_a_secret() {
             }
         }
     }
-    // Answers that are none.
+    // Malformed responses.
     for body in [quotes[1].clone(), format!("{{\"Configuration\": {{\"Handler\": {:?}", VALUES[1].1), quotes[0].clone()]
     {
         let cloud = Cloud::start(deployed.clone());
@@ -495,7 +494,7 @@ fn no_error_says_a_secret() {
         cloud.always("CreateFunction", Fault::Answer(Reply::raw(502, &body)));
         ask(&mut hunt, &project, &cloud.url, From::Environment, "garbage", &["apply", "-vv"]);
     }
-    // Changed meanwhile, an update that fails, a wait that never ends well.
+    // A concurrent change.
     let cloud = Cloud::start(World { ..deployed.clone() });
     cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().meddle("MemorySize", json!(512)));
     cloud.before("GetFunction", 2, |world| {
@@ -506,21 +505,21 @@ fn no_error_says_a_secret() {
             .meddle("Environment", json!({ "Variables": { "PIN": VALUES[3].1 } }));
     });
     ask(&mut hunt, &project, &cloud.url, From::Environment, "changed in the meantime", &["apply", "-vv"]).ends_with(1);
-    // Credentials that can't be used.
+    // Unusable credentials.
     for profile in ["broken", "incomplete", "argument", "fails", "torn", "file", "nobody"] {
         let cloud = Cloud::start(deployed.clone());
         for args in [&["diff", "-vv"][..], &["list", "-vv", "--log-format", "json"]] {
             ask(&mut hunt, &project, &cloud.url, From::Profile(profile), profile, args);
         }
     }
-    // And no AWS at all.
+    // AWS is unreachable.
     ask(&mut hunt, &project, "http://127.0.0.1:1", From::Environment, "nobody there", &["diff", "-vv"]);
     hunt.files("files of the project", &project.path(""), &PLANTED);
     hunt.end("errors");
 }
 
 #[test]
-fn no_broken_spec_says_a_secret() {
+fn no_invalid_spec_reveals_a_secret() {
     let mut hunt = Hunt::new();
     let project = planted();
     let whole = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
@@ -566,7 +565,7 @@ fn no_broken_spec_says_a_secret() {
     hunt.end("broken specs");
 }
 
-/// A terminal, where plans are redrawn, asked about and interrupted.
+/// A terminal, with live updates, confirmation prompts and interrupts.
 #[test]
 fn no_terminal_shows_a_secret() {
     let mut hunt = Hunt::new();
@@ -592,10 +591,10 @@ fn no_terminal_shows_a_secret() {
 
 /// The local AWS, and every process that the program starts.
 #[test]
-fn no_process_of_the_local_aws_is_told_a_credential() {
+fn no_process_of_the_local_aws_receives_a_credential() {
     let mut hunt = Hunt::new();
     let project = planted();
-    // Whatever is found by its name in PATH says first how it was called.
+    // Wrappers in PATH record arguments and environment before they run the program.
     fs::create_dir_all(project.path("bin")).unwrap();
     fs::create_dir_all(project.path("children")).unwrap();
     let path = std::env::var("PATH").unwrap();
@@ -628,13 +627,13 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     for args in &asked {
         let ended = run(args);
         ended.ends_with(0);
-        if let Some(key) = hunt.learn_key_of(&project.path(".engine/local.json")) {
-            // The one command that is for it.
+        if let Some(key) = hunt.add_key_of(&project.path(".engine/local.json")) {
+            // The only command that is meant to print the key.
             assert!(run(&["local", "env"]).out.contains(&key));
         }
         hunt.run(&format!("engine {}", args.join(" ")), &ended);
     }
-    // The server, its supervisor and the functions' workers, by what the system knows of them.
+    // The server, its supervisor and the functions' workers, by their entries in `/proc`.
     let text = fs::read_to_string(project.path(".engine/local.json")).unwrap();
     let supervisor: serde_json::Value = serde_json::from_str(&text).unwrap();
     let group = supervisor["supervisor"]["pid"].as_u64().unwrap();
@@ -651,7 +650,7 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
         n_processes += 1;
         hunt.search(&format!("command line of {command:?}"), &command.replace('\0', " "));
         let environ = fs::read_to_string(entry.path().join("environ")).unwrap_or_default();
-        // Functions reach the local AWS with its key.
+        // Functions need the key to call the local AWS.
         let environ = environ.split('\0').filter(|variable| !variable.starts_with("AWS_ACCESS_KEY_ID=LOCAL"));
         hunt.search(&format!("environment of {command:?}"), &environ.collect::<Vec<_>>().join("\n"));
     }
@@ -661,8 +660,8 @@ fn no_process_of_the_local_aws_is_told_a_credential() {
     }
     assert!(n_processes > 0 || !cfg!(target_os = "linux"), "the server was looked at");
     assert!(fs::read_dir(project.path("children")).unwrap().count() > 0, "the wrappers were used");
-    // What a child was told are files by now; what the user's shell told the program itself is no
-    // child's.
+    // The children's arguments and environments are now files. The program's own come from the
+    // user's shell and don't count.
     hunt.files("files of the project", &project.path(""), &PLANTED);
     hunt.end("local AWS");
 }

@@ -1,5 +1,5 @@
-//! What requests carry: creates what is not AWS's default, updates what differs; and what happens
-//! when AWS refuses the second half of a change.
+//! What requests contain: creates send what isn't AWS's default, updates send what differs; and
+//! what happens when AWS refuses the second half of a change.
 
 use std::fs;
 
@@ -14,10 +14,10 @@ const LAYER: &str = "arn:aws:lambda:eu-central-1:123456789012:layer:libraries:1"
 const SOURCE: &str = "lambda-src/log-events/index.js";
 
 /// The writes so far, each with the members of its request in alphabetical order, without those
-/// that only say which resource is meant and how it was when it was read.
+/// that only identify the resource or the revision that was read.
 fn members(cloud: &Cloud) -> String {
     let mut sent = cloud.sent();
-    // Some go out at the same time.
+    // Some are sent in parallel.
     sent.sort();
     sent.join("\n")
 }
@@ -29,7 +29,7 @@ fn invalid(text: &str) -> Fault {
 // Creates.
 
 #[test]
-fn a_create_names_no_default() {
+fn a_create_sends_no_defaults() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     project.run(&cloud, &["apply"]).ends_with(0);
@@ -43,7 +43,7 @@ fn a_create_names_no_default() {
 }
 
 #[test]
-fn defaults_that_are_written_are_not_sent_either() {
+fn explicit_defaults_are_not_sent_either() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     let function = "    description: ''\n    memory_size: 128\n    timeout: 3\n    environment: {}\n    architecture: x86_64\n    \
@@ -91,7 +91,7 @@ fn a_mapping_is_created_without_tags_where_aws_supports_none() {
     let [refused, taken] = &created[..] else { panic!("{created:?}") };
     assert!(refused.body["Tags"].is_object() && taken.body["Tags"].is_null());
     assert!(cloud.world(|world| world.mappings[0].tags.is_empty()));
-    // Declared tags are the user's to give up.
+    // Only the user can give up declared tags.
     let cloud = Cloud::start(World::empty());
     cloud.always("CreateEventSourceMapping", invalid(text));
     let text = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
@@ -103,7 +103,7 @@ fn a_mapping_is_created_without_tags_where_aws_supports_none() {
 // Updates.
 
 #[test]
-fn a_change_of_one_setting_reads_its_function_once_before_and_until_it_is_done() {
+fn an_update_reads_its_function_once_before_and_until_it_is_done() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, HANDLER, &format!("{HANDLER}    timeout: 10\n")));
     project.run(&cloud, &["apply"]).ends_with(0);
@@ -113,14 +113,14 @@ fn a_change_of_one_setting_reads_its_function_once_before_and_until_it_is_done()
     let write = all.iter().position(|it| it.starts_with("UpdateFunctionConfiguration")).unwrap();
     let reads = |calls: &[String]| calls.iter().filter(|it| it.starts_with("GetFunction")).count();
     eprintln!("calls of a change of one setting: {} in all, {} of GetFunction", all.len(), reads(&all));
-    // The plan's and the one before the write; InProgress twice, then Successful.
+    // The plan's read and the one before the write; InProgress twice, then Successful.
     assert_eq!((reads(&all[..write]), reads(&all[write..])), (2, 3), "{all:?}");
     assert_eq!(members(&cloud), "UpdateFunctionConfiguration Timeout");
     diff_is_empty(&project, &cloud);
 }
 
 #[test]
-fn a_change_of_one_setting_needs_neither_the_role_nor_the_key_of_the_variables() {
+fn an_update_of_one_setting_sends_only_that_setting() {
     let cloud = deployed();
     let project = Project::new(|text| {
         replaced(&text, HANDLER, &format!("{HANDLER}    environment: {{ LEVEL: debug }}\n    timeout: 10\n"))
@@ -132,7 +132,7 @@ fn a_change_of_one_setting_needs_neither_the_role_nor_the_key_of_the_variables()
     assert_eq!(members(&cloud), "UpdateFunctionConfiguration Timeout");
 }
 
-/// Layers and code that fit one after the other alone.
+/// Layers and code that only fit if one changes after the other.
 fn crowded(layers: &str, code: &str) -> (Cloud, Project) {
     let cloud = Cloud::start(World { max_unpacked: Some(6000), ..World::empty() });
     let project = Project::usual();
@@ -143,7 +143,7 @@ fn crowded(layers: &str, code: &str) -> (Cloud, Project) {
     (Cloud::start(aged), project)
 }
 
-/// Code whose zip is not much smaller.
+/// Code that barely compresses.
 fn with_libraries() -> String {
     let noise = (0..2000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect::<String>();
     format!("exports.handler = async () => '{}';\n", &noise[..4000])
@@ -170,12 +170,12 @@ fn libraries_move_from_the_code_to_a_layer_and_back_in_one_apply_each() {
 }
 
 #[test]
-fn a_call_that_does_not_fit_yet_comes_after_the_other() {
+fn a_call_over_the_size_limit_is_retried_after_the_other() {
     let text = "Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is \
                 306440202 bytes.";
     let layers = format!("[\"{LAYER}\"]");
     let (configure, upload) = ("UpdateFunctionConfiguration", "UpdateFunctionCode");
-    // What goes first; code that shrinks while a layer comes goes first.
+    // Which call is first: code that shrinks is sent before a layer is added.
     for (code, first, second) in
         [(SMALL.to_owned() + "// longer\n", configure, upload), ("1;".to_owned(), upload, configure)]
     {
@@ -190,7 +190,7 @@ fn a_call_that_does_not_fit_yet_comes_after_the_other() {
         project.run(&cloud, &["apply"]).ends_with(0);
         assert_eq!(writes(&cloud), [first, second, first]);
         diff_is_empty(&project, &cloud);
-        // Where neither order fits, that is an error, after each was tried.
+        // If neither order fits, engine reports the error after it has tried both.
         project.edit(&format!("layers: {layers}"), "layers: []");
         project.edit("layers: []", &format!("layers: [\"{}\"]", LAYER.replace(":1", ":2")));
         fs::write(project.path(SOURCE), format!("{}// other\n", with_libraries())).unwrap();
@@ -223,7 +223,7 @@ fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
         assert_eq!(writes(&cloud), [""; 0]);
         assert_eq!(policy(&cloud), before);
     }
-    // A new one is not waited for as if IAM were slow.
+    // A new permission isn't retried as if IAM were still propagating the role.
     let cloud = Cloud::start(World::empty());
     cloud.always(
         "AddPermission",
@@ -236,19 +236,19 @@ fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
 }
 
 #[test]
-fn a_role_that_can_not_be_looked_up_is_for_aws_to_judge() {
+fn a_role_that_can_not_be_read_is_left_for_aws_to_validate() {
     let cloud = deployed();
     let project = Project::usual();
     project.edit("principal: dynamodb.amazonaws.com", &format!("principal: arn:aws:iam::{ACCOUNT}:role/caller"));
     let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
-    // The first is the execution role's.
+    // The first read is the execution role's.
     cloud.fault("GetRole", 2..9, Fault::Answer(denied));
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(writes(&cloud), ["RemovePermission", "AddPermission"]);
 }
 
 #[test]
-fn the_policy_of_an_apply_lets_it_look_up_the_roles_that_permissions_name() {
+fn an_apply_policy_allows_reading_the_roles_that_permissions_name() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     let args = ["policy", "--for", "apply", "--account", ACCOUNT];
@@ -256,13 +256,13 @@ fn the_policy_of_an_apply_lets_it_look_up_the_roles_that_permissions_name() {
     let role = format!("arn:aws:iam::{ACCOUNT}:role/callers/caller");
     project.edit("principal: dynamodb.amazonaws.com", &format!("principal: {role}"));
     project.run(&cloud, &args).ends_with(0).says("\"OptionalPrincipals\"").says(&role);
-    // Nobody looks up another account's.
+    // Engine doesn't read the roles of another account.
     project.edit(ACCOUNT, "210987654321");
     assert!(!project.run(&cloud, &args).ends_with(0).out.contains("OptionalPrincipals"));
 }
 
 #[test]
-fn a_permission_whose_successor_is_refused_is_put_back() {
+fn a_permission_is_restored_if_its_successor_is_refused() {
     let refused = "The final policy size (20500) is bigger than the limit (20480).";
     let too_large = || Fault::Answer(Reply::lambda(400, "PolicyLengthExceededException", refused));
     let cloud = deployed();
@@ -281,7 +281,7 @@ fn a_permission_whose_successor_is_refused_is_put_back() {
     project.run(&cloud, &["apply"]).ends_with(0);
     diff_is_empty(&project, &cloud);
 
-    // AWS takes the old one no longer either.
+    // AWS now refuses the old permission, too.
     project.edit("principal: sns.amazonaws.com", "principal: dynamodb.amazonaws.com");
     cloud.forget();
     cloud.always("AddPermission", too_large());
@@ -295,19 +295,19 @@ fn a_permission_whose_successor_is_refused_is_put_back() {
 }
 
 #[test]
-fn only_what_this_run_deleted_and_can_express_is_put_back() {
+fn only_expressible_statements_deleted_by_this_run_are_restored() {
     let refused =
         || Fault::Answer(Reply::lambda(400, "PolicyLengthExceededException", "The final policy size is too big."));
     let project = Project::usual();
     project.edit("principal: dynamodb.amazonaws.com", "principal: sns.amazonaws.com");
-    // Somebody else has deleted it by then.
+    // Another writer has already deleted it.
     let cloud = deployed();
     cloud.before("GetPolicy", 2, |world| world.functions.get_mut(FUNCTION).unwrap().policy.clear());
     cloud.always("AddPermission", refused());
     let run = project.run(&cloud, &["apply"]);
     assert!(!run.ends_with(1).out.contains("restored"), "{}", run.out);
     assert_eq!((policy(&cloud), cloud.count("AddPermission")), (Vec::new(), 1));
-    // It said something that was added by hand.
+    // The statement has an element that was added by hand.
     let cloud = deployed();
     cloud.world(|world| {
         let statement = &mut world.functions.get_mut(FUNCTION).unwrap().policy[0];
@@ -319,12 +319,12 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
         .ends_with(3)
         .says("AddPermission doesn't support all elements of the old statement");
     assert_eq!(cloud.count("AddPermission"), 1);
-    // Whether AWS has taken the new one is not known.
+    // It is unknown whether AWS accepted the new statement.
     let cloud = deployed();
     cloud.always("AddPermission", Fault::Answer(Reply::lambda(500, "ServiceException", "oops")));
     let run = project.run(&cloud, &["apply"]);
     assert!(!run.ends_with(3).out.contains("restored"), "{}", run.out);
-    // Another run has made it otherwise.
+    // Another run has created a different statement.
     let cloud = deployed();
     cloud.before("AddPermission", 1, |world| {
         let statement = json!({ "Sid": "blue-owls-logger-permission", "Effect": "Allow", "Action": "lambda:*" });
@@ -335,14 +335,14 @@ fn only_what_this_run_deleted_and_can_express_is_put_back() {
     assert_eq!(policy(&cloud)[0]["Action"], "lambda:*");
 }
 
-// Streams that are switched off meanwhile.
+// Streams that are turned off during a run.
 
 fn switch_off(world: &mut World) {
     world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));
 }
 
 #[test]
-fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
+fn a_stream_turned_off_during_a_run_is_not_waited_for() {
     let why = "the table's stream is turned off";
     // Between the creates of the table and of the mapping.
     let cloud = deployed();
@@ -352,7 +352,7 @@ fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
     run.ends_with(1).says("Stream not found").says(why);
     assert_eq!(cloud.count("CreateEventSourceMapping"), 2, "two reads of the table decide");
     assert!(run.took.as_secs() < 10, "{:?}", run.took);
-    // While the mapping settles, which it then never does.
+    // While the mapping is Creating, which then never ends.
     let cloud = deployed();
     cloud.world(|world| world.mappings.clear());
     cloud.before("GetEventSourceMapping", 1, |world| {
@@ -367,14 +367,14 @@ fn a_stream_that_is_switched_off_meanwhile_is_not_waited_for() {
 // Several teams.
 
 #[test]
-fn teams_ask_once_who_they_are_and_what_their_role_is_like() {
+fn teams_share_one_read_of_the_identity_and_the_role() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     fs::write(project.path("teams.txt"), "acme\nblue-owls\nred-foxes\n").unwrap();
     project.run(&cloud, &["diff", "--teams", "teams.txt"]).ends_with(0);
     assert_eq!((cloud.count("GetCallerIdentity"), cloud.count("GetRole")), (1, 1));
     assert_eq!(cloud.count("GetFunction"), 3, "what differs is asked for each");
-    // What fails for one fails for all, and is tried again by each command.
+    // A failure of one team's read fails all teams, and each command tries again.
     cloud.forget();
     let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:GetRole");
     cloud.fault("GetRole", 1..2, Fault::Answer(denied));

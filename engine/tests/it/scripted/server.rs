@@ -1,7 +1,8 @@
-//! The front of the scripted AWS: HTTP, the record of every call, and what a test puts in its way.
+//! The HTTP server of the scripted AWS, the record of every call, and the faults that a test
+//! injects.
 //!
-//! A test can hold all answers back, put a fault in front of the n-th call of an operation, or
-//! change the account behind the engine's back right before one.
+//! A test can hold all responses back, inject a fault at the n-th call of an operation, or change
+//! the account without engine's knowledge right before one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,46 +21,46 @@ use tokio::sync::watch;
 use super::world::{Call, Reply, World};
 use crate::support::Watchdog;
 
-/// How long a test waits for what it expects.
+/// How long a test waits for an expected state.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// One call as it came in.
+/// One recorded call.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    /// `CreateTable`.
+    /// The operation, such as `CreateTable`.
     pub(super) operation: String,
-    /// What it was about: a name, a UUID, a statement's id.
+    /// Its subject: a name, a UUID or a statement's ID.
     pub(super) about: String,
-    /// When it came in.
+    /// When it arrived.
     pub(super) start: Instant,
-    /// When it was answered, if it was.
+    /// When it was answered, if at all.
     pub(super) end: Option<Instant>,
     /// How many calls were in flight with it, itself included.
     pub(super) in_flight: usize,
-    /// The HTTP status; 0: the line was cut.
+    /// The HTTP status; 0 if the connection was cut.
     pub(super) status: u16,
-    /// Its body, where that is JSON.
+    /// Its body, if that is JSON.
     pub(super) body: serde_json::Value,
 }
 
-/// What happens to a call instead of, or after, its being carried out.
+/// What happens instead of, or after, the execution of a call.
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
-    /// This answer, and nothing is done.
+    /// Respond with this reply; don't execute the call.
     Answer(Reply),
-    /// It is done, and the answer is this one.
+    /// Execute the call, but respond with this reply.
     DoneButAnswer(Reply),
-    /// It is done, and the answer is changed on its way.
+    /// Execute the call, but edit its response.
     DoneButEdited(Edit),
-    /// It is done, and the line is cut before the answer.
+    /// Execute the call, but cut the connection before the response.
     DoneButCut,
-    /// The line is cut before anything is done.
+    /// Cut the connection before the call is executed.
     Cut,
-    /// Nothing is done and no answer ever comes.
+    /// Neither execute the call nor ever respond.
     Silence,
 }
 
-/// A change of an answer's body.
+/// An edit of a response's body.
 #[derive(Clone)]
 pub(super) struct Edit(Arc<dyn Fn(&str) -> String + Send + Sync>);
 
@@ -77,8 +78,8 @@ impl std::fmt::Debug for Edit {
 
 type Hook = Box<dyn FnOnce(&mut World) + Send>;
 
-/// Sees every call that is carried out, with the account right before and after it, and may change
-/// the account before.
+/// Observes every executed call, with the account right before and after it, and may change the
+/// account before.
 pub(super) trait Witness: Send {
     fn before(&mut self, call: &Call, world: &mut World);
     fn after(&mut self, call: &Call, world: &World, status: u16);
@@ -97,22 +98,22 @@ struct State {
     hooks: Vec<(String, usize, Hook)>,
     witness: Option<Box<dyn Witness>>,
     in_flight: usize,
-    /// Whether answers are held back.
+    /// Whether responses are held back.
     held: bool,
 }
 
 /// A scripted AWS that runs until it is dropped.
 pub(crate) struct Cloud {
-    /// Where it listens.
+    /// The URL on which it listens.
     pub(crate) url: String,
     shared: Arc<Shared>,
-    /// Dropping it ends the thread.
+    /// Dropping it ends the server's thread.
     _stop: Option<tokio::sync::oneshot::Sender<()>>,
     _watchdog: Watchdog,
 }
 
 impl Cloud {
-    /// On a thread and a runtime of its own, for the real binary.
+    /// Starts on a separate thread with its own runtime, for the real binary.
     pub(crate) fn start(world: World) -> Cloud {
         let shared = Shared::new(world);
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -134,7 +135,7 @@ impl Cloud {
         Cloud { url, shared, _stop: Some(stop), _watchdog: Watchdog::start() }
     }
 
-    /// As a task of the current runtime, whose clock may be paused.
+    /// Starts as a task of the current runtime, whose clock may be paused.
     pub(super) async fn join(world: World) -> Cloud {
         let shared = Shared::new(world);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -147,7 +148,7 @@ impl Cloud {
         self.shared.state.lock().unwrap()
     }
 
-    /// The account, to look at or to change.
+    /// Reads or changes the account.
     pub(crate) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
         look(&mut self.state().world)
     }
@@ -162,8 +163,8 @@ impl Cloud {
         self.state().counts.get(operation).copied().unwrap_or_default()
     }
 
-    /// The writes that AWS took, each with the members of its request in alphabetical order,
-    /// without those that only say which resource is meant and how it was when it was read.
+    /// The writes that AWS accepted, each with the members of its request in alphabetical order,
+    /// without those that only identify the resource or the revision that was read.
     pub(crate) fn sent(&self) -> Vec<String> {
         let taken = self.calls().into_iter().filter(|call| super::is_write(call) && call.status < 400);
         let sent = taken.map(|call| {
@@ -177,7 +178,7 @@ impl Cloud {
         sent.collect()
     }
 
-    /// Forgets what was recorded and put in the way.
+    /// Clears the recorded calls and the injected faults.
     pub(crate) fn forget(&self) {
         let mut state = self.state();
         state.calls.clear();
@@ -186,19 +187,19 @@ impl Cloud {
         state.hooks.clear();
     }
 
-    /// Puts a fault in front of some calls of an operation, counted from 1.
+    /// Injects a fault at some calls of an operation, counted from 1.
     pub(super) fn fault(&self, operation: &str, calls: std::ops::Range<usize>, fault: Fault) {
         self.state().faults.push((operation.to_owned(), calls, fault));
     }
 
-    /// What stands in front of an operation's calls, to be put in front of others.
+    /// Returns a copy of the fault injected for an operation, to inject it elsewhere.
     pub(super) fn take_fault(&self, operation: &str) -> Fault {
         let state = self.state();
         let (_, _, fault) = state.faults.iter().find(|(name, ..)| name == operation).unwrap();
         fault.clone()
     }
 
-    /// Puts a fault in front of every call of an operation.
+    /// Injects a fault at every call of an operation.
     pub(super) fn always(&self, operation: &str, fault: Fault) {
         self.fault(operation, 1..usize::MAX, fault);
     }
@@ -208,17 +209,17 @@ impl Cloud {
         self.state().hooks.push((operation.to_owned(), call, Box::new(hook)));
     }
 
-    /// Lets `witness` see every call from now on; `None`: nobody.
+    /// Lets `witness` observe every call from now on; `None` stops that.
     pub(super) fn watch(&self, witness: Option<Box<dyn Witness>>) {
         self.state().witness = witness;
     }
 
-    /// From now on no answer leaves until [`Cloud::release`].
+    /// Holds every response back until [`Cloud::release`].
     pub(crate) fn hold(&self) {
         self.state().held = true;
     }
 
-    /// Waits until so many calls are held, and names them in alphabetical order.
+    /// Waits until that many calls are held, and returns them in alphabetical order.
     pub(crate) fn held(&self, calls: usize) -> Vec<String> {
         let names = || {
             let state = self.state();
@@ -229,8 +230,8 @@ impl Cloud {
         until(&format!("{calls} calls in flight"), names, |names| names.len() >= calls)
     }
 
-    /// Lets all answers leave that are held now, and waits until they have left; later calls are
-    /// held again.
+    /// Sends all responses that are held now, and waits until they are sent; later calls are held
+    /// again.
     pub(crate) fn release(&self) {
         let waiting = self.calls().iter().filter(|call| call.end.is_none()).count();
         let answered = self.calls().len() - waiting;
@@ -239,7 +240,7 @@ impl Cloud {
         until("the held answers to leave", left, |left| *left >= answered + waiting);
     }
 
-    /// Lets held answers leave, wave by wave, until a call is held whose name begins so.
+    /// Sends held responses, wave by wave, until a call is held that starts with `start`.
     pub(super) fn release_until(&self, start: &str) {
         let deadline = Instant::now() + DEADLINE;
         while !self.held(1).iter().any(|call| call.starts_with(start)) {
@@ -248,13 +249,13 @@ impl Cloud {
         }
     }
 
-    /// Lets all answers leave, now and later.
+    /// Sends all responses, now and later.
     pub(crate) fn let_go(&self) {
         self.state().held = false;
         self.shared.open.send_modify(|wave| *wave += 1);
     }
 
-    /// Waits until an operation has been called so often.
+    /// Waits until an operation has been called that many times.
     pub(super) fn wait_for(&self, operation: &str, calls: usize) {
         until(&format!("call {calls} of {operation}"), || self.count(operation), |count| *count >= calls);
     }
@@ -270,12 +271,12 @@ impl Drop for Cloud {
     }
 }
 
-/// `CreateTable blue-owls-todos`.
+/// The call as text, such as `CreateTable blue-owls-todos`.
 pub(super) fn named(call: &Record) -> String {
     format!("{} {}", call.operation, call.about).trim_end().to_owned()
 }
 
-/// Looks until `done`, or fails saying what was seen last.
+/// Polls until `done`, or fails with the last value.
 pub(super) fn until<T: std::fmt::Debug>(what: &str, look: impl Fn() -> T, done: impl Fn(&T) -> bool) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -310,13 +311,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            // An error here is a line that we or the engine cut.
+            // An error here means that the test or engine cut the connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// The error of a handler makes hyper close the connection without an answer.
+/// An error of a handler makes hyper close the connection without a response.
 #[derive(Debug)]
 struct LineCut;
 
@@ -338,7 +339,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| LineCut)?.to_bytes();
     let call = Call::parse(&head, &body);
-    // Whoever comes in while answers are held waits for the next release.
+    // A call that arrives while responses are held waits for the next release.
     let mut waves = shared.open.subscribe();
     let wave = *waves.borrow_and_update();
     let (index, fault, held) = {
@@ -396,7 +397,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     };
     let mut state = shared.state.lock().unwrap();
     state.in_flight -= 1;
-    // A test may have forgotten the calls meanwhile.
+    // A test may have cleared the calls meanwhile.
     if let Some(record) = state.calls.get_mut(index) {
         record.end = Some(Instant::now());
         record.status = reply.as_ref().map_or(0, |reply| reply.status);

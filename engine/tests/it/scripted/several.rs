@@ -1,5 +1,5 @@
-//! Several specs in one command: what is wrong with one is told before the first call, and a
-//! failure stays with its team.
+//! Several specs in one command: a problem with any spec is reported before the first call, and a
+//! failure affects only its team.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
 use super::{Project, is_write, writes};
 
-/// A spec with nothing but a table.
+/// A spec with only a table.
 fn notes(team: &str, stack: &str, resource: &str) -> String {
     format!(
         "team: {team}\nregion: eu-central-1\nstack: {stack}\nresources:\n  {resource}:\n    type: table\n    \
@@ -16,7 +16,7 @@ fn notes(team: &str, stack: &str, resource: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
+fn a_problem_with_any_spec_is_reported_before_the_first_call() {
     let long = "x".repeat(33);
     let longest = format!("    name: ${{team}}-{}\n", "n".repeat(240));
     let cases: [(&str, String, &[&str], &str); 5] = [
@@ -24,7 +24,7 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
         ("b.yaml", notes("acme", "b", "x").replace("hash", "name: acme-notes\n    hash"), &[], "are both the table"),
         (&long, String::new(), &["--teams", "teams.txt"], "line 2 of the list of teams `teams.txt` is not a team name"),
         ("red-foxes\nacme", String::new(), &["--teams", "teams.txt"], "is listed twice for team `acme`, stack `a`"),
-        // Only the second team's name makes it too long.
+        // Only the second team's name makes the table's name too long.
         (
             "a-team-of-many-many-people",
             longest,
@@ -52,7 +52,7 @@ fn what_is_wrong_with_any_of_several_is_told_before_the_first_call() {
 }
 
 #[test]
-fn a_refused_row_of_one_spec_stops_all_before_the_first_write() {
+fn a_refused_step_of_one_spec_stops_all_before_the_first_write() {
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
         let mut table = World::one_table();
@@ -70,7 +70,7 @@ fn a_refused_row_of_one_spec_stops_all_before_the_first_write() {
 }
 
 #[test]
-fn a_failing_team_stops_nobody_else() {
+fn a_failing_team_stops_no_other_team() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     project.spec(&notes("acme", "a", "notes"));
@@ -98,7 +98,7 @@ fn several_teams_share_the_maximum_of_concurrent_steps() {
     let args = ["apply", "specs/team.yaml", "specs/other.yaml", "--teams", "teams.txt", "--parallelism", "1"];
     let running = project.start(&cloud, &args);
     cloud.release_until("CreateTable");
-    // Others would follow at once.
+    // Without the limit, more creates would follow immediately.
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(cloud.held(1).len(), 1);
     cloud.let_go();

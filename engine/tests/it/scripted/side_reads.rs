@@ -1,8 +1,8 @@
-//! Reads that only add a detail: whatever AWS answers them with, a run goes on without that detail.
+//! Optional reads: whatever AWS responds, a run continues without the detail that they add.
 //!
-//! Every side read, every way to refuse it, every command. `cargo test` runs a seeded sample;
-//! `ENGINE_SIDE_READS=all cargo test --test it side_reads` runs the whole, `ENGINE_SIDE_READS=7`
-//! that sample again.
+//! The cases are every optional read, every refusal of it and every command. `cargo test` runs a
+//! seeded sample; `ENGINE_SIDE_READS=all cargo test --test it side_reads` runs all, and
+//! `ENGINE_SIDE_READS=7` repeats that sample.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,18 +12,18 @@ use super::server::{Cloud, Edit, Fault};
 use super::world::{REGION, Reply, World};
 use super::{FUNCTION, Project, deployed, diff_is_empty, replaced, writes};
 
-/// How many runs a sample has.
+/// The number of cases in a sample.
 const SAMPLE: usize = 8;
 
-/// A read that only adds a detail.
+/// An optional read, which only adds a detail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Side {
     operation: &'static str,
-    /// What the spec doesn't declare, so that the read is about nothing that it declares.
+    /// A resource that the spec omits, so that the read isn't about a declared one.
     undeclared: Option<&'static str>,
-    /// The run reports that it goes without.
+    /// The run reports that the detail is missing.
     is_reported: bool,
-    /// It shows who owns something: without that nothing is deleted.
+    /// It shows an owner, without which nothing is deleted.
     shows_owner: bool,
 }
 
@@ -63,7 +63,7 @@ enum Command {
 const COMMANDS: [Command; 6] =
     [Command::Diff, Command::Apply, Command::Change, Command::Destroy, Command::Verify, Command::Logs];
 
-/// The pipeline, with a mapping that has to be read by itself.
+/// The pipeline, with a mapping that needs a separate read.
 fn cloud(side: Side) -> Cloud {
     let cloud = deployed();
     cloud.world(|world: &mut World| {
@@ -91,7 +91,7 @@ fn project(side: Side) -> Project {
     })
 }
 
-/// That a command does its work without the detail.
+/// Asserts that a command succeeds without the detail.
 fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
     let (code, text) = refusal;
     let cloud = cloud(side);
@@ -118,7 +118,8 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
             reports(&project.run(&cloud, &["apply", "--yes"]), side, &format!("{n_changed} changed"));
         }
         Command::Destroy if side.shows_owner && !is_mapping => {
-            // A contract: what can't be shown to be ours is deleted only where names are believed.
+            // By contract, a resource without a confirmed owner is deleted only with
+            // `--assume-owner`.
             project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("--assume-owner");
             assert_eq!(writes(&cloud), [""; 0], "{case}");
             project.run(&cloud, &["destroy", "--yes", "--assume-owner"]).ends_with(0);
@@ -127,7 +128,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
             project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
             assert!(cloud.world(|world| world.is_empty()), "{case}");
         }
-        // Nothing is ever called here, which is all that it may report.
+        // Nothing invokes the function here, so that is all that `verify` may report.
         Command::Verify if side.undeclared != Some("todos-to-logger") => {
             let run = project.run(&cloud, &["verify", "--timeout", "1"]);
             run.ends_with(1).complains("for the INSERT of the test item").complains_once();
@@ -137,7 +138,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
     }
 }
 
-/// That a run ends well, with one note about the detail.
+/// Asserts that a run succeeds, with one note about the detail.
 #[track_caller]
 fn reports(run: &super::Ran, side: Side, words: &str) {
     run.ends_with(0).says(words);
@@ -150,13 +151,13 @@ fn reports(run: &super::Ran, side: Side, words: &str) {
     ];
     let n_notes: usize = notes.iter().map(|note| flat.matches(note).count()).sum();
     let allowed = if side.is_reported { 1..=1 } else { 0..=0 };
-    // `apply` looks by name where the tag index can't be asked, and then misses nothing.
+    // Without the tag index, `apply` searches by name and then misses nothing.
     let allowed = if side.operation == "GetResources" { 0..=1 } else { allowed };
     assert!(allowed.contains(&n_notes), "{n_notes} notes in\n{}", run.out);
 }
 
 #[test]
-fn a_side_read_that_fails_costs_its_own_detail() {
+fn a_failed_optional_read_only_omits_its_detail() {
     let mut cases: Vec<(Side, (&str, &str), Command)> = Vec::new();
     for side in SIDES {
         for refusal in REFUSALS {
@@ -201,10 +202,10 @@ fn a_mapping_without_an_arn_is_managed_without_tags() {
     assert!(cloud.world(|world| world.is_empty()));
 }
 
-/// GovCloud takes tags of mappings and shows none: a mapping without tags is not adopted again and
-/// again.
+/// GovCloud accepts tags of mappings but returns none: engine must not adopt a mapping without tags
+/// in every run.
 #[test]
-fn tags_that_aws_does_not_keep_are_not_put_on_again_and_again() {
+fn tags_that_aws_does_not_return_are_not_written_in_every_run() {
     let here = "us-gov-west-1";
     let arns = |text: &str| text.replace("arn:aws:", "arn:aws-us-gov:").replace(REGION, here);
     let cloud = deployed();

@@ -1,5 +1,5 @@
-//! Every state in which somebody may have left something: `diff` tells it, `apply` waits, mends or
-//! makes anew, and `destroy` removes it.
+//! Every state in which another writer or run may leave a resource: `diff` reports it, `apply`
+//! waits, fixes or re-creates, and `destroy` deletes it.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::server::Cloud;
 use super::world::{Function, Mapping, World};
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty};
 
-/// A state: what brings the deployed account into it, and what `diff` says then.
+/// A state: what brings the deployed account into it, and what `diff` then reports.
 struct Case {
     state: &'static str,
     make: fn(&mut World),
@@ -164,14 +164,14 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The deployed account in that state.
+/// The deployed account in the case's state.
 fn left(case: &Case) -> Cloud {
     let cloud = deployed();
     cloud.world(case.make);
     cloud
 }
 
-/// Carries out `check` for every state, some at the same time.
+/// Runs `check` for every state, some in parallel.
 fn in_each_state(check: fn(&Case, &Project)) {
     let cases = cases();
     std::thread::scope(|scope| {
@@ -182,7 +182,7 @@ fn in_each_state(check: fn(&Case, &Project)) {
 }
 
 #[test]
-fn diff_tells_every_state_in_words() {
+fn diff_explains_every_state() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["diff"]);
@@ -199,7 +199,7 @@ fn diff_tells_every_state_in_words() {
 }
 
 #[test]
-fn apply_waits_mends_or_makes_anew_in_every_state() {
+fn apply_recovers_from_every_state() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["apply", "--yes"]);
@@ -215,7 +215,7 @@ fn apply_waits_mends_or_makes_anew_in_every_state() {
 }
 
 #[test]
-fn destroy_removes_what_is_in_any_state() {
+fn destroy_succeeds_in_every_state() {
     in_each_state(|case, project| {
         let cloud = left(case);
         let run = project.run(&cloud, &["destroy", "--yes"]);

@@ -1,4 +1,4 @@
-//! Streams that change under their mapping, and mappings that somebody has made or forgotten.
+//! Streams that change while a mapping reads them, and mappings that engine didn't create.
 
 use serde_json::{Value as Json, json};
 
@@ -7,21 +7,21 @@ use super::server::Cloud;
 use super::world::World;
 use super::{FUNCTION, Project, Ran, TABLE, deployed, diff_is_empty, is_write, named, nth, writes};
 
-/// Of a mapping that a test makes.
+/// UUIDs of the mappings that tests create.
 const BY_HAND: [&str; 2] = ["00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"];
 
 fn stream(world: &World) -> Json {
     world.tables[TABLE].shown["LatestStreamArn"].clone()
 }
 
-/// As if somebody had switched the stream off and on.
+/// Disables the stream and enables a new one, as a user might do by hand.
 fn toggle_stream(world: &mut World) {
     world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));
     let on = json!({ "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" });
     world.have_changed(TABLE, &json!({ "StreamSpecification": on }));
 }
 
-/// As if somebody had deleted the table and made one of the same name.
+/// Re-creates the table with the same name, as a user might do by hand.
 fn remake_table(world: &mut World) {
     toggle_stream(world);
     let table = world.tables.get_mut(TABLE).unwrap();
@@ -29,15 +29,15 @@ fn remake_table(world: &mut World) {
     table.tags.clear();
 }
 
-/// A mapping made beside ours, on the live stream.
-fn beside(world: &mut World, uuid: &str, owner: Option<&str>) {
+/// Adds a second mapping on the live stream.
+fn add_mapping(world: &mut World, uuid: &str, owner: Option<&str>) {
     second(world, uuid, "", owner);
     let stream = stream(world);
     world.mappings.last_mut().unwrap().shown["EventSourceArn"] = stream;
 }
 
-/// That one mapping stands, on the live stream, enabled and ours, and that AWS never had two of one
-/// stream.
+/// Checks that there is one mapping, on the live stream, enabled and owned by this stack, and that
+/// AWS never had two mappings of one stream.
 #[track_caller]
 fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
     cloud.world(|world| {
@@ -50,7 +50,7 @@ fn one_mapping_reads_the_live_stream(cloud: &Cloud) -> String {
     })
 }
 
-/// That nothing is written unasked, and what happens then.
+/// Checks that an apply without confirmation writes nothing, and returns the apply with `--yes`.
 #[track_caller]
 fn apply_asks(project: &Project, cloud: &Cloud) -> Ran {
     project.run(cloud, &["apply"]).ends_with(1).complains("there is no terminal").complains("add `--yes`");
@@ -62,7 +62,7 @@ fn apply_asks(project: &Project, cloud: &Cloud) -> Ran {
 }
 
 #[test]
-fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
+fn a_new_view_type_is_planned_with_its_effects_and_applied_in_order() {
     let cloud = deployed();
     let project = Project::usual();
     project.edit("NEW_AND_OLD_IMAGES", "NEW_IMAGE");
@@ -85,7 +85,7 @@ fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
     let (delete, create) = (nth(&calls, "DeleteEventSourceMapping", 1), nth(&calls, "CreateEventSourceMapping", 1));
     assert!(off < on && on < delete && delete < create, "{of_the_pipe:?}");
     assert_eq!(calls[delete].about, before.1);
-    // From the moment that the old one is gone.
+    // Measured from the read that shows the old mapping as deleted.
     let gone = calls[..create].iter().rposition(|it| it.operation == "GetEventSourceMapping").unwrap();
     assert_eq!(calls[gone].status, 404);
     let wasted = calls[create].start - calls[gone].end.unwrap();
@@ -96,7 +96,7 @@ fn a_new_view_type_is_told_with_all_it_costs_and_comes_in_order() {
 }
 
 #[test]
-fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
+fn a_missing_stream_is_reported_without_calling_aws() {
     let cloud = deployed();
     let project = Project::usual();
     project.edit("    stream_view_type: NEW_AND_OLD_IMAGES\n", "");
@@ -107,7 +107,7 @@ fn a_stream_that_a_mapping_needs_is_missed_before_aws_is_asked() {
 }
 
 #[test]
-fn a_stream_that_will_never_be_is_told_soon() {
+fn a_stream_that_will_never_exist_fails_fast() {
     let gone = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos/stream/2020-01-01T00:00:00.000";
     for (stream, why) in
         [(gone.to_owned(), "the table has no such stream"), (gone.replace("todos", "notes"), "the table doesn't exist")]
@@ -120,18 +120,19 @@ fn a_stream_that_will_never_be_is_told_soon() {
             .says(&format!("Stream not found: {stream}"))
             .says(&format!("= why: {why}"))
             .says("`${TABLE.stream_arn}`");
-        // The table may be created between the first two.
+        // The table may be created between the first two calls.
         let n_creates = cloud.count("CreateEventSourceMapping");
         assert!((2..=3).contains(&n_creates), "two reads of the table that agree decide: {n_creates}");
         assert!(run.took.as_secs() < 60, "{:?}", run.took);
     }
 }
 
-/// What somebody did, in words and in AWS, and how the run ends that mends it.
+/// A change made outside engine: its description, the change, and the summary of the run that
+/// fixes it.
 type Moved = (&'static str, fn(&mut World), &'static str);
 
 #[test]
-fn a_mapping_on_a_dead_stream_is_found_and_moved() {
+fn a_mapping_on_a_dead_stream_is_replaced() {
     let cases: [Moved; 4] = [
         ("switched off and on", toggle_stream, "Resources: 2 added, 0 changed, 2 destroyed."),
         ("table made anew", remake_table, "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."),
@@ -164,14 +165,14 @@ fn a_mapping_on_a_dead_stream_is_found_and_moved() {
 
 #[test]
 fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
-    /// What stands beside ours, which of them stays, and how the run ends.
+    /// The additional mappings, the one to keep, and the summary of the run.
     type Several<'a> = (fn(&mut World), &'a str, &'a str);
     let first = cloud_uuid();
     let cases: [Several<'_>; 5] = [
         (
             |world| {
                 toggle_stream(world);
-                beside(world, BY_HAND[0], None);
+                add_mapping(world, BY_HAND[0], None);
             },
             BY_HAND[0],
             "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
@@ -179,17 +180,17 @@ fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
         (
             |world| {
                 toggle_stream(world);
-                beside(world, BY_HAND[0], None);
-                beside(world, BY_HAND[1], None);
+                add_mapping(world, BY_HAND[0], None);
+                add_mapping(world, BY_HAND[1], None);
             },
             BY_HAND[0],
             "Resources: 1 adopted, 1 added, 0 changed, 3 destroyed.",
         ),
-        (|world| beside(world, BY_HAND[0], None), &first, "Resources: 0 added, 0 changed, 1 destroyed."),
+        (|world| add_mapping(world, BY_HAND[0], None), &first, "Resources: 0 added, 0 changed, 1 destroyed."),
         (
             |world| {
-                // Somebody is switching it off.
-                beside(world, BY_HAND[0], None);
+                // A user is disabling it.
+                add_mapping(world, BY_HAND[0], None);
                 world.mappings[1].pass_through(&["Updating", "Disabling"], false);
             },
             &first,
@@ -197,7 +198,7 @@ fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
         ),
         (
             |world| {
-                beside(world, BY_HAND[0], None);
+                add_mapping(world, BY_HAND[0], None);
                 world.mappings[1].shown["EventSourceArn"] = json!(format!("{}-old", stream(world).as_str().unwrap()));
             },
             &first,
@@ -222,7 +223,7 @@ fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
         assert_eq!(one_mapping_reads_the_live_stream(&cloud), stays, "case {at}");
         assert_eq!(cloud.count("CreateEventSourceMapping"), 0, "case {at}: none is made");
         diff_is_empty(&project, &cloud);
-        // The same account, destroyed as it was found.
+        // A destroy of the same account, without an apply before it.
         let cloud = deployed();
         cloud.world(make);
         project.run(&cloud, &["destroy", "--yes"]).ends_with(0);
@@ -239,14 +240,14 @@ fn cloud_uuid() -> String {
 }
 
 #[test]
-fn another_teams_mapping_in_the_way_stops_the_command() {
+fn another_teams_mapping_on_the_function_stops_the_command() {
     for dead in [false, true] {
         let cloud = deployed();
         cloud.world(|world| {
             if !dead {
                 toggle_stream(world);
             }
-            beside(world, BY_HAND[0], Some("red-foxes"));
+            add_mapping(world, BY_HAND[0], Some("red-foxes"));
             if dead {
                 world.mappings[1].shown["EventSourceArn"] = json!("arn:aws:dynamodb:x:1:table/elsewhere/stream/1");
             }
@@ -263,7 +264,7 @@ fn another_teams_mapping_in_the_way_stops_the_command() {
 }
 
 #[test]
-fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
+fn deleting_a_function_deletes_its_mappings_declared_or_not() {
     let spec_without = |project: &Project| {
         let text = std::fs::read_to_string(project.path("specs/team.yaml")).unwrap();
         project.spec(text.split("  todos-to-logger:").next().unwrap());
@@ -273,7 +274,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     let (ours, elsewhere) = (cloud_uuid(), json!("arn:aws:dynamodb:eu-central-1:123456789012:table/others/stream/1"));
     let cloud = deployed();
     cloud.world(|world| {
-        beside(world, BY_HAND[0], None);
+        add_mapping(world, BY_HAND[0], None);
         world.mappings[1].shown["EventSourceArn"] = elsewhere.clone();
     });
     let run = project.run(&cloud, &["destroy", "--yes"]);
@@ -286,21 +287,21 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     let last = calls.iter().rposition(|it| it.operation == "GetEventSourceMapping").unwrap();
     assert!(last < nth(&calls, "DeleteFunction", 1), "a mapping would live on, and feed the next one of that name");
 
-    // One of somebody else's keeps all of it.
+    // A mapping of another team blocks the whole destroy.
     let cloud = deployed();
     cloud.world(|world| {
-        beside(world, BY_HAND[0], Some("red-foxes"));
+        add_mapping(world, BY_HAND[0], Some("red-foxes"));
         world.mappings[1].shown["EventSourceArn"] = elsewhere;
     });
     let run = project.run(&cloud, &["destroy", "--yes"]);
     run.ends_with(1).complains("it belongs to team `red-foxes`, stack `team`, resource `other`, but the function");
     assert_eq!(writes(&cloud), [""; 0]);
 
-    // Where nothing of it is in the spec any more, it is the same.
+    // The same holds if the spec no longer has the function.
     let cloud = deployed();
     cloud.world(|world| {
-        beside(world, BY_HAND[0], None);
-        beside(world, BY_HAND[1], Some("red-foxes"));
+        add_mapping(world, BY_HAND[0], None);
+        add_mapping(world, BY_HAND[1], Some("red-foxes"));
     });
     let project = Project::usual();
     let text = std::fs::read_to_string(project.path("specs/team.yaml")).unwrap();
@@ -313,7 +314,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     assert!(cloud.world(|world| world.functions.is_empty() && world.mappings.is_empty()));
     diff_is_empty(&project, &cloud);
 
-    // The mapping alone goes alone.
+    // Removing only the mapping deletes only the mapping.
     let project = Project::usual();
     spec_without(&project);
     let cloud = deployed();
@@ -321,7 +322,7 @@ fn what_feeds_a_function_that_goes_goes_with_it_whatever_the_spec_says() {
     assert_eq!(cloud.world(|world| (world.mappings.len(), world.functions.contains_key(FUNCTION))), (0, true));
 }
 
-/// The usual spec with a second table that feeds the same function.
+/// The default spec with a second table that feeds the same function.
 fn two_tables() -> Project {
     Project::new(|text| {
         let (table, rest) = text.split_once("  # Existing role").unwrap();
@@ -337,7 +338,7 @@ fn two_tables() -> Project {
 }
 
 #[test]
-fn mappings_of_two_tables_are_not_taken_for_each_other() {
+fn mappings_of_two_tables_are_not_confused() {
     let cloud = Cloud::start(World::empty());
     let project = two_tables();
     project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 6 added, 0 changed, 0 destroyed.");
@@ -346,7 +347,7 @@ fn mappings_of_two_tables_are_not_taken_for_each_other() {
     let cloud = Cloud::start(aged.clone());
     let uuids = cloud.world(|world| {
         toggle_stream(world);
-        beside(world, BY_HAND[0], None);
+        add_mapping(world, BY_HAND[0], None);
         world.mappings.iter().map(|it| it.uuid.clone()).collect::<Vec<_>>()
     });
     let run = apply_asks(&project, &cloud);
@@ -357,7 +358,7 @@ fn mappings_of_two_tables_are_not_taken_for_each_other() {
     let cloud = Cloud::start(aged);
     cloud.world(|world| {
         toggle_stream(world);
-        beside(world, BY_HAND[0], None);
+        add_mapping(world, BY_HAND[0], None);
     });
     project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Destroy complete! Resources: 7 destroyed.");
     assert_eq!(cloud.count("DeleteEventSourceMapping"), 3);

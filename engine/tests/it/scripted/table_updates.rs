@@ -1,6 +1,6 @@
-//! What a table's changes come to on the wire: which requests, in which order, with which content.
-//! The scripted AWS refuses what the real one refuses of a pair of concerns, of a change that
-//! changes nothing, and of one too early.
+//! The requests that a table update sends, with their order and content. Like the real AWS, the
+//! scripted one refuses combined concerns, changes without an effect, and changes that come too
+//! early.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,14 +16,14 @@ use super::server::{Cloud, Fault, Record};
 use super::world::{ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, diff_is_empty, is_write};
 
-/// A spec with one table of these properties, one a line.
+/// A spec with one table that has these properties, one per line.
 fn spec(properties: &str) -> String {
     let lines = properties.lines().map(|line| format!("    {}\n", line.trim_end())).collect::<String>();
     format!("team: blue-owls\nregion: eu-central-1\nresources:\n  todos:\n    type: table\n{lines}")
 }
 
-/// An account that was made to look like this long ago.
-fn standing(project: &Project, properties: &str) -> Cloud {
+/// An account in which the table was created long ago.
+fn aged_account(project: &Project, properties: &str) -> Cloud {
     static WORLDS: Mutex<BTreeMap<String, World>> = Mutex::new(BTreeMap::new());
     project.spec(&spec(properties));
     let known = WORLDS.lock().unwrap().get(properties).cloned();
@@ -32,18 +32,18 @@ fn standing(project: &Project, properties: &str) -> Cloud {
     }
     let cloud = Cloud::start(World::empty());
     project.run(&cloud, &["apply"]).ends_with(0);
-    rest(&cloud);
+    skip_cooldowns(&cloud);
     WORLDS.lock().unwrap().insert(properties.to_owned(), cloud.world(|world| world.clone()));
     cloud
 }
 
-/// Lets the hours go by within which AWS takes no second change.
-fn rest(cloud: &Cloud) {
+/// Skips the hours in which AWS accepts no second change.
+fn skip_cooldowns(cloud: &Cloud) {
     cloud.world(|world| *world = world.clone().aged());
     cloud.forget();
 }
 
-/// The writes, a line each, without what all of them name.
+/// The writes, one per line, without the fields that all of them have.
 fn sent(cloud: &Cloud) -> String {
     let line = |call: &Record| {
         let mut body = call.body.clone();
@@ -57,11 +57,11 @@ fn sent(cloud: &Cloud) -> String {
     cloud.calls().iter().filter(|call| is_write(call)).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// What the change from one table to another sends. Afterwards nothing is left to change.
+/// Returns what the change from one table to another sends. Afterwards nothing is left to change.
 #[track_caller]
 fn change(before: &str, after: &str) -> String {
     let project = Project::usual();
-    let cloud = standing(&project, before);
+    let cloud = aged_account(&project, before);
     project.spec(&spec(after));
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert!(cloud.calls().iter().all(|call| call.status == 200), "nothing is sent too early");
@@ -71,7 +71,7 @@ fn change(before: &str, after: &str) -> String {
     sent
 }
 
-/// Several such changes at the same time, each with a line that says what it is.
+/// Several such changes in parallel, each with a label.
 #[track_caller]
 fn changes<const N: usize>(cases: [(&str, &str, &str); N]) -> String {
     std::thread::scope(|scope| {
@@ -87,7 +87,7 @@ fn plain(more: &str) -> String {
     format!("{PLAIN}{more}")
 }
 
-/// With attributes for two indexes.
+/// With the attributes of two indexes.
 fn indexed(more: &str) -> String {
     let provisioned = PLAIN.replace("{ id: S }", "{ id: S, owner: S, due: N }");
     format!("{provisioned}{more}")
@@ -99,7 +99,7 @@ const TWO_INDEXES: &str = "global_secondary_indexes:
 ";
 
 #[test]
-fn a_new_table_carries_what_it_can_and_gets_the_rest_once_it_is_active() {
+fn a_new_table_gets_the_remaining_settings_once_it_is_active() {
     let project = Project::usual();
     let cloud = Cloud::start(World::empty());
     project.spec(&spec(&format!(
@@ -121,7 +121,7 @@ fn a_new_table_carries_what_it_can_and_gets_the_rest_once_it_is_active() {
 }
 
 #[test]
-fn capacity_is_changed_for_what_differs_and_for_all_when_the_mode_does() {
+fn capacity_updates_cover_differences_or_all_on_a_mode_change() {
     let table = indexed(TWO_INDEXES);
     let on_demand = table.replace(", read_capacity: 2", "");
     let on_demand = on_demand.replace("read_capacity: 1\nwrite_capacity: 1", "billing_mode: PAY_PER_REQUEST");
@@ -130,7 +130,7 @@ fn capacity_is_changed_for_what_differs_and_for_all_when_the_mode_does() {
         ("of an index", &table, &table.replace("read_capacity: 2", "read_capacity: 5")),
         ("on demand", &table, &on_demand),
         ("provisioned", &on_demand, &table),
-        // The one that goes is not paid for, the one that comes is made under the new mode.
+        // The deleted index gets no capacity, and the new one is created in the new mode.
         ("provisioned, with another index", &on_demand, &table.replace("by-due:", "by-day:")),
     ]), @r#"
     of the table:
@@ -149,7 +149,7 @@ fn capacity_is_changed_for_what_differs_and_for_all_when_the_mode_does() {
 }
 
 #[test]
-fn indexes_come_and_go_one_at_a_time() {
+fn indexes_are_created_and_deleted_one_at_a_time() {
     let one = indexed("global_secondary_indexes: { by-owner: { hash_key: owner, range_key: due } }\n");
     assert_snapshot!(changes([
         ("two come", PLAIN, &indexed(TWO_INDEXES)),
@@ -167,7 +167,7 @@ fn indexes_come_and_go_one_at_a_time() {
 }
 
 #[test]
-fn an_index_that_aws_cant_change_is_deleted_and_built_anew() {
+fn an_index_that_aws_cant_change_is_deleted_and_re_created() {
     let one = |index: &str| indexed(&format!("global_secondary_indexes:\n  by-owner: {{ {index} }}\n"));
     let before = one("hash_key: owner, range_key: due");
     let after = one("hash_key: owner, range_key: due, projection_type: INCLUDE, non_key_attributes: [title]");
@@ -183,7 +183,7 @@ fn an_index_that_aws_cant_change_is_deleted_and_built_anew() {
     UpdateTable {"AttributeDefinitions":[{"AttributeName":"due","AttributeType":"S"},{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"owner","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"by-owner","KeySchema":[{"AttributeName":"owner","KeyType":"HASH"},{"AttributeName":"due","KeyType":"RANGE"}],"Projection":{"ProjectionType":"ALL"},"ProvisionedThroughput":{"ReadCapacityUnits":1,"WriteCapacityUnits":1}}}]}
     "#);
     let project = Project::usual();
-    let cloud = standing(&project, &before);
+    let cloud = aged_account(&project, &before);
     project.spec(&spec(&before.replace("due: N", "due: S")));
     let run = project.run(&cloud, &["apply"]);
     run.ends_with(1).says("the type of `due` changes: the indexes that use it are deleted and re-created");
@@ -193,7 +193,7 @@ fn an_index_that_aws_cant_change_is_deleted_and_built_anew() {
 }
 
 #[test]
-fn a_stream_is_switched_and_its_view_type_is_a_new_one() {
+fn a_stream_is_toggled_and_replaced_for_a_new_view_type() {
     let streaming = plain("stream_view_type: NEW_IMAGE\n");
     assert_snapshot!(changes([
         ("on", PLAIN, &streaming),
@@ -211,7 +211,7 @@ fn a_stream_is_switched_and_its_view_type_is_a_new_one() {
 }
 
 #[test]
-fn a_time_to_live_is_switched_and_moves_in_two_runs() {
+fn a_time_to_live_is_toggled_and_changes_attribute_in_two_runs() {
     let (a, b) = (plain("ttl_attribute: a\n"), plain("ttl_attribute: b\n"));
     assert_snapshot!(changes([("on", PLAIN, &a), ("off", &a, PLAIN)]), @r#"
     on:
@@ -220,7 +220,7 @@ fn a_time_to_live_is_switched_and_moves_in_two_runs() {
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":false,"AttributeName":"a"}}
     "#);
     let project = Project::usual();
-    let cloud = standing(&project, &a);
+    let cloud = aged_account(&project, &a);
     project.spec(&spec(&b));
     let run = project.run(&cloud, &["apply", "--yes"]);
     run.ends_with(3).says("modified multiple times").says("run `engine apply` again in an hour");
@@ -228,7 +228,7 @@ fn a_time_to_live_is_switched_and_moves_in_two_runs() {
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":false,"AttributeName":"a"}}
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"b"}}
     "#);
-    rest(&cloud);
+    skip_cooldowns(&cloud);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert_snapshot!(sent(&cloud), @r#"
     UpdateTimeToLive {"TimeToLiveSpecification":{"Enabled":true,"AttributeName":"b"}}
@@ -237,7 +237,7 @@ fn a_time_to_live_is_switched_and_moves_in_two_runs() {
 }
 
 #[test]
-fn recovery_protection_class_and_key_change_each_by_itself() {
+fn recovery_protection_class_and_key_change_separately() {
     let restorable = plain("point_in_time_recovery: true\n");
     let protected = plain("deletion_protection: true\n");
     let encrypted = plain(&format!("kms_key_arn: {KEY}\n"));
@@ -281,7 +281,7 @@ fn recovery_protection_class_and_key_change_each_by_itself() {
 }
 
 #[test]
-fn everything_at_once_is_one_concern_after_the_other() {
+fn simultaneous_changes_are_sent_one_concern_at_a_time() {
     let before = indexed(TWO_INDEXES) + "stream_view_type: KEYS_ONLY\n";
     let after = format!(
         "attributes: {{ id: S, owner: S, day: S }}\nhash_key: id\nread_capacity: 4\nwrite_capacity: 1\n\
@@ -293,7 +293,7 @@ fn everything_at_once_is_one_concern_after_the_other() {
 }
 
 #[test]
-fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
+fn an_unreadable_setting_is_not_reported_as_unchanged() {
     let cloud = super::deployed();
     let text = "User: X is not authorized to perform: dynamodb:DescribeTimeToLive";
     cloud.always("DescribeTimeToLive", super::Fault::Answer(super::Reply::dynamodb("AccessDeniedException", text)));
@@ -308,11 +308,11 @@ fn what_may_not_be_read_is_not_said_to_be_as_wanted() {
 #[test]
 fn a_protected_table_is_not_deleted() {
     let project = Project::usual();
-    let cloud = standing(&project, &plain("deletion_protection: true\n"));
+    let cloud = aged_account(&project, &plain("deletion_protection: true\n"));
     project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("set `deletion_protection: false` in the spec");
     assert_eq!(cloud.count("DeleteTable"), 0);
-    // Somebody else may protect it between the last look and the delete.
-    let cloud = standing(&project, PLAIN);
+    // Another writer may protect it between the last read and the deletion.
+    let cloud = aged_account(&project, PLAIN);
     cloud.before("DeleteTable", 1, |world| {
         world.tables.get_mut(TABLE).unwrap().shown["DeletionProtectionEnabled"] = true.into();
     });
@@ -321,7 +321,7 @@ fn a_protected_table_is_not_deleted() {
 }
 
 #[test]
-fn what_an_earlier_run_began_is_waited_for_and_not_begun_again() {
+fn a_change_started_by_an_earlier_run_is_awaited_not_repeated() {
     let project = Project::usual();
     let encrypted = plain(&format!("kms_key_arn: {KEY}\n"));
     let one = indexed("global_secondary_indexes: { by-owner: { hash_key: owner, range_key: due } }\n");
@@ -331,14 +331,14 @@ fn what_an_earlier_run_began_is_waited_for_and_not_begun_again() {
         (one, "the index `by-owner` is being built", 1),
         (encrypted, "its encryption is being changed", 1),
     ] {
-        let cloud = standing(&project, PLAIN);
+        let cloud = aged_account(&project, PLAIN);
         project.spec(&spec(&after));
         let running = project.start(&cloud, &["apply"]);
         cloud.wait_for("UpdateTable", 1);
         running.press_ctrl_c();
         running.end().ends_with(130);
         if !words.is_empty() {
-            // At first the table is UPDATING, and nothing of it shows yet.
+            // At first the table is UPDATING, and no read shows the change yet.
             let shows = || cloud.world(|world| world.tables[TABLE].is_active_and_busy());
             let mut looks = 0;
             while !shows() {
@@ -356,9 +356,9 @@ fn what_an_earlier_run_began_is_waited_for_and_not_begun_again() {
 }
 
 #[test]
-fn a_lost_answer_makes_nothing_twice() {
+fn a_lost_response_repeats_no_change() {
     let project = Project::usual();
-    let cloud = standing(&project, PLAIN);
+    let cloud = aged_account(&project, PLAIN);
     for operation in ["UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups"] {
         cloud.fault(operation, 1..2, Fault::DoneButCut);
     }
@@ -369,9 +369,9 @@ fn a_lost_answer_makes_nothing_twice() {
 }
 
 #[test]
-fn settings_that_may_not_be_read_are_left_alone() {
+fn unreadable_settings_are_left_unchanged() {
     let project = Project::usual();
-    let cloud = standing(&project, &plain("ttl_attribute: expires\npoint_in_time_recovery: true\n"));
+    let cloud = aged_account(&project, &plain("ttl_attribute: expires\npoint_in_time_recovery: true\n"));
     for operation in ["DescribeTimeToLive", "DescribeContinuousBackups"] {
         let text = format!("User: X is not authorized to perform: dynamodb:{operation}");
         cloud.always(operation, Fault::Answer(Reply::dynamodb("AccessDeniedException", &text)));
@@ -421,7 +421,7 @@ async fn a_scan_finds_the_teams_tables_on_all_pages() {
 }
 
 #[tokio::test]
-async fn a_released_table_keeps_everything_but_our_tags() {
+async fn a_released_table_loses_only_engines_tags() {
     let cloud = Cloud::join(World::empty()).await;
     let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
     cloud.world(|world| {
@@ -441,9 +441,9 @@ async fn a_released_table_keeps_everything_but_our_tags() {
     assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("course".to_owned(), "cloud".to_owned())]);
 }
 
-/// AWS's managed key is asked for by naming none, and shown by an ARN that could be anybody's.
+/// Requests select AWS's managed key by naming none, and reads show an ARN that could be any key's.
 #[test]
-fn the_managed_key_is_asked_for_once_and_no_table_loses_its_key_by_adoption() {
+fn the_managed_key_is_set_once_and_adoption_removes_no_key() {
     use super::{Cloud, Project, World, replaced};
 
     let managed = |text: String| {
@@ -462,7 +462,7 @@ fn the_managed_key_is_asked_for_once_and_no_table_loses_its_key_by_adoption() {
         let run = project.run(&cloud, &["diff", "--detailed-exitcode", "--show-unchanged"]);
         run.ends_with(0).says("No changes.").says("`kms_key_arn` is not compared");
         cloud.forget();
-        // Nobody's: as it is, or not at all.
+        // Without an owner, the table is adopted unchanged or not at all.
         cloud.world(|world| world.tables.get_mut(super::TABLE).unwrap().tags.clear());
         Project::usual().run(&cloud, &["apply", "--yes"]).ends_with(1).complains("engine never does that");
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);

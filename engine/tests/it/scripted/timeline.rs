@@ -1,5 +1,5 @@
-//! `--timeline`: what the page shows of an apply that waits, is throttled, fails or is interrupted;
-//! that a browser shows it; and that nothing is begun where it could not be written.
+//! `--timeline`: the page of an apply that waits, is throttled, fails or is interrupted. A browser
+//! shows the page without errors, and nothing starts if the page can't be written.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,8 +21,7 @@ use crate::support::installed_program;
 
 const PAGE: &str = "timeline.html";
 
-/// An apply with everything that a page can show: waits, a throttled call, and one that is sent
-/// again.
+/// An account in which an apply waits, has a throttled call, and retries another call.
 fn eventful() -> Cloud {
     let cloud = Cloud::start(World::empty());
     let throttled = Reply::dynamodb("ThrottlingException", "Rate exceeded");
@@ -38,13 +37,13 @@ fn applied(project: &Project, cloud: &Cloud) -> (Ran, String) {
     (run, page)
 }
 
-/// The line that says how long it took.
+/// The line with the total duration.
 fn took(run: &Ran) -> &str {
     run.err.lines().find(|line| line.starts_with("Finished in ")).unwrap_or_else(|| panic!("{}", run.err))
 }
 
-/// The page's text, a line for each block, without times and what hangs on them.
-fn words(page: &str) -> Vec<String> {
+/// The page's text, one line per block.
+fn text_lines(page: &str) -> Vec<String> {
     let (_, body) = page.split_once("<body>").unwrap();
     let blocks = ["<h1", "<h2", "<p", "<li", "<dt", "<summary", "<tr", "<div", "<dd", "<section"];
     let mut text = String::new();
@@ -60,7 +59,7 @@ fn words(page: &str) -> Vec<String> {
     lines.map(|line| line.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")).collect()
 }
 
-/// How often a class is in the page.
+/// The number of elements with this class in the chart.
 fn n_of(page: &str, class: &str) -> usize {
     let (_, chart) = page.split_once("<div class=\"chart\"").unwrap();
     let (chart, _) = chart.split_once("<section class=\"legend\">").unwrap();
@@ -72,20 +71,20 @@ fn n_of(page: &str, class: &str) -> usize {
 }
 
 #[test]
-fn a_page_has_a_bar_for_each_step_with_its_waits_calls_retries_and_the_critical_path() {
+fn a_page_has_a_bar_per_step_with_waits_calls_and_the_critical_path() {
     let (run, page) = applied(&Project::usual(), &eventful());
     run.ends_with(0);
     assert_eq!((n_of(&page, "row"), n_of(&page, "bar")), (5, 5), "four steps and the reads");
-    let all = words(&page);
+    let all = text_lines(&page);
     let says = |said: &[String], piece: &str| {
         assert!(said.iter().any(|line| line.contains(piece)), "no `{piece}` in {said:#?}");
     };
     says(&all, "Critical path: todos (");
     says(&all, ") → todos-to-logger (");
     says(&all, "2 retried, 1 throttled");
-    // Everything stands in the row of the step that did it.
+    // Calls and waits are in the row of their step.
     let rows: Vec<Vec<String>> =
-        page.split("<li class=\"row").skip(1).map(|row| words(&format!("<body>{row}"))).collect();
+        page.split("<li class=\"row").skip(1).map(|row| text_lines(&format!("<body>{row}"))).collect();
     let [reads, table, function, permission, mapping] = rows.as_slice() else { panic!("{rows:#?}") };
     says(reads, "DescribeTable | blue-owls-todos | ");
     assert!(!reads.iter().any(|line| line.contains("Create") || line.contains("waited")), "{reads:#?}");
@@ -116,13 +115,13 @@ fn a_page_loads_nothing() {
 }
 
 #[test]
-fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
+fn failures_interrupts_and_empty_plans_have_a_page_too() {
     let project = Project::usual();
     let cloud = Cloud::start(World::empty());
     cloud.always("CreateTable", Fault::Answer(Reply::dynamodb("ValidationException", "no <such> table")));
     let (run, page) = applied(&project, &cloud);
     run.ends_with(3);
-    let said = words(&page);
+    let said = text_lines(&page);
     let has = |said: &[String], piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "{said:#?}");
     has(&said, "creating failed, ");
     has(&said, "Incomplete: 3 of 4 steps failed or were skipped.");
@@ -136,24 +135,24 @@ fn a_failure_an_interrupt_and_nothing_to_do_have_a_page_as_well() {
     let running = project.start(&cloud, &["apply", "--yes", "--timeline", PAGE]);
     cloud.held(8);
     cloud.release();
-    // Questions about rights come before the first write, so nothing has begun.
+    // Permission checks come before the first write, so no step has started.
     cloud.held(2);
     running.press_ctrl_c();
     super::until("an interrupt", || running.said(), |said| said.contains("starting no new steps"));
     cloud.let_go();
     running.end().ends_with(130);
-    let said = words(&fs::read_to_string(project.path(PAGE)).unwrap());
+    let said = text_lines(&fs::read_to_string(project.path(PAGE)).unwrap());
     has(&said, "not started");
     has(&said, "Interrupted: AWS may still complete");
 
     let (run, page) = applied(&project, &deployed());
     run.ends_with(0);
-    has(&words(&page), "No changes.");
+    has(&text_lines(&page), "No changes.");
     assert!(!run.err.contains("Finished in "), "{}", run.err);
 }
 
 #[test]
-fn a_second_ctrl_c_leaves_a_page_of_what_is_known_by_then() {
+fn a_second_ctrl_c_writes_a_page_with_what_is_known_so_far() {
     let project = Project::usual();
     let cloud = Cloud::start(World::empty());
     cloud.always("CreateTable", Fault::Silence);
@@ -166,16 +165,16 @@ fn a_second_ctrl_c_leaves_a_page_of_what_is_known_by_then() {
     running.press_ctrl_c();
     running.end().ends_with(130);
     let page = fs::read_to_string(project.path(PAGE)).unwrap();
-    let said = words(&page);
+    let said = text_lines(&page);
     let has = |piece: &str| assert!(said.iter().any(|line| line.contains(piece)), "no `{piece}` in {said:#?}");
     has("Interrupted: AWS may still complete");
     has("creating interrupted, ");
     has("CreateTable | blue-owls-todos | ");
     has("no response before the end");
     has("CreateFunction | blue-owls-logger | ");
-    // The function may have been made in time or not.
+    // The function may or may not have been created before the interrupt.
     assert!(said.iter().any(|line| line == "not started" || line == "skipped, it depends on logger"), "{said:#?}");
-    // A page of what is whole says nothing of the kind.
+    // The page of a complete run has no such notice.
     let (_, page) = applied(&project, &deployed());
     assert!(!page.contains("Interrupted: ") && !page.contains("Incomplete: "));
 }
@@ -189,7 +188,7 @@ fn several_specs_share_a_page_and_an_axis() {
     let run = project.run(&cloud, &args);
     run.ends_with(0);
     let page = fs::read_to_string(project.path(PAGE)).unwrap();
-    let headings: Vec<String> = words(&page).into_iter().filter(|line| line.contains("/team account")).collect();
+    let headings: Vec<String> = text_lines(&page).into_iter().filter(|line| line.contains("/team account")).collect();
     assert_eq!(headings.len(), 2, "{headings:?}");
     assert_eq!(page.matches("<div class=\"scale\"").count(), 2);
     assert!(took(&run).contains(". Critical path: "), "{}", run.err);
@@ -197,7 +196,7 @@ fn several_specs_share_a_page_and_an_axis() {
 }
 
 #[test]
-fn where_no_page_can_be_written_nothing_is_begun() {
+fn nothing_starts_if_the_page_cannot_be_written() {
     let project = Project::usual();
     fs::create_dir(project.path("folder")).unwrap();
     fs::write(project.path("notes.html"), "<!DOCTYPE html>mine").unwrap();
@@ -217,7 +216,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
         assert_eq!(cloud.calls().len(), 0, "{file}");
     }
     assert_eq!(fs::read_to_string(project.path("notes.html")).unwrap(), "<!DOCTYPE html>mine");
-    // A page of ours is replaced, and nothing is left beside it.
+    // engine overwrites its own page and leaves no temporary file.
     fs::create_dir(project.path("pages")).unwrap();
     for _ in 0..2 {
         project.run(&cloud, &["apply", "--yes", "--timeline", "pages/page.html"]).ends_with(0);
@@ -227,7 +226,7 @@ fn where_no_page_can_be_written_nothing_is_begun() {
 }
 
 #[test]
-fn what_is_not_carried_out_has_no_page() {
+fn a_plan_that_is_not_applied_has_no_page() {
     let project = Project::usual();
     let cloud = deployed();
     project.run(&cloud, &["destroy", "--timeline", PAGE]).ends_with(1).complains("needs confirmation");
@@ -237,7 +236,7 @@ fn what_is_not_carried_out_has_no_page() {
 }
 
 #[test]
-fn a_program_reads_the_longest_pole_as_fields() {
+fn json_output_has_the_critical_path_as_fields() {
     let run = Project::usual().run(&Cloud::start(World::empty()), &["apply", "--yes", "--format", "json"]);
     let document: serde_json::Value = serde_json::from_str(&run.ends_with(0).out).unwrap();
     let timing = &document["timing"];
@@ -247,9 +246,9 @@ fn a_program_reads_the_longest_pole_as_fields() {
     assert!(!run.err.contains("Finished in "), "{}", run.err);
 }
 
-/// Times as the run has them, on a paused clock: what hangs for so long is shown for so long.
+/// On a paused clock, the page's times match those of the run.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_is_as_long_as_it_hung() {
+async fn a_hanging_call_is_shown_with_its_full_duration() {
     let cloud = Cloud::join(World::empty()).await;
     cloud.fault("CreateTable", 1..2, Fault::Silence);
     let mut spec = load(&Project::usual().path("specs/team.yaml"));
@@ -285,7 +284,7 @@ async fn a_call_that_hangs_is_as_long_as_it_hung() {
     assert!(timing.ideal <= timing.total && timing.total >= hung, "{timing:?}");
 }
 
-/// A browser of this machine.
+/// The browser installed on this machine, if any.
 fn chromium() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     names.into_iter().find_map(installed_program)
@@ -311,9 +310,9 @@ fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn a_browser_shows_the_page_without_a_complaint() {
+fn a_browser_shows_the_page_without_console_messages() {
     let Some(chromium) = chromium() else {
-        // Not through a macro, whose words nobody sees where a test passes.
+        // The test runner captures the output of `eprintln!` in a passing test.
         let _ = writeln!(std::io::stderr(), "NOT RUN: no chromium on PATH to open the timeline in");
         return;
     };
@@ -329,10 +328,10 @@ fn a_browser_shows_the_page_without_a_complaint() {
         let screenshot = format!("--screenshot={}", picture.display());
         let (_, said) = browse(&chromium, &page, &[flags, &[screenshot.as_str()]].concat());
         assert!(!said.contains("CONSOLE"), "{said}");
-        // An empty page of that size is a few thousand bytes.
+        // A screenshot of an empty page of this size has a few thousand bytes.
         assert!(fs::metadata(&picture).unwrap().len() > 20_000);
     }
-    // The log is where a complaint would be.
+    // A blocked script shows that console messages do appear in the log.
     let broken = project.path("broken.html");
     let text = fs::read_to_string(&page).unwrap().replace("</body>", "<script>1</script></body>");
     fs::write(&broken, text).unwrap();

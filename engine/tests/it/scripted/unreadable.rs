@@ -1,7 +1,7 @@
-//! What can't be read of a resource: every property of every kind in turn is not compared, not sent
-//! and reported.
+//! Properties that can't be read: each property of each kind in turn is not compared, not sent, and
+//! reported.
 //!
-//! The table names, for each property, how AWS hides it; a property without a row fails the test.
+//! The table lists, for each property, how AWS hides it; a property without a row fails the test.
 
 use std::collections::BTreeSet;
 
@@ -23,17 +23,17 @@ use super::{FUNCTION, Project, ROLE, TABLE, deployed, is_write, replaced};
 struct Row {
     kind: &'static str,
     properties: &'static [&'static str],
-    /// What another person has made of it: seen, it would be changed back.
+    /// Another writer's change: if engine could read it, it would change it back.
     drift: fn(&mut World),
     hide: fn(&Cloud),
-    /// The operations and the fields of requests that would send it.
+    /// The operations and request fields that would send it.
     senders: &'static [&'static str],
 }
 
-/// What is missing from an answer because it has its default: then it has it.
+/// Properties that AWS omits if they have their default, so that a missing value is known.
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
-    // The local AWS never shows the window, so what is missing with it was never set.
+    // The local AWS never returns the window, so a missing one was never set.
     ("mapping", &["tumbling_window_in_seconds"]),
     ("permission", &["source_arn", "source_account", "principal_org_id", "other_conditions"]),
     (
@@ -61,7 +61,7 @@ fn table(world: &mut World, field: &str, value: Json) {
     world.tables.get_mut(TABLE).unwrap().shown[field] = value;
 }
 
-/// Answers of `operation` have `edit` applied to them.
+/// Applies `edit` to the responses of `operation`.
 fn edited(cloud: &Cloud, operation: &str, edit: impl Fn(&mut Json) + Send + Sync + 'static) {
     let edit = Edit::new(move |text| {
         let mut json: Json = serde_json::from_str(text).unwrap_or_default();
@@ -71,7 +71,7 @@ fn edited(cloud: &Cloud, operation: &str, edit: impl Fn(&mut Json) + Send + Sync
     cloud.always(operation, Fault::DoneButEdited(edit));
 }
 
-/// Answers of `operation` lack the field at the end of `pointer`.
+/// Removes the field at the end of `pointer` from the responses of `operation`.
 fn without(cloud: &Cloud, operation: &str, pointer: &'static str) {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     edited(cloud, operation, move |answer| {
@@ -85,7 +85,7 @@ fn without_in_function(cloud: &Cloud, field: &'static str) {
     edited(cloud, "GetFunction", move |answer| drop(answer["Configuration"].as_object_mut().unwrap().remove(field)));
 }
 
-/// Both reads of a mapping are the same here.
+/// Edits both reads of a mapping in the same way.
 fn in_mapping(cloud: &Cloud, edit: impl Fn(&mut Json) + Copy + Send + Sync + 'static) {
     edited(cloud, "ListEventSourceMappings", move |answer| {
         answer["EventSourceMappings"].as_array_mut().into_iter().flatten().for_each(edit);
@@ -110,7 +110,7 @@ fn denied(cloud: &Cloud, operation: &str) {
     cloud.always(operation, Fault::Answer(Reply::of(operation, 400, "AccessDeniedException", &text)));
 }
 
-/// A field of a function's configuration that is missing.
+/// A field that is missing from a function's configuration.
 macro_rules! of_function {
     ($property:literal, $field:literal, $drift:expr) => {
         Row {
@@ -123,7 +123,7 @@ macro_rules! of_function {
     };
 }
 
-/// A field of a mapping that is missing.
+/// A field that is missing from a mapping.
 macro_rules! of_mapping {
     ($property:literal, $field:literal, $drift:expr) => {
         Row {
@@ -334,7 +334,7 @@ fn rows() -> Vec<Row> {
     [of_functions(), of_tables(), of_mappings(), of_the_rest()].into_iter().flatten().collect()
 }
 
-/// A change of each kind that can be changed, beside whatever a row hides, and declared tags.
+/// A spec that changes each kind that can change, beside what a row hides, and declares tags.
 fn project(kind: &str) -> Project {
     let tags = "    tags: { course: cloud }";
     let project = Project::usual();
@@ -370,7 +370,7 @@ fn claimed<'p>(plan: &'p Plan, row: &Row) -> Vec<&'p str> {
     roots.filter(|root| row.properties.contains(root)).collect()
 }
 
-/// The operations and fields of all writes to the one of a kind.
+/// The operations and fields of all writes to the resource of a kind.
 fn sent(cloud: &Cloud, kind: &str) -> BTreeSet<String> {
     let name = match kind {
         "table" => TABLE.to_owned(),
@@ -394,14 +394,14 @@ fn every_property_of_every_kind_can_be_unknown() {
         let rows = rows();
         let rows = rows.iter().filter(|row| row.kind == schema.kind).flat_map(|row| row.properties);
         let held: BTreeSet<&str> = rows.chain(absent).copied().collect();
-        // What is never read back can't be hidden.
+        // A property that is never read back can't be hidden.
         let read = schema.properties.iter().filter(|property| property.change != Rule::Local);
         assert_eq!(held, read.map(|property| &*property.name).collect(), "{}", schema.kind);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
+async fn unknown_values_are_reported_but_not_compared_or_sent() {
     let rows = rows();
     for row in &rows {
         let name = format!("{} {:?}", row.kind, row.properties);
@@ -414,9 +414,9 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         assert!(!claimed(&seen, row).is_empty() || row.properties == ["code_size"], "{name} has a drift to see");
 
         (row.hide)(&cloud);
-        // What is known of a mapping is not its id, so that it is found by a list.
+        // A fresh spec doesn't know the mapping's ID, so a list finds the mapping.
         let mut spec = load(&project.path("specs/team.yaml"));
-        // One connection asks for a role once.
+        // A context reads a role only once.
         let (cx, _press) = context(&cloud, team());
         let (inventory, plan) = planned(&cx, &mut spec).await;
         let change = of_kind(&plan, row.kind);
@@ -438,10 +438,10 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
         assert!(row.senders.iter().all(|word| !sent.contains(*word)), "{name} is sent: {sent:?}");
         assert!(row.senders.is_empty() || !sent.is_empty(), "{name}: nothing was sent at all");
 
-        // It is still there for one who may see it.
+        // The value still exists for a caller who can read it.
         cloud.forget();
         cloud.world(|world| world.function_tags_denied = false);
-        // Nobody has waited for the end of what can't be read.
+        // The apply didn't wait for changes that it couldn't read.
         let seen = loop {
             let mut spec = load(&project.path("specs/team.yaml"));
             let (cx, _press) = context(&cloud, team());
@@ -455,7 +455,8 @@ async fn what_is_unknown_is_not_compared_not_sent_and_reported() {
     eprintln!("unknown: {} ways to hide properties", rows.len());
 }
 
-/// A function whose variables the caller can't decrypt, with another setting than the spec's.
+/// A function with variables that the caller can't decrypt and a setting that differs from the
+/// spec.
 fn undecryptable() -> Cloud {
     let cloud = deployed();
     cloud.world(|world| {
@@ -475,7 +476,7 @@ const NOTE: &str = "its `environment` can't be read (you lack permission to use 
                     compared nor changed";
 
 #[test]
-fn variables_that_cannot_be_decrypted_outlive_a_change_of_another_setting() {
+fn undecryptable_variables_survive_a_change_of_another_setting() {
     for spec in ["", "    environment: { MODE: new }\n", "    ignore_changes: [environment]\n"] {
         let cloud = undecryptable();
         let project = Project::new(|text| replaced(&text, "    code: ../", &format!("{spec}    code: ../")));
@@ -489,7 +490,7 @@ fn variables_that_cannot_be_decrypted_outlive_a_change_of_another_setting() {
 }
 
 #[test]
-fn an_adoption_that_would_send_what_is_unknown_is_refused() {
+fn an_adoption_that_would_overwrite_unknown_values_is_refused() {
     let cloud = undecryptable();
     cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().tags.clear());
     let declared = |line: &str| Project::new(|text| replaced(&text, "    code: ../", &format!("{line}    code: ../")));
@@ -504,7 +505,7 @@ fn an_adoption_that_would_send_what_is_unknown_is_refused() {
 }
 
 #[test]
-fn a_replacement_needs_what_is_unknown_to_be_declared() {
+fn a_replacement_requires_unknown_values_in_the_spec() {
     let cloud = undecryptable();
     let declared = |line: &str| Project::new(|text| replaced(&text, "    code: ../", &format!("{line}    code: ../")));
     let replace = ["apply", "--yes", "--replace", "logger"];
@@ -519,9 +520,9 @@ fn a_replacement_needs_what_is_unknown_to_be_declared() {
 }
 
 #[test]
-fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
-    // Hidden from the plan, and readable afterwards: with what the plan has not compared, nothing
-    // is compared.
+fn a_change_in_readability_after_the_plan_is_no_drift() {
+    // Unreadable for the plan and readable afterwards: what the plan didn't compare isn't compared
+    // later.
     let project = Project::usual();
     let cloud = undecryptable();
     let saved = project.path("plan.json").display().to_string();
@@ -538,13 +539,13 @@ fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
     let variables = cloud.world(|world| world.functions[FUNCTION].config["Environment"]["Variables"].clone());
     assert_eq!(variables, json!({ "BY_HAND": "1" }));
 
-    // Readable for the plan, which leaves it alone, and hidden afterwards.
+    // Readable for the plan, which leaves it unchanged, and unreadable afterwards.
     let cloud = deployed();
     cloud.world(|world| function(world, "Timeout", json!(60)));
     hide_variables_in(&cloud, 2..usize::MAX);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed");
 
-    // Readable for the plan, which changes it, and hidden afterwards: then it is not changed.
+    // Readable for the plan, which changes it, and unreadable afterwards: then it isn't changed.
     let cloud = deployed();
     cloud.world(|world| function(world, "Environment", json!({ "Variables": { "BY_HAND": "1" } })));
     hide_variables_in(&cloud, 2..usize::MAX);
@@ -553,14 +554,14 @@ fn what_comes_to_light_or_is_hidden_after_the_plan_is_no_change() {
     assert_eq!(super::writes(&cloud), [""; 0]);
 }
 
-/// Some calls of GetFunction hide the variables.
+/// Hides the variables in some calls of GetFunction.
 fn hide_variables_in(cloud: &Cloud, calls: std::ops::Range<usize>) {
     let hidden = Cloud::start(World::empty());
     hide_variables(&hidden);
     cloud.fault("GetFunction", calls, hidden.take_fault("GetFunction"));
 }
 
-/// A mapping whose filters a key of one's own encrypts: lists leave them out.
+/// A mapping with filters that a customer managed key encrypts: lists omit them.
 fn with_encrypted_filters() -> Cloud {
     let cloud = deployed();
     cloud.world(|world| {
@@ -585,7 +586,7 @@ fn encrypted_filters_are_read_where_aws_shows_them() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed");
     super::diff_is_empty(&project, &cloud);
     assert_eq!(cloud.world(|world| world.mappings[0].shown["FilterCriteria"].clone()), insert_only());
-    // Who may not read them there leaves them as they are.
+    // Without permission for that read, engine leaves them unchanged.
     denied(&cloud, "GetEventSourceMapping");
     project.edit("eventName: [INSERT]", "eventName: [REMOVE]");
     let told = "its `filters` can't be read (you lack permission for GetEventSourceMapping)";

@@ -1,4 +1,4 @@
-//! `verify` where AWS is stricter than the local one: no capacity, no permissions, no log group, no
+//! `verify` where AWS is stricter than the local AWS: no capacity, no permissions, no log group, no
 //! invocation.
 
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, nth};
 
-/// The pipeline, after something was done to it.
+/// The deployed pipeline after `change`.
 fn after(change: impl FnOnce(&mut World)) -> Cloud {
     let cloud = deployed();
     cloud.world(change);
@@ -18,7 +18,7 @@ fn refusal(operation: &str, code: &str, text: &str) -> Fault {
     Fault::Answer(Reply::of(operation, 400, code, text))
 }
 
-/// `verify` fails with these words, and leaves no item.
+/// Asserts that `verify` fails with these words and leaves no item behind.
 #[track_caller]
 fn fails(cloud: &Cloud, words: &[&str]) {
     let run = Project::usual().run(cloud, &["verify", "--timeout", "2"]);
@@ -95,7 +95,7 @@ fn a_log_that_is_not_found_differs_from_a_function_that_was_not_invoked() {
         &cloud,
         &["Lambda invoked `blue-owls-logger`, but", "has no line of that invocation", "changed to \"OK\" after"],
     );
-    // A result that was there before proves nothing.
+    // A result from before the test proves nothing.
     let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("OK"));
     cloud.always("FilterLogEvents", empty());
     fails(
@@ -105,7 +105,7 @@ fn a_log_that_is_not_found_differs_from_a_function_that_was_not_invoked() {
 }
 
 #[test]
-fn an_item_whose_answers_get_lost_is_deleted_too() {
+fn an_item_is_deleted_even_if_responses_get_lost() {
     let cloud = deployed();
     cloud.fault("PutItem", 1..2, Fault::DoneButCut);
     cloud.fault("DeleteItem", 1..3, Fault::Cut);
@@ -127,11 +127,11 @@ fn a_table_of_another_owner_is_not_written_to() {
 }
 
 #[test]
-fn json_output_is_one_document_even_if_nothing_can_be_started() {
+fn json_output_is_one_document_even_if_verify_can_not_start() {
     let project = Project::usual();
     let args = ["verify", "--format", "json"];
     let broken = Project::new(|text| super::replaced(&text, "hash_key: id", "hash_key: other"));
-    // Nothing listens there.
+    // Nothing listens on this port.
     let nowhere = project.command_on("http://127.0.0.1:9", &args).run();
     for (run, problem) in [
         (project.run(&Cloud::start(World::empty()), &args), "`todos-to-logger` can't be verified"),
@@ -151,7 +151,7 @@ fn json_output_is_one_document_even_if_nothing_can_be_started() {
 }
 
 #[test]
-fn without_a_network_a_read_says_nothing_of_what_was_done() {
+fn an_offline_read_reports_no_completed_steps() {
     for command in ["diff", "apply"] {
         let run = Project::usual().command_on("http://127.0.0.1:9", &[command]).run();
         run.ends_with(1).complains("no response from AWS").complains("check the network");

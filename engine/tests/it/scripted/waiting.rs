@@ -1,5 +1,5 @@
-//! What somebody sees who waits: what for, again and again, also while one call hangs; and where a
-//! wait ends, what to look at.
+//! What engine shows while it waits: the reason, repeatedly and even while a call hangs; and what
+//! to inspect when a wait times out.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::server::{Cloud, Fault, until};
 use super::world::{Reply, World};
 use super::{FUNCTION, Project, TABLE, deployed, deployed_world, replaced};
 
-/// A run in which each step's longest silence is measured.
+/// Runs `goal` and measures the longest silence of any step.
 async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<String>, Vec<StepOutcome>) {
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
@@ -51,7 +51,7 @@ async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_step_is_silent_while_a_call_hangs_or_another_has_its_turn() {
+async fn no_step_is_silent_while_its_own_or_another_call_hangs() {
     let cases = [
         ("CreateTable", 1..2, World::empty as fn() -> World, Goal::Present),
         ("CreateFunction", 1..2, World::empty, Goal::Present),
@@ -80,7 +80,7 @@ async fn no_step_is_silent_while_a_call_hangs_or_another_has_its_turn() {
 }
 
 #[test]
-fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
+fn the_binary_shows_what_it_reads_and_what_it_waits_for() {
     let cloud = Cloud::start(World::empty());
     let project = Project::usual();
     cloud.hold();
@@ -94,7 +94,7 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
         },
     );
     cloud.release();
-    // Questions about rights come before the first write.
+    // Permission checks come before the first write.
     cloud.held(2);
     cloud.release();
     cloud.held(2);
@@ -105,8 +105,8 @@ fn the_real_program_says_what_it_reads_and_what_it_waits_for() {
     running.end().ends_with(0);
 }
 
-/// A state that AWS never leaves: what is shown from which call on, when the wait for it ends, and
-/// what to look at then.
+/// A state that AWS never leaves: from which call on it is shown, when the wait for it ends, and
+/// which command then inspects it.
 struct Stuck {
     operation: &'static str,
     calls: Range<usize>,
@@ -118,7 +118,7 @@ struct Stuck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
+async fn a_stuck_state_times_out_with_a_command_to_inspect_it() {
     let table = |status: &str| {
         json!({ "Table": {
             "TableName": TABLE,
@@ -178,7 +178,7 @@ async fn what_is_stuck_ends_by_its_own_deadline_with_what_to_look_at() {
 }
 
 #[test]
-fn an_owner_that_is_not_known_yet_is_told_again() {
+fn a_wait_for_an_unknown_owner_is_reported() {
     let cloud = deployed();
     let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/blue-owls-todos";
     let creating = json!({ "Table": { "TableName": TABLE, "TableArn": arn, "TableStatus": "CREATING" } });
@@ -194,7 +194,7 @@ fn an_owner_that_is_not_known_yet_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_aws_says_meanwhile_shows_no_value_of_the_environment() {
+async fn retry_messages_leak_no_environment_values() {
     let cloud = Cloud::join(World::empty()).await;
     let project =
         Project::new(|text| replaced(&text, "    code: ../", "    environment: { TOKEN: hunter2 }\n    code: ../"));

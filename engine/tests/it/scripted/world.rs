@@ -1,8 +1,8 @@
-//! One AWS account as a model: its states pass slowly, its answers have AWS's own shapes, and what
-//! AWS refuses on some days it refuses always.
+//! One AWS account as a model: its states change slowly, its responses have AWS's own shapes, and
+//! it always refuses what AWS refuses only sometimes.
 //!
-//! Texts and shapes are AWS's, as recorded from the real services. Every waiting state is shown
-//! [`READS`] times before it passes, so nothing is ever ready at the first look.
+//! Texts and shapes were recorded from the real services. Every transitional state is shown
+//! [`READS`] times before it ends, so nothing is ever ready at the first read.
 
 mod lambda;
 mod stage;
@@ -26,12 +26,12 @@ pub(super) use lambda::{Function, Mapping, function_arn, not_assumable, stream_n
 /// The account of the credentials.
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(super) const REGION: &str = "eu-central-1";
-/// The role that somebody else owns.
+/// A role with another owner.
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
-/// How often a waiting state is shown before it passes.
+/// How often a transitional state is shown before it ends.
 const READS: u32 = 2;
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -44,17 +44,17 @@ impl Reply {
         Reply { status, headers: vec![("content-type", "application/json".to_owned())], body: body.to_string() }
     }
 
-    /// What it is.
+    /// A success with this JSON body.
     pub(super) fn ok(body: &Json) -> Reply {
         Reply::json(200, body)
     }
 
-    /// Whatever it is.
+    /// A reply with this status and any body.
     pub(super) fn raw(status: u16, body: &str) -> Reply {
         Reply { body: body.to_owned(), ..Reply::json(status, &json!({})) }
     }
 
-    /// With another body, unless it is an error.
+    /// The reply with an edited body, unless it is an error.
     pub(super) fn edited(self, edit: &dyn Fn(&str) -> String) -> Reply {
         if self.status >= 300 { self } else { Reply { body: edit(&self.body), ..self } }
     }
@@ -111,7 +111,7 @@ impl Reply {
     }
 }
 
-/// What can be asked of IAM about a role's rights.
+/// The IAM operations that read a role's permissions.
 pub(super) const IAM_READS: [&str; 6] = [
     IAMS_GET_POLICY,
     "GetPolicyVersion",
@@ -120,15 +120,15 @@ pub(super) const IAM_READS: [&str; 6] = [
     "ListRolePolicies",
     "SimulatePrincipalPolicy",
 ];
-/// Lambda has one of that name.
+/// Lambda has an operation of that name, too.
 const IAMS_GET_POLICY: &str = "IAM's GetPolicy";
 
-/// A request, taken apart.
+/// A parsed request.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    /// The API operation; `?` where no AWS would know it.
+    /// The API operation; `?` if AWS doesn't know it.
     pub(super) operation: &'static str,
-    /// What it is about.
+    /// Its subject, such as a resource's name.
     pub(super) about: String,
     pub(super) body: Json,
     pub(super) query: BTreeMap<String, String>,
@@ -159,9 +159,9 @@ impl Call {
             let (operation, about) = match form.get("Action").map(String::as_str) {
                 Some("GetCallerIdentity") => ("GetCallerIdentity", String::new()),
                 Some("GetRole") => ("GetRole", form.get("RoleName").cloned().unwrap_or_default()),
-                // The SDK's, for a profile with a role.
+                // The SDK calls it for a profile with a role.
                 Some("AssumeRole") => ("AssumeRole", form.get("RoleArn").cloned().unwrap_or_default()),
-                // Never the engine's: whoever owns the role.
+                // Engine never calls it; the role's owner does.
                 Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
                 Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),
                 other => {
@@ -188,7 +188,7 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
     let mut pairs: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
         let value = decode(value);
-        // What comes more than once is a list.
+        // A repeated parameter becomes a list.
         pairs.entry(decode(key)).and_modify(|list| *list = format!("{list}\n{value}")).or_insert(value);
     }
     pairs
@@ -205,7 +205,7 @@ fn last(arn: &str) -> String {
 
 pub(super) type Tags = BTreeMap<String, String>;
 
-/// A state that passes by being looked at.
+/// A transitional state that ends after a number of reads.
 #[derive(Debug, Clone)]
 struct Passing {
     words: Vec<&'static str>,
@@ -217,7 +217,7 @@ impl Passing {
         Passing { words: words.to_vec(), reads: READS }
     }
 
-    /// One look; `None` once it has passed.
+    /// Counts one read; `None` once the state has ended.
     fn look(&mut self) -> Option<&'static str> {
         if self.reads == 0 {
             self.words.remove(0);
@@ -229,7 +229,7 @@ impl Passing {
     }
 }
 
-/// What AWS may answer about the mappings of a function that is gone.
+/// What AWS may return about the mappings of a deleted function.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Orphans {
     #[default]
@@ -239,7 +239,7 @@ pub(super) enum Orphans {
     Invalid,
 }
 
-/// The account.
+/// The modeled account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
     pub(super) tables: BTreeMap<String, Table>,
@@ -247,50 +247,50 @@ pub(crate) struct World {
     pub(super) mappings: Vec<Mapping>,
     /// The paths of the roles, by name.
     pub(crate) roles: BTreeMap<String, String>,
-    /// When the roles were made; `None`: long before everything else.
+    /// When the roles were created; `None`: long before everything else.
     pub(super) roles_born: Option<&'static str>,
-    /// When functions are made or changed from now on; `None`: at the usual time.
+    /// When functions are created or changed from now on; `None`: at the default time.
     pub(super) lambda_time: Option<&'static str>,
     pub(crate) index: tagging::Index,
-    /// Looks at a fresh table's tags that find nothing, also once it is ACTIVE.
+    /// How many reads of a new table's tags find nothing, even once it is ACTIVE.
     pub(super) tag_lag: u32,
-    /// A function's tags may not be read.
+    /// Whether reading a function's tags is denied.
     pub(super) function_tags_denied: bool,
-    /// Lists come in pages of one, the first of them empty.
+    /// Whether lists return pages of one entry, the first of them empty.
     pub(super) small_pages: bool,
     pub(super) ids: u32,
     /// The trust policy of the roles; `None`: one that lets Lambda assume them.
     pub(super) trust: Option<Json>,
-    /// What the simulator decides of everything, and whether for lack of context; `None`: nobody
-    /// may ask it.
+    /// The simulator's decision for everything, and whether context is missing; `None`: access is
+    /// denied.
     pub(super) simulated: Option<(&'static str, bool)>,
-    /// What AWS's clock shows; `None`: the time.
+    /// The time that AWS's clock shows; `None`: the current time.
     pub(super) date: Option<&'static str>,
-    /// The policies of the roles, one attached and one of their own; `None`: nobody may read them.
+    /// The policies of the roles, one attached and one inline; `None`: access is denied.
     pub(super) policies: Option<[Json; 2]>,
-    /// Takes what is not known to be taken: mappings on a fresh table, permissions and tags during
+    /// Accepts what AWS isn't known to accept: mappings on a new table, permissions and tags during
     /// an update.
     pub(super) lenient: bool,
-    /// What a list of the mappings of a function shows that is gone.
+    /// What a list of mappings shows for a deleted function.
     pub(super) orphans: Orphans,
-    /// Most bytes that a function's code and layers may have together; `None`: any number.
+    /// The maximum total bytes of a function's code and layers; `None`: no limit.
     pub(super) max_unpacked: Option<u64>,
-    /// Until then every line is cut before anything is done.
+    /// Until then every connection is cut before its call is executed.
     pub(super) dark_until: Option<Instant>,
 }
 
 impl World {
-    /// From now on, and for so long, nothing comes through.
+    /// Cuts every connection from now on, for this time.
     pub(super) fn go_dark(&mut self, time: Duration) {
         self.dark_until = Some(Instant::now() + time);
     }
 
-    /// With nothing but the role.
+    /// An account with only the role.
     pub(crate) fn empty() -> World {
         World { roles: BTreeMap::from([(ROLE.to_owned(), "/".to_owned())]), ..World::default() }
     }
 
-    /// As if all of it had been made long ago.
+    /// As if everything had been created long ago.
     pub(crate) fn aged(mut self) -> World {
         for table in self.tables.values_mut() {
             table.age();
@@ -298,7 +298,7 @@ impl World {
         self
     }
 
-    /// Whether nothing is left but what is on its way out.
+    /// Whether nothing is left except resources that are being deleted.
     pub(super) fn is_empty(&self) -> bool {
         let mappings = self.mappings.iter().all(Mapping::is_leaving);
         self.functions.is_empty() && mappings && self.tables.values().all(Table::is_leaving)
@@ -328,7 +328,7 @@ impl World {
             "FilterLogEvents" => Ok(Reply::ok(&json!({ "events": [], "searchedLogStreams": [] }))),
             "SimulatePrincipalPolicy" if self.simulated.is_some() => Ok(self.simulate(call)),
             read if IAM_READS[..5].contains(&read) && self.policies.is_some() => Ok(self.policies(read, call)),
-            // What hardly anybody may ask.
+            // Few callers have permission for these.
             denied if IAM_READS.contains(&denied) => {
                 let text = format!("User: X is not authorized to perform: iam:{denied} on resource: {}", call.about);
                 Err(Reply::query(403, "AccessDenied", &text))
@@ -361,7 +361,7 @@ impl World {
                     "<member><EvalResourceName>{resource}</EvalResourceName>                     <EvalResourceDecision>{decision}</EvalResourceDecision>{missing}</member>"
                 )
             });
-            // Of one resource the result itself tells.
+            // For a single resource, the result itself has the decision.
             let inner = if resources.len() > 1 { inner.collect() } else { String::new() };
             format!(
                 "<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{}</EvalResourceName>                 <EvalDecision>{decision}</EvalDecision>{missing}                 <ResourceSpecificResults>{inner}</ResourceSpecificResults></member>",
@@ -372,7 +372,7 @@ impl World {
         iam("SimulatePrincipalPolicy", &format!("<EvaluationResults>{results}</EvaluationResults>"))
     }
 
-    /// A role with one managed policy and one of its own.
+    /// A role with one managed and one inline policy.
     fn policies(&self, read: &str, call: &Call) -> Reply {
         let [attached, own] = self.policies.as_ref().unwrap();
         let encoded = |policy: &Json| utf8_percent_encode(&policy.to_string(), NON_ALPHANUMERIC).to_string();
@@ -441,7 +441,7 @@ fn role_arn(path: &str, name: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:role{path}{name}")
 }
 
-/// What IAM answers.
+/// A response of IAM.
 fn iam(operation: &str, result: &str) -> Reply {
     Reply::xml(
         200,

@@ -7,7 +7,7 @@ use super::{Row, row};
 
 const KIND: &str = "function";
 const SELF: &str = "logger";
-/// The hash and the size of the packed source stand for it.
+/// A plan shows code as the hash and the size of its package.
 const CODE: &[(&str, &str, &[&str])] = &[(SELF, "update", &["code_sha256", "code_size"])];
 /// A zip without files.
 const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
@@ -33,7 +33,7 @@ fn setting(
     row(KIND, property, set, changed).seen(place, first, second, last).drift(configure(drifted))
 }
 
-/// A way of giving the source. AWS shows the size of its zip, which follows from the files alone.
+/// A form of the source. AWS shows the size of its zip, which depends on the files alone.
 fn code(property: &'static str, set: &'static str, changed: &'static str, sizes: [u32; 3]) -> Row {
     let [first, second, last] = sizes;
     row(KIND, property, set, changed)
@@ -119,7 +119,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row(KIND, "architecture", "architecture: x86_64", "architecture: arm64")
             .seen("/Configuration/Architectures", json!(["x86_64"]), json!(["arm64"]), json!(["x86_64"]))
-            // AWS takes it along with code only.
+            // AWS accepts it only together with code.
             .drift(upload("arm64"))
             .drift_shows(&[(SELF, "update", &["architecture", "code_sha256", "code_size"])]),
         setting(
@@ -150,7 +150,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!("PassThrough"), json!("Active"), json!("PassThrough")],
             json!({ "TracingConfig": { "Mode": "Active" } }),
         ),
-        // With JSON come the levels, at INFO.
+        // JSON also adds the log levels, at INFO.
         setting(
             "log_format",
             ["log_format: Text", "log_format: JSON"],

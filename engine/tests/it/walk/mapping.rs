@@ -9,7 +9,7 @@ const KIND: &str = "mapping";
 const SELF: &str = "todos-to-logger";
 const FORGOTTEN: &str = "it takes the value and forgets it";
 
-/// A setting, that AWS shows under the name by which it takes it.
+/// A setting that AWS returns under the same name that it accepts.
 fn setting(
     property: &'static str,
     values: [&'static str; 2],
@@ -126,7 +126,7 @@ pub(super) fn rows() -> Vec<Row> {
             [json!(false), json!(true), json!(false)],
             json!(true),
         )
-        // What a create leaves out it does not show.
+        // The local AWS doesn't show what a create call leaves out.
         .seen_locally(Json::Null, json!(true), json!(false)),
         setting(
             "parallelization_factor",

@@ -1,4 +1,4 @@
-//! The walks of a permission's properties. A statement is never changed, only made anew.
+//! The walks of a permission's properties. A statement is never updated, only replaced.
 
 use serde_json::{Value as Json, json};
 
@@ -13,7 +13,7 @@ const OTHER_FUNCTION: &str = "  other:
     { type: function, runtime: nodejs22.x, handler: index.handler, role: '${execution-role.arn}', code: ../two }
 ";
 
-/// A row whose every change makes the statement anew.
+/// A row in which every change replaces the statement.
 fn statement(property: &'static str, set: &'static str, changed: &'static str, place: &'static str) -> Row {
     let shown: &'static [&'static str] = Box::leak(Box::new([property]));
     row(KIND, property, set, changed).seen(place, Json::Null, Json::Null, Json::Null).shows(&[(SELF, REPLACED, shown)])
@@ -21,7 +21,7 @@ fn statement(property: &'static str, set: &'static str, changed: &'static str, p
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        // A statement hangs on its function: on another one it is another statement.
+        // A statement belongs to its function: on another function it is another statement.
         row(KIND, "function", "function: ${logger.arn}", "function: ${other.arn}")
             .beside(OTHER_FUNCTION)
             .seen("/blue-owls-logger-permission/Sid", json!("blue-owls-logger-permission"), Json::Null, Json::Null)

@@ -1,5 +1,5 @@
-//! The walks of a role's properties. A role is somebody else's: what differs is refused, and
-//! nothing is ever written.
+//! The walks of a role's properties. engine doesn't manage roles: it refuses a difference and never
+//! writes.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The two accounts that a walk goes through, seen past the engine: plain HTTP requests, as another
+//! The two accounts in which a walk runs, accessed without engine: plain HTTP requests, as another
 //! tool sends them.
 
 use std::collections::BTreeMap;
@@ -19,32 +19,32 @@ pub(super) const TABLE: &str = "blue-owls-todos";
 pub(super) const FUNCTION: &str = "blue-owls-logger";
 pub(super) const STATEMENT: &str = "blue-owls-logger-permission";
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
-/// A role that is there as well.
+/// Another role in the account.
 pub(super) const OTHER_ROLE: &str = "other";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// A certificate that vouches for nobody: to read all of the machine's takes longer than the rest
-/// of a run.
+/// A certificate that signs nothing: loading all of the machine's takes longer than the rest of a
+/// run.
 const NO_ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/walk/root.pem");
 
-/// A request to AWS. `{account}`, `{function}`, `{uuid}` and `{stream}` in it stand for what the
-/// account calls them.
+/// A request to AWS. The account's values replace `{account}`, `{function}`, `{uuid}` and
+/// `{stream}` in it.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     /// An operation of DynamoDB on the table.
     Dynamodb(&'static str, Json),
     /// Method and path of Lambda.
     Lambda(&'static str, Json),
-    /// Deletes the thing and makes it anew as it was, but for these fields of its create call.
+    /// Deletes and re-creates the resource, with these fields of its create call changed.
     Remake(Json),
 }
 
-/// One account with a project of its own.
+/// One account with its own project.
 pub(super) struct Stage {
     folder: tempfile::TempDir,
     url: String,
     pub(super) account: String,
-    /// The scripted one, which can let hours go by.
+    /// The scripted account, whose clock can advance by hours.
     cloud: Option<Cloud>,
     runtime: tokio::runtime::Runtime,
 }
@@ -96,17 +96,17 @@ impl Stage {
         self.cloud.as_ref().unwrap().world(|world| world.clone())
     }
 
-    /// Forgets what was sent so far.
+    /// Clears the record of sent requests.
     pub(super) fn forget(&self) {
         self.cloud.iter().for_each(Cloud::forget);
     }
 
-    /// What was sent to the scripted account, request by request.
+    /// The requests that were sent to the scripted account.
     pub(super) fn sent(&self) -> Option<Vec<String>> {
         self.cloud.as_ref().map(Cloud::sent)
     }
 
-    /// Lets the hours go by within which AWS takes no second change.
+    /// Advances the clock past the hours within which AWS refuses a second change.
     pub(super) fn rest(&self) {
         if let Some(cloud) = &self.cloud {
             cloud.world(|world| *world = world.clone().aged());
@@ -120,7 +120,7 @@ impl Stage {
 
     // Requests.
 
-    /// Sends one request; status and body of the answer.
+    /// Sends one request; returns status and body of the response.
     fn send(&self, service: &str, method: &str, path: &str, target: Option<&str>, body: String) -> (u16, String) {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut request = hyper::Request::builder().method(method).uri(path).header("host", address);
@@ -216,8 +216,8 @@ impl Stage {
         self.look("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
     }
 
-    /// What AWS shows of the thing of that kind that the walk is about, all reads in one document;
-    /// null: there is none.
+    /// The resource of this kind under test as AWS shows it, all reads in one document; null if
+    /// there is none.
     pub(super) fn look(&self, kind: &str) -> Json {
         match kind {
             "table" => {
@@ -225,7 +225,7 @@ impl Stage {
                 if status != 200 {
                     return Json::Null;
                 }
-                // Their order means nothing.
+                // Their order is arbitrary.
                 for (list, name) in [("GlobalSecondaryIndexes", "IndexName"), ("AttributeDefinitions", "AttributeName")]
                 {
                     if let Some(items) = table["Table"][list].as_array_mut() {
@@ -275,8 +275,8 @@ impl Stage {
         }
     }
 
-    /// Whether AWS is done with whatever was asked of it.
-    fn is_at_rest(&self, kind: &str) -> bool {
+    /// Whether AWS has completed all changes.
+    fn is_settled(&self, kind: &str) -> bool {
         let seen = self.look(kind);
         let is = |pointer: &str, words: &[&str]| {
             seen.pointer(pointer).is_none_or(|status| words.iter().any(|word| status == *word))
@@ -290,12 +290,12 @@ impl Stage {
             && is("/State", &["Enabled", "Disabled"])
     }
 
-    /// Twice in a row, for one read may be older than another.
+    /// Checks twice in a row, since one read may be older than another.
     fn settle(&self, kind: &str) {
-        eventually("AWS is done", || self.is_at_rest(kind) && self.is_at_rest(kind));
+        eventually("AWS is done", || self.is_settled(kind) && self.is_settled(kind));
     }
 
-    /// Does something behind the engine's back, and waits until AWS is done with it.
+    /// Changes something outside engine, and waits until AWS has completed the change.
     #[track_caller]
     pub(super) fn meddle(&self, kind: &str, request: &Request) {
         let (status, body) = match request {
@@ -388,7 +388,7 @@ impl Stage {
     }
 }
 
-/// Lays fields over others; null takes one away.
+/// Overwrites fields; null removes one.
 fn replace(body: &mut Json, fields: &Json) {
     let body = body.as_object_mut().unwrap();
     for (name, value) in fields.as_object().unwrap() {

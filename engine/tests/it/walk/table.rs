@@ -9,7 +9,7 @@ const KIND: &str = "table";
 const SELF: &str = "todos";
 const FIXED: &str = "DynamoDB can't change";
 const GSI: &str = "global_secondary_indexes";
-/// Another index whose key keeps the attributes declared that the rows below play with.
+/// Another index: its key keeps the attributes declared that the rows below use.
 const KEPT: &str = "attributes: { id: S, at: N, due: N, owner: S }
 global_secondary_indexes: { kept: { hash_key: owner, range_key: due } }";
 /// The same for local indexes.
@@ -55,7 +55,7 @@ fn local_index(range: &str, projection: Json) -> Json {
     json!([{ "IndexName": "by-it", "KeySchema": key("id", Some(range)), "Projection": projection }])
 }
 
-/// A part of a global index, which is called `by-it` and comes before the one that is kept.
+/// A property of the global index `by-it`, which AWS shows before the index `kept`.
 fn part(property: &'static str, set: &'static str, changed: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
     let [first, second, last] = seen;
     let path: &'static str = property.split_once('.').unwrap().1;
@@ -75,7 +75,8 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "refused", &["attributes.at"])])
             .drift(Remake(json!({ "AttributeDefinitions": definitions(&[("id", "S"), ("at", "B")]) })))
             .required("is missing `attributes`"),
-        // What only an index's key uses may be of another type: the index is built anew.
+        // An attribute that only an index key uses may change its type: engine re-creates the
+        // index.
         row(
             KIND,
             "attributes",
@@ -97,8 +98,8 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "refused", &["hash_key", "range_key"])])
             .drift(Remake(json!({ "KeySchema": key("id", Some("at")) })))
             .required("is missing `hash_key`"),
-        // In the pipeline: a new table has a new stream, so what hangs on that is made anew as
-        // well.
+        // In the pipeline: a new table has a new stream, so the permission and the mapping are
+        // replaced.
         row(KIND, "hash_key", "hash_key: id", "hash_key: at\nrange_key: id")
             .refused(FIXED)
             .seen("/Table/KeySchema", key("id", Some("at")), key("at", Some("id")), Json::Null)
@@ -285,7 +286,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["d"] }),
         ) })))
         .required("has no `non_key_attributes`"),
-        // In the pipeline: a new stream makes the permission and the mapping anew.
+        // In the pipeline: a new stream replaces the permission and the mapping.
         row(KIND, "stream_view_type", "stream_view_type: NEW_AND_OLD_IMAGES", "stream_view_type: KEYS_ONLY")
             .seen(
                 "/Table/StreamSpecification/StreamViewType",
@@ -303,7 +304,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
                 "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "OLD_IMAGE" },
             })))
             .required("has no `stream_arn`"),
-        // Alone: nothing needs a stream.
+        // Without the pipeline: nothing needs a stream.
         row(KIND, "stream_view_type", "stream_view_type: NEW_IMAGE", "stream_view_type: KEYS_ONLY")
             .alone()
             .given("stream_view_type:")
@@ -358,7 +359,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
                 json!("STANDARD_INFREQUENT_ACCESS"),
                 json!("STANDARD"),
             )
-            // What a create leaves out it does not show.
+            // The local AWS doesn't show what a create call leaves out.
             .seen_locally(Json::Null, json!("STANDARD_INFREQUENT_ACCESS"), json!("STANDARD"))
             .drift(change(json!({ "TableClass": "STANDARD_INFREQUENT_ACCESS" }))),
         row(
@@ -373,7 +374,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
             Json::Null,
         )
-        // Switched off, it names a key all the same.
+        // The local AWS shows a key even if encryption is disabled.
         .seen_locally(
             json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
             json!("arn:aws:kms:eu-central-1:123456789012:key/two"),

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_days_and_nothing_is_updated_after_it_was_created() {
+    fn dates_have_the_right_format_and_creates_are_blocked_before_updates() {
         let is_day = |day: &str| {
             day.len() == 10
                 && day.bytes().enumerate().all(|(at, byte)| match at {

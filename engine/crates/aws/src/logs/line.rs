@@ -403,7 +403,7 @@ fn typed(head: &str) -> Option<(&str, &str)> {
     is_type.then_some((kind, message))
 }
 
-/// A record as [`told`] reads it, where text may come first.
+/// A record that [`told`] parses, also after leading text.
 fn told_anywhere(text: &str) -> Option<Record> {
     let starts = Happening::ALL.into_iter().filter_map(|it| text.find(&format!("{} keys {{", it.word())));
     let start = starts.min()?;
@@ -617,7 +617,7 @@ mod tests {
         })
     }
 
-    /// A record as the stream has it, and what it says.
+    /// A record as in the stream, and its parsed form.
     fn record() -> impl Strategy<Value = (Json, Record)> {
         let happening = prop::sample::select(Happening::ALL.to_vec());
         (happening, image(), prop::option::of(image()), prop::option::of(image())).prop_map(
@@ -637,7 +637,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_out_of_every_form_in_which_it_is_printed((typed, record) in record()) {
+        fn a_record_is_parsed_from_every_form_that_functions_print((typed, record) in record()) {
             let said = vec![Said::Record(record.clone())];
             let whole = json!({ "Records": [typed] });
             let tabbed = format!("2026-11-25T14:23:16.123Z\trequest\tINFO\tgot {whole}\n");
@@ -655,7 +655,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_and_what_is_no_record_stays_as_it_is(
+        fn any_text_is_parsed_and_non_records_stay_unchanged(
             parts in prop::collection::vec(prop_oneof![
                 Just("{"), Just("}"), Just("["), Just("]"), Just("\t"), Just("\n"), Just(" "), Just("INSERT keys "),
                 Just("eventName: 'INSERT'"), Just("\"eventName\":\"MODIFY\""), Just("2026-11-25T14:23:16.123Z"),

@@ -32,8 +32,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The settings of the one mapping that invokes a function. With several it isn't known whose
-    /// batch failed, and what can't be read costs only this detail.
+    /// The settings of the only mapping that invokes a function. `None` if several do, because it
+    /// isn't known which batch failed, or if they can't be read.
     pub async fn of(cx: &Context, spec: &Spec, function: &str) -> Option<RetryPolicy> {
         let name = &spec.resource(function)?.id.name;
         let list = || async {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_policy_is_put_into_words_as_far_as_it_is_known() {
+    fn a_retry_policy_is_described_as_far_as_it_is_known() {
         let policy = |enabled, attempts, age, bisects, destination: Option<&str>| RetryPolicy {
             mapping: "m".to_owned(),
             enabled,

@@ -76,7 +76,7 @@ fn located(line: &str, locate: &dyn Fn(&str) -> Option<String>) -> String {
     let Some(inner) = place.strip_prefix(ON_LAMBDA).or_else(in_worker) else { return line.to_owned() };
     let end = inner.find(':').unwrap_or(inner.len());
     let (path, position) = inner.split_at(end);
-    // What a log says is not trusted to stay within the code's folder.
+    // A path in a log may point outside the code's folder.
     let is_inner = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let file = Some(path).filter(|_| is_inner).and_then(locate).unwrap_or_else(|| path.to_owned());
     line.replace("file://", "").replacen(place, &format!("{file}{position}"), 1)

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_in_a_handlers_own_words_is_found_too() {
+    fn a_change_in_a_handlers_own_log_format_is_found() {
         let pipeline = pipeline();
         let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
         let name = &names[0];

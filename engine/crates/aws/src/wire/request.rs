@@ -253,7 +253,7 @@ mod tests {
     use crate::operation;
 
     #[test]
-    fn a_form_that_aws_could_read_differently_has_no_reading() {
+    fn a_request_that_aws_could_interpret_differently_is_not_parsed() {
         let delete = "/2015-03-31/functions/acme-f";
         let table = Some("DynamoDB_20120810.DeleteTable");
         let cases = [
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fits_two_declarations_has_a_reading_only_if_they_agree() {
+    fn a_request_that_matches_two_declarations_is_parsed_only_if_they_agree() {
         let declared = || operation::all().iter().find(|it| it.name == "DeleteTable").copied().unwrap();
         let parse = |operations: Operations| {
             let body = br#"{"TableName":"acme-t"}"#;

@@ -101,7 +101,7 @@ impl Planner<'_> {
         self.judged(row, &Orphan { goal, leftover, live, rows, parent, verdict })
     }
 
-    /// Why an orphan must not be deleted, whoever its tags name.
+    /// Why an orphan must not be deleted, regardless of the owner in its tags.
     fn out_of_reach(&self, declared: &Declared) -> Option<String> {
         let team = &self.spec.team;
         if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&declared.id.name, team) {

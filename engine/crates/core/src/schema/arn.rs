@@ -16,7 +16,7 @@ pub struct ArnForm {
     pub has_region: bool,
     /// Whether they contain an account.
     pub has_account: bool,
-    /// The last field, with `{name}` at its end: `table/{name}`. `{path}` before it stands for any
+    /// The last field, with `{name}` at its end: `table/{name}`. `{path}` before it matches any
     /// number of folders.
     pub resource: Str,
 }

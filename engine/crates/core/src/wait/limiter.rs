@@ -84,7 +84,7 @@ tokio::task_local! {
     static CALL: Arc<WatchedCall>;
 }
 
-/// A call, as the rate limits see it: it is told about its own waits, and can end them.
+/// A call, as the rate limits see it: it is notified about its own waits, and can end them.
 pub(crate) struct WatchedCall {
     on_wait: Box<dyn Fn(bool) + Send + Sync>,
     ended: Notify,
@@ -370,7 +370,7 @@ struct TokenBucket {
     filled: Instant,
     /// No calls are sent before this time.
     closed: Instant,
-    /// Calls sent before this time say nothing about the current rate.
+    /// Calls sent before this time don't reflect the current rate.
     lowered: Option<Instant>,
     /// When the calls of the last [`WINDOW`] were sent.
     sent: VecDeque<Instant>,
@@ -697,7 +697,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_hears_of_its_own_wait_alone() {
+    async fn a_call_is_notified_only_about_its_own_wait() {
         let limits = limits();
         limits.admit(COUNTED).await.unwrap().throttled(Some(Duration::from_secs(10)));
         let reports = Arc::new(Mutex::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! Two specs of one team and stack that differ: between two calls of the one, the other happens
-//! entirely.
+//! Two specs of one team and stack that differ: between two calls of one apply, the other apply
+//! runs completely.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::{CODE, OTHER_CODE, TOLD};
 use crate::shared::DEADLINE;
 use crate::shared::proxy::{Proxy, Request};
 
-/// What one spec says otherwise than the one that stands.
+/// The differences between a spec and the deployed one.
 type Edits = &'static [(&'static str, &'static str)];
 
 const CAPACITY: (&str, &str) = ("read_capacity: 1", "read_capacity: 2");
@@ -23,7 +23,7 @@ const NO_MAPPING: (&str, &str) = (
     "",
 );
 
-/// Who is in the middle of an apply, what the other one does meanwhile, and what that is about.
+/// The edits of the apply under test, those of the concurrent apply, and the facet in conflict.
 const PAIRS: [(Edits, Edits, &str); 5] = [
     (&[CAPACITY, MEMORY, BATCH], &[("read_capacity: 1", "read_capacity: 3")], "capacity"),
     (
@@ -36,7 +36,7 @@ const PAIRS: [(Edits, Edits, &str); 5] = [
     (&[MEMORY, NO_MAPPING], &[("TRIM_HORIZON", "TRIM_HORIZON\n    batch_size: 20")], "mappings"),
 ];
 
-/// What stands of what the specs differ in.
+/// The current values of the properties in which the specs differ.
 fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
     let table = aws.table("blue-owls-todos");
     let function = aws.lambda.get_function_configuration().function_name("blue-owls-logger");
@@ -51,12 +51,12 @@ fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// What a call has to do with a facet.
+/// How a call accesses a facet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Touch {
     Reads(&'static str),
-    /// Without a lock: AWS has none for tables and mappings. A change of a function names the
-    /// revision that was read.
+    /// Writes without a lock: AWS has none for tables and mappings. An update of a function names
+    /// the revision that was read.
     Writes(&'static str),
 }
 
@@ -72,19 +72,19 @@ fn touch(request: &Request) -> Option<Touch> {
     }
 }
 
-/// What happened to one who was in the middle of an apply when another one did theirs.
-struct Met {
-    /// What stood when the other one was done.
+/// The result of an apply during which the concurrent apply ran.
+struct RaceResult {
+    /// The facets right after the concurrent apply.
     then: BTreeMap<&'static str, String>,
-    /// The call before which that was, and all that followed it.
+    /// The call before which the concurrent apply ran, and all later calls.
     calls: Vec<(String, Option<Touch>)>,
     ran: Ran,
 }
 
-impl Met {
-    /// Whether a facet was written without being read again. That much is left to chance where AWS
-    /// has no lock: the time from the read before a write to the write.
-    fn in_between(&self, facet: &'static str) -> bool {
+impl RaceResult {
+    /// Whether a facet was written without being read again. Where AWS has no lock, a run can't
+    /// notice a change between its read and its write.
+    fn wrote_without_reread(&self, facet: &'static str) -> bool {
         let mut touches = self.calls.iter().filter_map(|(_, touch)| *touch);
         touches.find(|it| [Touch::Reads(facet), Touch::Writes(facet)].contains(it)) == Some(Touch::Writes(facet))
     }
@@ -110,8 +110,9 @@ impl Case {
         Case { account, specs }
     }
 
-    /// Ours, with all of theirs before its call number `at`, if there is one.
-    fn run(&self, project: &Arc<Project>, at: usize) -> Option<Met> {
+    /// Runs the apply under test, with the concurrent apply before its call number `at`; `None` if
+    /// there is no such call.
+    fn run(&self, project: &Arc<Project>, at: usize) -> Option<RaceResult> {
         let [ours, theirs] = &self.specs;
         let endpoint = project.endpoint();
         let n_calls = AtomicUsize::new(0);
@@ -142,7 +143,7 @@ impl Case {
         let ran = project.run_at(&proxy.endpoint(), &self.account, &["apply", ours, "--yes", "--parallelism", "1"]);
         drop(proxy);
         let (then, calls) = (then.lock().unwrap().take()?, std::mem::take(&mut *calls.lock().unwrap()));
-        Some(Met { then, calls, ran })
+        Some(RaceResult { then, calls, ran })
     }
 }
 
@@ -160,9 +161,9 @@ fn n_calls(project: &Project, account: &str, args: &[&str]) -> usize {
     count.load(Ordering::SeqCst)
 }
 
-/// With `ENGINE_RACES=all` at every call, else at some of them.
+/// Tests every call with `ENGINE_RACES=all`, otherwise some of them.
 #[test]
-fn nothing_that_another_spec_has_changed_meanwhile_is_overwritten_unseen() {
+fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
     let project = Arc::new(Project::new());
     let step = if std::env::var("ENGINE_RACES").is_ok_and(|extent| extent == "all") { 1 } else { 4 };
     std::thread::scope(|scope| {
@@ -170,16 +171,16 @@ fn nothing_that_another_spec_has_changed_meanwhile_is_overwritten_unseen() {
             let project = &project;
             scope.spawn(move || {
                 let probe = Case::new(project, number * 100, pair);
-                // Only what comes after the plan: what is seen by then is shown.
+                // Only calls after the plan, which shows all earlier changes.
                 let n_reads = n_calls(project, &probe.account, &["diff", &probe.specs[0]]);
                 let (mut n_told, mut n_well, mut n_between) = (0, 0, 0);
                 for at in (n_reads + 1 + number % step..).step_by(step) {
                     let case = Case::new(project, number * 100 + at, pair);
                     let Some(met) = case.run(project, at) else { break };
                     let aws = project.account(&case.account);
-                    let Met { then, calls, ran } = &met;
+                    let RaceResult { then, calls, ran } = &met;
                     let context = format!("pair {number}, theirs before call {at}, {calls:#?}: {ran:#?}");
-                    if met.in_between(pair.2) {
+                    if met.wrote_without_reread(pair.2) {
                         n_between += 1;
                     } else {
                         assert_eq!(facets(&aws)[pair.2], then[pair.2], "{context}");

@@ -1,4 +1,4 @@
-//! Two processes whose calls come to AWS in an order that a seed decides.
+//! Two processes whose calls reach AWS in an order that a seed determines.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,18 @@ use crate::shared::proxy::Proxy;
 /// How long a call may be held: longer than a run may take.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// One of the two.
+/// One of the two processes.
 pub(super) type Side = usize;
 
-/// Holds calls and answers of both sides, and lets them go one by one: whenever each side has one
-/// that is held, chance says which of all goes on. So one side may get ahead of the other by any
-/// number of calls, and nobody waits for long.
+/// Holds calls and answers of both sides and releases them one by one: once each side has one on
+/// hold, a random one of all continues. So one side may get any number of calls ahead, and neither
+/// waits for long.
 struct Schedule {
-    board: Mutex<Board>,
+    state: Mutex<State>,
     moved: Condvar,
 }
 
-struct Board {
+struct State {
     chance: fastrand::Rng,
     held: Vec<(Side, u64)>,
     n_held: u64,
@@ -31,47 +31,47 @@ struct Board {
 
 impl Schedule {
     fn new(seed: u64) -> Schedule {
-        let board = Board { chance: fastrand::Rng::with_seed(seed), held: Vec::new(), n_held: 0, ended: [false; 2] };
-        Schedule { board: Mutex::new(board), moved: Condvar::new() }
+        let state = State { chance: fastrand::Rng::with_seed(seed), held: Vec::new(), n_held: 0, ended: [false; 2] };
+        Schedule { state: Mutex::new(state), moved: Condvar::new() }
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when this call, or the answer to it, may go on.
+    /// Returns when this call, or the answer to it, may continue.
     fn pass(&self, side: Side) {
-        let mut board = self.board();
+        let mut state = self.state();
         // One in three is held.
-        if board.chance.u8(..3) != 0 {
+        if state.chance.u8(..3) != 0 {
             return;
         }
-        board.n_held += 1;
-        let ticket = (side, board.n_held);
-        board.held.push(ticket);
-        self.stir(&mut board);
-        let is_held = |board: &mut Board| board.held.contains(&ticket);
-        drop(self.moved.wait_timeout_while(board, LIMIT, is_held).unwrap_or_else(PoisonError::into_inner));
+        state.n_held += 1;
+        let ticket = (side, state.n_held);
+        state.held.push(ticket);
+        self.release(&mut state);
+        let is_held = |state: &mut State| state.held.contains(&ticket);
+        drop(self.moved.wait_timeout_while(state, LIMIT, is_held).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Nothing comes from this side any more.
+    /// Marks that this side makes no more calls.
     fn end(&self, side: Side) {
-        let mut board = self.board();
-        board.ended[side] = true;
-        self.stir(&mut board);
+        let mut state = self.state();
+        state.ended[side] = true;
+        self.release(&mut state);
     }
 
-    fn stir(&self, board: &mut Board) {
-        let waits = |board: &Board, side: Side| board.ended[side] || board.held.iter().any(|(of, _)| *of == side);
-        while !board.held.is_empty() && waits(board, 0) && waits(board, 1) {
-            let chosen = board.chance.usize(..board.held.len());
-            board.held.swap_remove(chosen);
+    fn release(&self, state: &mut State) {
+        let waits = |state: &State, side: Side| state.ended[side] || state.held.iter().any(|(of, _)| *of == side);
+        while !state.held.is_empty() && waits(state, 0) && waits(state, 1) {
+            let chosen = state.chance.usize(..state.held.len());
+            state.held.swap_remove(chosen);
         }
         self.moved.notify_all();
     }
 }
 
-/// Runs the engine twice at once.
+/// Runs two engine processes concurrently.
 #[track_caller]
 pub(super) fn race(project: &Project, strict: &Arc<Strict>, account: &str, seed: u64, args: [&[&str]; 2]) -> [Ran; 2] {
     let schedule = Arc::new(Schedule::new(seed));
@@ -98,7 +98,7 @@ pub(super) fn race(project: &Project, strict: &Arc<Strict>, account: &str, seed:
     })
 }
 
-/// Tells the schedule that a side has ended, however it did.
+/// Notifies the schedule that a side has ended, even by a panic.
 struct End<'s>(&'s Schedule, Side);
 
 impl Drop for End<'_> {

@@ -1,5 +1,5 @@
-//! The local AWS as strict as the real one where two meet: each check and what follows from it are
-//! one.
+//! The local AWS, as strict as the real one about concurrent calls: each check and the write that
+//! depends on it are atomic.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ impl Strict {
         Strict { endpoint: endpoint.to_owned(), turn: Mutex::new(()) }
     }
 
-    /// What the real AWS would answer, done in the local one.
+    /// Answers as the real AWS would, with the data of the local one.
     pub(super) fn answer(&self, request: &Request) -> String {
         let is_mapping = request.is("POST /2015-03-31/event-source-mappings");
         if request.is("ListTagsOfResource") {
@@ -35,8 +35,8 @@ impl Strict {
         refusal.unwrap_or_else(|| request.forward())
     }
 
-    /// The answer to a stream that is switched on where it is on, whatever its view type, or off
-    /// where it is off.
+    /// The error for enabling the stream of a table that has one, whatever its view type, or for
+    /// disabling a stream that is off.
     fn pointless_stream(&self, request: &Request) -> Option<String> {
         let wanted: Json = serde_json::from_slice(&request.body).ok()?;
         let on = wanted["StreamSpecification"]["StreamEnabled"].as_bool()?;
@@ -51,7 +51,7 @@ impl Strict {
         Some(refusal("com.amazon.coral.validate#ValidationException", &format!("{text}: TableName: {name}")))
     }
 
-    /// What the local AWS tells whoever sent this of a table.
+    /// Reads a table from the local AWS with the headers of another request.
     fn describe(&self, request: &Request, table: &str) -> Option<Json> {
         let body = json!({ "TableName": table }).to_string();
         let head = request.head.split("\r\n").filter(|line| !line.is_empty()).map(|line| {
@@ -71,7 +71,7 @@ impl Strict {
     }
 }
 
-/// Of a table that is not there the local AWS says that its tags may not be read.
+/// For a missing table, the local AWS reports a missing permission to read its tags.
 fn found(answer: String) -> String {
     if !answer.contains("AccessDeniedException") {
         return answer;
@@ -79,7 +79,7 @@ fn found(answer: String) -> String {
     refusal("com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "Requested resource not found")
 }
 
-/// DynamoDB's way to say no.
+/// An error response in DynamoDB's format.
 fn refusal(code: &str, message: &str) -> String {
     let body = json!({ "__type": code, "message": message }).to_string();
     format!(

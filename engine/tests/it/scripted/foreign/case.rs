@@ -1,5 +1,4 @@
-//! Accounts full of other people's things, specs that come close to them, and what is done with
-//! both.
+//! Random accounts with resources of other owners, specs with similar names, and runs on both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,23 +11,21 @@ use serde_json::json;
 
 use super::super::world::{ACCOUNT, REGION, ROLE, Tags, World, function_arn};
 
-/// The teams of the account: each is the beginning of another, or differs from it by no more than
-/// case.
+/// The teams of the account. Their names are prefixes of each other or differ only in case.
 pub(super) const TEAMS: [&str; 4] = ["acme", "acme-extra", "acme_x", "Acme"];
 pub(super) const STACK: &str = "team";
 const TABLES: [&str; 3] = ["todos", "logs", "extra-todos"];
 const FUNCTIONS: [&str; 2] = ["logger", "extra-logger"];
 
-/// Everything that a run hangs on.
+/// All inputs of a test case.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
-    /// Which of [`TEAMS`] runs the engine.
+    /// Index into [`TEAMS`] of the team that runs engine.
     us: usize,
     tables: Vec<TableSeed>,
     functions: Vec<FunctionSeed>,
     mappings: Vec<MappingSeed>,
-    /// What the tag index remembers although it is gone, or never was: the name, and whose it says
-    /// that is.
+    /// Stale entries of the tag index: whether it is a table, the index of its name, and its tags.
     index: Vec<(bool, usize, Tagged)>,
     is_blind: bool,
     small_pages: bool,
@@ -37,7 +34,7 @@ pub(super) struct Case {
     pub(super) runs: Vec<Run>,
 }
 
-/// Which tags may not be read.
+/// The tags that the caller lacks permission to read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Denied {
     pub(super) tables: bool,
@@ -46,12 +43,12 @@ pub(super) struct Denied {
     pub(super) index: bool,
 }
 
-/// What somebody has written on a thing.
+/// The tags of a resource.
 #[derive(Debug, Clone)]
 pub(super) enum Tagged {
-    /// What the engine itself would have, under the name that ends its name.
+    /// The tags that engine itself sets; the resource is the AWS name without the team's prefix.
     Ours,
-    /// Ours, under another name of the spec or one that it doesn't have.
+    /// This stack's tags, with the name of another resource, in the spec or not.
     OursAs(usize),
     Nobody,
     OtherStack,
@@ -59,7 +56,7 @@ pub(super) enum Tagged {
     CloudFormation {
         also_ours: bool,
     },
-    /// Some of our three tags (a bit each).
+    /// Some of engine's three tags (one bit each).
     Half(u8),
     Garbage(usize),
 }
@@ -108,9 +105,9 @@ struct Declaration {
     retain: bool,
     protect: bool,
     ignores: bool,
-    /// Whether it is other than AWS has it.
+    /// Whether the declaration differs from the state in AWS.
     differs: bool,
-    /// Whether it may mean what another one means already.
+    /// Whether it may declare an AWS name that another resource already declares.
     twice: bool,
 }
 
@@ -127,9 +124,9 @@ enum Form {
 struct Hung {
     function: usize,
     table: usize,
-    /// By the ARN of whatever stands there under a name of the pool, not by a reference.
+    /// The source is a literal stream ARN of this table name, not a reference.
     literal: Option<usize>,
-    /// A mapping's flags, a permission's name.
+    /// Adds optional settings to a mapping, or an explicit `statement_id` to a permission.
     flag: bool,
 }
 
@@ -137,7 +134,7 @@ struct Hung {
 pub(super) enum Aim {
     Apply,
     Destroy,
-    /// Destroy, without a spec.
+    /// Destroy without a spec.
     DestroyBare,
     Release,
 }
@@ -150,22 +147,23 @@ pub(super) struct Run {
     pub(super) delete_data: bool,
     pub(super) replace: Option<Index>,
     pub(super) target: Option<Index>,
-    /// A resource that has left the spec by then.
+    /// A resource that is no longer in the spec.
     drop: Option<Index>,
     pub(super) meddling: Vec<Meddling>,
 }
 
-/// What somebody else does meanwhile.
+/// A concurrent change by another actor.
 #[derive(Debug, Clone)]
 pub(super) struct Meddling {
-    /// Right after the plan was made, or right before that write.
+    /// `None`: right after the plan. Otherwise right before the write with this number.
     pub(super) before: Option<usize>,
     pub(super) whom: usize,
     pub(super) tagged: Tagged,
-    /// It is deleted and made anew by its next owner.
+    /// The next owner deletes and re-creates it.
     pub(super) reborn: bool,
 }
 
+/// Mostly this stack's tags, so that not every plan is refused.
 fn tagged() -> impl Strategy<Value = Tagged> {
     prop_oneof![
         40 => Just(Tagged::Ours),
@@ -179,8 +177,8 @@ fn tagged() -> impl Strategy<Value = Tagged> {
     ]
 }
 
-/// What bears a name of ours is mostly ours, so that not every plan is refused.
-fn theirs() -> impl Strategy<Value = Tagged> {
+/// Tags of other owners.
+fn other_owner() -> impl Strategy<Value = Tagged> {
     tagged().prop_filter("somebody else's", |it| !matches!(it, Tagged::Ours | Tagged::OursAs(_)))
 }
 
@@ -276,7 +274,7 @@ fn run() -> impl Strategy<Value = Run> {
         1 => Just(Aim::DestroyBare),
         2 => Just(Aim::Release),
     ];
-    let meddling = (weighted(0.6, 1..6_usize), 0..60_usize, theirs(), rarely())
+    let meddling = (weighted(0.6, 1..6_usize), 0..60_usize, other_owner(), rarely())
         .prop_map(|(before, whom, tagged, reborn)| Meddling { before, whom, tagged, reborn });
     let part = (weighted(0.15, any::<Index>()), weighted(0.2, any::<Index>()), weighted(0.3, any::<Index>()));
     (aim, mostly(), prop::bool::weighted(0.25), mostly(), part, vec(meddling, 0..3)).prop_map(
@@ -318,7 +316,7 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Cases of which each once made a call too many, or one that only the guard blocked.
+/// Regression cases: each once caused an unwanted call, or one that only the guard blocked.
 pub(super) fn known() -> Vec<(&'static str, Case)> {
     let nothing = || Case {
         us: 0,
@@ -363,7 +361,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
         Some(Declaration { form, adopt, retain, protect, ignores, differs, twice: true })
     };
     let hung = Some(Hung { function: 0, table: 0, literal: Some(0), flag: false });
-    // The first thing in the account that can change hands is its function.
+    // Index 0 is the function: it is the first resource in the account that can change owners.
     let changes_hands = |before| Meddling { before, whom: 0, tagged: Tagged::OtherStack, reborn: false };
     let with_function = |spec: SpecSeed| SpecSeed { functions: vec![declared(Form::Usual), None], ..spec };
     vec![
@@ -419,7 +417,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
     ]
 }
 
-/// Team, stack and resource as somebody may have written them by hand.
+/// Malformed values of the team, stack and resource tags, as if written by hand.
 const GARBAGE: [[Option<&str>; 3]; 8] = [
     [Some(""), Some(""), Some("")],
     [Some("{us} "), Some(STACK), Some("todos")],
@@ -432,7 +430,7 @@ const GARBAGE: [[Option<&str>; 3]; 8] = [
 ];
 
 impl Tagged {
-    /// As tags; `name` is the thing's.
+    /// The tags of a resource with the AWS name `name`.
     pub(super) fn tags(&self, us: &str, name: &str) -> Tags {
         let natural = name.strip_prefix(us).map_or(name, |rest| rest.trim_start_matches(['-', '_', '.']));
         let all = |team: &str, stack: &str, resource: &str| {
@@ -448,7 +446,7 @@ impl Tagged {
                 tags.extend(all(us, STACK, names[*at % names.len()]));
             }
             Tagged::OtherStack => tags.extend(all(us, "other", natural)),
-            // One's own name is not somebody else's.
+            // The team's own name would not be another owner.
             Tagged::Team(at) if TEAMS[*at] == us => tags.extend(all("red-foxes", STACK, natural)),
             Tagged::Team(at) => tags.extend(all(TEAMS[*at], STACK, natural)),
             Tagged::CloudFormation { also_ours } => {
@@ -480,8 +478,7 @@ impl Case {
         TEAMS[self.us]
     }
 
-    /// Names in AWS: of our resources, ours by another hand, and those of others that look like
-    /// ours.
+    /// AWS names: of this stack's resources, and similar ones of other owners.
     fn table_name(&self, at: usize) -> String {
         let us = self.us();
         let others = TEAMS.iter().filter(|team| **team != us).copied().collect::<Vec<_>>();
@@ -580,8 +577,8 @@ impl Case {
         world
     }
 
-    /// The lines about who a resource is, and whether it is imported; `None`: another one of the
-    /// spec means the same.
+    /// The lines that identify a resource, and whether it is imported. `None` if another
+    /// declaration already uses this AWS name.
     fn head(
         &self,
         resource: &str,
@@ -591,7 +588,7 @@ impl Case {
     ) -> Option<(String, bool)> {
         let us = self.us();
         let names = |at| if kind == "table" { self.table_name(at) } else { self.function_name(at) };
-        // What is imported mostly exists.
+        // Most imports refer to an existing resource.
         let there = |at: usize| {
             let seeds: Vec<usize> = match kind {
                 "table" => self.tables.iter().map(|seed| seed.name).collect(),
@@ -604,7 +601,7 @@ impl Case {
             Form::Usual => (format!("{us}-{resource}"), false),
             Form::Named(at) => {
                 let own = names(at);
-                // Anything else would not be taken for a name at all.
+                // The spec rejects any other name.
                 let fits = own.strip_prefix(us).is_some_and(|rest| rest.starts_with(['-', '_', '.']));
                 let own = if fits { own } else { format!("{us}-{resource}") };
                 writeln!(block, "    name: {own}").unwrap();
@@ -721,8 +718,8 @@ impl Case {
     }
 }
 
-/// What a spec declares, by its text alone: the names in AWS of what is to be ours, with whether it
-/// may be taken over unasked, and of what is imported.
+/// What a spec declares, by its text alone: the AWS names of managed resources, each with whether
+/// engine may adopt it without confirmation, and the names of imported ones.
 pub(super) fn declared(spec: &str, us: &str) -> (BTreeMap<String, bool>, Vec<String>) {
     let spec: serde_json::Value = serde_yaml::from_str(spec).unwrap();
     let (mut ours, mut imported) = (BTreeMap::new(), Vec::new());

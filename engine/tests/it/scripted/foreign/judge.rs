@@ -1,7 +1,7 @@
-//! Whether a call may be made, by what the account itself says at that moment.
+//! Decides whether a call is allowed, based on the current state of the account.
 //!
-//! It knows nothing of the engine's guard, plan or reads: it has a spec's text, the calls as they
-//! came in, and the account before and after each of them.
+//! It doesn't use engine's guard, plan or reads: it has the spec's text, the incoming calls, and
+//! the account before and after each call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ const READS: [&str; 15] = [
     "SimulatePrincipalPolicy",
 ];
 
-/// Somebody else's deed, to be done right before a write (the first is 1), or at once.
+/// A change by another actor, made right before a write (the first is 1), or at once.
 pub(super) struct Deed {
     pub(super) before: Option<usize>,
     /// `table acme-todos`, `function …`, `mapping UUID`.
@@ -37,19 +37,19 @@ pub(super) struct Deed {
     pub(super) reborn: bool,
 }
 
-/// What may be done in a run.
+/// The facts that decide which writes a run may make.
 pub(super) struct Rules {
     pub(super) us: &'static str,
     pub(super) aim: Aim,
     pub(super) yes: bool,
     pub(super) assume_owner: bool,
     pub(super) denied: Denied,
-    /// `table acme-todos`, and whether it may be taken over unasked.
+    /// `table acme-todos`, and whether engine may adopt it without confirmation.
     pub(super) declared: BTreeMap<String, bool>,
     pub(super) imported: Vec<String>,
 }
 
-/// What came of it.
+/// The result: counts, violations and writes.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) n_writes: usize,
@@ -61,19 +61,19 @@ pub(super) struct Verdict {
 pub(super) struct Judge {
     rules: Rules,
     deeds: Vec<Deed>,
-    /// What has changed hands so recently that nobody can have seen it.
+    /// Resources that changed owners so recently that engine can't have seen it.
     unseen: BTreeSet<String>,
-    /// What has changed hands since the plan was made. Only the plan looks at the owner of the
-    /// function to which a mapping is attached: with our tags, the mapping itself is ours.
+    /// Resources that changed owners since the plan. Only the plan checks the owner of the
+    /// function that a mapping is attached to: a mapping with this stack's tags is owned by it.
     changed: BTreeSet<String>,
-    /// Functions at which this run has had a look, before they changed hands, since it last wrote
-    /// to them or to their policy, or which it made. Those writes are one queue, and each has to
-    /// look for itself: what one step saw before another's write counts for nothing.
+    /// Functions that this run has read before they changed owners and since its last write to
+    /// them or their policy; `made` has those that it created. These writes form one queue, and
+    /// each needs its own read: a read before another step's write doesn't count.
     looked: BTreeSet<String>,
     made: BTreeSet<String>,
-    /// The function in whose queue the call stands that is being carried out.
+    /// The function whose write queue the current call belongs to.
     queue: Option<String>,
-    /// What must not change by the call that is being carried out.
+    /// What the current call must not change.
     held: BTreeMap<String, (String, String)>,
     verdict: Arc<Mutex<Verdict>>,
 }
@@ -84,7 +84,7 @@ enum Whose {
     Other(String),
 }
 
-fn whose(tags: &Tags, us: &str) -> Whose {
+fn owner_of(tags: &Tags, us: &str) -> Whose {
     if let Some(stack) = tags.get("aws:cloudformation:stack-name") {
         return Whose::Other(format!("CloudFormation's {stack}"));
     }
@@ -117,7 +117,7 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
     all
 }
 
-/// Writes to a function or its policy, which go one after the other.
+/// Writes to a function or its policy, which engine serializes.
 const IN_LINE: [&str; 7] = [
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
@@ -128,7 +128,7 @@ const IN_LINE: [&str; 7] = [
     "RemovePermission",
 ];
 
-/// The function whose writes this one is in line with.
+/// The function whose write queue this call belongs to.
 fn queue(call: &Call, world: &World) -> Option<String> {
     let name = call.about.rsplit([':', '/']).next().unwrap();
     let in_line = match call.operation {
@@ -156,13 +156,13 @@ impl Judge {
         (judge, verdict)
     }
 
-    /// Whether whoever makes the current call can't know that a thing has changed hands.
+    /// Whether the current call's sender can't know that a resource has changed owners.
     fn is_unseen(&self, key: &str) -> bool {
         let in_its_queue = self.queue.as_deref() == Some(key);
         self.unseen.contains(key) && (!in_its_queue || self.looked.contains(key) || self.made.contains(key))
     }
 
-    /// Why nothing may change about a thing right now.
+    /// Why a resource must not change right now.
     pub(super) fn barred(&self, world: &World, key: &str) -> Option<String> {
         let Rules { us, aim, declared, imported, denied, .. } = &self.rules;
         let (kind, name) = key.split_once(' ').unwrap_or((key, ""));
@@ -184,9 +184,9 @@ impl Judge {
                     _ => world.functions.get(name).map(|it| &it.tags),
                 };
                 let unreadable = if kind == "table" { denied.tables } else { denied.functions };
-                match whose(tags?, us) {
+                match owner_of(tags?, us) {
                     Whose::Ours => None,
-                    // Nobody can know, so the name alone is what counts.
+                    // The owner can't be determined, so only the name counts.
                     _ if unreadable && (is_declared || self.rules.assume_owner) => None,
                     Whose::Nobody if may_adopt => None,
                     Whose::Nobody => Some("nobody owns it, and nobody wanted it to be ours".to_owned()),
@@ -200,7 +200,7 @@ impl Judge {
                 }
                 let function = format!("function {}", mapping.function);
                 let host = self.barred(world, &function);
-                match whose(&mapping.tags, us) {
+                match owner_of(&mapping.tags, us) {
                     Whose::Ours => None,
                     _ if denied.mappings && (host.is_none() || self.rules.assume_owner) => None,
                     Whose::Nobody => host.map(|why| format!("nobody owns it, and of its function: {why}")),
@@ -216,7 +216,7 @@ impl Judge {
         }
     }
 
-    /// Why nothing may change about what is attached to a function, whatever tags it has itself.
+    /// Why resources attached to a function must not change, whatever tags they have.
     fn barred_parent(&self, world: &World, name: &str) -> Option<String> {
         let Rules { us, imported, denied, .. } = &self.rules;
         let key = format!("function {name}");
@@ -232,7 +232,7 @@ impl Judge {
         let tags = &world.functions.get(name).filter(|_| !denied.functions)?.tags;
         let is_ours = tags.get("engine:team").is_some_and(|team| team == us);
         let is_stacked = tags.contains_key("aws:cloudformation:stack-name");
-        match whose(tags, us) {
+        match owner_of(tags, us) {
             Whose::Other(owner) if is_stacked || !is_ours => Some(format!("{key}, to which it is attached: {owner}")),
             _ => None,
         }
@@ -243,7 +243,7 @@ impl Judge {
         self.verdict.lock().unwrap().wrongs.push(wrong);
     }
 
-    /// Whether a write may be sent at all, whatever AWS would make of it.
+    /// Checks whether a write may be sent at all, whatever AWS's response would be.
     fn judge(&self, call: &Call, world: &World) {
         let Rules { us, aim, declared, imported, denied, assume_owner, .. } = &self.rules;
         let name = call.about.rsplit([':', '/']).next().unwrap();
@@ -296,13 +296,13 @@ impl Judge {
             ["AddPermission", "RemovePermission", "CreateEventSourceMapping", "DeleteFunctionConcurrency"];
         let claims = operation.starts_with("Delete") || operation.starts_with("Tag") || operation.starts_with("Untag");
         if unreadable && !assume_owner && claims && !of_function.contains(&operation) {
-            // An untagged mapping goes with its function; here nobody can tell whether it has any.
+            // An untagged mapping is deleted with its function, but these tags can't be read.
             self.wrong(call, "its tags may not be read, and nobody vouched for it");
         }
         if operation == "DeleteFunction" {
             for mapping in world.mappings.iter().filter(|it| it.function == name && !it.is_leaving()) {
                 let key = format!("mapping {}", mapping.uuid);
-                let is_other = matches!(whose(&mapping.tags, us), Whose::Other(_));
+                let is_other = matches!(owner_of(&mapping.tags, us), Whose::Other(_));
                 if is_other && !self.unseen.contains(&key) && !(denied.mappings && *assume_owner) {
                     self.wrong(call, &format!("{key} of somebody else hangs on it"));
                 }
@@ -320,7 +320,7 @@ impl Judge {
             tags => serde_json::from_value::<Tags>(tags.clone()).unwrap_or_default(),
         };
         let brings = ["CreateTable", "CreateFunction", "CreateEventSourceMapping", "TagTable", "TagResource"];
-        if brings.contains(&operation) && !matches!(whose(&tags, us), Whose::Ours) {
+        if brings.contains(&operation) && !matches!(owner_of(&tags, us), Whose::Ours) {
             self.wrong(call, "it is not tagged as ours");
         }
         let taken: Vec<String> = match (call.body["TagKeys"].as_array(), call.query.get("tagKeys")) {
@@ -332,7 +332,7 @@ impl Judge {
         }
     }
 
-    /// Does what somebody else does at that moment.
+    /// Makes the other actor's changes that are due before this write.
     pub(super) fn meddle(&mut self, world: &mut World, write: Option<usize>) {
         let due: Vec<Deed> = self.deeds.extract_if(.., |deed| deed.before == write).collect();
         for Deed { before, whom, tagged, reborn } in due {
@@ -352,8 +352,8 @@ impl Judge {
             *slot = tags;
             self.verdict.lock().unwrap().n_deeds += 1;
             self.changed.insert(whom.clone());
-            // What changes hands in the very moment of a write can't be seen; what did after the
-            // plan can.
+            // engine can't see a change made right before a write, but can see one made right after
+            // the plan.
             if before.is_some() {
                 self.unseen.insert(whom);
             }
@@ -378,7 +378,7 @@ impl Witness for Judge {
         let mut held = BTreeMap::new();
         for (key, bits) in contents(world) {
             if let Some(why) = self.barred(world, &key) {
-                // A function takes its policy with it.
+                // Deleting a function deletes its policy.
                 let goes = format!("statement {} ", call.about);
                 if call.operation != "DeleteFunction" || !key.starts_with(&goes) {
                     held.insert(key, (bits, why));

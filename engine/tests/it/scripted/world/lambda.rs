@@ -1,7 +1,7 @@
-//! The Lambda half of the account: functions, their policies, and mappings.
+//! The Lambda part of the account: functions, their policies, and mappings.
 //!
-//! What is left out of an update stays as it was, as with AWS, so that a property which is reset by
-//! omission shows.
+//! As in AWS, a field that an update omits keeps its value, so tests detect a property that was
+//! meant to be reset by omission.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ pub(in crate::scripted) struct Function {
     pub(in crate::scripted) concurrency: Option<u64>,
     pending: Option<Passing>,
     updating: Option<Passing>,
-    /// What it is again once the update that is under way has failed.
+    /// The configuration to restore once the update in progress has failed.
     fallback: Option<Json>,
     revision: u32,
-    /// The statements of its policy, in the order of their adding.
+    /// The statements of its policy, in the order in which they were added.
     pub(in crate::scripted) policy: Vec<Json>,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::scripted) struct Mapping {
     pub(in crate::scripted) tags: Tags,
 }
 
-/// The operation behind a path, and what it is about; `None` where no AWS would know it.
+/// The operation behind a path, and its subject; `None` if AWS doesn't know it.
 pub(super) fn route(
     method: &str,
     segments: &[&str],
@@ -113,7 +113,7 @@ impl World {
         Ok(Reply::json(200, &json!({ "Functions": items, "NextMarker": next })))
     }
 
-    /// All, or a page of one; the first of those is empty and has a successor all the same.
+    /// All entries, or a page of one; the first page is empty and still has a next token.
     fn page(&self, all: Vec<Json>, query: &BTreeMap<String, String>) -> (Vec<Json>, Option<String>) {
         if !self.small_pages {
             return (all, None);
@@ -142,7 +142,7 @@ impl World {
                 }
                 None => {
                     function.pending = None;
-                    // The lock also moves when Lambda itself changes something.
+                    // The revision ID also changes when Lambda itself changes something.
                     function.revision += 1;
                 }
             }
@@ -201,7 +201,7 @@ impl World {
         });
         configure(&mut config, body)?;
         set_code(&mut config, &body["Code"]["ZipFile"], &body["Architectures"])?;
-        // It is absent until it was set once.
+        // Lambda omits it until it was set once.
         if config["Environment"]["Variables"].as_object().is_some_and(serde_json::Map::is_empty) {
             config.as_object_mut().unwrap().remove("Environment");
         }
@@ -264,7 +264,7 @@ impl World {
         let function = self.function(name)?;
         function.not_updating()?;
         let reserved = body["ReservedConcurrentExecutions"].as_u64().ok_or_else(|| invalid("must be at least 0"))?;
-        // Of the account's 1000, 100 have to stay for all others.
+        // Of the account's 1000, 100 must stay unreserved.
         if reserved > 900 {
             return Err(invalid(
                 "Specified ReservedConcurrentExecutions for function decreases account's \
@@ -286,7 +286,7 @@ impl World {
 
     fn delete_function(&mut self, name: &str) -> Result<Reply, Reply> {
         self.function(name)?.not_pending()?;
-        // Its mappings live on.
+        // Its mappings continue to exist.
         self.functions.remove(name);
         Ok(Reply::empty())
     }
@@ -418,8 +418,8 @@ impl World {
             return Err(invalid("Function does not exist"));
         }
         let stream = body["EventSourceArn"].as_str().unwrap();
-        // Whether AWS takes a mapping on a table that is not ACTIVE is not known, so this one does
-        // not.
+        // Whether AWS accepts a mapping on a table that isn't ACTIVE is unknown, so the model
+        // refuses it.
         let live = self.tables.values().any(|table| {
             (table.passing.is_none() || self.lenient)
                 && table.shown["StreamSpecification"].is_object()
@@ -536,7 +536,7 @@ impl World {
 }
 
 impl Function {
-    /// Everything about it, its policy apart, that only a write changes.
+    /// Everything that only a write changes, except its policy.
     pub(in crate::scripted) fn bits(&self) -> String {
         format!("{} {:?} {:?}", self.config, self.tags, self.concurrency)
     }
@@ -579,7 +579,7 @@ impl Function {
         }
     }
 
-    /// Changes it, unless code and layers then have more bytes than that together.
+    /// Changes it, unless code and layers together would then exceed `max` bytes.
     fn change_within(
         &mut self,
         max: Option<u64>,
@@ -599,7 +599,7 @@ impl Function {
         Ok(())
     }
 
-    /// A failed update is taken back, and is remembered until the next one.
+    /// A failed update is reverted, and reported until the next one.
     fn end_update(&mut self) {
         self.updating = None;
         self.revision += 1;
@@ -623,28 +623,28 @@ impl Function {
         Reply::json(200, &config)
     }
 
-    /// As if somebody else had changed something; moves the lock.
+    /// Another writer's change, which also changes the revision ID.
     pub(in crate::scripted) fn meddle(&mut self, field: &str, value: Json) {
         self.config[field] = value;
         self.revision += 1;
     }
 
-    /// As if somebody had begun to change something a moment ago, which AWS may not manage.
+    /// Another writer's change that is still in progress and may fail.
     pub(in crate::scripted) fn begin_to_meddle(&mut self, field: &str, value: Json, fails: bool) {
         self.fallback = fails.then(|| self.config.clone());
         self.meddle(field, value);
         self.updating = Some(Passing::through(&["InProgress"]));
     }
 
-    /// As if it had been made a moment ago.
+    /// As if it had just been created.
     pub(in crate::scripted) fn make_pending(&mut self) {
         self.pending = Some(Passing::through(&["Pending"]));
     }
 }
 
 impl Mapping {
-    /// One that has been there for long; `function` may have a qualifier, and neither end has to
-    /// exist.
+    /// A mapping that has existed for a long time; `function` may have a qualifier, and neither end
+    /// has to exist.
     pub(super) fn old(uuid: &str, function: &str, stream: &str, tags: Tags) -> Mapping {
         let (name, qualifier) = function
             .split_once(':')
@@ -660,7 +660,7 @@ impl Mapping {
         }
     }
 
-    /// Everything about it that only a write changes.
+    /// Everything that only a write changes.
     pub(in crate::scripted) fn bits(&self) -> String {
         format!("{} {} {} {} {:?} {}", self.uuid, self.function, self.shown, self.enabled, self.tags, self.leaving)
     }
@@ -673,8 +673,8 @@ impl Mapping {
         self.leaving
     }
 
-    /// As if somebody had begun something a moment ago, at the end of which it is enabled or not;
-    /// `Deleting` ends otherwise.
+    /// As if a transition had just begun, after which it is enabled or not; `Deleting` ends in its
+    /// deletion.
     pub(in crate::scripted) fn pass_through(&mut self, words: &[&'static str], enabled: bool) {
         self.enabled = enabled;
         self.leaving = words == ["Deleting"];
@@ -682,7 +682,7 @@ impl Mapping {
     }
 }
 
-/// Takes over what a request says about a function's configuration; what it leaves out stays.
+/// Applies a request to a function's configuration; omitted fields keep their values.
 fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
     known(
         body,
@@ -701,7 +701,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
             "LoggingConfig",
             "DeadLetterConfig",
             "RevisionId",
-            // Of a create alone.
+            // Only a create has these.
             "Code",
             "Architectures",
             "Tags",
@@ -718,7 +718,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
     if body["Description"].as_str().is_some_and(|text| text.chars().count() > 256) {
         return Err(invalid("Member must have length less than or equal to 256"));
     }
-    // Without `Variables` in it, it changes nothing.
+    // Without `Variables`, it changes nothing.
     if body["Environment"]["Variables"].is_object() {
         config["Environment"] = json!({ "Variables": body["Environment"]["Variables"] });
     }
@@ -734,7 +734,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         if layers.len() > 5 {
             return Err(invalid("cannot reference more than 5 layers"));
         }
-        // None is no list at all.
+        // An empty list removes the field.
         config.as_object_mut().unwrap().remove("Layers");
         if !layers.is_empty() {
             let shown: Vec<Json> = layers.iter().map(|arn| json!({ "Arn": arn, "CodeSize": 4711 })).collect();
@@ -774,7 +774,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
     Ok(())
 }
 
-/// A mapping as reads show it when nothing is said of it but what it connects.
+/// A mapping as reads show it if only its two ends are set.
 fn usual_mapping(uuid: &str, function_arn: &str, stream: &str) -> Json {
     json!({
         "UUID": uuid,
@@ -798,7 +798,7 @@ fn usual_mapping(uuid: &str, function_arn: &str, stream: &str) -> Json {
     })
 }
 
-/// Takes over what a request says about a mapping; what it leaves out stays.
+/// Applies a request to a mapping; omitted fields keep their values.
 fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
     let numbers = [
         ("BatchSize", 1..=10_000),
@@ -853,7 +853,7 @@ fn invalid(text: &str) -> Reply {
     Reply::lambda(400, "InvalidParameterValueException", text)
 }
 
-/// A field that this account does not know would have no effect unseen.
+/// Refuses fields that the model doesn't know, because they would silently have no effect.
 fn known(body: &Json, fields: &[&str]) -> Result<(), Reply> {
     match body.as_object().into_iter().flatten().find(|(field, _)| !fields.contains(&field.as_str())) {
         Some((field, _)) => Err(invalid(&format!("Unknown field: {field}"))),
@@ -870,12 +870,12 @@ fn within(value: &Json, range: std::ops::RangeInclusive<i64>) -> Result<(), Repl
     }
 }
 
-/// What Lambda says of a role that it may not assume, or has not heard of yet.
+/// Lambda's error for a role that it can't assume or doesn't know yet.
 pub(in crate::scripted) fn not_assumable() -> Reply {
     invalid("The role defined for the function cannot be assumed by Lambda.")
 }
 
-/// What Lambda says of a role that may not read a stream, or whose rights have not arrived yet.
+/// Lambda's error for a role that can't read a stream, or whose permissions haven't propagated yet.
 pub(in crate::scripted) fn stream_not_readable() -> Reply {
     invalid(
         "Cannot access stream X. Please ensure the role can perform the GetRecords, GetShardIterator, \
@@ -887,7 +887,7 @@ fn no_mapping() -> Reply {
     Reply::lambda(404, "ResourceNotFoundException", "The resource you requested does not exist.")
 }
 
-/// The architecture comes and goes with the code.
+/// The architecture is part of the code.
 fn set_code(config: &mut Json, zip: &Json, architectures: &Json) -> Result<(), Reply> {
     let Some(zip) = zip.as_str() else { return Err(invalid("Please provide a source for function code.")) };
     let zip = base64::engine::general_purpose::STANDARD.decode(zip).unwrap();

@@ -1,4 +1,4 @@
-//! What stands in the account long before a test begins.
+//! Resources that exist in the account long before a test begins.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{Call, ROLE, Tags, World, role_arn};
 use super::{lambda::Mapping, table::Table};
 
 impl World {
-    /// An old, empty on-demand table, with a stream of both images if it is to have one.
+    /// An old, empty on-demand table, with a stream of both images if `has_stream`.
     pub(in crate::scripted) fn stand_table(&mut self, name: &str, has_stream: bool, tags: Tags) -> &mut Table {
         let mut table = World::one_table();
         table.reincarnate();
@@ -19,7 +19,7 @@ impl World {
         self.tables.get_mut(name).unwrap()
     }
 
-    /// An old function with everything at its default.
+    /// An old function with default settings.
     pub(in crate::scripted) fn stand_function(&mut self, name: &str, tags: Tags) {
         let body = json!({
             "FunctionName": name,

@@ -1,7 +1,7 @@
 //! The tables of the scripted account, with their indexes, streams and settings.
 //!
-//! One concern for each UpdateTable, and none that changes nothing: what AWS refuses of most pairs
-//! is refused of all.
+//! Each UpdateTable has one concern and must change something: AWS refuses most combinations, the
+//! model refuses all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::{ACCOUNT, Call, Passing, REGION, Reply, Tags, World};
 
-/// How often AWS says of a fresh table that backups are not available yet.
+/// How often AWS reports that a new table's backups aren't available yet.
 const BACKUPS_LAG: u32 = 2;
 /// An index is being filled or emptied; the table itself is ACTIVE.
 const INDEXING: &str = "INDEXING";
@@ -19,18 +19,18 @@ const ENCRYPTING: &str = "ENCRYPTING";
 #[derive(Debug, Clone)]
 pub(in super::super) struct Table {
     id: String,
-    /// What a read shows.
+    /// What reads show.
     pub(in super::super) shown: Json,
-    /// What it shows while a change is under way, where that differs.
+    /// What reads show while a change is in progress, where that differs.
     meanwhile: Option<Json>,
-    /// What it shows once the change that is under way is done.
+    /// What reads show once the change in progress is done.
     next: Option<Json>,
-    /// Reads that don't know yet of the change.
+    /// How many reads don't show the change yet.
     stale: u32,
     pub(super) passing: Option<Passing>,
     pub(in super::super) tags: Tags,
     pub(in super::super) items: u32,
-    /// How many items there were when AWS last counted.
+    /// How many items AWS counted last.
     pub(in super::super) counted: u32,
     created: f64,
     tag_lag: u32,
@@ -39,12 +39,12 @@ pub(in super::super) struct Table {
     pub(in super::super) ttl: Option<String>,
     /// Whether the time to live was switched within the last hour.
     ttl_is_fresh: bool,
-    /// Days that it can be restored to; `None`: not at all.
+    /// The days of its recovery period; `None`: recovery is off.
     pub(in super::super) recovery: Option<u64>,
     backups_lag: u32,
 }
 
-/// DynamoDB's word for an operation as the model calls it.
+/// The model's name for a DynamoDB operation.
 pub(super) fn operation(target: &str) -> &'static str {
     match target {
         "DescribeTable" => "DescribeTable",
@@ -61,7 +61,7 @@ pub(super) fn operation(target: &str) -> &'static str {
         "UpdateTimeToLive" => "UpdateTimeToLive",
         "UpdateContinuousBackups" => "UpdateContinuousBackups",
         "DeleteTable" => "DeleteTable",
-        // Lambda has operations of these names too.
+        // Lambda has operations with these names, too.
         "TagResource" => "TagTable",
         "UntagResource" => "UntagTable",
         _ => "?",
@@ -73,7 +73,7 @@ fn invalid<T>(text: &str) -> Result<T, Reply> {
 }
 
 impl World {
-    /// Carries out a call that is about tables; `None`: it is not.
+    /// Executes a call about tables; `None` for any other call.
     pub(super) fn table_call(&mut self, call: &Call) -> Option<Result<Reply, Reply>> {
         Some(match call.operation {
             "DescribeTable" => self.describe_table(&call.about),
@@ -94,7 +94,7 @@ impl World {
         })
     }
 
-    /// An old, empty table that bears no tags.
+    /// An old, empty table without tags.
     pub(in super::super) fn one_table() -> Table {
         let mut world = World::empty();
         let body = json!({
@@ -134,7 +134,7 @@ impl World {
 
     fn list_tables(&mut self, body: &Json) -> Result<Reply, Reply> {
         let start = body["ExclusiveStartTableName"].as_str().unwrap_or_default();
-        // A page may be empty and have a successor.
+        // A page may be empty and still have a next page.
         if self.small_pages && start.is_empty() {
             return Ok(Reply::ok(&json!({ "TableNames": [], "LastEvaluatedTableName": "!" })));
         }
@@ -271,7 +271,7 @@ impl World {
         }
         let (mut next, mut meanwhile, mut words) = (table.shown.clone(), None, vec!["UPDATING"]);
         if let Some(on) = body["DeletionProtectionEnabled"].as_bool() {
-            // At once, and the same again is fine.
+            // It takes effect immediately, and repeating it is fine.
             table.shown["DeletionProtectionEnabled"] = json!(on);
             return Ok(Reply::ok(&json!({ "TableDescription": table.describe(&table.shown, name, "ACTIVE") })));
         }
@@ -289,17 +289,17 @@ impl World {
                 (true, true) => return invalid(&format!("Table already has an enabled stream: TableName: {name}")),
                 (false, false) => return invalid(&format!("Table has no stream to disable: TableName: {name}")),
                 (true, false) => enable_stream(&mut next, name, stream, id),
-                // The ARN stays where it is, and means nothing.
+                // The old ARN remains, but has no meaning.
                 (false, true) => drop(next.as_object_mut().unwrap().remove("StreamSpecification")),
             }
         } else if capacity {
             change_capacity(&mut next, body, &of_capacity)?;
         } else {
-            // Longer than anybody looks who takes ACTIVE for the end.
+            // Longer than a client would poll that takes ACTIVE for done.
             words.extend([INDEXING; 2]);
             meanwhile = Some(change_index(&mut next, name, body, of_indexes[0])?);
         }
-        // Enabling names the new stream at once; everything else is echoed as it was.
+        // Enabling returns the new stream immediately; everything else is returned as it was.
         let mut echo = table.describe(&table.shown, name, "UPDATING");
         if stream["StreamEnabled"] == true {
             echo["LatestStreamArn"] = next["LatestStreamArn"].clone();
@@ -311,7 +311,7 @@ impl World {
         Ok(Reply::json(200, &json!({ "TableDescription": echo })))
     }
 
-    /// As if somebody had changed it, and that had been done a while ago.
+    /// Another writer's change, completed a while ago.
     pub(in super::super) fn have_changed(&mut self, name: &str, body: &Json) {
         self.update_table(name, body).unwrap();
         let table = self.tables.get_mut(name).unwrap();
@@ -322,7 +322,7 @@ impl World {
     fn describe_ttl(&mut self, name: &str) -> Result<Reply, Reply> {
         let table = self.table(name)?;
         let ttl = match &table.ttl {
-            // Up to an hour, and nobody waits for it.
+            // ENABLING lasts up to an hour, and engine doesn't wait for it.
             Some(attribute) => json!({ "TimeToLiveStatus": "ENABLING", "AttributeName": attribute }),
             None if table.ttl_is_fresh => json!({ "TimeToLiveStatus": "DISABLING", "AttributeName": "old" }),
             None => json!({ "TimeToLiveStatus": "DISABLED" }),
@@ -409,7 +409,7 @@ impl World {
 }
 
 impl Table {
-    /// Everything about it that only a write changes.
+    /// Everything that only a write changes.
     pub(in super::super) fn bits(&self) -> String {
         let shown = self.next.as_ref().unwrap_or(&self.shown);
         let settings = (&self.tags, self.items, &self.ttl, self.recovery);
@@ -429,12 +429,12 @@ impl Table {
         shown
     }
 
-    /// From now on every read knows of the change that is under way.
+    /// From now on every read shows the change in progress.
     pub(in super::super) fn catch_up(&mut self) {
         self.stale = 0;
     }
 
-    /// One look at what is under way; `None` once it is done.
+    /// Counts one read of the change in progress; `None` once it is done.
     pub(in super::super) fn look(&mut self) -> Option<&'static str> {
         let passing = self.passing.as_mut()?;
         let deleting = passing.words == ["DELETING"];
@@ -450,7 +450,7 @@ impl Table {
         word
     }
 
-    /// A change while another one is under way is refused; time passes with each try.
+    /// Refuses a change while another one is in progress; each attempt counts as a read.
     fn quiet(&mut self, name: &str) -> Result<(), Reply> {
         if self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"]) {
             let text = format!("Attempt to change a resource which is still in use: Table is being deleted: {name}");
@@ -466,13 +466,13 @@ impl Table {
         Err(Reply::dynamodb("ResourceInUseException", &text))
     }
 
-    /// Whether it is ACTIVE although something of it is under way.
+    /// Whether it is ACTIVE while a change is in progress.
     pub(in super::super) fn is_active_and_busy(&self) -> bool {
         self.stale == 0
             && self.passing.as_ref().is_some_and(|passing| [INDEXING, ENCRYPTING].contains(&passing.words[0]))
     }
 
-    /// As if somebody had deleted it and made one of the same name; its tags are another matter.
+    /// As if it had been deleted and re-created under the same name; its tags stay the same.
     pub(in super::super) fn reincarnate(&mut self) {
         self.id.push_str("-again");
     }
@@ -481,12 +481,12 @@ impl Table {
         self.gone || self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"])
     }
 
-    /// As if it had been made a moment ago.
+    /// As if it had just been created.
     pub(in super::super) fn make_creating(&mut self) {
         self.passing = Some(Passing::through(&["CREATING"]));
     }
 
-    /// As if it had been made, and its settings changed, long ago.
+    /// As if it had been created, and its settings changed, long ago.
     pub(in super::super) fn age(&mut self) {
         self.created = 1_700_000_000.0;
         self.ttl_is_fresh = false;
@@ -499,7 +499,7 @@ fn one_index_at_a_time() -> Reply {
     Reply::dynamodb("LimitExceededException", text)
 }
 
-/// An index as reads show it, made of what a request says.
+/// An index as reads show it, built from a request.
 fn index_of(table: &str, wanted: &Json, on_demand: bool, is_global: bool) -> Result<Json, Reply> {
     let name = wanted["IndexName"].as_str().unwrap();
     if is_global && on_demand == wanted["ProvisionedThroughput"].is_object() {
@@ -524,7 +524,7 @@ fn index_of(table: &str, wanted: &Json, on_demand: bool, is_global: bool) -> Res
     Ok(index)
 }
 
-/// A description in which all global indexes have that status.
+/// A description in which all global indexes have this status.
 fn with_status(shown: &Json, status: &str) -> Json {
     let mut shown = shown.clone();
     for index in shown["GlobalSecondaryIndexes"].as_array_mut().unwrap() {
@@ -540,7 +540,7 @@ fn indexes(shown: &Json) -> impl Iterator<Item = &Json> {
         .flat_map(|kind| shown[kind].as_array().into_iter().flatten())
 }
 
-/// That there is a definition for each attribute of a key, and for no other.
+/// Checks that each key attribute has a definition, and no other attribute has one.
 fn exact_definitions(shown: &Json) -> Result<(), Reply> {
     let names = |list: &Json| -> BTreeSet<String> {
         list.as_array().unwrap().iter().map(|it| it["AttributeName"].as_str().unwrap().to_owned()).collect()
@@ -553,7 +553,7 @@ fn exact_definitions(shown: &Json) -> Result<(), Reply> {
     Ok(())
 }
 
-/// Makes or deletes one index; returns what is shown until that is done.
+/// Creates or deletes one index; returns what reads show until that is done.
 fn change_index(next: &mut Json, table: &str, body: &Json, update: &Json) -> Result<Json, Reply> {
     let on_demand = next["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST";
     let mut all: BTreeMap<String, Json> = next["GlobalSecondaryIndexes"]
@@ -589,8 +589,8 @@ fn change_index(next: &mut Json, table: &str, body: &Json, update: &Json) -> Res
         next.as_object_mut().unwrap().remove("GlobalSecondaryIndexes");
     }
     if status == "CREATING" {
-        // Whether a definition goes with the last index that uses it is not known, so here it
-        // stays.
+        // Whether AWS removes a definition with the last index that uses it is unknown, so the
+        // model keeps it.
         exact_definitions(next)?;
     }
     Ok(meanwhile)
@@ -647,7 +647,7 @@ fn change_capacity(next: &mut Json, body: &Json, of_indexes: &[&Json]) -> Result
     Ok(())
 }
 
-/// Changes the key; returns what is shown until that is done.
+/// Changes the key; returns what reads show until that is done.
 fn encrypted(next: &mut Json, wanted: &Json) -> Result<Json, Reply> {
     let key = &if wanted["Enabled"] == true { key(wanted) } else { Json::Null };
     if *key == next["SSEDescription"]["KMSMasterKeyArn"] {
@@ -662,7 +662,7 @@ fn encrypted(next: &mut Json, wanted: &Json) -> Result<Json, Reply> {
     Ok(meanwhile)
 }
 
-/// AWS's managed key where none is named.
+/// AWS's managed key if the request names none.
 fn key(wanted: &Json) -> Json {
     let managed = "arn:aws:kms:eu-central-1:123456789012:key/aaaaaaaa-0000-0000-0000-000000000000";
     if wanted["KMSMasterKeyId"].is_string() { wanted["KMSMasterKeyId"].clone() } else { json!(managed) }

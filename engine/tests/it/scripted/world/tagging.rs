@@ -1,17 +1,18 @@
-//! The tag index: it lags behind, shows what is gone, and knows no mappings unless it is told to.
+//! The tag index: it lags behind, shows deleted resources, and omits mappings unless a test enables
+//! them.
 
 use serde_json::{Value as Json, json};
 
 use super::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
 
-/// What is wrong with the index, beyond what always is.
+/// Defects of the index that a test can enable.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    /// It has not heard of anything yet.
+    /// It doesn't know any resource yet.
     pub(crate) blind: bool,
-    /// It knows mappings as well.
+    /// It includes mappings.
     pub(crate) mappings: bool,
-    /// ARNs and tags of what is gone.
+    /// ARNs and tags of deleted resources.
     pub(crate) ghosts: Vec<(String, Tags)>,
 }
 

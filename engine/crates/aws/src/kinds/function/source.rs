@@ -696,7 +696,7 @@ mod tests {
     /// Combines modes on disk under different umasks with names and first bytes, which decide.
     #[cfg(unix)]
     #[test]
-    fn what_linux_can_start_is_executable_whatever_its_mode_on_disk() {
+    fn files_that_linux_can_run_are_packed_as_executable() {
         let files: [(&str, &[u8], u32); 11] = [
             ("bin/tool", b"\x7fELF\x02\x01\x01", 0o755),
             ("bin/tool.sh", b"#!/bin/sh\necho hi\n", 0o755),

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_dropped_only_where_nothing_else_can_be_meant() {
+    fn a_filter_drops_a_record_only_if_no_other_meaning_is_possible() {
         let image = json!({ "id": { "S": "engine-verify-1" }, "engine_verify": { "S": null } });
         let record = json!({
             "eventName": "INSERT",

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lambda_would_refuse_is_refused() {
+    fn an_archive_that_lambda_would_refuse_is_an_error() {
         let whole = zip(&[("index.js", JS)], deflated());
         let mut encrypted = whole.clone();
         // The encryption flag, in the file's header and in the directory.
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_in_an_archive_is_looked_for_as_far_as_it_can_be_seen() {
+    fn a_missing_handler_in_an_archive_is_reported_if_it_can_be_checked() {
         let long = format!("// {}\nexports.other = 1;", "x".repeat(1 << 20));
         let es = "export const handler = async () => {};";
         let python = "def handler(event, context):\n    pass\n";
@@ -356,7 +356,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
         /// Archives are untrusted input.
         #[test]
-        fn any_bytes_of_an_archive_end_in_a_package_or_an_error(
+        fn any_archive_bytes_give_a_package_or_an_error(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
             cut in prop::option::of(any::<prop::sample::Index>()),
         ) {
