@@ -108,7 +108,8 @@ impl Project {
     /// Engine with credentials, and the scripted AWS at `url`.
     pub(crate) fn command_on(&self, url: &str, args: &[&str]) -> Program {
         let mut engine = self.command(args);
-        engine.endpoint(url, KEY_ID);
+        // An earlier local AWS may have had this port, and a key of its own.
+        engine.endpoint(url, KEY_ID).env("AWS_ACCESS_KEY_ID", KEY_ID);
         engine
     }
 

@@ -224,8 +224,7 @@ impl Reader<'_> {
                 }
                 Event::Scalar(text, style, ..) => self.scalar(&text, style, span),
                 Event::SequenceStart(style, ..) => {
-                    // For a list at its key's indentation, granit reports the position after the
-                    // first dash.
+                    // For a list at its key's indentation, granit's position is after the dash.
                     let (before, after) = self.file.text().split_at_checked(span.start).unwrap_or_default();
                     let start = match before.trim_end().strip_suffix('-') {
                         Some(before) if style == StructureStyle::Block && !after.starts_with('-') => before.len(),
