@@ -1,7 +1,7 @@
 //! How long twenty teams take in an account that they share, which takes fifteen of Lambda's
 //! control calls a second from all of them together: by one process for all, and by a process for
-//! each. Beside it stands what the limit itself takes for as many calls. The limit is a token
-//! bucket in front of the local AWS; minutes, and most of it waiting.
+//! each. It also shows the time that the limit itself requires for as many calls. The limit is a
+//! token bucket in front of the local AWS; minutes, and most of it waiting.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout)]

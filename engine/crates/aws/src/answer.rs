@@ -234,10 +234,10 @@ where
         return own(Class::Throttled, crowded.wording());
     }
     // An error from refreshing the credentials.
-    if let Some(told) = find::<AwsError>(error) {
-        return match told.class {
-            Class::NoAnswer => own(Class::NoAnswer, told.message.to_string()),
-            _ => told.clone(),
+    if let Some(refresh) = find::<AwsError>(error) {
+        return match refresh.class {
+            Class::NoAnswer => own(Class::NoAnswer, refresh.message.to_string()),
+            _ => refresh.clone(),
         };
     }
     if let Some(credentials) = find::<CredentialsError>(error) {

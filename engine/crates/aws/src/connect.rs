@@ -565,8 +565,8 @@ impl ProvideCredentials for Prefetched {
             return future::ProvideCredentials::ready(Ok(self.first.clone()));
         }
         future::ProvideCredentials::new(async {
-            let told = |error| CredentialsError::provider_error(answer::from_credentials(&error, &self.profiles));
-            provided(&self.source, &self.origin).await.map_err(told)
+            let to_error = |error| CredentialsError::provider_error(answer::from_credentials(&error, &self.profiles));
+            provided(&self.source, &self.origin).await.map_err(to_error)
         })
     }
 }

@@ -95,8 +95,8 @@ pub struct StepTimes {
 
 /// How often an update restarts because the resource changed during it.
 const RACES: u32 = 3;
-/// A step that hasn't reported a wait for this time reports again what it waits for: a response,
-/// unless it last else.
+/// A step that has reported nothing for this time reports its last wait again, or that it waits for
+/// a response.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);

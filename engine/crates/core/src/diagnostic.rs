@@ -531,12 +531,12 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
 
 /// Adds the number of omitted errors to the last error of the file, so that the shown ones aren't
 /// taken for all.
-pub fn add_unsaid(told: &mut [Diagnostic], n_unsaid: usize) {
-    let errors = told.iter_mut().filter(|it| it.severity == Severity::Error);
-    if n_unsaid > 0
+pub fn note_omitted(shown: &mut [Diagnostic], n_omitted: usize) {
+    let errors = shown.iter_mut().filter(|it| it.severity == Severity::Error);
+    if n_omitted > 0
         && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
     {
-        last.hints.push(format!("fix these first; {n_unsaid} more errors not shown"));
+        last.hints.push(format!("fix these first; {n_omitted} more errors not shown"));
     }
 }
 

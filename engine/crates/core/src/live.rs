@@ -60,14 +60,15 @@ pub async fn read(
     leftovers: Leftovers,
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
-    for _ in 0..TORN_READS {
+    let mut repeats = TORN_READS;
+    loop {
         let inventory = read_once(cx, spec, goal, options, leftovers, account).await?;
         // Another client may create or delete resources between the answers.
-        if !is_torn(spec, &inventory) {
+        if repeats == 0 || !is_torn(spec, &inventory) {
             return Ok(inventory);
         }
+        repeats -= 1;
     }
-    read_once(cx, spec, goal, options, leftovers, account).await
 }
 
 /// Whether a nested resource was found, but its parent wasn't.

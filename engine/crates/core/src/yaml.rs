@@ -15,7 +15,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StructureStyle};
 use serde_json::Number;
 
-use crate::diagnostic::{Diagnostic, SourceFile, Span, add_unsaid};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, note_omitted};
 
 /// Maximum file size in bytes. Callers don't need to read more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -414,7 +414,7 @@ impl Reader<'_> {
                 }),
             }
         }
-        add_unsaid(&mut self.errors, self.n_errors.saturating_sub(MAX_ERRORS));
+        note_omitted(&mut self.errors, self.n_errors.saturating_sub(MAX_ERRORS));
         (root.filter(|_| self.n_errors == self.n_harmless), self.errors)
     }
 

@@ -12,7 +12,7 @@ use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
 /// The maximum number of names in a message.
-const TOLD: usize = 12;
+const MAX_NAMED: usize = 12;
 /// The maximum length of a chain of source profiles.
 const HOPS: usize = 10;
 
@@ -208,8 +208,10 @@ impl Profiles {
     /// The names of the profiles.
     fn names(&self) -> String {
         let names: Vec<String> = self.known.keys().map(|name| format!("`{name}`")).collect();
-        match names.get(..TOLD) {
-            Some(told) if names.len() > TOLD => format!("{} and {} more", told.join(", "), names.len() - TOLD),
+        match names.get(..MAX_NAMED) {
+            Some(first) if names.len() > MAX_NAMED => {
+                format!("{} and {} more", first.join(", "), names.len() - MAX_NAMED)
+            }
             _ => names.join(", "),
         }
     }

@@ -349,7 +349,7 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
 /// The content of a function's own line.
 fn payload(text: &str, level: Option<&str>) -> Vec<Said> {
     let plain = || vec![Said::Text { level: level.map(str::to_owned), text: text.to_owned() }];
-    if let Some(record) = told_anywhere(text) {
+    if let Some(record) = plain_record_anywhere(text) {
         return vec![Said::Record(record)];
     }
     // Text may come first, brackets included: `[INFO] user {7} sent {…}`.
@@ -403,16 +403,16 @@ fn typed(head: &str) -> Option<(&str, &str)> {
     is_type.then_some((kind, message))
 }
 
-/// A record that [`told`] parses, also after leading text.
-fn told_anywhere(text: &str) -> Option<Record> {
+/// A record that [`plain_record`] parses, also after leading text.
+fn plain_record_anywhere(text: &str) -> Option<Record> {
     let starts = Happening::ALL.into_iter().filter_map(|it| text.find(&format!("{} keys {{", it.word())));
     let start = starts.min()?;
     let is_word = text.get(..start)?.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-    told(text.get(start..)?).filter(|_| !is_word)
+    plain_record(text.get(start..)?).filter(|_| !is_word)
 }
 
 /// `MODIFY keys {…} | old {…} | new {…}`, with plain values.
-fn told(text: &str) -> Option<Record> {
+fn plain_record(text: &str) -> Option<Record> {
     let (word, mut rest) = text.split_once(' ')?;
     let happening = Happening::of(word)?;
     let mut images: BTreeMap<&str, Image> = BTreeMap::new();
@@ -644,8 +644,8 @@ mod tests {
             let level = json!({ "timestamp": "t", "level": "INFO", "requestId": "request", "message": typed });
             let images = [("keys", Some(&record.keys)), ("old", record.old.as_ref()), ("new", record.new.as_ref())];
             let parts = images.into_iter().filter_map(|(name, image)| Some(format!("{name} {}", json!(image?))));
-            let told = format!("{} {}", record.happening.word(), parts.collect::<Vec<_>>().join(" | "));
-            for text in [typed.to_string(), format!("{whole:#}"), tabbed, level.to_string(), told] {
+            let plain = format!("{} {}", record.happening.word(), parts.collect::<Vec<_>>().join(" | "));
+            for text in [typed.to_string(), format!("{whole:#}"), tabbed, level.to_string(), plain] {
                 prop_assert_eq!(&read(&text).said, &said, "{}", text);
             }
             // A local AWS makes an event of each line.

@@ -35,13 +35,13 @@ pub async fn survey(
         let id = Id { site: Some(site.clone()), ..id };
         async move { read_with_attached(cx, &kind, &id).await }
     }));
-    let us = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..nobody() });
+    let this_stack = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..blank_owner() });
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for read in reads.await {
         for (kind, id, live) in read? {
-            let wanted = match (&live.owner, &us) {
-                (owner, Some(us)) => OwnershipVerdict::of(owner, None, us).is_ours(),
+            let wanted = match (&live.owner, &this_stack) {
+                (owner, Some(this_stack)) => OwnershipVerdict::of(owner, None, this_stack).is_ours(),
                 // Untagged resources count only if they were searched for.
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
@@ -56,7 +56,8 @@ pub async fn survey(
     Ok(found)
 }
 
-fn nobody() -> Owner {
+/// An owner whose fields are all empty, for lookups by ARN, tag or a part of an owner.
+fn blank_owner() -> Owner {
     Owner { team: String::new(), stack: String::new(), resource: String::new() }
 }
 
@@ -68,7 +69,7 @@ async fn search(
 ) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
     let services = services(&cx.kinds);
     let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
-    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..nobody() }).collect();
+    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..blank_owner() }).collect();
     let (index, scans) = tokio::join!(
         cx.read("", || cx.account.tagged(&tags, &services)),
         join_all(owners.iter().map(|owner| scan(cx, owner)))
@@ -77,7 +78,8 @@ async fn search(
     match index {
         Ok(entries) => {
             let entries = entries.into_iter();
-            candidates.extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &nobody(), &arn, &tags)));
+            candidates
+                .extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &blank_owner(), &arn, &tags)));
         }
         Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
         Err(error) => return Err(error),
@@ -94,8 +96,8 @@ async fn search(
 async fn read_with_attached(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Vec<Undeclared>, AwsError> {
     let (indexed, inner): (Vec<_>, Vec<_>) =
         attachable_kinds(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_indexed);
-    let of_nobody = nobody();
-    let (read, attached) = tokio::join!(read_masked(cx, kind, id), attached_to(cx, id, indexed, &of_nobody));
+    let no_owner = blank_owner();
+    let (read, attached) = tokio::join!(read_masked(cx, kind, id), attached_to(cx, id, indexed, &no_owner));
     let (Reading { live, others }, mut attached) = (read?, attached?);
     // A resource without tags belongs to the team that its name begins with.
     if let Some(Live { owner: Ownership::Engine(owner), .. }) = &live {

@@ -19,11 +19,11 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
         _ => false,
     };
     let schema = declared.schema();
-    let told = |property: &&Property| property.is_compared() || matches!(property.change, Rule::ShownWith(_));
+    let is_displayed = |property: &&Property| property.is_compared() || matches!(property.change, Rule::ShownWith(_));
     schema
         .properties
         .iter()
-        .filter(told)
+        .filter(is_displayed)
         .filter_map(|property| Some((property, desired.get(&*property.name)?)))
         .filter(|(_, after)| !says_nothing(after))
         .map(|(property, after)| PropertyChange {

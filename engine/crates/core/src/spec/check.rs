@@ -92,8 +92,8 @@ pub(super) fn check(
         n_bytes: 0,
     };
     let spec = checker.file(root, stem);
-    let unsaid = checker.n_errors.saturating_sub(MAX_ERRORS);
-    diagnostic::add_unsaid(&mut checker.diagnostics, unsaid);
+    let n_omitted = checker.n_errors.saturating_sub(MAX_ERRORS);
+    diagnostic::note_omitted(&mut checker.diagnostics, n_omitted);
     (spec, checker.diagnostics)
 }
 

@@ -262,21 +262,21 @@ fn mentions_absence(filter: &Json) -> bool {
 
 /// Evaluates one alternative of a rule against the record's value.
 fn one_of(way: &Json, found: Option<&Json>) -> Verdict {
-    let told = |is: bool| if is { Verdict::Yes } else { Verdict::No };
+    let verdict = |is: bool| if is { Verdict::Yes } else { Verdict::No };
     // AWS rejects an invalid pattern, so it drops nothing.
     let Ok(test) = Test::of(way) else { return Verdict::Unknown };
     match (test, found) {
         // Lambda matches only leaf values; AWS doesn't document `exists` for others.
         (Test::Exists(_), Some(Json::Null | Json::Object(_) | Json::Array(_))) => Verdict::Unknown,
-        (Test::Exists(wanted), found) => told(wanted == found.is_some()),
+        (Test::Exists(wanted), found) => verdict(wanted == found.is_some()),
         (_, None) => Verdict::No,
         (_, Some(Json::Null)) => Verdict::Unknown,
-        (Test::Is(Json::String(wanted)), Some(Json::String(text))) => told(wanted == text),
-        (Test::Prefix(part), Some(Json::String(text))) => told(text.starts_with(part)),
-        (Test::Suffix(part), Some(Json::String(text))) => told(text.ends_with(part)),
-        (Test::IgnoreCase(other), Some(Json::String(text))) => told(text.eq_ignore_ascii_case(other)),
+        (Test::Is(Json::String(wanted)), Some(Json::String(text))) => verdict(wanted == text),
+        (Test::Prefix(part), Some(Json::String(text))) => verdict(text.starts_with(part)),
+        (Test::Suffix(part), Some(Json::String(text))) => verdict(text.ends_with(part)),
+        (Test::IgnoreCase(other), Some(Json::String(text))) => verdict(text.eq_ignore_ascii_case(other)),
         (Test::AnythingBut(others), Some(Json::String(text))) => {
-            told(!others.iter().any(|other| other.as_str() == Some(text)))
+            verdict(!others.iter().any(|other| other.as_str() == Some(text)))
         }
         _ => Verdict::Unknown,
     }
