@@ -24,8 +24,8 @@ pub static GET_FUNCTION: Limit = limit("Lambda", 50.0, 90.0, 50.0);
 /// GetPolicy has its own limit of 15 per second (same page).
 pub static GET_POLICY: Limit = limit("Lambda", 10.0, 14.0, 10.0);
 
-/// Not documented; DynamoDB throttles some of ten parallel table changes and accepts them a second
-/// later, but not four.
+/// Not documented; DynamoDB throttles some of ten parallel table changes, accepts those a second
+/// later, and throttles none of four.
 pub static TABLE_CHANGES: Limit = Limit { in_flight: 4, ..limit("DynamoDB", 10.0, 10.0, 10.0) };
 
 /// Not documented; ten simultaneous reads were never throttled. Items use the table's own capacity,
