@@ -16,9 +16,9 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Goal, Options, plan};
-use engine::schema::{Age, Condition, Live, Naming, Origin, Outputs, Ownership, Rule, Site};
-use engine::spec::{Declared, Depth, Overrides, Spec};
-use engine::value::{Hole, resolve};
+use engine::schema::{AwsEnv, Identity, Live, Origin, Outputs, Ownership, Rule, Status, Timestamps};
+use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
+use engine::value::{Placeholder, resolve};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Resources of one pipeline.
@@ -95,47 +95,47 @@ fn text(pipelines: usize) -> String {
 }
 
 fn load(path: &Path, team: &str) -> Spec {
-    let overrides = Overrides { team: Some(team.to_owned()), ..Overrides::default() };
+    let overrides = SpecOverrides { team: Some(team.to_owned()), ..SpecOverrides::default() };
     Spec::load(&engine::kinds::all(), path, &overrides, Depth::Full).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
-fn outputs(declared: &Declared, site: &Site) -> Outputs {
+fn outputs(declared: &ResourceDecl, env: &AwsEnv) -> Outputs {
     let schema = declared.schema();
     let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, Origin::Assigned { .. }));
     let assigned = assigned.map(|output| (output.name.to_string(), format!("{}/{}", declared.id.name, output.name)));
-    schema.computed(site, &declared.id.name).into_iter().chain(assigned).collect()
+    schema.computed(env, &declared.id.name).into_iter().chain(assigned).collect()
 }
 
 /// What AWS shows after an apply; without `everything` only what is imported stands there.
 fn inventory(spec: &Spec, everything: bool) -> Inventory {
-    let site = Site::new("eu-central-1", "123456789012");
+    let env = AwsEnv::new("eu-central-1", "123456789012");
     let outputs: BTreeMap<&str, Outputs> =
-        spec.resources.iter().map(|it| (it.name.as_str(), outputs(it, &site))).collect();
+        spec.resources.iter().map(|it| (it.name.as_str(), outputs(it, &env))).collect();
     let output = |resource: &str, attribute: &str| outputs[resource].get(attribute).cloned();
-    let fill = |placeholder: &Hole| site.fill(placeholder, output);
+    let fill = |placeholder: &Placeholder| env.fill(placeholder, output);
     let found = spec.resources.iter().filter(|it| everything || it.imported).map(|declared| {
         let schema = declared.schema();
         let mut props = resolve(&declared.desired, &fill);
-        props.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
-        let owner = match schema.naming {
+        props.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly));
+        let owner = match schema.identity {
             _ if declared.imported => Ownership::Nobody,
-            Naming::Inner { .. } => Ownership::Inherited,
-            Naming::Own { .. } | Naming::Assigned => Ownership::Engine(declared.id.owner.clone()),
+            Identity::Nested { .. } => Ownership::Inherited,
+            Identity::Named { .. } | Identity::ServiceAssigned => Ownership::Engine(declared.id.owner.clone()),
         };
         let live = Live {
             props,
             outputs: outputs[declared.name.as_str()].clone(),
             owner,
-            condition: Condition::Settled,
-            incarnation: None,
+            status: Status::Stable,
+            unique_id: None,
             revision: None,
-            age: Age::default(),
+            timestamps: Timestamps::default(),
             notes: Vec::new(),
             unknown: std::collections::BTreeMap::new(),
         };
         (declared.name.clone(), Found { live: Some(live), ..Found::default() })
     });
-    Inventory { found: found.collect(), ..Inventory::new(site.clone()) }
+    Inventory { found: found.collect(), ..Inventory::new(env.clone()) }
 }
 
 /// Measures planning all of `specs`, from nothing and where everything stands.

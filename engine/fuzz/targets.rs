@@ -11,14 +11,14 @@ use std::sync::LazyLock;
 use engine::diagnostic::{self, Severity, Style};
 use engine::javascript;
 use engine::kinds::properties_of_policy;
-use engine::logs::{self as records, Line, Said};
+use engine::logs::{self as records, Line, LogEntry};
 use engine::operation::{self, Operations};
 use engine::render::OutputStyle;
 use engine::render::logs::{self, Journal, JournalEntry};
 use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 
 /// A function that takes bytes.
 pub(crate) type Target = fn(&[u8]);
@@ -39,7 +39,9 @@ pub(crate) fn spec(bytes: &[u8]) {
     // The region and account of a spec make more of it checkable, so they are not given. Local
     // files are not looked at.
     let path = Path::new("specs/team.yaml");
-    for overrides in [Overrides::default(), Overrides { team: Some("owls".to_owned()), ..Overrides::default() }] {
+    for overrides in
+        [SpecOverrides::default(), SpecOverrides { team: Some("owls".to_owned()), ..SpecOverrides::default() }]
+    {
         match Spec::parse(&engine::kinds::all(), path, bytes, &overrides, Depth::Identities) {
             Ok(spec) => {
                 for declared in &spec.resources {
@@ -153,8 +155,14 @@ pub(crate) fn log(bytes: &[u8]) {
     let mut journal = Journal::new(["logger"].into_iter(), OutputStyle { color: false, width: 80, plain: false });
     let own = records::read(text).with_own_frames(&|path| Some(path.to_owned()));
     for line in joined.iter().map(|line| records::read(line)).chain([records::read(text), own, Line::raw(text)]) {
-        for said in &line.said {
-            let entry = JournalEntry { function: "logger", at: 0, stream: "s", request: line.request.as_deref(), said };
+        for record in &line.entries {
+            let entry = JournalEntry {
+                function: "logger",
+                at: 0,
+                stream: "s",
+                request: line.request.as_deref(),
+                entry: record,
+            };
             let rows = journal.fold(vec![entry.clone(), entry.clone()]);
             let shown: String = rows.iter().map(|row| journal.row(row, None)).collect();
             let shown = sanitize::clean(&shown, Reader::default());
@@ -164,7 +172,7 @@ pub(crate) fn log(bytes: &[u8]) {
             );
             assert!(logs::json(&entry).is_object());
             // Raw output is cleaned only where a terminal or a runner reads it.
-            assert!(!matches!(said, Said::Text { text, .. } if !logs::raw(&entry).starts_with(text.as_str())));
+            assert!(!matches!(record, LogEntry::Text { text, .. } if !logs::raw(&entry).starts_with(text.as_str())));
         }
     }
 }

@@ -26,7 +26,7 @@ use textwrap::core::display_width;
 
 use crate::diagnostic::{self, Diagnostic, wrap};
 use crate::sanitize::{self, Reader, is_ci};
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Spec;
 
 pub use json::{outcome_json, plan_json};
@@ -98,20 +98,20 @@ pub fn reflow(text: &str, width: usize) -> String {
 }
 
 /// The first line of a plan: team, stack, account and region.
-pub fn heading(spec: &Spec, site: &Site, notes: &[String], out: OutputStyle) -> String {
-    heading_of(&[&spec.team], &spec.stack, site, notes, out)
+pub fn heading(spec: &Spec, env: &AwsEnv, notes: &[String], out: OutputStyle) -> String {
+    heading_of(&[&spec.team], &spec.stack, env, notes, out)
 }
 
 /// The same for several teams whose plans are equal.
-pub fn heading_of(teams: &[&str], stack: &str, site: &Site, notes: &[String], out: OutputStyle) -> String {
+pub fn heading_of(teams: &[&str], stack: &str, env: &AwsEnv, notes: &[String], out: OutputStyle) -> String {
     let named = teams.iter().map(|team| out.paint(BOLD, team)).collect::<Vec<_>>().join(", ");
     let teams = if let [_] = teams { format!("team {named}") } else { format!("{} teams: {named}", teams.len()) };
     let mut line = format!(
         "{teams}{} stack {}, account {}, {}",
         if teams.starts_with("team ") { "," } else { ";" },
         out.paint(BOLD, stack),
-        out.paint(BOLD, &site.account),
-        out.paint(BOLD, &site.region)
+        out.paint(BOLD, &env.account),
+        out.paint(BOLD, &env.region)
     );
     if !notes.is_empty() {
         let _ = write!(line, " ({})", notes.join(", "));

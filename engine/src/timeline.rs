@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::apply::{Outcome, Times};
 use crate::aws::recorder::{Answer, Attempt, Pause, Records};
 use crate::plan::{Plan, StepId};
-use crate::schema::Moment;
+use crate::schema::Milestone;
 
 /// How long a run took, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,9 +56,9 @@ impl Timing {
             })
             .collect();
         let length = |id: StepId| lengths.get(id.0).copied().unwrap_or_default();
-        let share = |id: StepId, moment: Moment| match moment {
-            Moment::Made => length(id).made,
-            Moment::Ready => length(id).ready,
+        let share = |id: StepId, moment: Milestone| match moment {
+            Milestone::Created => length(id).made,
+            Milestone::Ready => length(id).ready,
         };
         // When each step would start, and the step that it would wait for last. Without cycles, as
         // many rounds as steps are enough.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::files;
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::saved::{self, SavedPlan};
 use crate::spec::Depth;
@@ -54,8 +54,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Comm
         replace: args.part.replace.iter().cloned().collect(),
         targets: args.part.target.iter().cloned().collect(),
     };
-    let leftovers = unless_targeted(&options, Leftovers::IndexedOrScanned);
-    let intent = Intent { goal: Goal::Present, writes: true, leftovers };
+    let orphans = unless_targeted(&options, OrphanSearch::IndexedOrScanned);
+    let intent = Intent { goal: Goal::Present, writes: true, orphans };
     let sessions = session::open(cx, &args.spec, &options, Depth::Full)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
     on_runtime(|interrupt| deployment.apply(sessions, &args.run, None, interrupt))
@@ -103,8 +103,8 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> R
         ..spec
     };
     let global = Global { local: flags.local || cx.global.local, region: flags.region.clone(), ..cx.global.clone() };
-    let PlanScope { goal, depth, leftovers } = PlanScope::of(flags.destroy, flags.prune_scan);
-    let intent = Intent { goal, writes: true, leftovers: unless_targeted(&options, leftovers) };
+    let PlanScope { goal, depth, orphans } = PlanScope::of(flags.destroy, flags.prune_scan);
+    let intent = Intent { goal, writes: true, orphans: unless_targeted(&options, orphans) };
     let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &options, depth)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &view };
     on_runtime(|interrupt| deployment.apply(sessions, &run, Some(saved), interrupt))

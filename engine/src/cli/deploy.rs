@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Action, Change, Goal, Options, Plan};
 use crate::render;
 use crate::saved::SavedPlan;
@@ -43,23 +43,23 @@ pub(super) struct Planned<'t> {
 pub(super) struct PlanScope {
     pub(super) goal: Goal,
     pub(super) depth: Depth,
-    pub(super) leftovers: Leftovers,
+    pub(super) orphans: OrphanSearch,
 }
 
 impl PlanScope {
     pub(super) fn of(destroy: bool, prune_scan: bool) -> PlanScope {
-        let (goal, depth, leftovers) = match (destroy, prune_scan) {
-            (true, _) => (Goal::Absent, Depth::Identities, Leftovers::Scanned),
-            (false, true) => (Goal::Present, Depth::Full, Leftovers::IndexedOrScanned),
-            (false, false) => (Goal::Present, Depth::Full, Leftovers::Indexed),
+        let (goal, depth, orphans) = match (destroy, prune_scan) {
+            (true, _) => (Goal::Absent, Depth::Identities, OrphanSearch::Scanned),
+            (false, true) => (Goal::Present, Depth::Full, OrphanSearch::IndexedOrScanned),
+            (false, false) => (Goal::Present, Depth::Full, OrphanSearch::Indexed),
         };
-        PlanScope { goal, depth, leftovers }
+        PlanScope { goal, depth, orphans }
     }
 }
 
 /// With `--target`, only what is attached to the targets counts as orphaned.
-pub(super) fn unless_targeted(options: &Options, leftovers: Leftovers) -> Leftovers {
-    if options.targets.is_empty() { leftovers } else { Leftovers::Hanging }
+pub(super) fn unless_targeted(options: &Options, orphans: OrphanSearch) -> OrphanSearch {
+    if options.targets.is_empty() { orphans } else { OrphanSearch::Attached }
 }
 
 impl Deployment<'_> {
@@ -96,7 +96,7 @@ impl Deployment<'_> {
             self.show(&planned);
         }
         self.check(&planned, saved).await.inspect_err(|_| self.print_documents(&planned, "refused"))?;
-        let needs_approval = planned.iter().any(|it| it.plan.asks());
+        let needs_approval = planned.iter().any(|it| it.plan.needs_approval());
         if needs_approval
             && !args.yes
             && let Some(exit) = self.confirm(&planned).await?

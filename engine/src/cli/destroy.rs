@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::spec::Depth;
 
@@ -47,8 +47,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Co
         replace: BTreeSet::new(),
         targets: args.target.iter().cloned().collect(),
     };
-    let leftovers = unless_targeted(&options, Leftovers::Scanned);
-    let intent = Intent { goal: Goal::Absent, writes: true, leftovers };
+    let orphans = unless_targeted(&options, OrphanSearch::Scanned);
+    let intent = Intent { goal: Goal::Absent, writes: true, orphans };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(cx, &spec, &options, Depth::Identities)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };

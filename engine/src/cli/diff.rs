@@ -59,8 +59,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Comma
         replace: args.part.replace.iter().cloned().collect(),
         targets: args.part.target.iter().cloned().collect(),
     };
-    let PlanScope { goal, depth, leftovers } = PlanScope::of(args.destroy, args.prune_scan);
-    let intent = Intent { goal, writes: false, leftovers: unless_targeted(&options, leftovers) };
+    let PlanScope { goal, depth, orphans } = PlanScope::of(args.destroy, args.prune_scan);
+    let intent = Intent { goal, writes: false, orphans: unless_targeted(&options, orphans) };
     let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
     let sessions = session::open(cx, &spec, &options, depth)?;
     if args.out.is_some() && sessions.len() != 1 {
@@ -100,7 +100,7 @@ async fn diff(
     for Planned { run, plan } in &planned {
         refusals.extend(run.refusals(plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
-            if plan.is_undecided() {
+            if plan.is_pending() {
                 let problem = "the plan wasn't saved: some resources can't be planned yet";
                 return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
             }
@@ -111,7 +111,7 @@ async fn diff(
             terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
         }
         // What can't be determined yet may change as well.
-        if args.detailed_exitcode && (plan.has_changes() || plan.is_undecided() || plan.is_partial()) {
+        if args.detailed_exitcode && (plan.has_changes() || plan.is_pending() || plan.is_partial()) {
             exit = Exit::Pending;
         }
     }

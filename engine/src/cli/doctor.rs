@@ -19,7 +19,7 @@ use crate::local::{self, Project};
 use crate::plan::Options;
 use crate::policy::{self, Purpose};
 use crate::render;
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Depth;
 
 use super::args::{OneSpecArgs, OutputFormat, SpecArgs};
@@ -234,8 +234,8 @@ fn check_clock(skew: &Skew, checks: &mut Checks) {
 
 /// Checks which of the permissions that an apply needs are missing, according to IAM.
 async fn check_permissions(session: &Session<'_>, cx: &Context, account: &str, checks: &mut Checks) {
-    let site = Site::new(&cx.aws.region, account);
-    let needs = policy::deploying(&session.spec, &site, Purpose::Apply).needs();
+    let env = AwsEnv::new(&cx.aws.region, account);
+    let needs = policy::deploying(&session.spec, &env, Purpose::Apply).needs();
     let unknown = "couldn't be checked with IAM";
     let ask_for = "`engine policy --for apply` prints the permissions to request";
     let Some(principal) = cx.aws.seen.principal() else { return checks.note("permissions", unknown, ask_for) };

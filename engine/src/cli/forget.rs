@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::spec::Depth;
 
@@ -41,7 +41,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ForgetArgs) -> Result<Exit, Com
     names::reject_spec_path(Some(&args.name), |path| format!("engine forget {swapped} {path}"))?;
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
-    let intent = Intent { goal: Goal::Released, writes: true, leftovers: Leftovers::IndexedOrScanned };
+    let intent = Intent { goal: Goal::Unmanaged, writes: true, orphans: OrphanSearch::IndexedOrScanned };
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..args.spec };
     // An orphan can be forgotten too.
     let sessions = session::open_checked(cx, &spec, &options, Depth::Identities, |_| Vec::new())?;
@@ -67,7 +67,7 @@ async fn forget(
 
 /// The error for a resource that the stack doesn't own.
 fn not_owned(planned: &[Planned<'_>], name: &str) -> CommandError {
-    let scope = planned.first().map(|it| names::search_scope(&it.run.session.target, &it.run.inventory.site));
+    let scope = planned.first().map(|it| names::search_scope(&it.run.session.target, &it.run.inventory.env));
     let place = scope.as_ref().map_or_else(String::new, |scope| format!(" {}", scope.place()));
     let problem = format!("this team's stack owns no resource `{name}`{place}");
     let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());

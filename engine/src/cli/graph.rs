@@ -5,7 +5,7 @@
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render::graph::{Drawing, Picture};
 use crate::spec::Depth;
@@ -93,7 +93,7 @@ async fn draw_plans(
     drawing: Drawing,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Indexed };
+    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Indexed };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Session { spec, terminal, .. } = &run.session;
         let plan = run.plan(Goal::Present);

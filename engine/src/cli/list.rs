@@ -13,7 +13,7 @@ use crate::inventory::SearchScope;
 use crate::live;
 use crate::plan::Options;
 use crate::render::{self, Owned, OwnerKind};
-use crate::schema::{Id, Live, Ownership, Site};
+use crate::schema::{AwsEnv, Id, Live, Ownership};
 use crate::spec::Depth;
 use crate::value::Value;
 
@@ -96,7 +96,7 @@ async fn list(
         let Some((target, cx, account)) = readers.get(at) else { continue };
         let owner = (!args.all_teams).then_some((session.spec.team.as_str(), session.spec.stack.as_str()));
         owned.extend(find_owned(cx, owner, prefixes, account, terminal).await?);
-        let scope = names::search_scope(target, &Site::new(&cx.aws.region, account));
+        let scope = names::search_scope(target, &AwsEnv::new(&cx.aws.region, account));
         let owners = match owner {
             Some((team, stack)) => format!("team {team}, stack {stack}"),
             None => "all teams".to_owned(),
@@ -169,8 +169,8 @@ async fn find_owned(
 /// The names of a mapping's source and function.
 fn link(id: &Id, live: &Live) -> Option<(String, String)> {
     let property = |name: &'static str| {
-        let anchor = id.anchors.get(name).map(String::as_str).filter(|it| !it.is_empty());
-        anchor.or_else(|| live.props.get(name).and_then(Value::as_str)).map(str::to_owned)
+        let parent = id.parents.get(name).map(String::as_str).filter(|it| !it.is_empty());
+        parent.or_else(|| live.props.get(name).and_then(Value::as_str)).map(str::to_owned)
     };
     // `arn:…:table/NAME/stream/…`, `arn:…:function:NAME` or a name.
     let source = property("event_source_arn")?;

@@ -17,8 +17,8 @@ use crate::live;
 use crate::logs::{LogEvent, Tail};
 use crate::plan::Options;
 use crate::render::logs;
-use crate::schema::Site;
-use crate::spec::{Declared, Depth, Spec};
+use crate::schema::AwsEnv;
+use crate::spec::{Depth, ResourceDecl, Spec};
 
 use super::CommandContext;
 use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
@@ -140,7 +140,7 @@ async fn show(
     let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
     let cx = cx.reporting(report_waits_once(terminal.quiet));
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
-    let scope = names::search_scope(&session.target, &Site::new(&cx.aws.region, &account));
+    let scope = names::search_scope(&session.target, &AwsEnv::new(&cx.aws.region, &account));
     let found = join_all(functions.iter().map(|declared| live::read_again(&cx, declared)));
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let (mut feeds, mut missing) = (Vec::new(), Vec::new());
@@ -244,9 +244,9 @@ async fn restarted(session: &Session<'_>, target: &AwsTarget) -> LocalSettings {
 }
 
 /// The functions to show: all, or the named one.
-fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Declared>, CommandError> {
-    let is_function = |declared: &&Declared| declared.schema().kind == "function";
-    let all: Vec<&Declared> = spec.resources.iter().filter(is_function).collect();
+fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s ResourceDecl>, CommandError> {
+    let is_function = |declared: &&ResourceDecl| declared.schema().kind == "function";
+    let all: Vec<&ResourceDecl> = spec.resources.iter().filter(is_function).collect();
     let names = all.iter().map(|declared| format!("`{}`", declared.name)).collect::<Vec<_>>().join(", ");
     let hint = match all.is_empty() {
         true => "the spec has no function; declare a `type: function`".to_owned(),

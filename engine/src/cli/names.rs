@@ -8,17 +8,17 @@ use std::path::Path;
 use crate::diagnostic::{Diagnostic, nearest, shell_word};
 use crate::inventory::SearchScope;
 use crate::plan::Options;
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Spec;
 
 use super::exit::CommandError;
 use super::session::{AwsTarget, LoadedSpec};
 
 /// Where a session searches.
-pub(super) fn search_scope(target: &AwsTarget, site: &Site) -> SearchScope {
+pub(super) fn search_scope(target: &AwsTarget, env: &AwsEnv) -> SearchScope {
     match target {
         AwsTarget::Local(_) => SearchScope::locally(),
-        AwsTarget::Account(_) => SearchScope::account(site),
+        AwsTarget::Account(_) => SearchScope::account(env),
     }
 }
 

@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Inventory;
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render;
 use crate::spec::{Depth, Spec};
-use crate::value::{Hole, Value};
+use crate::value::{Placeholder, Value};
 
 use super::CommandContext;
 use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
@@ -69,19 +69,19 @@ async fn print(
     format: OutputFormat,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
+    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Run { session: Session { spec, terminal, target, .. }, inventory, .. } = &run;
         let known = output_values(spec, inventory, |resource, attribute| {
             let declared = spec.resource(resource)?;
-            let computed = declared.schema().computed(&inventory.site, &declared.id.name);
+            let computed = declared.schema().computed(&inventory.env, &declared.id.name);
             let live = inventory.live(resource)?;
             live.outputs.get(attribute).or_else(|| computed.get(attribute)).cloned()
         });
         let wanted: Vec<(String, Value)> =
             known.into_iter().filter(|(known, _)| name.is_none_or(|name| name == known)).collect();
         if let Some((missing, _)) = wanted.iter().find(|(_, value)| value.has_unknown()) {
-            let scope = names::search_scope(target, &inventory.site);
+            let scope = names::search_scope(target, &inventory.env);
             let place = scope.place();
             let problem =
                 format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
@@ -103,6 +103,6 @@ pub(super) fn output_values(
     inventory: &Inventory,
     lookup: impl Fn(&str, &str) -> Option<String>,
 ) -> Vec<(String, Value)> {
-    let fill = |placeholder: &Hole| inventory.site.fill(placeholder, &lookup);
+    let fill = |placeholder: &Placeholder| inventory.env.fill(placeholder, &lookup);
     spec.outputs.iter().map(|(name, value)| (name.clone(), value.resolve(&fill))).collect()
 }

@@ -8,7 +8,7 @@ use crate::aws::{self, Access};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Depth;
 
 use super::CommandContext;
@@ -88,9 +88,9 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
     let terminal = cx.terminal;
     let sessions = session::open(cx, &SpecArgs::from(&spec), &Options::default(), Depth::Full)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    let site = site(&session, account)?;
+    let env = env(&session, account)?;
     if role {
-        let roles = policy::roles(&session.spec, &site);
+        let roles = policy::roles(&session.spec, &env);
         if roles.is_empty() {
             return Err(CommandError::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }
@@ -100,7 +100,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         }
         terminal.print(&text(&roles));
     } else {
-        let document = policy::deploying(&session.spec, &site, Purpose::from(purpose));
+        let document = policy::deploying(&session.spec, &env, Purpose::from(purpose));
         explain(terminal, &session.spec.team, &document);
         check_size(&format!("for the team `{}`", session.spec.team), &document)?;
         terminal.print(&text(&document));
@@ -116,7 +116,7 @@ fn not_local() -> CommandError {
 
 /// The region and account of the policy. You may have no credentials yet, so AWS is only called for
 /// what neither spec nor command line has.
-fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, CommandError> {
+fn env(session: &Session<'_>, account: Option<String>) -> Result<AwsEnv, CommandError> {
     let declared = session.spec.account.as_ref();
     let account = match (account, declared) {
         (Some(named), Some(declared)) if named != *declared => {
@@ -136,7 +136,7 @@ fn site(session: &Session<'_>, account: Option<String>) -> Result<Site, CommandE
             Some(account) => account,
             None => session.reader(Access::ReadOnly, &interrupt).await.map_err(hint_account)?.1,
         };
-        found = Some(Site::new(&region, &account));
+        found = Some(AwsEnv::new(&region, &account));
         Ok(Exit::Done)
     })?;
     found.ok_or_else(CommandError::interrupted)

@@ -19,10 +19,10 @@ use tokio::time::timeout;
 use crate::aws::rights;
 use crate::aws::trust::{self, RoleLookup};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Action, Goal, Options, Plan};
 use crate::preflight::{self, Question, Who};
-use crate::spec::{Declared, Depth};
+use crate::spec::{Depth, ResourceDecl};
 
 use super::args::{OutputFormat, SpecArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
@@ -66,7 +66,7 @@ async fn check(
     format: OutputFormat,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, leftovers: Leftovers::Ignored };
+    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
     let runs = session::read(sessions, intent, &interrupt).await?;
     let waits = || vec!["IAM to evaluate the roles' permissions".to_owned()];
     let Some(first) = runs.first() else { return Ok(Exit::Done) };
@@ -90,10 +90,10 @@ async fn check(
         let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
         match format {
             OutputFormat::Json => {
-                let site = &run.inventory.site;
+                let env = &run.inventory.env;
                 let document = json!({
-                    "format_version": 1, "team": spec.team, "stack": spec.stack, "region": site.region,
-                    "account": site.account, "findings": findings, "not_checked": unchecked,
+                    "format_version": 1, "team": spec.team, "stack": spec.stack, "region": env.region,
+                    "account": env.account, "findings": findings, "not_checked": unchecked,
                 });
                 terminal.print(&format!("{document}\n"));
             }
@@ -120,7 +120,7 @@ pub(super) async fn check_plan(run: &Run<'_>, plan: &Plan) -> Vec<Diagnostic> {
     if plan.steps.is_empty() {
         return Vec::new();
     }
-    let is_changed = |declared: &Declared| {
+    let is_changed = |declared: &ResourceDecl| {
         let changes = |action| matches!(action, Action::Create | Action::Update | Action::Replace | Action::Adopt);
         plan.changes.iter().any(|change| change.resource == declared.name && changes(change.action))
     };
@@ -136,11 +136,11 @@ fn findings(run: &Run<'_>, roles: &BTreeMap<String, RoleLookup>, asked: &[Questi
 
 /// Reads the roles of this account that functions name by ARN, each once. Roles of other accounts
 /// are reported without a read, and the local AWS only has stand-ins.
-async fn named_roles(run: &Run<'_>, is_selected: &dyn Fn(&Declared) -> bool) -> BTreeMap<String, RoleLookup> {
+async fn named_roles(run: &Run<'_>, is_selected: &dyn Fn(&ResourceDecl) -> bool) -> BTreeMap<String, RoleLookup> {
     if matches!(run.session.target, AwsTarget::Local(_)) {
         return BTreeMap::new();
     }
-    let account = run.inventory.site.account.as_str();
+    let account = run.inventory.env.account.as_str();
     let functions = run.session.spec.managed("function").filter(|it| is_selected(it));
     let arns: BTreeSet<&str> = functions.filter_map(preflight::named_role).collect();
     let arns = arns.into_iter().filter(|arn| arn.split(':').nth(4) == Some(account));
@@ -157,7 +157,7 @@ pub(super) fn today() -> (String, i64) {
 }
 
 /// Asks IAM's policy simulator. The local AWS has no permissions.
-async fn simulate(run: &Run<'_>, is_selected: &dyn Fn(&Declared) -> bool) -> Vec<Question> {
+async fn simulate(run: &Run<'_>, is_selected: &dyn Fn(&ResourceDecl) -> bool) -> Vec<Question> {
     if matches!(run.session.target, AwsTarget::Local(_)) {
         return Vec::new();
     }

@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::aws::{self, Access, AwsError, Connection, Consent, Context, LocalSettings, Network, Settings};
+use crate::aws::{self, Access, AwsError, Connection, Context, LocalSettings, Network, Overrides, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::kinds;
 use crate::live::{self, ReadError};
 use crate::local::{Project, WriteLock};
 use crate::plan::Options;
-use crate::spec::{Depth, Overrides, Spec};
+use crate::spec::{Depth, Spec, SpecOverrides};
 
 use super::args::SpecArgs;
 use super::exit::{CommandError, Exit};
@@ -41,7 +41,7 @@ pub(super) struct Session<'t> {
     pub(super) terminal: &'t Terminal,
     pub(super) spec: Spec,
     /// What the spec was loaded with.
-    pub(super) overrides: Overrides,
+    pub(super) overrides: SpecOverrides,
     pub(super) target: AwsTarget,
     /// The overrides on the command line, for the plan's first line.
     pub(super) notes: Vec<String>,
@@ -178,8 +178,8 @@ impl Session<'_> {
         let connection = self.connection().await;
         let connection = connection.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
         let aws = connection.clients(access);
-        let cx = kinds::context(Arc::new(aws), Consent::default(), interrupt.clone());
-        live::learn(&cx, &self.spec);
+        let cx = kinds::context(Arc::new(aws), Overrides::default(), interrupt.clone());
+        live::register_secrets(&cx, &self.spec);
         Ok(cx)
     }
 
@@ -191,9 +191,9 @@ impl Session<'_> {
         interrupt: &watch::Receiver<bool>,
     ) -> Context {
         let mut aws = Connection::local(settings, &self.network).clients(Access::ReadOnly);
-        cx.aws.secrets.learn(&settings.key);
+        cx.aws.secrets.register(&settings.key);
         aws.secrets = Arc::clone(&cx.aws.secrets);
-        kinds::context(Arc::new(aws), Consent::default(), interrupt.clone())
+        kinds::context(Arc::new(aws), Overrides::default(), interrupt.clone())
     }
 
     /// The project, which has its own local AWS.

@@ -10,7 +10,7 @@ use crate::javascript;
 use crate::local::{self, Script, Verdict};
 use crate::plan::{Action, Change, Plan};
 use crate::source::{self, Entry};
-use crate::spec::{Declared, Spec};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
 use super::session::LoadedSpec;
@@ -72,7 +72,7 @@ fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> boo
 pub(super) async fn check_sent<'s>(specs: impl Iterator<Item = (&'s Spec, Option<&'s Plan>)>) -> Vec<Diagnostic> {
     let (mut handlers, mut known) = (Vec::new(), Vec::new());
     for (spec, plan) in specs {
-        let sends = |function: &&Declared| {
+        let sends = |function: &&ResourceDecl| {
             plan.is_none_or(|plan| plan.changes.iter().any(|it| it.resource == function.name && is_sent(it)))
         };
         handlers.extend(spec.managed("function").filter(sends).filter_map(|function| handler(spec, function)));
@@ -109,7 +109,7 @@ fn is_suspicion(warning: &Diagnostic) -> bool {
 }
 
 /// The handler of a function, if it is JavaScript in the function's package.
-fn handler(spec: &Spec, function: &Declared) -> Option<Handler> {
+fn handler(spec: &Spec, function: &ResourceDecl) -> Option<Handler> {
     let text = |name: &str| function.desired.get(name).and_then(Value::as_str);
     let runtime = text("runtime")?;
     let entry = Entry { handler: text("handler")?, runtime, architecture: None };

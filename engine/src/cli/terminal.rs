@@ -188,7 +188,7 @@ impl Terminal {
         }
         for it in diagnostic::in_order(diagnostics) {
             let Diagnostic { problem, why, .. } = it;
-            let (code, said) = (it.code(), it.said());
+            let (code, said) = (it.code(), it.aws_text());
             let (file, hint) = (it.at.as_ref().map(|place| place.file.name()), it.hints.join("; "));
             let line = it.at.as_ref().map(|place| place.line_column().0);
             match it.severity {

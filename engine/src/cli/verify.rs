@@ -10,12 +10,12 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Class, Context};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::live::Leftovers;
+use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
 use crate::spec::{Depth, Spec};
 use crate::value::Path;
-use crate::verify::{self, Cause, Outcome, Pace, Pipeline, Stop};
+use crate::verify::{self, Cause, Outcome, Pipeline, Stop, Timing};
 
 use super::CommandContext;
 use super::args::{OneSpecArgs, OutputFormat, SpecArgs, WhenStopped};
@@ -77,18 +77,18 @@ async fn verify(
     let terminal = session.terminal;
     let timeout = args.timeout;
     let pace = match session.target {
-        AwsTarget::Local(_) => Pace::locally(timeout),
-        AwsTarget::Account(_) => Pace::on_aws(timeout),
+        AwsTarget::Local(_) => Timing::locally(timeout),
+        AwsTarget::Account(_) => Timing::on_aws(timeout),
     };
     session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
     let access = Access::Items { team: session.spec.team.clone() };
     let cx = session.context(access, &interrupt).await?;
     // The table's owner must be known before an item is written.
-    let intent = Intent { goal: Goal::Present, writes: true, leftovers: Leftovers::Ignored };
+    let intent = Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Ignored };
     let read = session.read(cx.clone(), intent);
     let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
     let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
-    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.site))
+    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.env))
         .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
     let observers = verify::company(cx, &pipelines)
         .await
@@ -101,7 +101,7 @@ async fn verify(
     }
     let outcomes = test(&run, &pipelines, pace, args.format).await;
     if !is_printed.replace(true) {
-        terminal.print(&format!("{}\n", verified::json(spec, &inventory.site, &outcomes)));
+        terminal.print(&format!("{}\n", verified::json(spec, &inventory.env, &outcomes)));
     }
     for (pipeline, outcome) in &outcomes {
         report(terminal, pipeline, outcome);
@@ -139,7 +139,7 @@ async fn confirm(terminal: &Terminal, cx: &Context, observers: &[String]) -> Res
 async fn test<'p>(
     run: &Run<'_>,
     pipelines: &'p [Pipeline],
-    pace: Pace,
+    pace: Timing,
     format: OutputFormat,
 ) -> Vec<(&'p Pipeline, Outcome)> {
     let (Session { spec, terminal, .. }, cx) = (&run.session, &run.cx);

@@ -18,7 +18,7 @@ use crate::files::{self, Readers, own};
 use super::error::LocalError;
 use super::install::{Monitor, VERSION, random_name};
 use super::key::ServerKey;
-use super::process::{self, Identity};
+use super::process::{self, ProcessId};
 use super::tools::last_lines;
 use super::{Running, http};
 
@@ -202,9 +202,9 @@ pub(super) struct Record {
     pub(super) key: ServerKey,
     pub(super) private: Private,
     /// Runs the proxy as well.
-    pub(super) supervisor: Identity,
+    pub(super) supervisor: ProcessId,
     /// The leader of the process group that also contains the functions' processes.
-    pub(super) server: Identity,
+    pub(super) server: ProcessId,
 }
 
 impl Record {

@@ -16,12 +16,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process, identified by its number and its start time as the system reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct ProcessId {
     pub(super) pid: i32,
     started: String,
 }
 
-impl Identity {
+impl ProcessId {
     /// The live process with this number.
     pub(super) fn of(pid: i32) -> Option<Self> {
         find(pid).map(|process| Self { pid, started: process.started })
@@ -268,9 +268,9 @@ mod tests {
 
     #[test]
     fn a_reused_number_is_another_process() {
-        let me = i32::try_from(std::process::id()).ok().and_then(Identity::of);
-        assert!(me.as_ref().is_some_and(Identity::is_alive));
-        let before = me.map(|me| Identity { started: "earlier".into(), ..me });
+        let me = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
+        assert!(me.as_ref().is_some_and(ProcessId::is_alive));
+        let before = me.map(|me| ProcessId { started: "earlier".into(), ..me });
         assert!(before.is_some_and(|before| !before.is_alive()));
     }
 

@@ -25,7 +25,7 @@ use super::error::LocalError;
 use super::folder::{Folder, MARK, Private, Record};
 use super::install::VERSION;
 use super::key::ServerKey;
-use super::process::{self, Identity};
+use super::process::{self, ProcessId};
 use super::proxy::Proxy;
 
 /// The longest time between two checks of the record and the time of the last use, which each
@@ -153,8 +153,8 @@ impl Watch<'_> {
     /// Returns when the server shall end or has ended, with the project's lock if that was for want
     /// of use.
     async fn run(self, server: &Child, mut signals: Signals) -> Result<Option<File>, LocalError> {
-        let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
-        let (Some(supervisor), Some(identity)) = (own, Identity::of(group_of(server))) else {
+        let own = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
+        let (Some(supervisor), Some(identity)) = (own, ProcessId::of(group_of(server))) else {
             return Ok(None);
         };
         let folder = Folder::known(self.args.folder.clone());

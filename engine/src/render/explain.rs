@@ -175,8 +175,8 @@ fn entry(property: &Property, path: String) -> Documented {
     let change = match &property.change {
         Rule::Compare(Effect::Replace) => Some("the resource is replaced: deleted and re-created".to_owned()),
         Rule::Compare(Effect::Refuse(why)) => Some(format!("refused: {why}")),
-        Rule::Ensure => Some("declared entries are added or updated, others are not changed".to_owned()),
-        _ if property.sticky => Some("if omitted, AWS keeps the current value".to_owned()),
+        Rule::Subset => Some("declared entries are added or updated, others are not changed".to_owned()),
+        _ if property.optional_computed => Some("if omitted, AWS keeps the current value".to_owned()),
         _ => None,
     };
     let values = match (&property.shape, &property.quota) {
@@ -187,7 +187,7 @@ fn entry(property: &Property, path: String) -> Documented {
 }
 
 fn values(shape: &Shape) -> String {
-    let text = |text: &Text| text.words.to_string();
+    let text = |text: &Text| text.expected.to_string();
     match shape {
         Shape::Bool => "true or false".to_owned(),
         Shape::Integer { min, max } => format!("{min} to {max}"),

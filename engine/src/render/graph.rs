@@ -14,8 +14,8 @@ use crate::diagnostic::wrap;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan, Subject};
 use crate::schema::Str;
-use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Path};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Path, Placeholder};
 
 use super::OutputStyle;
 use super::plan::{ACTIONS, ActionStyle, action_style, summary};
@@ -75,7 +75,7 @@ impl Picture {
             for (name, value) in &declared.desired {
                 value.visit_templates(&Path::property(name), &mut |_, template| {
                     for hole in template.holes() {
-                        let Hole::Output { resource, .. } = hole else { continue };
+                        let Placeholder::Output { resource, .. } = hole else { continue };
                         let Some(from) = at.get(resource.as_str()) else { continue };
                         let properties = by_target.entry(*from).or_default();
                         if !properties.contains(name) {
@@ -103,13 +103,13 @@ impl Picture {
         let mut picture = Picture { summary: Some(summary(plan, false, plain)), ..Picture::of_spec(spec) };
         // By kind and name in AWS, which orphans refer to.
         let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
-        let mut leftovers: Vec<(usize, &Change)> = Vec::new();
+        let mut orphans: Vec<(usize, &Change)> = Vec::new();
         for change in &plan.changes {
             let at = match change.subject {
                 Subject::Declared => picture.nodes.iter().position(|node| node.resource == change.resource),
-                Subject::Leftover(_) => change.declared(spec, inventory).map(|declared| {
+                Subject::Orphan(_) => change.declared(spec, inventory).map(|declared| {
                     picture.nodes.push(node(declared, change.action));
-                    leftovers.push((picture.nodes.len() - 1, change));
+                    orphans.push((picture.nodes.len() - 1, change));
                     picture.nodes.len() - 1
                 }),
             };
@@ -119,9 +119,9 @@ impl Picture {
                 node.action = change.action;
             }
         }
-        for (to, change) in leftovers {
+        for (to, change) in orphans {
             let mut by_target: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-            for (property, kind, name) in change.hangs_on(spec, inventory) {
+            for (property, kind, name) in change.attachments(spec, inventory) {
                 if let Some(from) = in_aws.get(&(kind, name.as_str())) {
                     by_target.entry(*from).or_default().push(property.to_owned());
                 }
@@ -305,7 +305,7 @@ impl Picture {
 /// The minimum number of columns for dependencies on the same line.
 const LEAST_ROOM: usize = 30;
 
-fn node(declared: &Declared, action: Action) -> GraphNode {
+fn node(declared: &ResourceDecl, action: Action) -> GraphNode {
     let action = if declared.imported { Action::Import } else { action };
     let default = format!("{}-{}", declared.id.owner.team, declared.name);
     let name = if declared.id.name == default { String::new() } else { declared.id.name.clone() };
@@ -321,7 +321,7 @@ struct Paint {
 fn paint(action: Action) -> Paint {
     let (light, dark) = match action {
         Action::Create => ("#1a7f37", "#3fb950"),
-        Action::Update | Action::Release => ("#9a6700", "#d29922"),
+        Action::Update | Action::Forget => ("#9a6700", "#d29922"),
         Action::Replace | Action::Delete | Action::Refused => ("#cf222e", "#f85149"),
         Action::Adopt | Action::Import => ("#0969da", "#58a6ff"),
         Action::None => ("#8c959f", "#6e7681"),

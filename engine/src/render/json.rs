@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::apply::StepOutcome;
 use crate::aws::AwsError;
 use crate::plan::{Change, Op, Plan};
-use crate::schema::{Effect, Site};
+use crate::schema::{AwsEnv, Effect};
 use crate::spec::Spec;
 use crate::timeline::Timing;
 use crate::value::Value;
@@ -24,12 +24,12 @@ use super::value::{sensitive, shown};
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// A plan as one JSON document.
-pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
+pub fn plan_json(spec: &Spec, env: &AwsEnv, plan: &Plan) -> Json {
     let changes: Vec<Json> = plan.changes.iter().map(change_json).collect();
     let summary = ACTIONS.map(|action| (action_style(action).word.to_owned(), json!(plan.count(action))));
     headed(
         spec,
-        site,
+        env,
         json!({
             "changes": changes,
             "remarks": plan.remarks.iter().map(remedy::words).collect::<Vec<_>>(),
@@ -39,13 +39,13 @@ pub fn plan_json(spec: &Spec, site: &Site, plan: &Plan) -> Json {
 }
 
 /// A document about a spec's run: its owner and place, then the fields of `rest`.
-pub(super) fn headed(spec: &Spec, site: &Site, rest: Json) -> Json {
+pub(super) fn headed(spec: &Spec, env: &AwsEnv, rest: Json) -> Json {
     let mut document = json!({
         "format_version": FORMAT_VERSION,
         "team": spec.team,
         "stack": spec.stack,
-        "region": site.region,
-        "account": site.account,
+        "region": env.region,
+        "account": env.account,
     });
     if let (Json::Object(document), Json::Object(rest)) = (&mut document, rest) {
         document.extend(rest);
@@ -56,7 +56,7 @@ pub(super) fn headed(spec: &Spec, site: &Site, rest: Json) -> Json {
 /// A plan and how each of its steps ended, as one JSON document.
 pub fn outcome_json(
     spec: &Spec,
-    site: &Site,
+    env: &AwsEnv,
     plan: &Plan,
     status: &str,
     endings: &[StepOutcome],
@@ -84,7 +84,7 @@ pub fn outcome_json(
             "hint": failure.map(AwsError::hint),
         })
     });
-    let mut document = plan_json(spec, site, plan);
+    let mut document = plan_json(spec, env, plan);
     if let Json::Object(map) = &mut document {
         map.insert("status".to_owned(), json!(status));
         map.insert("steps".to_owned(), steps.collect());
@@ -99,8 +99,8 @@ pub(super) fn step_word(op: Op) -> &'static str {
         Op::Create => "create",
         Op::Update => "update",
         Op::Delete => "delete",
-        Op::Release => "release",
-        Op::Settle => "settle",
+        Op::Untag => "release",
+        Op::Wait => "settle",
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn change_json(change: &Change) -> Json {
         "kind": change.kind,
         "name": change.name,
         "action": action_style(change.action).word,
-        "undecided": change.undecided || change.partial,
+        "undecided": change.pending || change.partial,
         "properties": properties,
         "reason": change.reason.as_ref().map(remedy::words),
         "hint": change.hint.as_ref().map(remedy::words),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use textwrap::core::display_width;
 
 use crate::diagnostic::{printable, wrap};
-use crate::logs::{Change, Failure, Happening, Image, Record, Report, Said};
+use crate::logs::{Change, EventName, Failure, Image, LogEntry, Record, Report};
 
 use super::json::FORMAT_VERSION;
 use super::value::word;
@@ -32,7 +32,7 @@ pub struct JournalEntry<'e> {
     /// The request ID of its invocation, if known.
     pub request: Option<&'e str>,
     /// Its content.
-    pub said: &'e Said,
+    pub entry: &'e LogEntry,
 }
 
 /// An entry for people, with its earlier repetitions folded into it.
@@ -112,7 +112,7 @@ impl Journal {
         let mut rows = Vec::new();
         for (at, entry) in entries.into_iter().enumerate() {
             let Some(key) = keys.get(at).and_then(Option::as_deref) else {
-                let is_report = matches!(entry.said, Said::Report(_));
+                let is_report = matches!(entry.entry, LogEntry::Report(_));
                 if !(is_report && invocation(&entry).is_some_and(|it| folded.contains(&it))) {
                     rows.push(JournalRow { since: entry.at, entry, times: 1, is_known: false });
                 }
@@ -141,7 +141,7 @@ impl Journal {
             let _ = writeln!(text, "{}", out.paint(DIM, &day));
             self.day = day;
         }
-        let DisplayEntry { label, style, mut head, mut body } = shown(entry.said);
+        let DisplayEntry { label, style, mut head, mut body } = shown(entry.entry);
         if *times > 1 {
             let (first_day, first) = on_clock(*since, &self.zone);
             let first = first.split('.').next().unwrap_or_default();
@@ -166,12 +166,12 @@ impl Journal {
             let _ = write!(text, "{}{:padding$}", out.paint(style, label), "");
             indent += label.len() + padding;
         }
-        let lines = match entry.said {
+        let lines = match entry.entry {
             // Plain text stays as it was logged.
-            Said::Text { .. } => head.split('\n').map(str::to_owned).collect(),
+            LogEntry::Text { .. } => head.split('\n').map(str::to_owned).collect(),
             _ => wrap(&head, out.width.saturating_sub(indent).max(ROOM)),
         };
-        let quiet = if matches!(entry.said, Said::Report(_)) { DIM } else { PLAIN };
+        let quiet = if matches!(entry.entry, LogEntry::Report(_)) { DIM } else { PLAIN };
         for (at, line) in lines.iter().map(String::as_str).chain(body.iter().map(String::as_str)).enumerate() {
             let line = out.paint(quiet, line);
             let _ = if at == 0 { writeln!(text, "{line}") } else { writeln!(text, "{:indent$}{line}", "") };
@@ -182,22 +182,22 @@ impl Journal {
 
 /// An entry as it was logged, control characters included.
 pub fn raw(entry: &JournalEntry<'_>) -> String {
-    match entry.said {
-        Said::Text { text, .. } => format!("{text}\n"),
-        said => format!("{}\n", shown(said).head),
+    match entry.entry {
+        LogEntry::Text { text, .. } => format!("{text}\n"),
+        entry => format!("{}\n", shown(entry).head),
     }
 }
 
 /// Whether an entry contains `text` in the form that people see.
-pub fn contains(said: &Said, text: &str) -> bool {
-    let DisplayEntry { label, head, body, .. } = shown(said);
+pub fn contains(entry: &LogEntry, text: &str) -> bool {
+    let DisplayEntry { label, head, body, .. } = shown(entry);
     let whole = [&[format!("{label}  {head}")], &body[..]].concat();
     whole.join("\n").contains(text)
 }
 
 /// What makes two entries the same error of the same function.
 fn error_key(entry: &JournalEntry<'_>) -> Option<String> {
-    let DisplayEntry { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.said) else { return None };
+    let DisplayEntry { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.entry) else { return None };
     Some(format!("{}\n{head}\n{}", entry.function, body.join("\n")))
 }
 
@@ -210,25 +210,25 @@ struct DisplayEntry {
     body: Vec<String>,
 }
 
-fn shown(said: &Said) -> DisplayEntry {
-    match said {
-        Said::Record(record) => {
-            let style = match record.happening {
-                Happening::Insert => GREEN,
-                Happening::Modify => YELLOW,
-                Happening::Remove => RED,
+fn shown(entry: &LogEntry) -> DisplayEntry {
+    match entry {
+        LogEntry::Record(record) => {
+            let style = match record.event_name {
+                EventName::Insert => GREEN,
+                EventName::Modify => YELLOW,
+                EventName::Remove => RED,
             };
-            DisplayEntry { label: record.happening.word(), style, head: record_text(record), body: Vec::new() }
+            DisplayEntry { label: record.event_name.word(), style, head: record_text(record), body: Vec::new() }
         }
-        Said::Failure(Failure { kind, message, trace }) => {
+        LogEntry::Failure(Failure { kind, message, trace }) => {
             let head = printable(&format!("{kind}: {message}"));
             DisplayEntry { label: "ERROR", style: RED, head, body: trace.iter().map(|line| printable(line)).collect() }
         }
-        Said::Report(report) => {
+        LogEntry::Report(report) => {
             let style = if report.status.is_some() { RED } else { DIM };
             DisplayEntry { label: "REPORT", style, head: measured(report), body: Vec::new() }
         }
-        Said::Text { level, text } => {
+        LogEntry::Text { level, text } => {
             let (label, style) = match level.as_deref() {
                 Some("TRACE") => ("TRACE", DIM),
                 Some("DEBUG") => ("DEBUG", DIM),
@@ -245,7 +245,7 @@ fn shown(said: &Said) -> DisplayEntry {
 /// `id=7  text: "buy milk" -> "buy oat milk"`.
 fn record_text(record: &Record) -> String {
     let keys: Vec<String> = record.keys.iter().map(|(name, value)| format!("{}={}", word(name), bare(value))).collect();
-    let is_change = record.happening == Happening::Modify && record.old.is_some() && record.new.is_some();
+    let is_change = record.event_name == EventName::Modify && record.old.is_some() && record.new.is_some();
     let changes: Vec<String> = record.changes().iter().map(|change| changed(*change, is_change)).collect();
     let changes = match changes.is_empty() {
         true if is_change => "(no attribute changed)".to_owned(),
@@ -314,7 +314,7 @@ pub fn moment(at: i64) -> String {
 
 /// An entry as a JSON document.
 pub fn json(entry: &JournalEntry<'_>) -> Json {
-    let JournalEntry { function, at, stream, request, said } = entry;
+    let JournalEntry { function, at, stream, request, entry } = entry;
     let mut document = Map::new();
     let mut add = |fields: Json| {
         if let Json::Object(fields) = fields {
@@ -328,9 +328,9 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
         "stream": stream,
         "request_id": request,
     }));
-    add(match said {
-        Said::Record(record) => {
-            let Record { happening, keys, old, new } = record;
+    add(match entry {
+        LogEntry::Record(record) => {
+            let Record { event_name, keys, old, new } = record;
             let changes = record.changes().into_iter().map(
                 |Change { attribute, before, after }| json!({ "attribute": attribute, "before": before, "after": after }),
             );
@@ -338,17 +338,17 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
             let image = |image: &Option<Image>| image.as_ref().map(|it| json!(it));
             json!({
                 "type": "record",
-                "event": happening.word(),
+                "event": event_name.word(),
                 "keys": keys,
                 "old": image(old),
                 "new": image(new),
                 "changes": changes,
             })
         }
-        Said::Failure(Failure { kind, message, trace }) => {
+        LogEntry::Failure(Failure { kind, message, trace }) => {
             json!({ "type": "error", "error": kind, "message": message, "trace": trace })
         }
-        Said::Report(Report { duration, billed, memory, used, init, status }) => json!({
+        LogEntry::Report(Report { duration, billed, memory, used, init, status }) => json!({
             "type": "report",
             "duration_ms": duration,
             "billed_ms": billed,
@@ -357,7 +357,7 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
             "init_ms": init,
             "status": status,
         }),
-        Said::Text { level, text } => json!({ "type": "text", "level": level, "text": text }),
+        LogEntry::Text { level, text } => json!({ "type": "text", "level": level, "text": text }),
     });
     Json::Object(document)
 }
@@ -384,11 +384,13 @@ mod tests {
 
     #[test]
     fn a_repeated_error_is_counted_further_while_following() {
-        let text =
-            |level: Option<&str>| Said::Text { level: level.map(str::to_owned), text: "no luck\nline 2".to_owned() };
+        let text = |level: Option<&str>| LogEntry::Text {
+            level: level.map(str::to_owned),
+            text: "no luck\nline 2".to_owned(),
+        };
         let (error, plain) = (text(Some("ERROR")), text(None));
-        let report = Said::Report(Report { duration: 1.0, ..Report::default() });
-        let entry = |at, request, said| JournalEntry { function: "f", at, stream: "s", request: Some(request), said };
+        let report = LogEntry::Report(Report { duration: 1.0, ..Report::default() });
+        let entry = |at, request, entry| JournalEntry { function: "f", at, stream: "s", request: Some(request), entry };
         let out = OutputStyle { color: false, width: 80, plain: false };
         let mut journal = Journal::new([].into_iter(), out);
         let mut polled = |entries: Vec<JournalEntry<'_>>| {

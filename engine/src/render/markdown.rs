@@ -14,7 +14,7 @@ use textwrap::core::display_width;
 use crate::apply::StepOutcome;
 use crate::aws::Class;
 use crate::plan::{Action, Change, Plan};
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Spec;
 
 use super::OutputStyle;
@@ -45,7 +45,7 @@ pub struct Page<'a> {
     /// The spec.
     pub spec: &'a Spec,
     /// Region and account.
-    pub site: &'a Site,
+    pub env: &'a AwsEnv,
     /// The overrides on the command line.
     pub notes: &'a [String],
     /// Which rows are listed.
@@ -88,9 +88,9 @@ impl BoundedText {
 }
 
 fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
-    let Page { spec, site, notes, rows, destroy } = *page;
+    let Page { spec, env, notes, rows, destroy } = *page;
     let mut head = format!("### team {}, stack {}\n\n", code(&spec.team), code(&spec.stack));
-    let _ = write!(head, "account {}, region {}", code(&site.account), code(&site.region));
+    let _ = write!(head, "account {}, region {}", code(&env.account), code(&env.region));
     if !notes.is_empty() {
         let _ = write!(head, " ({})", sentence(&clip(&notes.join(", "), NAME)));
     }
@@ -118,7 +118,7 @@ fn weight(change: &Change) -> u8 {
     match change.action {
         Action::Refused => 0,
         Action::Delete | Action::Replace => 1,
-        Action::Adopt | Action::Release => 2,
+        Action::Adopt | Action::Forget => 2,
         Action::Update => 3,
         Action::Create => 4,
         Action::None | Action::Import => 5,
@@ -158,7 +158,7 @@ fn warnings(plan: &Plan) -> String {
     for change in &plan.changes {
         let who = code(&change.resource);
         let is_refused = change.action == Action::Refused;
-        let weight = if is_refused || change.asks { weight(change) } else { 6 };
+        let weight = if is_refused || change.needs_approval { weight(change) } else { 6 };
         let verdict = if is_refused { " is refused" } else { "" };
         if let Some(reason) = &change.reason {
             let mut item = format!("- {who}{verdict}: {}\n", sentence(&remedy::words(reason)));
@@ -267,7 +267,7 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
                 let cause = error.cause();
                 let text =
                     format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
-                let notes = [Some(error.why()), Some(error.hint()), error.said()].into_iter().flatten();
+                let notes = [Some(error.why()), Some(error.hint()), error.aws_text()].into_iter().flatten();
                 notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
             StepOutcome::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),

@@ -34,8 +34,8 @@ impl Tally {
                 Op::Update if adopts => tally.adopted += 1,
                 Op::Update => tally.changed += 1,
                 Op::Delete => tally.destroyed += 1,
-                Op::Release => tally.released += 1,
-                Op::Settle => {}
+                Op::Untag => tally.released += 1,
+                Op::Wait => {}
             }
         }
         tally
@@ -127,7 +127,7 @@ pub(super) fn verb_of(op: Op) -> (&'static str, &'static str, &'static str) {
         Op::Create => ("create", "creating", "created"),
         Op::Update => ("update", "updating", "updated"),
         Op::Delete => ("destroy", "destroying", "destroyed"),
-        Op::Release => ("forget", "removing engine's tags", "forgotten"),
-        Op::Settle => ("wait for", "waiting for AWS", "ready"),
+        Op::Untag => ("forget", "removing engine's tags", "forgotten"),
+        Op::Wait => ("wait for", "waiting for AWS", "ready"),
     }
 }

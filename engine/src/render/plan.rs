@@ -64,7 +64,7 @@ pub fn summary(plan: &Plan, destroy: bool, out: OutputStyle) -> String {
             if refused == 1 { "1 resource is refused".to_owned() } else { format!("{refused} resources are refused") };
         return format!("{} {rows}, so nothing can be applied.", out.paint(RED, "Refused:"));
     }
-    let n_undecided = plan.changes.iter().filter(|change| change.undecided).count();
+    let n_undecided = plan.changes.iter().filter(|change| change.pending).count();
     if !plan.has_changes() && n_undecided > 0 {
         let rows = if n_undecided == 1 { "1 resource".to_owned() } else { format!("{n_undecided} resources") };
         return format!("{} {rows} can't be planned yet; try again in a minute.", out.paint(YELLOW, "Undecided:"));
@@ -72,8 +72,8 @@ pub fn summary(plan: &Plan, destroy: bool, out: OutputStyle) -> String {
     let n_partial = plan.changes.iter().filter(|change| change.partial).count();
     if !plan.has_changes() && n_partial > 0 {
         let rows = if n_partial == 1 { "1 resource".to_owned() } else { format!("{n_partial} resources") };
-        let undecided = out.paint(YELLOW, "Undecided:");
-        return format!("{undecided} no changes, but {rows} can't be fully read.");
+        let pending = out.paint(YELLOW, "Undecided:");
+        return format!("{pending} no changes, but {rows} can't be fully read.");
     }
     if !plan.has_changes() {
         return if destroy {
@@ -107,7 +107,7 @@ pub(super) const ACTIONS: [Action; 9] = [
     Action::Replace,
     Action::Delete,
     Action::Adopt,
-    Action::Release,
+    Action::Forget,
     Action::Import,
     Action::None,
     Action::Refused,
@@ -121,7 +121,7 @@ pub(super) fn action_style(action: Action) -> ActionStyle {
         Action::Replace => ("-/+", RED, "must be replaced", "replace"),
         Action::Delete => ("-", RED, "will be destroyed", "delete"),
         Action::Adopt => ("=", CYAN, "will be adopted", "adopt"),
-        Action::Release => (".", YELLOW, "will no longer be managed by engine, but will not be destroyed", "release"),
+        Action::Forget => (".", YELLOW, "will no longer be managed by engine, but will not be destroyed", "release"),
         Action::Import => ("<=", CYAN, "is read", "import"),
         Action::Refused => ("!", RED, "is refused", "refused"),
     };
@@ -131,7 +131,7 @@ pub(super) fn action_style(action: Action) -> ActionStyle {
 /// The text after a resource's name.
 pub(super) fn action_phrase(change: &Change) -> &'static str {
     match change {
-        Change { undecided: true, .. } => "can't be planned yet",
+        Change { pending: true, .. } => "can't be planned yet",
         Change { partial: true, .. } => "can't be fully read",
         _ => action_style(change.action).phrase,
     }
@@ -139,14 +139,14 @@ pub(super) fn action_phrase(change: &Change) -> &'static str {
 
 /// The name in AWS. The ID that AWS assigns to a mapping is only useful to identify an orphan.
 pub(super) fn distinctive_name(change: &Change) -> Option<&str> {
-    let is_distinctive = change.kind != "mapping" || matches!(change.subject, Subject::Leftover(_));
+    let is_distinctive = change.kind != "mapping" || matches!(change.subject, Subject::Orphan(_));
     is_distinctive.then_some(change.name.as_str())
 }
 
 pub(super) fn row(text: &mut String, change: &Change, out: OutputStyle) {
     let ActionStyle { symbol, style, .. } = action_style(change.action);
     let name = match change.subject {
-        Subject::Leftover(_) if change.name == change.resource => String::new(),
+        Subject::Orphan(_) if change.name == change.resource => String::new(),
         _ => distinctive_name(change).map_or_else(String::new, |name| format!(" {name}")),
     };
     let title = format!("{} ({}{name})", out.paint(BOLD, &change.resource), change.kind);
@@ -155,7 +155,7 @@ pub(super) fn row(text: &mut String, change: &Change, out: OutputStyle) {
     let _ = writeln!(text, "{sign}{title} {}", action_phrase(change));
     let (note, hint) = if out.plain { ("  note: ", "  hint: ") } else { ("      # ", "      # hint: ") };
     // Notes on destructive changes are not dimmed.
-    let style = if change.asks || change.action == Action::Refused { PLAIN } else { DIM };
+    let style = if change.needs_approval || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
         paragraph(text, style, note, &remedy::words(reason), out);
     }
@@ -189,7 +189,7 @@ pub(super) fn lines(change: &Change) -> Vec<PropertyLine> {
     let hashed = change.properties.iter().any(|property| property.path == Path::property(CODE_HASH));
     let mut lines = Vec::new();
     // Defaults of a new resource are left out.
-    for property in change.properties.iter().filter(|property| !property.usual) {
+    for property in change.properties.iter().filter(|property| !property.is_default) {
         let path = property.path.to_string();
         let forces = property.effect == Effect::Replace && !is_new;
         if path == CODE_SIZE && hashed {

@@ -13,7 +13,7 @@ use crate::aws::recorder::Answer;
 use crate::aws::{Class, Secrets};
 use crate::files;
 use crate::plan::{Plan, StepId};
-use crate::schema::Site;
+use crate::schema::AwsEnv;
 use crate::spec::Spec;
 use crate::timeline::{Axis, Bar, TimedCall, TimedWait, Timeline, Timing};
 
@@ -29,7 +29,7 @@ pub struct Ran<'r> {
     /// What was applied.
     pub spec: &'r Spec,
     /// Region and account.
-    pub site: &'r Site,
+    pub env: &'r AwsEnv,
     /// What was planned.
     pub plan: &'r Plan,
     /// How each step ended.
@@ -103,10 +103,10 @@ pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
 }
 
 fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
-    let Ran { spec, site, plan, timeline, .. } = run;
+    let Ran { spec, env, plan, timeline, .. } = run;
     html! {
         section {
-            h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (site.account) ", " (site.region) } }
+            h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (env.account) ", " (env.region) } }
             (verdict(run))
             (facts(timeline))
             (critical_path(plan, &timeline.timing))

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::Class;
 use crate::diagnostic::Diagnostic;
-use crate::logs::Happening;
-use crate::schema::Site;
+use crate::logs::EventName;
+use crate::schema::AwsEnv;
 use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
@@ -24,7 +24,7 @@ pub fn pipeline(pipeline: &Pipeline) -> String {
 /// one of each change.
 pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
     match (hop, step.change) {
-        (Hop::Written, Happening::Insert) => {
+        (Hop::Written, EventName::Insert) => {
             let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(Hop::words);
             format!("  item {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
         }
@@ -66,7 +66,7 @@ fn last(function: &str, outcome: &Outcome) -> String {
 }
 
 /// The results as one document.
-pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json {
+pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Json {
     let verified = |outcome: &Outcome| outcome.stop.is_none() && outcome.left.is_none();
     let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
     let step = |step: &Step| {
@@ -109,8 +109,8 @@ pub fn json(spec: &Spec, site: &Site, outcomes: &[(&Pipeline, Outcome)]) -> Json
         })
         .collect();
     let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
-    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == Happening::ALL.len());
-    headed(spec, site, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
+    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == EventName::ALL.len());
+    headed(spec, env, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
 }
 
 /// The same document if nothing could be started because of these problems.

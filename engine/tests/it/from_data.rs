@@ -12,17 +12,17 @@ use engine::diagnostic::{self, Style};
 use engine::error::{AwsError, Class};
 use engine::inventory::Inventory;
 use engine::kind::{Definition, Kinds, Want};
-use engine::live::{self, Leftovers};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{Action, Change, Goal, Options, Plan, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
-    Age, ArnForm, Condition, Effect, Id, Live, Lock, Naming, Origin, Outage, Output, Outputs, Ownership, Property,
-    Reading, Rule, Schema, Shape, Site, Text, property,
+    ArnForm, AwsEnv, DeleteBlock, Disruption, Effect, Id, Identity, Live, Origin, Output, Outputs, Ownership, Property,
+    Reading, Rule, Schema, Shape, Status, Text, Timestamps, property,
 };
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use engine::wait::limiter::RateLimits;
-use engine::wait::{Connected, Consent, Context};
+use engine::wait::{Connected, Context, Overrides};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::watch;
@@ -120,7 +120,7 @@ fn properties(document: serde_yaml::Mapping) -> Vec<Property> {
             property = property.on_change(Effect::refuse(why));
         }
         if let Some(loss) = it.loses {
-            property = property.loses(move |before, after| {
+            property = property.destructive_notes(move |before, after| {
                 let number = |value: &Value| Json::from(value).as_i64().unwrap_or_default();
                 let is_lost = number(after) < number(before);
                 is_lost.then(|| loss.replace("{after}", &number(after).to_string())).into_iter().collect()
@@ -136,8 +136,8 @@ fn outputs(document: serde_yaml::Mapping) -> Vec<Output> {
         let (name, it) = (name.as_str().unwrap().to_owned(), serde_yaml::from_value(value).unwrap());
         match it {
             OutputDocument { doc, arn: true, .. } => Output::arn(name, doc),
-            OutputDocument { doc, computed: Some(form), .. } => Output::computed(name, doc, move |site, name| {
-                form.replace("{name}", name).replace("{region}", &site.region).replace("{account}", &site.account)
+            OutputDocument { doc, computed: Some(form), .. } => Output::computed(name, doc, move |env, name| {
+                form.replace("{name}", name).replace("{region}", &env.region).replace("{account}", &env.account)
             }),
             OutputDocument { doc, until, .. } => Output::assigned(name, doc).until(until.unwrap_or_default()),
         }
@@ -156,18 +156,18 @@ impl Document {
             summary: self.summary.into(),
             remark: "".into(),
             source: self.source.into(),
-            naming: Naming::Own { text },
+            identity: Identity::Named { text },
             managed: true,
             importable: true,
             adoptable: false,
             holds_data: self.holds_data,
-            leaves: None,
-            outage: Some(Outage { deleted: self.deleted.into(), replaced: self.replaced.into() }),
-            locked: Some(Arc::new(move |props| {
-                let lock = || Lock { reason: reason.clone().into(), hint: hint.clone().into() };
+            retained_on_delete: None,
+            disruption: Some(Disruption { deleted: self.deleted.into(), replaced: self.replaced.into() }),
+            delete_block: Some(Arc::new(move |props| {
+                let lock = || DeleteBlock { reason: reason.clone().into(), hint: hint.clone().into() };
                 (props.get(&property) == Some(&Value::Bool(true))).then(lock)
             })),
-            renewal: None,
+            recreate_note: None,
             properties: properties(self.properties),
             outputs: outputs(self.outputs),
             arn: Some(ArnForm {
@@ -231,7 +231,7 @@ impl InMemory {
         let schema = self.kind.schema();
         let mut world = self.world();
         world.serial += 1;
-        let mut outputs = schema.computed(&site(), &id.name);
+        let mut outputs = schema.computed(&env(), &id.name);
         for output in &schema.outputs {
             let Origin::Assigned { until } = &output.origin else { continue };
             let is_kept = |live: &&Live| until.iter().all(|it| live.props.get(&**it) == want.get(&**it));
@@ -239,7 +239,7 @@ impl InMemory {
             let arn = format!("{}/{}/{}", outputs["arn"], output.name, world.serial);
             outputs.insert(output.name.to_string(), kept.unwrap_or(arn));
         }
-        let is_read = |name: &str| schema.property(name).is_some_and(|it| it.change != Rule::Local);
+        let is_read = |name: &str| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly);
         let props = want.into_iter().filter(|(name, _)| is_read(name)).collect();
         let live = entry(props, outputs.clone(), Ownership::Engine(id.owner.clone()));
         world.entries.insert(self.key(id), live);
@@ -261,7 +261,7 @@ impl Provider for InMemory {
         Box::pin(std::future::ready(self.put(id, Some(&have), want.props)))
     }
 
-    fn settle<'a>(&'a self, _: &'a Context, _: &'a Id, _: &'a Tree, _: &'a Outputs) -> Pending<'a, ()> {
+    fn wait_ready<'a>(&'a self, _: &'a Context, _: &'a Id, _: &'a Tree, _: &'a Outputs) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -276,17 +276,17 @@ fn entry(props: Tree, outputs: Outputs, owner: Ownership) -> Live {
         props,
         outputs,
         owner,
-        condition: Condition::Settled,
-        incarnation: None,
+        status: Status::Stable,
+        unique_id: None,
         revision: None,
-        age: Age::default(),
+        timestamps: Timestamps::default(),
         notes: Vec::new(),
         unknown: Default::default(),
     }
 }
 
-fn site() -> Site {
-    Site::new("eu-central-1", "123456789012")
+fn env() -> AwsEnv {
+    AwsEnv::new("eu-central-1", "123456789012")
 }
 
 /// An account whose tag index covers the in-memory world.
@@ -298,7 +298,7 @@ impl Account for Index {
     }
 
     fn number(&self) -> Pending<'_, String> {
-        Box::pin(std::future::ready(Ok(site().account)))
+        Box::pin(std::future::ready(Ok(env().account)))
     }
 
     fn tagged<'a>(&'a self, _: &'a [(&'a str, &'a str)], services: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>> {
@@ -312,7 +312,7 @@ impl Account for Index {
         Box::pin(std::future::ready(Ok(tagged.collect())))
     }
 
-    fn observe_site(&self, _: &Site) {}
+    fn observe_env(&self, _: &AwsEnv) {}
 
     fn observe(&self, _: &Schema, _: &Id, _: &Live) {}
 
@@ -350,19 +350,19 @@ impl Stage {
             kinds,
         };
         let (interrupt, receiver) = watch::channel(false);
-        let cx = Context::new(connected, Consent::default(), receiver);
+        let cx = Context::new(connected, Overrides::default(), receiver);
         Stage { cx, world, _interrupt: interrupt, _watchdog: Watchdog::start() }
     }
 
     fn spec(&self, text: &str) -> Result<Spec, String> {
-        let overrides = Overrides::default();
+        let overrides = SpecOverrides::default();
         let spec = Spec::parse(&self.cx.kinds, Path::new("main.yaml"), text.as_bytes(), &overrides, Depth::Full);
         spec.map_err(|errors| diagnostic::render(&errors, Style::Plain, 120))
     }
 
     async fn plan(&self, spec: &Spec) -> (Inventory, Plan) {
         let (goal, options) = (Goal::Present, Options::default());
-        let inventory = live::read(&self.cx, spec, goal, &options, Leftovers::Indexed, None).await.unwrap();
+        let inventory = live::read(&self.cx, spec, goal, &options, OrphanSearch::Indexed, None).await.unwrap();
         let plan = plan(spec, &inventory, goal, &options);
         (inventory, plan)
     }
@@ -437,7 +437,7 @@ async fn a_kind_read_from_a_file_is_planned_and_applied_with_the_aws_kinds() {
     let updated = [("todos", Action::Update), ("keep", Action::Replace), ("runner", Action::Import)];
     assert_eq!(actions(&plan), [&updated[..], &[("logger", Action::Update)]].concat());
     assert_eq!(row(&plan, "keep").remarks, ["its records are deleted"]);
-    assert!(row(&plan, "keep").asks);
+    assert!(row(&plan, "keep").needs_approval);
     assert_ne!(stage.live("archive", "owls-keep").outputs["cursor"], keep.outputs["cursor"]);
 }
 
@@ -504,10 +504,10 @@ fn a_parent_of_any_kind_must_be_managed_by_the_spec() {
         let text = format!(
             "team: owls\nresources:\n  keep: {{ type: archive, {archive} }}\n  reads: {{ type: reader, from: '${{keep.arn}}' }}\n"
         );
-        Spec::parse(&kinds, Path::new("main.yaml"), text.as_bytes(), &Overrides::default(), Depth::Full)
+        Spec::parse(&kinds, Path::new("main.yaml"), text.as_bytes(), &SpecOverrides::default(), Depth::Full)
     };
     let managed = spec("stream: 'arn:aws:dynamodb:eu-central-1:1:table/t/stream/1'").unwrap();
-    assert_eq!(managed.resource("reads").unwrap().host(), Some(("archive", "owls-keep")));
+    assert_eq!(managed.resource("reads").unwrap().parent(), Some(("archive", "owls-keep")));
     let errors = diagnostic::render(&spec("import: foxes-keep").unwrap_err(), Style::Plain, 120);
     assert!(errors.contains("`keep` is imported, so nothing can be attached to it"), "{errors}");
     assert!(errors.contains("refer to a archive that this spec manages"), "{errors}");

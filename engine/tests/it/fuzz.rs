@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::kinds::properties_of_policy;
 use engine::saved::SavedPlan;
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -183,7 +183,7 @@ fn the_seeds_pass_the_first_checks() {
     let seed = |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name)).unwrap();
     assert!(SavedPlan::parse(&seed("plan/whole")).unwrap().is_some());
     assert_eq!(properties_of_policy(std::str::from_utf8(&seed("policy/several")).unwrap()).unwrap().len(), 2);
-    let overrides = Overrides { vars: [("team".to_owned(), "owls".to_owned())].into(), ..Overrides::default() };
+    let overrides = SpecOverrides { vars: [("team".to_owned(), "owls".to_owned())].into(), ..SpecOverrides::default() };
     let spec =
         Spec::parse(&engine::kinds::all(), Path::new("team.yaml"), &seed("spec/every-kind"), &overrides, Depth::Full)
             .unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::inventory::Inventory;
-use engine::live::{self, Leftovers};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{Goal, Options};
 use engine::schema::{Id, Owner};
 use engine::spec::Lifecycle;
@@ -20,7 +20,7 @@ async fn a_child_without_its_parent_is_read_again() {
     // Another client creates both between the two reads.
     stage.miss("parent");
     let options = Options::default();
-    let read = live::read(&stage.cx, &spec, Goal::Present, &options, Leftovers::Ignored, Some("123456789012"));
+    let read = live::read(&stage.cx, &spec, Goal::Present, &options, OrphanSearch::Ignored, Some("123456789012"));
     let inventory = read.await.unwrap();
     assert!(inventory.live("part").is_some() && inventory.live("parent").is_some());
 }
@@ -31,7 +31,7 @@ async fn a_renamed_resource_keeps_its_lifecycle_settings_as_an_orphan() {
     let nodes = [node("a")];
     stage.deploy(&nodes).await;
     let mut spec = stage.spec(&nodes);
-    let Inventory { site, found, .. } = stage.plan(&spec, Goal::Present).await.0;
+    let Inventory { env, found, .. } = stage.plan(&spec, Goal::Present).await.0;
     let live = found["a"].live.clone().unwrap();
     let lifecycle = Lifecycle { protect: true, retain: true, ..Lifecycle::default() };
     spec.resources[0].lifecycle = lifecycle.clone();
@@ -46,12 +46,12 @@ async fn a_renamed_resource_keeps_its_lifecycle_settings_as_an_orphan() {
             owner: owner(tagged),
             name: "owls-former".to_owned(),
             arn: None,
-            anchors: BTreeMap::new(),
-            site: None,
-            incarnation: None,
+            parents: BTreeMap::new(),
+            env: None,
+            unique_id: None,
         };
-        let mut inventory = Inventory::new(site.clone());
-        inventory.leave(&spec, &Arc::clone(&stage.thing), id, live.clone(), instead);
-        assert_eq!(inventory.leftovers[0].declared.lifecycle, expected, "{tagged}");
+        let mut inventory = Inventory::new(env.clone());
+        inventory.add_orphan(&spec, &Arc::clone(&stage.thing), id, live.clone(), instead);
+        assert_eq!(inventory.orphans[0].declared.lifecycle, expected, "{tagged}");
     }
 }

@@ -152,7 +152,7 @@ fn validator() -> &'static jsonschema::Validator {
 
 /// The violations of the schema in a spec.
 fn objections(spec: &str) -> Vec<String> {
-    // Comments, anchors and quotes have the same meaning for the schema as for engine.
+    // Comments, parents and quotes have the same meaning for the schema as for engine.
     let spec: Json = serde_yaml::from_str(spec).unwrap();
     validator().iter_errors(&spec).map(|it| format!("{}: {it}", it.instance_path())).collect()
 }
@@ -665,7 +665,7 @@ fn drawn(svg: &str) -> Drawn {
         let words = label.split(['>', '<']).nth(1).unwrap();
         // Assumes letters of one width and a height of eleven.
         let (x, y, width) = (number(label, "x"), number(label, "y"), words.len() as f64 * 6.6);
-        let left = if attribute(label, "text-anchor") == "end" { x - width } else { x };
+        let left = if attribute(label, "text-parent") == "end" { x - width } else { x };
         (pieces(attribute(edge, "d")), Area { x: [left, left + width], y: [y - 9.0, y + 2.5] })
     });
     Drawn { boxes: boxes.collect(), lines: lines.collect() }

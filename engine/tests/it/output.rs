@@ -10,9 +10,9 @@ use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step
 use engine::remedy::Advice;
 use engine::render::markdown::{self, LIMIT, Page};
 use engine::render::{self, OutputStyle, Rows};
-use engine::schema::{Effect, Outputs, Site};
+use engine::schema::{AwsEnv, Effect, Outputs};
 use engine::spec::Spec;
-use engine::value::{Hole, Part, Path, Template, Tree, Value};
+use engine::value::{Part, Path, Placeholder, Template, Tree, Value};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -33,8 +33,8 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
         reason: None,
         hint: None,
         remarks: Vec::new(),
-        asks: false,
-        undecided: false,
+        needs_approval: false,
+        pending: false,
         partial: false,
         desired: Tree::new(),
         outputs: Outputs::new(),
@@ -48,12 +48,12 @@ fn property(path: &[&str], before: serde_json::Value, after: serde_json::Value) 
     });
     let is_sensitive = path.root() == Some("environment");
     let (before, after) = (Value::from(before), Value::from(after));
-    PropertyChange { path, before, after, effect: Effect::InPlace, sensitive: is_sensitive, usual: false }
+    PropertyChange { path, before, after, effect: Effect::InPlace, sensitive: is_sensitive, is_default: false }
 }
 
 fn unknown() -> Value {
-    let hole = Hole::Output { resource: "todos".into(), attribute: "stream_arn".into() };
-    Value::Unknown(Template(vec![Part::Hole(hole)]))
+    let hole = Placeholder::Output { resource: "todos".into(), attribute: "stream_arn".into() };
+    Value::Unknown(Template(vec![Part::Placeholder(hole)]))
 }
 
 fn of(changes: Vec<Change>) -> Plan {
@@ -128,7 +128,7 @@ fn code_is_one_line_with_hash_and_size() {
     "#);
     // JSON output has both in full.
     let spec = load(PIPELINE);
-    let document = render::plan_json(&spec, &Site::new("eu-central-1", "123456789012"), &plan);
+    let document = render::plan_json(&spec, &AwsEnv::new("eu-central-1", "123456789012"), &plan);
     let properties = document["changes"][1]["properties"].as_array().unwrap();
     assert_eq!(properties[1]["before"], hashes[0]);
     assert_eq!((&properties[2]["path"], &properties[2]["after"]), (&json!("code_size"), &json!(1_234_567)));
@@ -164,7 +164,7 @@ fn sensitive_values_show_only_that_they_differ() {
     ");
     let page = Page {
         spec: &load(PIPELINE),
-        site: &Site::new("eu-central-1", "123456789012"),
+        env: &AwsEnv::new("eu-central-1", "123456789012"),
         notes: &[],
         rows: Rows::All,
         destroy: false,
@@ -250,9 +250,9 @@ fn colors_do_not_affect_the_layout() {
         ];
         let lines: Vec<Line> = texts.iter().map(|text| records::read(text)).collect();
         let mut journal = Journal::new(["logger", "a-longer-name"].into_iter(), look);
-        let said = lines.iter().flat_map(|line| &line.said);
+        let said = lines.iter().flat_map(|line| &line.entries);
         let entries =
-            said.map(|said| JournalEntry { function: "logger", at: 0, stream: "s", request: None, said }).collect();
+            said.map(|entry| JournalEntry { function: "logger", at: 0, stream: "s", request: None, entry }).collect();
         let rows = journal.fold(entries);
         rows.iter().map(|row| journal.row(row, None)).collect::<String>()
     };
@@ -306,9 +306,9 @@ fn varied() -> Plan {
 
 #[test]
 fn a_comment_starts_with_what_matters_and_folds_the_rest() {
-    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
+    let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
     let notes = ["team from --team".to_owned(), "local AWS".to_owned()];
-    let page = Page { spec: &spec, site: &site, notes: &notes, rows: Rows::Noteworthy, destroy: false };
+    let page = Page { spec: &spec, env: &env, notes: &notes, rows: Rows::Noteworthy, destroy: false };
     let refused = markdown::plan(&page, &varied());
     check(&refused, 5).unwrap();
     assert_snapshot!(refused, @r#"
@@ -481,8 +481,8 @@ fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
 
 #[test]
 fn a_comment_is_never_too_long_and_reports_what_it_omits() {
-    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
-    let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
+    let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
+    let page = Page { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
     let long = |size: usize| vec![property(&["description"], json!("old"), json!("x".repeat(size)))];
     let one = markdown::plan(&page, &of(vec![change("logger", Action::Update, long(70_000))]));
     check(&one, 1).unwrap();
@@ -520,8 +520,8 @@ fn a_comment_is_never_too_long_and_reports_what_it_omits() {
 
 #[test]
 fn text_to_copy_cannot_escape_its_fence() {
-    let (spec, site) = (load(PIPELINE), Site::new("eu-central-1", "123456789012"));
-    let page = Page { spec: &spec, site: &site, notes: &[], rows: Rows::All, destroy: false };
+    let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
+    let page = Page { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
     let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".into());
     let refused = Change { hint, reason: Some("no".into()), ..change("old", Action::Refused, Vec::new()) };
     let text = markdown::plan(&page, &of(vec![refused]));
@@ -603,19 +603,19 @@ fn changes() -> impl Strategy<Value = Change> {
         prop_oneof![Just(Path::property("code_sha256")), hostile().prop_map(|key| Path::property("tags").key(&key))];
     let properties =
         (paths, values(), values(), effects, any::<bool>()).prop_map(|(path, before, after, effect, sensitive)| {
-            PropertyChange { path, before, after, effect, sensitive, usual: false }
+            PropertyChange { path, before, after, effect, sensitive, is_default: false }
         });
     let words = || prop::option::of(hostile());
     let properties = prop::collection::vec(properties, 0..5);
     let texts = (words(), words(), prop::collection::vec(hostile(), 0..3));
     (hostile(), hostile(), actions, properties, texts, any::<[bool; 2]>()).prop_map(
-        |(resource, name, action, properties, (reason, hint, remarks), [asks, undecided])| Change {
+        |(resource, name, action, properties, (reason, hint, remarks), [asks, pending])| Change {
             name,
             reason: reason.map(Advice::from),
             hint: hint.map(Advice::from),
             remarks,
-            asks,
-            undecided,
+            needs_approval: asks,
+            pending,
             ..change(&resource, action, properties)
         },
     )
@@ -636,10 +636,10 @@ proptest! {
         let n_changes = changes.len() * copies;
         let changes: Vec<Change> = changes.into_iter().cycle().take(n_changes).collect();
         let spec = Spec::declare((&owner.0, &owner.1), Vec::new()).unwrap();
-        let site = Site::new("eu-central-1", "123456789012");
+        let env = AwsEnv::new("eu-central-1", "123456789012");
         let [all, destroy] = shape;
         let rows = if all { Rows::All } else { Rows::Noteworthy };
-        let page = Page { spec: &spec, site: &site, notes: &notes, rows, destroy };
+        let page = Page { spec: &spec, env: &env, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
         let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
         let remarks = remarks.into_iter().map(Advice::from).collect();

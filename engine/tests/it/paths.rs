@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use insta::assert_snapshot;
 
 use crate::shared::program::{Program, Ran};
@@ -524,7 +524,7 @@ fn code_outside_the_project_needs_a_flag() {
 
 /// The files in the package of a spec's only function.
 fn packed(spec: &Path) -> Vec<String> {
-    let spec = Spec::load(&engine::kinds::all(), spec, &Overrides::default(), Depth::Full).unwrap();
+    let spec = Spec::load(&engine::kinds::all(), spec, &SpecOverrides::default(), Depth::Full).unwrap();
     let artifact = spec.resources[0].artifact.clone().unwrap();
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(artifact.to_vec())).unwrap();
     (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()

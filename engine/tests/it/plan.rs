@@ -11,8 +11,8 @@ use engine::inventory::{Found, Inventory};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
 use engine::render::remedy::words;
 use engine::render::{self, OutputStyle, Rows};
-use engine::schema::{Age, Condition, Contents, Id, Live, Moment, Owner, Ownership, Presence, Site};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::schema::{AwsEnv, Contents, Id, Live, Milestone, Owner, Ownership, Presence, Status, Timestamps};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use insta::assert_snapshot;
 use serde::Deserialize;
@@ -98,7 +98,7 @@ struct Standing {
     unknown: BTreeMap<String, String>,
 }
 
-fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
+fn found(standing: Standing, declared: &engine::spec::ResourceDecl) -> Found {
     let Standing { props, outputs, owner, condition, items, unread, unknown } = standing;
     let mut tree = Tree::new();
     for (name, value) in props {
@@ -145,11 +145,11 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
         },
     };
     let condition = match condition.as_deref().map(|word| word.split_once(' ').unwrap_or((word, ""))) {
-        None => Condition::Settled,
-        Some(("leaving", _)) => Condition::Leaving,
-        Some(("changing", word)) => Condition::Changing(word.into()),
-        Some(("broken", word)) => Condition::Broken(word.into()),
-        Some(("unusable", word)) => Condition::Unusable(word.into()),
+        None => Status::Stable,
+        Some(("leaving", _)) => Status::Deleting,
+        Some(("changing", word)) => Status::InTransition(word.into()),
+        Some(("broken", word)) => Status::Failed(word.into()),
+        Some(("unusable", word)) => Status::Unusable(word.into()),
         Some(other) => panic!("no condition: {other:?}"),
     };
     Found {
@@ -157,10 +157,10 @@ fn found(standing: Standing, declared: &engine::spec::Declared) -> Found {
             props: tree,
             outputs,
             owner,
-            condition,
-            incarnation: None,
+            status: condition,
+            unique_id: None,
             revision: None,
-            age: Age::default(),
+            timestamps: Timestamps::default(),
             notes: Vec::new(),
             unknown: unknown.collect(),
         }),
@@ -173,7 +173,7 @@ pub(crate) fn load(text: &str) -> Spec {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spec.yaml");
     fs::write(&path, text).unwrap();
-    Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
+    Spec::load(&engine::kinds::all(), &path, &SpecOverrides::default(), Depth::Full)
         .unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
         let declared = spec.resource(&name)?;
         Some((name, found(standing, declared)))
     });
-    Inventory { found: found.collect(), ..Inventory::new(Site::new("eu-central-1", "123456789012")) }
+    Inventory { found: found.collect(), ..Inventory::new(AwsEnv::new("eu-central-1", "123456789012")) }
 }
 
 /// The plan as its user sees it, then one line per step: its operation, and the milestones of the
@@ -207,21 +207,21 @@ fn shown(plan: &Plan, destroy: bool) -> String {
             Op::Create => "create",
             Op::Update => "update",
             Op::Delete => "delete",
-            Op::Release => "release",
-            Op::Settle => "settle",
+            Op::Untag => "release",
+            Op::Wait => "settle",
         };
         format!("{verb} {}", plan.changes[step.change].resource)
     };
     for (index, step) in plan.steps.iter().enumerate() {
         let after = step.after.iter().map(|(before, moment)| {
-            let moment = if *moment == Moment::Made { "made" } else { "ready" };
+            let moment = if *moment == Milestone::Created { "made" } else { "ready" };
             format!("{} {moment}", name(before.0))
         });
         let after = after.collect::<Vec<_>>().join(", ");
         writeln!(text, "step: {}{}", name(index), if after.is_empty() { after } else { format!(" <- {after}") })
             .unwrap();
     }
-    if plan.asks() {
+    if plan.needs_approval() {
         text.push_str("asks\n");
     }
     text
@@ -1012,7 +1012,7 @@ fn every_spec_of_the_repository_can_be_planned() {
     let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
     let mut all = String::new();
     for name in ["team.yaml", "examples/inline.yaml", "examples/adopt.yaml", "examples/everything.yaml"] {
-        let spec = Spec::load(&engine::kinds::all(), &specs.join(name), &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &specs.join(name), &SpecOverrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
         let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
@@ -1037,14 +1037,14 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
         props: Tree::new(),
         outputs: BTreeMap::new(),
         owner: owner.unwrap_or_else(|| Ownership::Engine(id.owner.clone())),
-        condition: Condition::Settled,
-        incarnation: None,
+        status: Status::Stable,
+        unique_id: None,
         revision: None,
-        age: Age::default(),
+        timestamps: Timestamps::default(),
         notes: Vec::new(),
         unknown: BTreeMap::new(),
     };
-    inventory.leave(spec, &declared.kind, id, live, None);
+    inventory.add_orphan(spec, &declared.kind, id, live, None);
 }
 
 #[test]

@@ -73,7 +73,13 @@ impl Write for Screen {
 }
 
 /// Applies, and captures the screen at each of these milliseconds, before the moment's change.
-async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &Screen, moments: &[Moment]) -> String {
+async fn watch(
+    stage: &Stage,
+    nodes: &[Node],
+    mut progress: Progress,
+    screen: &Screen,
+    moments: &[Milestone],
+) -> String {
     let spec = stage.spec(nodes);
     let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
     progress.begin(0, "", &plan);
@@ -107,7 +113,7 @@ async fn watch(stage: &Stage, nodes: &[Node], mut progress: Progress, screen: &S
     story
 }
 
-type Moment = (u64, fn(&Screen));
+type Milestone = (u64, fn(&Screen));
 
 /// Two chains, a step that fails, and its dependents.
 fn nodes() -> Vec<Node> {
@@ -134,7 +140,7 @@ const NOTHING: fn(&Screen) = |_| {};
 #[tokio::test(start_paused = true)]
 async fn steps_keep_their_places_until_done_and_failures_stay_visible() {
     let screen = Screen::new(80, 24);
-    let moments: [Moment; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
+    let moments: [Milestone; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
     // The screen is redrawn only for news: once a second and for each event.
@@ -164,7 +170,7 @@ async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
     // Earlier output has filled the window.
     let screen = Screen::new(80, 24);
     screen.terminal.borrow_mut().feed("\r\n".repeat(24));
-    let moments: [Moment; 4] = [
+    let moments: [Milestone; 4] = [
         (3000, |screen| screen.resize(40, 24)),
         (5000, |screen| screen.resize(28, 24)),
         (6000, |screen| screen.resize(100, 24)),
@@ -184,7 +190,7 @@ async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
     stage.pace("thing-29", 500, 0, 0);
     stage.refuse("thing-02");
     let screen = Screen::new(60, 10);
-    let moments: [Moment; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
+    let moments: [Milestone; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
     let story = watch(&stage, &nodes, screen.progress(PLAIN, true), &screen, &moments).await;
     let (before, _) = story.split_once("-- at the end").unwrap();
     assert_snapshot!(before);

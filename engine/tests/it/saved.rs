@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use engine::inventory::{Found, Inventory, Leftover};
+use engine::inventory::{Found, Inventory, Orphan};
 use engine::kinds::all;
 use engine::plan::{Goal, Options, plan};
 use engine::plan_file;
 use engine::saved::{Flags, Salt, SavedPlan};
-use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
-use engine::spec::{Declared, Depth, Overrides, Spec};
+use engine::schema::{Id, Live, Owner, Ownership, Status, Timestamps};
+use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ use crate::plan::{DEPLOYED, PIPELINE, standing, with};
 #[derive(Clone)]
 struct Given {
     text: String,
-    overrides: Overrides,
+    overrides: SpecOverrides,
     flags: Flags,
     /// Changes the inventory that was read.
     moves: fn(&mut Inventory),
@@ -30,7 +30,7 @@ impl Given {
     fn new() -> Given {
         let text = with(PIPELINE, "    read_capacity: 1\n", "    read_capacity: ${var.units}\n");
         let vars = BTreeMap::from([("units".to_owned(), "1".to_owned())]);
-        let overrides = Overrides { vars, ..Overrides::default() };
+        let overrides = SpecOverrides { vars, ..SpecOverrides::default() };
         Given { text, overrides, flags: Flags::default(), moves: |_| {} }
     }
 
@@ -57,24 +57,24 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
         owner: Owner { team: "owls".into(), stack: "main".into(), resource: "old-pipe".into() },
         name: "owls-old-pipe".into(),
         arn: None,
-        anchors: BTreeMap::new(),
-        site: None,
-        incarnation: Some(uuid.into()),
+        parents: BTreeMap::new(),
+        env: None,
+        unique_id: Some(uuid.into()),
     };
     let live = Live {
         props: Tree::new(),
         outputs: BTreeMap::new(),
         owner,
-        condition: Condition::Settled,
-        incarnation: Some(uuid.into()),
+        status: Status::Stable,
+        unique_id: Some(uuid.into()),
         revision: None,
-        age: Age::default(),
+        timestamps: Timestamps::default(),
         notes: Vec::new(),
         unknown: Default::default(),
     };
     let found = Found { live: Some(live), ..Found::default() };
-    let declared = Declared::leftover(std::sync::Arc::clone(all().get("mapping").unwrap()), id);
-    inventory.leftovers.push(Leftover { declared, found, instead: None });
+    let declared = ResourceDecl::orphan(std::sync::Arc::clone(all().get("mapping").unwrap()), id);
+    inventory.orphans.push(Orphan { declared, found, instead: None });
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
             &["`--prune-scan` has changed since the plan was saved", "`--team` has changed since the plan was saved"],
         ),
         (
-            read(|it| it.site.account = "210987654321".into()),
+            read(|it| it.env.account = "210987654321".into()),
             &["the plan was saved for account `123456789012`, but this is account `210987654321`"],
         ),
         (
@@ -118,10 +118,10 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
         ),
         (read(|it| live(it, "todos").owner = Ownership::Nobody), &["in AWS, the owner of `todos` has changed"]),
         (
-            read(|it| live(it, "logger").condition = Condition::Broken("the role vanished".into())),
+            read(|it| live(it, "logger").status = Status::Failed("the role vanished".into())),
             &["in AWS, the state of `logger` has changed"],
         ),
-        (read(|it| live(it, "pipe").incarnation = Some("2".into())), &["`pipe` was deleted and re-created"]),
+        (read(|it| live(it, "pipe").unique_id = Some("2".into())), &["`pipe` was deleted and re-created"]),
         (read(|it| it.found.get_mut("pipe").unwrap().live = None), &["`pipe` existed and no longer does"]),
         (
             read(|it| leave(it, "9", Ownership::Nobody)),
@@ -130,7 +130,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
         // The age of a resource and other notes from AWS don't matter.
         (
             read(|it| {
-                live(it, "todos").age.changed = Some(1);
+                live(it, "todos").timestamps.modified = Some(1);
                 live(it, "todos").notes.push("stopped".into());
             }),
             &[],
@@ -164,7 +164,7 @@ fn another_plan_from_the_same_inputs_is_detected() {
     let inventory = standing(&spec, DEPLOYED);
     let of = |goal: Goal| {
         let plan = plan(&spec, &inventory, goal, &Options { delete_data: true, ..Options::default() });
-        SavedPlan::new(&spec, &inventory, &plan, &Overrides::default(), Flags::default(), salt.clone())
+        SavedPlan::new(&spec, &inventory, &plan, &SpecOverrides::default(), Flags::default(), salt.clone())
     };
     let moved = of(Goal::Present).moved(&of(Goal::Absent));
     let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` has changed"));
@@ -281,10 +281,10 @@ proptest! {
         let text = with(&text, "    hash_key: id\n", &format!("    hash_key: id\n    tags: {{ cost: '{tag}', more: '${{var.more}}' }}\n"));
         let given = Given {
             text,
-            overrides: Overrides {
+            overrides: SpecOverrides {
                 vars: BTreeMap::from([("other".into(), variable.clone())]),
                 env: BTreeMap::from([("more".into(), from_env.clone())]),
-                ..Overrides::default()
+                ..SpecOverrides::default()
             },
             moves: if is_new { |it| it.found.retain(|name, _| name == "runner") } else { |_| {} },
             ..Given::new()

@@ -16,14 +16,14 @@ use engine::kind::{Definition, Kinds, Want};
 use engine::plan::{Goal, Op, Options, Plan, StepId, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
-    Age, Condition, Effect, Id, Live, Moment, Naming, Output, Outputs, Owner, Ownership, Reading, Schema, Shape, Site,
-    Str, Text, property,
+    AwsEnv, Effect, Id, Identity, Live, Milestone, Output, Outputs, Owner, Ownership, Reading, Schema, Shape, Status,
+    Str, Text, Timestamps, property,
 };
-use engine::spec::{Declared, Lifecycle, Spec};
+use engine::spec::{Lifecycle, ResourceDecl, Spec};
 use engine::timeline::Timing;
-use engine::value::{Hole, Part, Template, Tree, Value};
+use engine::value::{Part, Placeholder, Template, Tree, Value};
 use engine::wait::limiter::{Limit, LimitId, RateLimits};
-use engine::wait::{Connected, Consent, Context, Wait};
+use engine::wait::{Connected, Context, Overrides, Wait};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -44,14 +44,14 @@ fn thing() -> Schema {
         summary: "".into(),
         remark: "".into(),
         source: "".into(),
-        naming: Naming::Own { text: any_text() },
+        identity: Identity::Named { text: any_text() },
         managed: true,
         importable: false,
         adoptable: true,
-        renewal: None,
-        locked: None,
-        leaves: None,
-        outage: None,
+        recreate_note: None,
+        delete_block: None,
+        retained_on_delete: None,
+        disruption: None,
         arn: None,
         is_indexed: false,
         holds_data: false,
@@ -60,7 +60,7 @@ fn thing() -> Schema {
             property("shape", Shape::Text(any_text()), "").on_change(Effect::Replace),
             property("flip", Shape::Text(any_text()), ""),
             property("uses", list(), ""),
-            property("uses_made", list(), "").needs_made(),
+            property("uses_made", list(), "").needs_created(),
         ],
         outputs: vec![
             Output::computed("name", "", |_, name| name.to_owned()),
@@ -73,7 +73,7 @@ fn thing() -> Schema {
 fn tie() -> Schema {
     Schema {
         kind: "tie".into(),
-        naming: Naming::Assigned,
+        identity: Identity::ServiceAssigned,
         properties: vec![
             property("source", Shape::Text(any_text()), "").identity().on_change(Effect::Replace),
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
@@ -89,9 +89,9 @@ fn grant() -> Schema {
     let on = Shape::Link { to: vec![("thing".into(), "serial".into())], literal: None };
     Schema {
         kind: "grant".into(),
-        naming: Naming::Inner { key: "label".into(), text: any_text() },
+        identity: Identity::Nested { key: "label".into(), text: any_text() },
         properties: vec![
-            property("on", on, "").parent().on_change(Effect::Replace).needs_made(),
+            property("on", on, "").parent().on_change(Effect::Replace).needs_created(),
             property("label", Shape::Text(any_text()), ""),
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
             property("shape", Shape::Text(any_text()), "").on_change(Effect::Replace),
@@ -107,7 +107,7 @@ struct Entry {
     kind: Str,
     props: Tree,
     serial: String,
-    incarnation: u64,
+    unique_id: u64,
     ready_at: Instant,
 }
 
@@ -169,7 +169,8 @@ fn throttled() -> AwsError {
     AwsError::own(Class::Throttled, "fake", "", "too many calls")
 }
 
-const SENT: Wait = Wait { what: "it to be free", since: "", look: "", limit: None, budget: Duration::from_secs(1000) };
+const SENT: Wait =
+    Wait { what: "it to be free", reason: "", inspect_cmd: "", limit: None, budget: Duration::from_secs(1000) };
 
 impl Fake {
     fn world(&self) -> MutexGuard<'_, World> {
@@ -226,7 +227,13 @@ impl Fake {
     }
 
     async fn ready(&self, cx: &Context, name: &str) -> Result<(), AwsError> {
-        let wait = Wait { what: "it to be ready", since: "", look: "", limit: None, budget: Duration::from_secs(1000) };
+        let wait = Wait {
+            what: "it to be ready",
+            reason: "",
+            inspect_cmd: "",
+            limit: None,
+            budget: Duration::from_secs(1000),
+        };
         let probe = || std::future::ready(Ok(self.world().entries.get(name).is_none_or(Entry::is_ready).then_some(())));
         cx.until(wait, name, probe).await
     }
@@ -281,11 +288,11 @@ impl Provider for Fake {
     fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         match &*self.schema.kind {
             "thing" => Some(&id.name),
-            _ => id.anchors.get("on").map(String::as_str),
+            _ => id.parents.get("on").map(String::as_str),
         }
     }
 
-    fn release<'a>(&'a self, _: &'a Context, _: &'a Id, _: Live) -> Pending<'a, ()> {
+    fn untag<'a>(&'a self, _: &'a Context, _: &'a Id, _: Live) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -301,20 +308,20 @@ impl Provider for Fake {
             props: entry.props.clone(),
             outputs: entry.outputs(&id.name),
             owner: Ownership::Engine(id.owner.clone()),
-            condition: if entry.is_ready() { Condition::Settled } else { Condition::Changing("UPDATING".into()) },
-            incarnation: Some(entry.incarnation.to_string()),
+            status: if entry.is_ready() { Status::Stable } else { Status::InTransition("UPDATING".into()) },
+            unique_id: Some(entry.unique_id.to_string()),
             revision: None,
-            age: Age::default(),
+            timestamps: Timestamps::default(),
             notes: Vec::new(),
             unknown: Default::default(),
         });
         let live = live.filter(|_| !world.missed.remove(&id.name));
         let mut reading = Reading::from(live);
         if let Some(live) = reading.live.clone().filter(|_| world.doubled.contains(&id.name)) {
-            let incarnation = Some("another".to_owned());
+            let unique_id = Some("another".to_owned());
             let outputs = Outputs::from([("id".to_owned(), "another".to_owned())]);
-            let twin = Live { incarnation: incarnation.clone(), outputs, ..live };
-            reading.others.push((Id { incarnation, ..id.clone() }, twin));
+            let twin = Live { unique_id: unique_id.clone(), outputs, ..live };
+            reading.others.push((Id { unique_id, ..id.clone() }, twin));
         }
         Box::pin(std::future::ready(Ok(reading)))
     }
@@ -333,7 +340,7 @@ impl Provider for Fake {
                     kind: kind.clone(),
                     props: want.props.clone(),
                     serial: format!("{}#{}", id.name, world.serial),
-                    incarnation: world.serial,
+                    unique_id: world.serial,
                     ready_at: Instant::now() + Duration::from_millis(pace.ready),
                 };
                 let mut outputs = entry.outputs(&id.name);
@@ -370,7 +377,7 @@ impl Provider for Fake {
         })
     }
 
-    fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, _: &'a Outputs) -> Pending<'a, ()> {
+    fn wait_ready<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, _: &'a Outputs) -> Pending<'a, ()> {
         assert!(!want.values().any(Value::has_unknown));
         Box::pin(self.ready(cx, &id.name))
     }
@@ -469,7 +476,7 @@ impl Account for InMemory {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn observe_site(&self, _: &Site) {}
+    fn observe_env(&self, _: &AwsEnv) {}
 
     fn observe(&self, _: &Schema, _: &Id, _: &Live) {}
 
@@ -517,7 +524,7 @@ impl Stage {
             providers: Providers::new(providers),
         };
         let (interrupt, receiver) = watch::channel(false);
-        let cx = Context::new(connected, Consent::default(), receiver);
+        let cx = Context::new(connected, Overrides::default(), receiver);
         Stage { thing, tie, grant, cx, interrupt, world, _watchdog: Watchdog::start() }
     }
 
@@ -542,8 +549,8 @@ impl Stage {
     pub(crate) fn spec(&self, nodes: &[Node]) -> Spec {
         let resources = nodes.iter().map(|node| {
             let serial = |name: &String| {
-                let hole = Hole::Output { resource: name.clone(), attribute: "serial".into() };
-                Value::Unknown(Template(vec![Part::Hole(hole)]))
+                let hole = Placeholder::Output { resource: name.clone(), attribute: "serial".into() };
+                Value::Unknown(Template(vec![Part::Placeholder(hole)]))
             };
             let list = |names: &[String]| Value::List(names.iter().map(serial).collect());
             let mut desired = Tree::from([("size".to_owned(), Value::Number(node.size.into()))]);
@@ -561,19 +568,19 @@ impl Stage {
                 desired.insert("uses_made".into(), list(&node.uses_made));
             }
             let owner = Owner { team: "owls".into(), stack: "main".into(), resource: node.name.clone() };
-            let anchors = node.on.iter().map(|on| ("on".into(), format!("owls-{on}"))).collect();
+            let parents = node.on.iter().map(|on| ("on".into(), format!("owls-{on}"))).collect();
             let kind = match node {
                 Node { ties: Some(_), .. } => &self.tie,
                 Node { on: Some(_), .. } => &self.grant,
                 _ => &self.thing,
             };
-            let declared = Declared {
+            let declared = ResourceDecl {
                 name: node.name.clone(),
                 kind: Arc::clone(kind),
-                id: Id { owner, name, arn: None, anchors, site: None, incarnation: None },
+                id: Id { owner, name, arn: None, parents, env: None, unique_id: None },
                 imported: false,
                 lifecycle: Lifecycle::default(),
-                written: desired.keys().cloned().collect::<BTreeSet<_>>(),
+                explicit: desired.keys().cloned().collect::<BTreeSet<_>>(),
                 desired,
                 artifact: None,
             };
@@ -591,7 +598,7 @@ impl Stage {
             found.insert(declared.name.clone(), Found { live, ..Found::default() });
         }
         (self.world().reads, self.world().throttled_reads) = (0, throttled_reads);
-        let inventory = Inventory { found, ..Inventory::new(Site::new("eu-central-1", "123456789012")) };
+        let inventory = Inventory { found, ..Inventory::new(AwsEnv::new("eu-central-1", "123456789012")) };
         let plan = plan(spec, &inventory, goal, &Options::default());
         (inventory, plan)
     }
@@ -691,7 +698,8 @@ impl Run {
             match event {
                 Event::Started(id) => {
                     for (before, moment) in &self.plan.steps[id.0].after {
-                        let ok = if *moment == Moment::Made { begun.contains(before) } else { done.contains(before) };
+                        let ok =
+                            if *moment == Milestone::Created { begun.contains(before) } else { done.contains(before) };
                         assert!(ok, "{} before {}\n{}", self.name(*id), self.name(*before), self.story());
                     }
                     assert!(begun.insert(*id), "{} twice", self.name(*id));
@@ -1098,7 +1106,7 @@ async fn a_resource_that_changed_since_the_plan_is_not_written() {
         ("a property", |world| {
             world.entries.get_mut("owls-a").unwrap().props.insert("size".into(), Value::Number(9.into()));
         }),
-        ("made anew", |world| world.entries.get_mut("owls-a").unwrap().incarnation = 99),
+        ("made anew", |world| world.entries.get_mut("owls-a").unwrap().unique_id = 99),
         ("gone", |world| drop(world.entries.remove("owls-a"))),
         ("nothing", |_| {}),
     ];

@@ -11,7 +11,7 @@ use engine::diagnostic::{self, Diagnostic, Severity, Style};
 use engine::kinds::all;
 use engine::preflight;
 use engine::schema::{Shape, Str};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::yaml::{self, Yaml};
 use insta::assert_snapshot;
 
@@ -50,7 +50,7 @@ fn refusal(spec: &[u8], args: &[&str]) -> String {
     diff(folder.path(), &[&["spec.yaml"], args].concat()).failure()
 }
 
-fn load(spec: &str, overrides: &Overrides) -> Result<Spec, String> {
+fn load(spec: &str, overrides: &SpecOverrides) -> Result<Spec, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spec.yaml");
     fs::write(&path, spec).unwrap();
@@ -100,8 +100,9 @@ pub(crate) fn catalogue() -> String {
                 .replace('\n', " ")
                 .replace(folder.to_str().unwrap(), "specs")
         };
-        let errors = Spec::load(&engine::kinds::all(), &folder.join(&it.files[0]), &Overrides::default(), Depth::Full)
-            .unwrap_err();
+        let errors =
+            Spec::load(&engine::kinds::all(), &folder.join(&it.files[0]), &SpecOverrides::default(), Depth::Full)
+                .unwrap_err();
         let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap();
         let hints = first.hints.join("; ");
         writeln!(page, "| {} | {} | {} |", cell(&it.cause), cell(&first.problem), cell(&hints)).unwrap();
@@ -171,7 +172,7 @@ fn every_broken_spec_is_refused_with_a_place_and_a_hint() {
 fn a_problem_that_syntax_cannot_prove_is_only_a_warning() {
     let mut all = String::new();
     for path in corpus("warned") {
-        let spec = Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &path, &SpecOverrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
         assert!(!spec.warnings.is_empty(), "{}", path.display());
         assert!(spec.warnings.iter().all(|it| it.severity == Severity::Warning));
@@ -241,11 +242,11 @@ fn valid_edge_cases_are_accepted() {
         ("windows line ends", PIPELINE.replace('\n', "\r\n")),
     ];
     for (what, spec) in cases {
-        if let Err(said) = load(&spec, &Overrides::default()) {
+        if let Err(said) = load(&spec, &SpecOverrides::default()) {
             panic!("{what}: {said}");
         }
     }
-    assert!(load(&PIPELINE.replace("  todos:", &format!("  {longest}c:")), &Overrides::default()).is_err());
+    assert!(load(&PIPELINE.replace("  todos:", &format!("  {longest}c:")), &SpecOverrides::default()).is_err());
 }
 
 #[test]
@@ -277,7 +278,7 @@ fn limits_are_exact_to_the_byte() {
         (filled((1 << 20) / 4, 4, 16), false),
     ];
     for (spec, is_taken) in cases {
-        let loaded = load(&spec, &Overrides::default());
+        let loaded = load(&spec, &SpecOverrides::default());
         assert_eq!(loaded.is_ok(), is_taken, "{:.300} {:.300}", loaded.err().unwrap_or_default(), spec);
     }
 }
@@ -343,7 +344,7 @@ fn every_list_of_values_covers_the_sdk_and_is_open_or_closed() {
 #[test]
 fn runtime_warnings_follow_the_deprecation_dates_of_aws() {
     let warned = |runtime: &str, day: &str| {
-        let spec = load(&PIPELINE.replace("nodejs22.x", runtime), &Overrides::default()).unwrap();
+        let spec = load(&PIPELINE.replace("nodejs22.x", runtime), &SpecOverrides::default()).unwrap();
         let findings = preflight::offline(&spec, day);
         assert!(findings.iter().all(|it| it.severity == Severity::Warning));
         findings.into_iter().map(|it| format!("{}; {}", it.problem, it.why.unwrap_or_default())).collect::<String>()
@@ -389,7 +390,7 @@ resources:
     environment: { PRICE: \"$${5}\", LEVEL: \"level=${var.level}!\" }
     code: { inline: \"exports.handler = async () => `${process.env.LEVEL} ${var.nothing} $${x}`;\" }
 ";
-    let seen = |overrides: &Overrides| {
+    let seen = |overrides: &SpecOverrides| {
         let spec = load(spec, overrides).unwrap();
         let logger = spec.resource("logger").unwrap();
         format!(
@@ -399,7 +400,7 @@ resources:
             serde_json::Value::from(&logger.desired["environment"]),
         )
     };
-    let mut overrides = Overrides::default();
+    let mut overrides = SpecOverrides::default();
     assert_snapshot!(seen(&overrides), @r#"owls-info memory=256 environment={"LEVEL":"level=info!","PRICE":"${5}"}"#);
     overrides.env.extend([("memory".to_owned(), "512".to_owned()), ("level".to_owned(), "debug".to_owned())]);
     assert_snapshot!(seen(&overrides), @r#"owls-debug memory=512 environment={"LEVEL":"level=debug!","PRICE":"${5}"}"#);
@@ -749,7 +750,7 @@ fn excerpts_mask_only_values_that_may_be_secret() {
             "code" => PIPELINE.split("    code: ").next().unwrap().to_owned() + &format!("    code: {line}\n"),
             _ => format!("{PIPELINE}{line}\n"),
         };
-        load(&spec.replace("VALUE", "sw0rdfish"), &Overrides::default()).unwrap_err().contains("sw0rdfish")
+        load(&spec.replace("VALUE", "sw0rdfish"), &SpecOverrides::default()).unwrap_err().contains("sw0rdfish")
     };
     for (place, line) in SHOWN {
         assert!(is_shown(place, line), "{place}: {line}");

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::aws::{Access, Aws, Class, Consent, Context, LocalSettings};
+use engine::aws::{Access, Aws, Class, Context, LocalSettings, Overrides};
 use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
 use engine::kinds::all;
 use engine::plan::{Action, Goal, Options, plan};
-use engine::schema::{Age, Condition, Live, Outputs, Ownership, Rule, Site};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::schema::{AwsEnv, Live, Outputs, Ownership, Rule, Status, Timestamps};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 
 fn folder() -> PathBuf {
@@ -277,7 +277,7 @@ fn context() -> (Context, tokio::sync::watch::Sender<bool>) {
     let aws = Aws::local(&settings, Access::ReadOnly);
     // Without this consent, `delete` first checks whether the table is empty, and no AWS answers
     // here.
-    (engine::kinds::context(Arc::new(aws), Consent { delete_data: true, ..Consent::default() }, receiver), sender)
+    (engine::kinds::context(Arc::new(aws), Overrides { delete_data: true, ..Overrides::default() }, receiver), sender)
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         let path = folder.path().join("spec.yaml");
         fs::write(&path, example(name)).unwrap();
         crate::offline::expect_in_schema(&example(name));
-        let spec = Spec::load(&engine::kinds::all(), &path, &Overrides::default(), Depth::Full)
+        let spec = Spec::load(&engine::kinds::all(), &path, &SpecOverrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("the example of `{name}`: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
 
@@ -301,8 +301,8 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
             let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
             (declared.name.clone(), Found { live: Some(live), ..Found::default() })
         });
-        let site = Site::new("eu-central-1", "123456789012");
-        let inventory = Inventory { found: imported.collect(), ..Inventory::new(site) };
+        let env = AwsEnv::new("eu-central-1", "123456789012");
+        let inventory = Inventory { found: imported.collect(), ..Inventory::new(env) };
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
         assert_eq!(plan.count(Action::Refused), 0, "{name}");
         let declared = spec.resources.iter().find(|it| it.schema().kind == name).expect("its own example shows it");
@@ -314,7 +314,7 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         // With all values known, the tree must deserialize into the struct: a property that only
         // one of them has is a defect.
         let mut id = declared.id.clone();
-        id.site = Some(inventory.site.clone());
+        id.env = Some(inventory.env.clone());
         let props: Tree = declared
             .desired
             .iter()
@@ -328,7 +328,7 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         assert_eq!(error.class, Class::Guarded, "{name}: {error}");
         // A delete must work without the properties that AWS never returns.
         let mut seen = props.clone();
-        seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::Local));
+        seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly));
         let error = provider
             .delete(&cx, &id, Live { props: seen, ..live(Ownership::Nobody) })
             .await
@@ -345,10 +345,10 @@ pub(crate) fn live(owner: Ownership) -> Live {
         props: Tree::new(),
         outputs: Outputs::new(),
         owner,
-        condition: Condition::Settled,
-        incarnation: None,
+        status: Status::Stable,
+        unique_id: None,
         revision: None,
-        age: Age::default(),
+        timestamps: Timestamps::default(),
         notes: Vec::new(),
         unknown: Default::default(),
     }

@@ -18,7 +18,7 @@ use std::sync::Mutex;
 
 use engine::kinds::all;
 use engine::schema::{Property, Shape, settable};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use serde_json::Value as Json;
 
 use crate::e2e::Project;
@@ -235,7 +235,8 @@ impl Row {
         text.push_str(self.beside);
         // Some specs are invalid on purpose.
         let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/team.yaml");
-        if Spec::parse(&engine::kinds::all(), &beside, text.as_bytes(), &Overrides::default(), Depth::Full).is_ok() {
+        if Spec::parse(&engine::kinds::all(), &beside, text.as_bytes(), &SpecOverrides::default(), Depth::Full).is_ok()
+        {
             crate::offline::expect_in_schema(&text);
         }
         text

@@ -117,17 +117,17 @@ fn denied(message: &str) -> (Option<&str>, Option<&str>) {
     (word_after("not authorized to perform: "), word_after(" on resource: "))
 }
 
-/// Converts an SDK result: `client.create_table()….send().await.named("CreateTable", name)?`.
-pub trait Named<T> {
+/// Converts an SDK result: `client.create_table()….send().await.context("CreateTable", name)?`.
+pub trait CallContext<T> {
     /// Adds operation and resource, and classifies the error.
-    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError>;
+    fn context(self, operation: &str, resource: &str) -> Result<T, AwsError>;
 }
 
-impl<T, E> Named<T> for Result<T, SdkError<E, HttpResponse>>
+impl<T, E> CallContext<T> for Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    fn named(self, operation: &str, resource: &str) -> Result<T, AwsError> {
+    fn context(self, operation: &str, resource: &str) -> Result<T, AwsError> {
         self.map_err(|error| convert(operation, resource, &error))
     }
 }
@@ -264,7 +264,7 @@ where
                 resource: resource.into(),
                 class: classify(operation, code, message, status),
                 code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
-                message: said(message),
+                message: aws_text(message),
                 reason: None,
                 remedy: None,
                 known: None,
@@ -304,7 +304,7 @@ fn of_clock(error: AwsError, ahead: i64) -> AwsError {
 
 /// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part
 /// is omitted.
-fn said(message: &str) -> Box<str> {
+fn aws_text(message: &str) -> Box<str> {
     match message.split_once(" String measured:") {
         _ if message.is_empty() => "AWS gave no reason".into(),
         Some((reason, _)) => reason.into(),

@@ -43,7 +43,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use futures_util::FutureExt as _;
 
-use crate::answer::{self, AwsError, Class, Named};
+use crate::answer::{self, AwsError, CallContext, Class};
 use crate::cause::Code;
 use crate::iam::permissions;
 use crate::operation::{self, Effect, Operation, Operations, Service, Wire};
@@ -307,7 +307,7 @@ impl Connection {
         let (guard, limits) = (Arc::new(Guard::new(access, operations.clone())), Arc::clone(limits));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
-        secrets.learn(key);
+        secrets.register(key);
         // Only the clients' requests pass the guard; requests for credentials don't.
         let door = config.http_client().map(|inner| {
             let (guard, limits, recorder) = (Arc::clone(&guard), Arc::clone(&limits), Arc::clone(&recorder));
@@ -415,7 +415,7 @@ impl Aws {
 
     async fn identity(&self, skew: &Skew) -> Result<GetCallerIdentityOutput, AwsError> {
         let request = self.sts.get_caller_identity().customize().interceptor(skew.clone());
-        let identity = request.send().await.named("GetCallerIdentity", "")?;
+        let identity = request.send().await.context("GetCallerIdentity", "")?;
         self.seen.note_caller(identity.arn().unwrap_or_default());
         Ok(identity)
     }
@@ -443,7 +443,7 @@ impl Aws {
             .set_tag_filters(Some(filters.collect()))
             .set_resource_type_filters(Some(types.iter().map(|it| (*it).to_owned()).collect()));
         let pages = request.into_paginator().items().send();
-        let resources = pages.collect::<Result<Vec<_>, _>>().await.named("GetResources", "")?;
+        let resources = pages.collect::<Result<Vec<_>, _>>().await.context("GetResources", "")?;
         let found = resources.into_iter().map(|resource| {
             let tags = resource.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
             (resource.resource_arn.unwrap_or_default(), tags)
@@ -457,7 +457,7 @@ impl Aws {
     /// `NotFound`; `Denied` without the permission `iam:GetRole`.
     pub async fn role(&self, name: &str) -> Result<GetRoleOutput, AwsError> {
         let (request, owned) = (self.iam.get_role().role_name(name), name.to_owned());
-        self.shared.roles.get(name, async move { request.send().await.named("GetRole", &owned) }).await
+        self.shared.roles.get(name, async move { request.send().await.context("GetRole", &owned) }).await
     }
 
     /// The account of the credentials. Requires no permission.
@@ -466,7 +466,7 @@ impl Aws {
     /// The failure of the STS call.
     pub async fn account(&self) -> Result<String, AwsError> {
         let request = self.sts.get_caller_identity();
-        let call = async move { request.send().await.named("GetCallerIdentity", "") };
+        let call = async move { request.send().await.context("GetCallerIdentity", "") };
         let identity = self.shared.identity.get("", call).await?;
         self.seen.note_caller(identity.arn().unwrap_or_default());
         identity

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine_core::kind::{Definition, Kinds, Loaded, SpecFolder, Want};
 use engine_core::provider::{Pending, Provider, Providers};
-use engine_core::wait::{self, Consent, Context as Core};
+use engine_core::wait::{self, Context as Core, Overrides};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -56,11 +56,11 @@ pub trait Kind: Send + Sync + 'static {
         Loaded::default()
     }
 
-    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`,
+    /// Reads the resource. Never fails on an incomplete resource. With an unique_id in `id`,
     /// reads only that one.
     fn read(&self, cx: &Context, id: &Id) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send;
 
-    /// The function whose lock serializes its creates, updates, deletes and releases. `settle`,
+    /// The function whose lock serializes its creates, updates, deletes and releases. `wait_ready`,
     /// which mostly waits, takes the lock only for its writes.
     fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
@@ -68,7 +68,7 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Finds possible resources of this owner by name or parent, if the tag index is unavailable:
     /// all of this kind whose names start with the team. The owner's resource name is empty.
-    fn scan(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
+    fn list_by_prefix(&self, _cx: &Context, _owner: &Owner) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
@@ -97,7 +97,7 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait
     /// for `unknown` properties, which are missing in `want`.
-    fn settle(
+    fn wait_ready(
         &self,
         cx: &Context,
         id: &Id,
@@ -143,7 +143,7 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// Removes the owner tags, and changes nothing else.
-    fn release(
+    fn untag(
         &self,
         _cx: &Context,
         id: &Id,
@@ -179,7 +179,7 @@ pub fn erase<K: Kind>(kind: K) -> Arc<dyn DynKind> {
 pub fn context(
     registry: &[Arc<dyn DynKind>],
     aws: Arc<Aws>,
-    consent: Consent,
+    overrides: Overrides,
     interrupt: watch::Receiver<bool>,
 ) -> Context {
     let definitions = || registry.iter().map(|kind| Arc::clone(kind).definition());
@@ -194,7 +194,7 @@ pub fn context(
         providers: Providers::new(providers),
         kinds: Kinds::new(definitions()),
     };
-    Context::with_clients(Core::new(connected, consent, interrupt), aws)
+    Context::with_clients(Core::new(connected, overrides, interrupt), aws)
 }
 
 struct Erased<K> {
@@ -246,7 +246,7 @@ impl<K: Kind> Erased<K> {
         };
         // A live tree has no properties that AWS never returns.
         for property in &self.schema.properties {
-            if property.change == Rule::Local || live.unknown.contains_key(&property.name) {
+            if property.change == Rule::WriteOnly || live.unknown.contains_key(&property.name) {
                 props.remove(&*property.name);
             }
         }
@@ -293,8 +293,8 @@ impl<K: Kind> Provider for Connected<K> {
         })
     }
 
-    fn scan<'a>(&'a self, cx: &'a Core, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
-        Box::pin(async move { self.kind.kind.scan(&self.context(cx), owner).await })
+    fn list_by_prefix<'a>(&'a self, cx: &'a Core, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
+        Box::pin(async move { self.kind.kind.list_by_prefix(&self.context(cx), owner).await })
     }
 
     fn contents<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Contents> {
@@ -318,13 +318,13 @@ impl<K: Kind> Provider for Connected<K> {
         })
     }
 
-    fn settle<'a>(&'a self, cx: &'a Core, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()> {
+    fn wait_ready<'a>(&'a self, cx: &'a Core, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()> {
         Box::pin(async move {
             let cx = self.context(cx);
             let compared = self.kind.schema.properties.iter().filter(|it| it.is_compared());
             let unknown: Vec<&str> = compared.map(|it| &*it.name).filter(|name| !want.contains_key(*name)).collect();
             let want = self.kind.typed(want)?;
-            self.kind.kind.settle(&cx, id, &want, &unknown, outputs).await
+            self.kind.kind.wait_ready(&cx, id, &want, &unknown, outputs).await
         })
     }
 
@@ -352,11 +352,11 @@ impl<K: Kind> Provider for Connected<K> {
         })
     }
 
-    fn release<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {
+    fn untag<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {
         Box::pin(async move {
             let cx = self.context(cx);
             let props = self.kind.typed(&have.props)?;
-            self.kind.kind.release(&cx, id, have.map(props)).await
+            self.kind.kind.untag(&cx, id, have.map(props)).await
         })
     }
 }

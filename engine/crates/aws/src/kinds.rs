@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use engine_core::kind::Kinds;
-use engine_core::wait::Consent;
+use engine_core::wait::Overrides;
 
-use crate::aws::{Aws, AwsError, Class, Context, Existing, Named, Wait};
+use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
@@ -53,15 +53,15 @@ pub fn all() -> Kinds {
 }
 
 /// The context of a run with all kinds.
-pub fn context(aws: Arc<Aws>, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
-    kind::context(&registry(), aws, consent, interrupt)
+pub fn context(aws: Arc<Aws>, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
+    kind::context(&registry(), aws, overrides, interrupt)
 }
 
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.
 fn tags() -> Property {
     let shape =
         Shape::Map { key: text::TAG_KEY.clone(), value: Box::new(Shape::Text(text::TAG_VALUE.clone())), max: 47 };
-    property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).ensured()
+    property("tags", shape, "tags to set; other tags in AWS are kept").default(json!({})).subset()
 }
 
 /// An enumeration that AWS extends over time and engine passes on unchanged.
@@ -145,7 +145,7 @@ fn must_tag(
     declared: &BTreeMap<String, String>,
 ) -> bool {
     match OwnershipVerdict::of(owner, None, &id.owner) {
-        OwnershipVerdict::Unknown(UnreadableTags::Denied) => cx.consent.assume_owner,
+        OwnershipVerdict::Unknown(UnreadableTags::Denied) => cx.overrides.assume_owner,
         OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => false,
         OwnershipVerdict::Owned => !has_tags(have, declared),
         _ => true,
@@ -163,9 +163,9 @@ fn scanned(owner: &Owner, name: String) -> Id {
         owner: Owner { resource: String::new(), ..owner.clone() },
         name,
         arn: None,
-        anchors: BTreeMap::new(),
-        site: None,
-        incarnation: None,
+        parents: BTreeMap::new(),
+        env: None,
+        unique_id: None,
     }
 }
 
@@ -174,7 +174,7 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
     let send = || async {
         let keys = id.owner.tags().map(|(key, _)| key.to_owned());
         let request = cx.aws.lambda.untag_resource().resource(arn).set_tag_keys(Some(keys.to_vec()));
-        request.send().await.named("UntagResource", &id.name)
+        request.send().await.context("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())
 }
@@ -239,7 +239,7 @@ fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
 ///
 /// # Errors
 /// `Changed`, if properties are `differing`.
-fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
+fn ensure_matches(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
     if differing.is_empty() {
         return Ok(());
     }
@@ -251,7 +251,7 @@ fn made_alike(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsE
 }
 
 /// The error for a create that found a resource of another owner with the same name.
-fn taken(operation: &str, id: &Id) -> AwsError {
+fn name_conflict(operation: &str, id: &Id) -> AwsError {
     AwsError::own(Class::Exists, operation, &id.name, "another owner created a resource with this name in the meantime")
 }
 
@@ -262,16 +262,16 @@ const LOOKS_NOT_YET: u32 = 6;
 
 /// Distinguishes a resource that can't be found yet from one that was deleted outside this run.
 #[derive(Debug, Default)]
-struct Sighting(Mutex<Sighted>);
+struct ExistenceTracker(Mutex<Existence>);
 
 #[derive(Debug, Default)]
-struct Sighted {
+struct Existence {
     before: bool,
     missing_since: Option<Instant>,
     n_missing: u32,
 }
 
-impl Sighting {
+impl ExistenceTracker {
     /// Records the result of a read; `None` means not found yet.
     ///
     /// # Errors
@@ -286,14 +286,14 @@ impl Sighting {
 
     /// Whether it exists, or may still appear.
     fn shows(&self, is_seen: bool) -> bool {
-        let mut sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut existence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_seen {
-            *sighted = Sighted { before: true, ..Sighted::default() };
+            *existence = Existence { before: true, ..Existence::default() };
             return true;
         }
-        sighted.n_missing += 1;
-        let waited = sighted.missing_since.get_or_insert_with(Instant::now).elapsed();
-        if sighted.before { sighted.n_missing < 2 } else { sighted.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
+        existence.n_missing += 1;
+        let waited = existence.missing_since.get_or_insert_with(Instant::now).elapsed();
+        if existence.before { existence.n_missing < 2 } else { existence.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
     }
 
     /// Classifies a "not found" error of a call about a function: it was just created and is not
@@ -301,7 +301,7 @@ impl Sighting {
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
             let look = cx.aws.lambda.get_function().function_name(function).send().await;
-            Ok(look.named("GetFunction", function).if_exists()?.is_some())
+            Ok(look.context("GetFunction", function).if_exists()?.is_some())
         };
         match cx.read(function, look).await {
             Err(trouble) => trouble,

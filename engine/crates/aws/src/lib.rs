@@ -24,9 +24,9 @@ pub mod aws {
     pub use engine_core::mask::Secrets;
     pub use engine_core::provider::Tags;
     pub use engine_core::recorder::{self, Recorder};
-    pub use engine_core::wait::{self, ANSWER, BECAUSE, Consent, InterruptPolicy, Reporter, Wait};
+    pub use engine_core::wait::{self, ANSWER, BECAUSE, InterruptPolicy, Overrides, Reporter, Wait};
 
-    pub use crate::answer::{self as error, AwsError, Class, Existing, Named};
+    pub use crate::answer::{self as error, AwsError, CallContext, Class, Existing};
     pub use crate::connect::*;
     pub use crate::iam::{permissions as rights, trust};
     pub use crate::wire::guard::{Access, Guard};

@@ -9,7 +9,7 @@ mod retry;
 mod tail;
 mod trace;
 
-pub use line::{Change, Failure, Happening, Image, Line, LoggedError, Record, Report, Said, join, read};
+pub use line::{Change, EventName, Failure, Image, Line, LogEntry, LoggedError, Record, Report, join, read};
 pub use mentions::{Mention, change_word, has_change_word, mentions};
 pub use retry::RetryPolicy;
 pub(crate) use tail::OPERATIONS;

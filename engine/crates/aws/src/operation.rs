@@ -16,7 +16,7 @@ use crate::iam::permissions;
 use crate::kinds;
 use crate::logs;
 use crate::policy::{Purpose, Scope};
-use crate::schema::{ArnForm, Site};
+use crate::schema::{ArnForm, AwsEnv};
 use crate::verify;
 use crate::wire::limits;
 
@@ -99,8 +99,8 @@ pub struct NameForm {
 
 impl NameForm {
     /// The ARN of the resource with this name; the name itself if requests never contain an ARN.
-    pub fn arn(&self, site: &Site, name: &str) -> String {
-        self.arn.as_ref().map_or_else(|| name.to_owned(), |arn| arn.of(site, name))
+    pub fn arn(&self, env: &AwsEnv, name: &str) -> String {
+        self.arn.as_ref().map_or_else(|| name.to_owned(), |arn| arn.of(env, name))
     }
 
     /// The name in a name, a partial ARN or an ARN, without version or alias.

@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, Class, Context, InterruptPolicy, Named};
+use crate::aws::{AwsError, CallContext, Class, Context, InterruptPolicy};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, SearchScope};
 use crate::kinds::{default_log_group, function_name};
-use crate::logs::Happening;
+use crate::logs::EventName;
 use crate::ownership::OwnershipVerdict;
-use crate::spec::{Declared, Spec};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
 pub use item::KeyAttribute;
@@ -127,7 +127,7 @@ pub enum Cause {
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The change that failed.
-    pub change: Happening,
+    pub change: EventName,
     /// The hop that failed.
     pub hop: Hop,
     /// The reason for programs.
@@ -140,7 +140,7 @@ pub struct Finding {
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The change.
-    pub change: Happening,
+    pub change: EventName,
     /// Number of writes.
     pub n_writes: u32,
     /// Duration of the write.
@@ -183,7 +183,7 @@ impl From<AwsError> for Stop {
 
 /// Timeouts and intervals.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Timing {
     /// Time limit for one mapping.
     pub timeout: Duration,
     /// Interval between two reads of the log.
@@ -197,10 +197,10 @@ pub struct Pace {
     pub skew: Duration,
 }
 
-impl Pace {
+impl Timing {
     /// For AWS, where a new mapping may need minutes before it reads its stream.
-    pub fn on_aws(timeout: Option<Duration>) -> Pace {
-        Pace {
+    pub fn on_aws(timeout: Option<Duration>) -> Timing {
+        Timing {
             timeout: timeout.unwrap_or(Duration::from_secs(300)),
             look: Duration::from_millis(500),
             again: Some(Duration::from_secs(15)),
@@ -210,8 +210,8 @@ impl Pace {
     }
 
     /// For the local AWS.
-    pub fn locally(timeout: Option<Duration>) -> Pace {
-        Pace {
+    pub fn locally(timeout: Option<Duration>) -> Timing {
+        Timing {
             timeout: timeout.unwrap_or(Duration::from_secs(15)),
             look: Duration::from_millis(15),
             again: None,
@@ -250,7 +250,7 @@ fn pipeline(
     spec: &Spec,
     inventory: &Inventory,
     searched: &SearchScope,
-    mapping: &Declared,
+    mapping: &ResourceDecl,
 ) -> Result<Pipeline, Diagnostic> {
     let problem =
         |what: String, hint: &str| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name), hint);
@@ -279,7 +279,7 @@ fn pipeline(
         let hint = "ask its owner to change an item, then check `engine logs`";
         return Err(problem(format!("the table `{name}` is owned by {owner}"), hint));
     }
-    let (_, function) = mapping.host().unwrap_or_default();
+    let (_, function) = mapping.parent().unwrap_or_default();
     let of_function = of_kind("function", function);
     let function_live = of_function.and_then(|it| inventory.live(&it.name)).ok_or_else(|| missing("its function"))?;
     let declared_group = of_function.and_then(|it| it.desired.get("log_group"));
@@ -305,7 +305,7 @@ fn pipeline(
         team: spec.team.clone(),
         stack: spec.stack.clone(),
         mapping: mapping.name.clone(),
-        uuid: live.incarnation.clone().unwrap_or_default(),
+        uuid: live.unique_id.clone().unwrap_or_default(),
         enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
         table: table.id.name.clone(),
         keys: [key("hash_key"), key("range_key")].into_iter().flatten().collect(),
@@ -345,7 +345,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
             for (name, key) in names.iter().zip(keys) {
                 request = request.expression_attribute_names(name, &key.name);
             }
-            request.projection_expression(names.join(", ")).send().await.named("Scan", table)
+            request.projection_expression(names.join(", ")).send().await.context("Scan", table)
         };
         match cx.read(table, scan).await {
             Ok(found) => {
@@ -361,7 +361,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
         }
         let list = || async {
             let pages = cx.aws.lambda.list_event_source_mappings().event_source_arn(stream).into_paginator();
-            pages.items().send().collect::<Result<Vec<_>, _>>().await.named("ListEventSourceMappings", table)
+            pages.items().send().collect::<Result<Vec<_>, _>>().await.context("ListEventSourceMappings", table)
         };
         for other in cx.read(table, list).await? {
             let uuid = other.uuid.unwrap_or_default();
@@ -381,7 +381,7 @@ pub fn item_name(pipeline: &Pipeline) -> String {
 
 /// Verifies one mapping and reports each hop as soon as the log shows it. It deletes the test item,
 /// also after Ctrl-C.
-pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut dyn FnMut(&Step, Hop)) -> Outcome {
+pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Timing, report: &mut dyn FnMut(&Step, Hop)) -> Outcome {
     let start = Instant::now();
     let (mut item, mut steps) = (Item::new(pipeline), Vec::new());
     let stop = prove(cx, pipeline, pace, &mut item, &mut steps, report).await.err();
@@ -396,7 +396,7 @@ pub async fn verify(cx: &Context, pipeline: &Pipeline, pace: Pace, report: &mut 
 async fn prove(
     cx: &Context,
     pipeline: &Pipeline,
-    pace: Pace,
+    pace: Timing,
     item: &mut Item,
     steps: &mut Vec<Step>,
     report: &mut dyn FnMut(&Step, Hop),
@@ -412,7 +412,7 @@ async fn prove(
         })
         .await?;
     let mut before = before.map(|(_, result)| result);
-    for change in Happening::ALL {
+    for change in EventName::ALL {
         let step = Step { change, n_writes: 0, written: None, invoked: None, logged: None, sighting: None };
         steps.push(step);
         let Some(step) = steps.last_mut() else { continue };

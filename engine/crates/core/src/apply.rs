@@ -26,8 +26,8 @@ use crate::live::read_again;
 use crate::plan::{Action, Change, Op, Plan, Step, StepId, Subject, keep, leave_out};
 use crate::provider::Provider;
 use crate::recorder::in_step;
-use crate::schema::{Condition, Id, Live, Naming, Outputs, Ownership};
-use crate::spec::{Declared, Spec};
+use crate::schema::{Id, Identity, Live, Outputs, Ownership, Status};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, resolve};
 use crate::wait::{Context, InterruptPolicy, RESPONSE};
 use tracker::{StepInfo, StepTracker};
@@ -319,7 +319,7 @@ struct Work<'a> {
     id: StepId,
     step: &'a Step,
     change: &'a Change,
-    declared: &'a Declared,
+    declared: &'a ResourceDecl,
     provider: &'a dyn Provider,
     cx: Context,
     /// Its write key, held from the last read to the write, so that no other step of this run
@@ -373,7 +373,7 @@ impl StepReporter {
 
 impl Run<'_> {
     /// The row of a step and its resource.
-    fn about(&self, id: StepId) -> Option<(&Change, &Declared)> {
+    fn about(&self, id: StepId) -> Option<(&Change, &ResourceDecl)> {
         let change = self.plan.changes.get(self.plan.steps.get(id.0)?.change)?;
         Some((change, change.declared(self.spec, self.inventory)?))
     }
@@ -381,8 +381,8 @@ impl Run<'_> {
     /// What the order of steps depends on besides the plan.
     fn info(&self, id: StepId) -> StepInfo {
         let Some((_, declared)) = self.about(id) else { return StepInfo::default() };
-        let is_nested = matches!(declared.schema().naming, Naming::Inner { .. });
-        let is_write = self.plan.steps.get(id.0).is_some_and(|step| step.op != Op::Settle);
+        let is_nested = matches!(declared.schema().identity, Identity::Nested { .. });
+        let is_write = self.plan.steps.get(id.0).is_some_and(|step| step.op != Op::Wait);
         let provider = self.cx.provider(&declared.schema().kind).ok().filter(|_| is_write);
         let write_key = provider.and_then(|provider| provider.write_key(&declared.id)).map(str::to_owned);
         StepInfo { write_key, is_nested }
@@ -405,7 +405,7 @@ impl Run<'_> {
         if let Some((_, declared)) = self.about(id)
             && let Ok(want) = self.want(declared, None)
         {
-            declared.schema().secrets(&want.props).for_each(|secret| self.cx.secrets.learn(secret));
+            declared.schema().secrets(&want.props).for_each(|secret| self.cx.secrets.register(secret));
         }
         self.cx.masked(error)
     }
@@ -418,7 +418,7 @@ impl Run<'_> {
         let own = reporter.clone();
         let cx = self.cx.reporting(Arc::new(move |what| own.report(what))).with_interrupt_policy(policy(step));
         let mut write_lock = None;
-        if step.op != Op::Settle {
+        if step.op != Op::Wait {
             if let Some(key) = provider.write_key(&declared.id) {
                 write_lock = Some(cx.lock_writes(key).await);
             }
@@ -428,14 +428,14 @@ impl Run<'_> {
         match step.op {
             Op::Create => self.create(work).await,
             Op::Update => self.update(work).await,
-            Op::Settle => {
+            Op::Wait => {
                 // It only waits.
                 drop(work.claims);
                 let props = self.want_in_place(declared, change.live(self.inventory))?.props;
-                provider.settle(&work.cx, &declared.id, &props, &change.outputs).await
+                provider.wait_ready(&work.cx, &declared.id, &props, &change.outputs).await
             }
-            Op::Release => match self.unchanged(&work.cx, change, declared).await? {
-                Some(have) => provider.release(&work.cx, &declared.id, have).await,
+            Op::Untag => match self.unchanged(&work.cx, change, declared).await? {
+                Some(have) => provider.untag(&work.cx, &declared.id, have).await,
                 None => Ok(()),
             },
             Op::Delete => self.delete(work).await,
@@ -459,7 +459,7 @@ impl Run<'_> {
             self.alone(&cx, declared, &outputs).await?;
         }
         // The replacement is complete; AWS finishes it without engine, too.
-        provider.settle(&cx.with_interrupt_policy(InterruptPolicy::EndPauses), &declared.id, &props, &outputs).await
+        provider.wait_ready(&cx.with_interrupt_policy(InterruptPolicy::EndPauses), &declared.id, &props, &outputs).await
     }
 
     async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {
@@ -481,7 +481,7 @@ impl Run<'_> {
         };
         drop(claims);
         self.made(id, change, outputs.clone())?;
-        provider.settle(&cx, &declared.id, &props, &outputs).await
+        provider.wait_ready(&cx, &declared.id, &props, &outputs).await
     }
 
     async fn delete(&self, work: Work<'_>) -> Result<(), AwsError> {
@@ -499,7 +499,7 @@ impl Run<'_> {
 
     /// The error of a create. If AWS refused it permanently, this first restores the resource that
     /// this run deleted for it; a resource that exists under that name by now is left alone.
-    async fn put_back(&self, cx: &Context, change: usize, declared: &Declared, error: AwsError) -> AwsError {
+    async fn put_back(&self, cx: &Context, change: usize, declared: &ResourceDecl, error: AwsError) -> AwsError {
         let is_refusal =
             !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
         let was = self.deleted.borrow_mut().remove(&change).filter(|_| is_refusal);
@@ -521,18 +521,19 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Changed` if this stack owns another one.
-    async fn alone(&self, cx: &Context, declared: &Declared, outputs: &Outputs) -> Result<(), AwsError> {
+    async fn alone(&self, cx: &Context, declared: &ResourceDecl, outputs: &Outputs) -> Result<(), AwsError> {
         if !is_assigned(declared) {
             return Ok(());
         }
-        let before = &declared.id.incarnation;
-        let id = Id { incarnation: None, ..declared.id.clone() };
+        let before = &declared.id.unique_id;
+        let id = Id { unique_id: None, ..declared.id.clone() };
         let provider = cx.provider(&declared.schema().kind)?;
         let reading = cx.read(&id.name, || provider.read(cx, &id)).await?;
         let us = Ownership::Engine(id.owner.clone());
-        let others = reading.others.into_iter().filter(|(_, live)| {
-            live.owner == us && live.condition != Condition::Leaving && live.incarnation != *before
-        });
+        let others = reading
+            .others
+            .into_iter()
+            .filter(|(_, live)| live.owner == us && live.status != Status::Deleting && live.unique_id != *before);
         match others.filter(|(_, live)| live.outputs != *outputs).count() {
             0 => Ok(()),
             _ => {
@@ -547,7 +548,12 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Changed` if it differs from both the state that was planned for and the desired state.
-    async fn unchanged(&self, cx: &Context, change: &Change, declared: &Declared) -> Result<Option<Live>, AwsError> {
+    async fn unchanged(
+        &self,
+        cx: &Context,
+        change: &Change,
+        declared: &ResourceDecl,
+    ) -> Result<Option<Live>, AwsError> {
         let Some(mut now) = read_again(cx, declared).await? else { return Ok(None) };
         let then = change.live(self.inventory);
         // Properties that the plan didn't compare are not compared here either.
@@ -573,8 +579,8 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Changed` if it has another owner now.
-    async fn host_unchanged(&self, cx: &Context, op: Op, declared: &Declared) -> Result<(), AwsError> {
-        let host = declared.host().and_then(|(kind, name)| {
+    async fn host_unchanged(&self, cx: &Context, op: Op, declared: &ResourceDecl) -> Result<(), AwsError> {
+        let host = declared.parent().and_then(|(kind, name)| {
             self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
         });
         let Some((at, row)) = host.filter(|(_, row)| row.action != Action::Import) else { return Ok(()) };
@@ -600,10 +606,10 @@ impl Run<'_> {
 
     /// The desired properties with the current outputs, and with the values of `have` for
     /// properties in `ignore_changes`.
-    fn want(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
+    fn want(&self, declared: &ResourceDecl, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let outputs = self.outputs.borrow();
         let output = |resource: &str, attribute: &str| outputs.get(resource)?.get(attribute).cloned();
-        let mut props = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
+        let mut props = resolve(&declared.desired, &|placeholder| self.inventory.env.fill(placeholder, output));
         if let Some(have) = have {
             keep(declared, &have.props, &mut props);
         }
@@ -616,7 +622,7 @@ impl Run<'_> {
     }
 
     /// The same for an in-place change: without properties that can't be read.
-    fn want_in_place(&self, declared: &Declared, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
+    fn want_in_place(&self, declared: &ResourceDecl, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let mut want = self.want(declared, have)?;
         have.into_iter().for_each(|have| leave_out(have, &mut want.props));
         Ok(want)
@@ -651,12 +657,12 @@ fn hidden_change(change: &Change, now: &Live) -> Option<String> {
 /// may be secret. A change to the desired value doesn't count, because two runs may apply the same
 /// spec at once. Before a delete, changes by AWS don't count either: it may disable a mapping whose
 /// stream was deleted.
-fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
+fn difference(declared: &ResourceDecl, then: &Live, now: &Live, want: Option<&Tree>) -> Option<String> {
     let us = &declared.id.owner;
-    if then.incarnation != now.incarnation {
+    if then.unique_id != now.unique_id {
         return Some("it was deleted and re-created".to_owned());
     }
-    if now.condition == Condition::Leaving {
+    if now.status == Status::Deleting {
         // Another deletion doesn't conflict with a delete.
         return want.map(|_| "it is being deleted".to_owned());
     }
@@ -671,7 +677,7 @@ fn difference(declared: &Declared, then: &Live, now: &Live, want: Option<&Tree>)
         .props
         .iter()
         .filter(|(name, _)| !now.unknown.contains_key(name.as_str()))
-        .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.restless))
+        .filter(|(name, _)| want.is_some() || declared.schema().property(name).is_none_or(|it| !it.service_managed))
         .filter(|(name, value)| {
             let now = now.props.get(*name);
             now != Some(*value) && (now.is_none() || now != want.and_then(|want| want.get(*name)))

@@ -43,7 +43,7 @@ pub struct Cause {
     /// The code, for `engine explain`.
     pub code: &'static str,
     /// AWS's error and message.
-    pub said: Option<String>,
+    pub aws_text: Option<String>,
 }
 
 /// The severity of a [`Diagnostic`].
@@ -89,7 +89,7 @@ impl Diagnostic {
     /// Sets the cause, with AWS's message.
     #[must_use]
     pub fn cause(mut self, code: &'static str, said: Option<String>) -> Self {
-        self.cause = Some(Box::new(Cause { code, said }));
+        self.cause = Some(Box::new(Cause { code, aws_text: said }));
         self
     }
 
@@ -99,8 +99,8 @@ impl Diagnostic {
     }
 
     /// AWS's message.
-    pub fn said(&self) -> Option<&str> {
-        self.cause.as_ref()?.said.as_deref()
+    pub fn aws_text(&self) -> Option<&str> {
+        self.cause.as_ref()?.aws_text.as_deref()
     }
 
     /// Adds another hint.
@@ -136,7 +136,7 @@ impl Serialize for Diagnostic {
             why: self.why.as_deref(),
             hints: &self.hints,
             code: self.code(),
-            said: self.said(),
+            said: self.aws_text(),
         }
         .serialize(serializer)
     }
@@ -371,7 +371,7 @@ fn in_words(diagnostic: &Diagnostic) -> String {
     }
     let notes = diagnostic.why.iter().map(|why| ("why", why.as_str()));
     let notes = notes.chain(diagnostic.hints.iter().map(|hint| ("hint", hint.as_str())));
-    for (name, note) in notes.chain(diagnostic.said().map(|said| ("aws", said))) {
+    for (name, note) in notes.chain(diagnostic.aws_text().map(|said| ("aws", said))) {
         text += &format!("{name}: {}\n", printable(note));
     }
     text
@@ -388,8 +388,8 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> Str
         None => title,
     };
     let why = diagnostic.why.iter().map(|why| message("why", why, width));
-    let said = diagnostic.said().into_iter().map(|said| message("aws", said, width));
-    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width))).chain(said);
+    let quote = diagnostic.aws_text().into_iter().map(|text| message("aws", text, width));
+    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width))).chain(quote);
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
@@ -555,10 +555,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         _ => length.div_ceil(3),
     };
     let rank = |candidate: &'a str| {
-        let meant = snake_case(candidate);
-        let distance = strsim::damerau_levenshtein(&snake, &meant);
+        let normal = snake_case(candidate);
+        let distance = strsim::damerau_levenshtein(&snake, &normal);
         // A prefix counts as a match if nothing is closer.
-        let is_begun = length >= 4 && meant.starts_with(&snake);
+        let is_begun = length >= 4 && normal.starts_with(&snake);
         (distance <= cut_off || is_begun).then_some(((distance > cut_off, distance), candidate))
     };
     candidates.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)

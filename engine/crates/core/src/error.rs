@@ -306,7 +306,7 @@ impl AwsError {
     }
 
     /// AWS's own error: code, operation, request ID and message; `None` without a response.
-    pub fn said(&self) -> Option<String> {
+    pub fn aws_text(&self) -> Option<String> {
         let code = self.code.as_ref()?;
         let id = self.request_id().map_or_else(String::new, |id| format!(", request {id}"));
         if self.operation.is_empty() {
@@ -320,7 +320,7 @@ impl AwsError {
         let code = self.cause();
         let title = code.entry().title;
         let problem = if doing.is_empty() { title.to_owned() } else { format!("{doing}: {title}") };
-        Diagnostic::error(problem, self.hint()).cause(code.name(), self.said()).why(self.why())
+        Diagnostic::error(problem, self.hint()).cause(code.name(), self.aws_text()).why(self.why())
     }
 }
 

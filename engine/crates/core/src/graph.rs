@@ -9,13 +9,13 @@ use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use crate::schema::Moment;
+use crate::schema::Milestone;
 
 /// Resources and their dependencies. Edges lead from a dependency to its dependents, in execution
 /// order.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    graph: DiGraph<String, Moment>,
+    graph: DiGraph<String, Milestone>,
     nodes: BTreeMap<String, NodeIndex>,
     order: Vec<String>,
 }
@@ -32,12 +32,12 @@ impl Graph {
     /// The first cycle.
     pub fn new<'a>(
         names: impl IntoIterator<Item = &'a str>,
-        edges: impl IntoIterator<Item = (&'a str, &'a str, Moment)>,
+        edges: impl IntoIterator<Item = (&'a str, &'a str, Milestone)>,
     ) -> Result<Graph, Cycle> {
         let mut graph = DiGraph::new();
         let nodes: BTreeMap<String, NodeIndex> =
             names.into_iter().map(|name| (name.to_owned(), graph.add_node(name.to_owned()))).collect();
-        let mut moments: BTreeMap<(NodeIndex, NodeIndex), Moment> = BTreeMap::new();
+        let mut moments: BTreeMap<(NodeIndex, NodeIndex), Milestone> = BTreeMap::new();
         for (dependent, dependency, moment) in edges {
             let (Some(&from), Some(&to)) = (nodes.get(dependency), nodes.get(dependent)) else { continue };
             // With several references between two resources, the latest moment applies.
@@ -60,16 +60,16 @@ impl Graph {
     }
 
     /// The dependencies of `name`, with the moment to wait for.
-    pub fn dependencies(&self, name: &str) -> impl Iterator<Item = (&str, Moment)> {
+    pub fn dependencies(&self, name: &str) -> impl Iterator<Item = (&str, Milestone)> {
         self.neighbours(name, Direction::Incoming)
     }
 
     /// The dependents of `name`, with the moment that they wait for.
-    pub fn dependents(&self, name: &str) -> impl Iterator<Item = (&str, Moment)> {
+    pub fn dependents(&self, name: &str) -> impl Iterator<Item = (&str, Milestone)> {
         self.neighbours(name, Direction::Outgoing)
     }
 
-    fn neighbours(&self, name: &str, direction: Direction) -> impl Iterator<Item = (&str, Moment)> {
+    fn neighbours(&self, name: &str, direction: Direction) -> impl Iterator<Item = (&str, Milestone)> {
         let node = self.nodes.get(name).copied();
         let edges = node.into_iter().flat_map(move |node| self.graph.edges_directed(node, direction));
         edges.map(move |edge| {
@@ -80,7 +80,7 @@ impl Graph {
 }
 
 /// Finds one cycle, starting with its first declared resource.
-fn cycle(graph: &DiGraph<String, Moment>) -> Cycle {
+fn cycle(graph: &DiGraph<String, Milestone>) -> Cycle {
     let in_circle = |group: &Vec<NodeIndex>| match group.as_slice() {
         [single] => graph.find_edge(*single, *single).is_some(),
         _ => true,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn graph(names: &[&'static str], edges: &[(&'static str, &'static str)]) -> Result<Graph, Cycle> {
-        Graph::new(names.iter().copied(), edges.iter().map(|&(from, to)| (from, to, Moment::Made)))
+        Graph::new(names.iter().copied(), edges.iter().map(|&(from, to)| (from, to, Milestone::Created)))
     }
 
     #[test]
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn the_later_of_two_milestones_counts() {
-        let edges = [("b", "a", Moment::Made), ("b", "a", Moment::Ready), ("b", "a", Moment::Made)];
+        let edges = [("b", "a", Milestone::Created), ("b", "a", Milestone::Ready), ("b", "a", Milestone::Created)];
         let graph = Graph::new(["a", "b"], edges).expect("no cycle");
-        assert_eq!(graph.dependencies("b").collect::<Vec<_>>(), [("a", Moment::Ready)]);
+        assert_eq!(graph.dependencies("b").collect::<Vec<_>>(), [("a", Milestone::Ready)]);
     }
 }

@@ -10,19 +10,19 @@ use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
 use crate::remedy::Advice;
-use crate::schema::{Condition, Contents, Id, Live, Naming, Owner, Ownership, Site, Str};
-use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Value};
+use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Placeholder, Value};
 
 /// What exists in AWS.
 #[derive(Debug)]
 pub struct Inventory {
     /// Region and account.
-    pub site: Site,
+    pub env: AwsEnv,
     /// By resource name; one entry for each declaration.
     pub found: BTreeMap<String, Found>,
     /// Possible orphans: undeclared resources of this owner, or attached to one.
-    pub leftovers: Vec<Leftover>,
+    pub orphans: Vec<Orphan>,
     /// The owners of what orphans are attached to, by kind and name, if it wasn't read otherwise.
     pub parents: BTreeMap<(Str, String), Ownership>,
     /// How complete the search for orphans was.
@@ -42,20 +42,19 @@ pub struct Found {
 
 /// A resource that no declaration refers to.
 #[derive(Debug)]
-pub struct Leftover {
+pub struct Orphan {
     /// It as a declaration without desired properties.
-    pub declared: Declared,
+    pub declared: ResourceDecl,
     /// What was read; it always exists.
     pub found: Found,
     /// The declared resource that this one duplicates.
     pub instead: Option<String>,
 }
 
-impl Leftover {
+impl Orphan {
     /// Whether its owner can't be determined yet.
-    pub fn is_undecided(&self) -> bool {
-        let owner =
-            self.found.live.as_ref().filter(|live| live.condition != Condition::Leaving).map(|live| &live.owner);
+    pub fn is_pending(&self) -> bool {
+        let owner = self.found.live.as_ref().filter(|live| live.status != Status::Deleting).map(|live| &live.owner);
         matches!(owner, Some(Ownership::NotYetReadable(_)))
     }
 }
@@ -72,11 +71,11 @@ pub enum Search {
 
 impl Inventory {
     /// An empty inventory.
-    pub fn new(site: Site) -> Inventory {
+    pub fn new(env: AwsEnv) -> Inventory {
         Inventory {
-            site,
+            env,
             found: BTreeMap::new(),
-            leftovers: Vec::new(),
+            orphans: Vec::new(),
             parents: BTreeMap::new(),
             search: Search::Complete,
         }
@@ -95,7 +94,7 @@ impl Inventory {
     /// wants *now* comes first: the others read a deleted source, and Lambda allows no second
     /// mapping for the same one.
     #[must_use]
-    pub fn choose(&mut self, spec: &Spec, declared: &Declared, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
+    pub fn match_assigned(&mut self, spec: &Spec, declared: &ResourceDecl, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
         let wanted = identities(declared, self);
         let mut candidates: Vec<(Fit, Id, Live)> = Vec::new();
         let mut rest = Vec::new();
@@ -103,7 +102,7 @@ impl Inventory {
             match rank(spec, declared, &id, &live) {
                 Some(rank) => {
                     let off = wanted.iter().any(|(name, value)| live.props.get(*name) != Some(value));
-                    candidates.push(((live.condition == Condition::Leaving, off, rank), id, live));
+                    candidates.push(((live.status == Status::Deleting, off, rank), id, live));
                 }
                 None => rest.push((id, live)),
             }
@@ -113,54 +112,54 @@ impl Inventory {
         let chosen = candidates.next().map(|(_, _, live)| live);
         self.found.entry(declared.name.clone()).or_default().live = chosen;
         for (_, id, live) in candidates {
-            self.leave(spec, &declared.kind, id, live, Some(declared.name.clone()));
+            self.add_orphan(spec, &declared.kind, id, live, Some(declared.name.clone()));
         }
         rest
     }
 
     /// Adds a resource that no declaration refers to, once.
-    pub fn leave(&mut self, spec: &Spec, kind: &Arc<dyn Definition>, id: Id, live: Live, instead: Option<String>) {
-        if instead.is_some() || !self.knows(spec, kind, &id) {
+    pub fn add_orphan(&mut self, spec: &Spec, kind: &Arc<dyn Definition>, id: Id, live: Live, instead: Option<String>) {
+        if instead.is_some() || !self.is_tracked(spec, kind, &id) {
             let found = Found { live: Some(live), ..Found::default() };
-            let mut declared = Declared::leftover(Arc::clone(kind), id);
+            let mut declared = ResourceDecl::orphan(Arc::clone(kind), id);
             // Lifecycle settings also apply to the same resource under its former name.
-            let heir = spec.resource(&declared.name).filter(|it| it.schema().kind == kind.schema().kind);
-            if let Some(heir) = heir.filter(|_| instead.is_none()) {
-                declared.lifecycle = heir.lifecycle.clone();
+            let successor = spec.resource(&declared.name).filter(|it| it.schema().kind == kind.schema().kind);
+            if let Some(successor) = successor.filter(|_| instead.is_none()) {
+                declared.lifecycle = successor.lifecycle.clone();
             }
-            self.leftovers.push(Leftover { declared, found, instead });
+            self.orphans.push(Orphan { declared, found, instead });
         }
     }
 
     /// Whether a resource is declared, already added, or must not be touched.
-    pub fn knows(&self, spec: &Spec, kind: &Arc<dyn Definition>, id: &Id) -> bool {
+    pub fn is_tracked(&self, spec: &Spec, kind: &Arc<dyn Definition>, id: &Id) -> bool {
         let schema = kind.schema();
-        let same = |other: &Declared| {
+        let same = |other: &ResourceDecl| {
             other.schema().kind == schema.kind
-                && match &schema.naming {
-                    Naming::Own { .. } => other.id.name == id.name,
-                    Naming::Inner { .. } => (&other.id.name, &other.id.anchors) == (&id.name, &id.anchors),
-                    Naming::Assigned => id.incarnation.is_some() && other.id.incarnation == id.incarnation,
+                && match &schema.identity {
+                    Identity::Named { .. } => other.id.name == id.name,
+                    Identity::Nested { .. } => (&other.id.name, &other.id.parents) == (&id.name, &id.parents),
+                    Identity::ServiceAssigned => id.unique_id.is_some() && other.id.unique_id == id.unique_id,
                 }
         };
-        let chosen = |other: &Declared| {
-            id.incarnation.is_some()
+        let chosen = |other: &ResourceDecl| {
+            id.unique_id.is_some()
                 && other.schema().kind == schema.kind
-                && self.live(&other.name).is_some_and(|live| live.incarnation == id.incarnation)
+                && self.live(&other.name).is_some_and(|live| live.unique_id == id.unique_id)
         };
         spec.untouchable.contains(&id.name)
             || spec.resources.iter().any(|other| same(other) || chosen(other))
-            || self.leftovers.iter().any(|it| same(&it.declared))
+            || self.orphans.iter().any(|it| same(&it.declared))
     }
 
     /// Sets what would be lost with an orphan.
-    pub fn weigh(&mut self, kind: &Arc<dyn Definition>, id: &Id, contents: Option<Contents>) {
+    pub fn set_contents(&mut self, kind: &Arc<dyn Definition>, id: &Id, contents: Option<Contents>) {
         let it = self
-            .leftovers
+            .orphans
             .iter_mut()
             .find(|it| it.declared.schema().kind == kind.schema().kind && it.declared.id.name == id.name);
-        if let Some(leftover) = it {
-            leftover.found.contents = contents;
+        if let Some(orphan) = it {
+            orphan.found.contents = contents;
         }
     }
 }
@@ -170,14 +169,14 @@ impl Inventory {
 type Fit = (bool, bool, u8);
 
 /// How well a resource fits a declaration by its owner; `None` means not at all.
-fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
-    let same = declared.id.anchors.iter().all(|(name, anchor)| id.anchors.get(name) == Some(anchor));
-    let gone =
+fn rank(spec: &Spec, declared: &ResourceDecl, id: &Id, live: &Live) -> Option<u8> {
+    let same = declared.id.parents.iter().all(|(name, parent)| id.parents.get(name) == Some(parent));
+    let is_undeclared =
         |owner: &Owner| spec.resource(&owner.resource).is_none_or(|it| it.schema().kind != declared.schema().kind);
     match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
         OwnershipVerdict::Owned => Some(0),
         _ if !same => None,
-        OwnershipVerdict::Renamed(owner) => gone(owner).then_some(1),
+        OwnershipVerdict::Renamed(owner) => is_undeclared(owner).then_some(1),
         OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) => Some(2),
         // Another owner's resource is in the way.
         OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => Some(3),
@@ -185,16 +184,17 @@ fn rank(spec: &Spec, declared: &Declared, id: &Id, live: &Live) -> Option<u8> {
 }
 
 /// The values of the identity properties, as far as they are known.
-fn identities<'d>(declared: &'d Declared, inventory: &Inventory) -> Vec<(&'d str, Value)> {
+fn identities<'d>(declared: &'d ResourceDecl, inventory: &Inventory) -> Vec<(&'d str, Value)> {
     let output = |resource: &str, attribute: &str| inventory.live(resource)?.outputs.get(attribute).cloned();
-    let fill = |placeholder: &Hole| inventory.site.fill(placeholder, output);
-    let compared = declared.schema().properties.iter().filter(|property| property.identity && property.is_compared());
+    let fill = |placeholder: &Placeholder| inventory.env.fill(placeholder, output);
+    let compared =
+        declared.schema().properties.iter().filter(|property| property.is_identity && property.is_compared());
     compared.filter_map(|it| Some((&*it.name, declared.desired.get(&*it.name)?.resolve(&fill)))).collect()
 }
 
 /// Whether AWS assigns the id of a declaration's kind.
-pub fn is_assigned(declared: &Declared) -> bool {
-    matches!(declared.schema().naming, Naming::Assigned)
+pub fn is_assigned(declared: &ResourceDecl) -> bool {
+    matches!(declared.schema().identity, Identity::ServiceAssigned)
 }
 
 /// Where a resource was searched for, for messages that it doesn't exist.
@@ -207,8 +207,8 @@ pub struct SearchScope {
 
 impl SearchScope {
     /// In an account.
-    pub fn account(site: &Site) -> SearchScope {
-        SearchScope { place: format!("in {}, account {}", site.region, site.account), is_local: false }
+    pub fn account(env: &AwsEnv) -> SearchScope {
+        SearchScope { place: format!("in {}, account {}", env.region, env.account), is_local: false }
     }
 
     /// In the local AWS of this machine.

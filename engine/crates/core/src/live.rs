@@ -15,12 +15,12 @@ use crate::error::{AwsError, Class};
 use crate::inventory::{Found, Inventory, is_assigned};
 use crate::kind::Definition;
 use crate::plan::{Goal, Options};
-use crate::schema::{Age, Condition, Id, Live, Naming, Outputs, Ownership, Reading, Site, Unknown};
-use crate::spec::{Declared, Spec};
+use crate::schema::{AwsEnv, Id, Identity, Live, Outputs, Ownership, Reading, Status, Timestamps, Unknown};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::Tree;
 use crate::wait::{Context, Wait};
 
-pub use orphans::Leftovers;
+pub use orphans::OrphanSearch;
 pub use survey::survey;
 
 /// A resource that no declaration refers to, as it was found.
@@ -38,8 +38,8 @@ pub struct ReadError {
 /// Until a new table's tags can be read (with a minute to spare for lag), or a mapping's settings.
 const OWNER: Wait = Wait {
     what: "AWS to return its tags and settings",
-    since: "both become readable a few seconds after a change",
-    look: "",
+    reason: "both become readable a few seconds after a change",
+    inspect_cmd: "",
     limit: None,
     budget: Duration::from_secs(11 * 60),
 };
@@ -57,12 +57,12 @@ pub async fn read(
     spec: &Spec,
     goal: Goal,
     options: &Options,
-    leftovers: Leftovers,
+    orphans: OrphanSearch,
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
     let mut repeats = TORN_READS;
     loop {
-        let inventory = read_once(cx, spec, goal, options, leftovers, account).await?;
+        let inventory = read_once(cx, spec, goal, options, orphans, account).await?;
         // Another client may create or delete resources between the answers.
         if repeats == 0 || !is_torn(spec, &inventory) {
             return Ok(inventory);
@@ -73,11 +73,12 @@ pub async fn read(
 
 /// Whether a nested resource was found, but its parent wasn't.
 fn is_torn(spec: &Spec, inventory: &Inventory) -> bool {
-    let is_there = |declared: &&Declared| inventory.live(&declared.name).is_some();
-    let inner = spec.resources.iter().filter(|it| matches!(it.schema().naming, Naming::Inner { .. })).filter(is_there);
-    inner.flat_map(|inner| inner.id.anchors.values()).any(|host| {
+    let is_there = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
+    let inner =
+        spec.resources.iter().filter(|it| matches!(it.schema().identity, Identity::Nested { .. })).filter(is_there);
+    inner.flat_map(|inner| inner.id.parents.values()).any(|host| {
         let hosts = spec.resources.iter().filter(|it| it.id.name == *host && !it.imported);
-        hosts.filter(|it| matches!(it.schema().naming, Naming::Own { .. })).any(|host| !is_there(&host))
+        hosts.filter(|it| matches!(it.schema().identity, Identity::Named { .. })).any(|host| !is_there(&host))
     })
 }
 
@@ -86,15 +87,15 @@ async fn read_once(
     spec: &Spec,
     goal: Goal,
     options: &Options,
-    leftovers: Leftovers,
+    orphans: OrphanSearch,
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
     observe_imports(cx, spec);
-    learn(cx, spec);
-    let site = account.map(|account| Site::new(cx.account.region(), account));
+    register_secrets(cx, spec);
+    let env = account.map(|account| AwsEnv::new(cx.account.region(), account));
     let reads = join_all(spec.resources.iter().map(|declared| {
-        let id = Id { site: site.clone(), ..declared.id.clone() };
+        let id = Id { env: env.clone(), ..declared.id.clone() };
         // Contents matter only for what may be deleted.
         let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
         async move { read_one(cx, declared, &id, goal, deletes).await }
@@ -103,13 +104,13 @@ async fn read_once(
     let (actual, reads, candidates, attached) = tokio::join!(
         Box::pin(cx.read("", || cx.account.number())),
         reads,
-        Box::pin(orphans::search(cx, spec, leftovers)),
-        Box::pin(orphans::attached(cx, spec, leftovers, site.as_ref()))
+        Box::pin(orphans::search(cx, spec, orphans)),
+        Box::pin(orphans::attached(cx, spec, orphans, env.as_ref()))
     );
     let actual = actual.map_err(whole)?;
     in_account(spec, &actual).map_err(whole)?;
-    let mut inventory = Inventory::new(Site::new(cx.account.region(), &actual));
-    cx.account.observe_site(&inventory.site);
+    let mut inventory = Inventory::new(AwsEnv::new(cx.account.region(), &actual));
+    cx.account.observe_env(&inventory.env);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {
@@ -147,18 +148,18 @@ fn observe_imports(cx: &Context, spec: &Spec) {
 
 /// Chooses the resources of declarations whose id AWS assigns, which may depend on other reads.
 /// What no declaration has chosen is an orphan.
-fn assign(cx: &Context, spec: &Spec, inventory: &mut Inventory, others: Vec<(&Declared, Vec<(Id, Live)>)>) {
+fn assign(cx: &Context, spec: &Spec, inventory: &mut Inventory, others: Vec<(&ResourceDecl, Vec<(Id, Live)>)>) {
     let mut rest = Vec::new();
     for (declared, more) in others {
         if is_assigned(declared) {
-            rest.push((&declared.kind, inventory.choose(spec, declared, more)));
+            rest.push((&declared.kind, inventory.match_assigned(spec, declared, more)));
             observe(cx, declared, inventory.live(&declared.name));
         } else {
             rest.push((&declared.kind, more));
         }
     }
     for (kind, more) in rest {
-        more.into_iter().for_each(|(id, live)| inventory.leave(spec, kind, id, live, None));
+        more.into_iter().for_each(|(id, live)| inventory.add_orphan(spec, kind, id, live, None));
     }
 }
 
@@ -186,18 +187,18 @@ fn note(errors: &mut Vec<ReadError>, resource: Option<&str>, error: AwsError) {
 /// # Errors
 /// The waits that failed.
 pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> Result<(), Vec<ReadError>> {
-    let undecided = spec.resources.iter().filter_map(|declared| {
-        let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.undecided().is_some())?;
-        Some((declared, meant(declared, live)))
+    let pending = spec.resources.iter().filter_map(|declared| {
+        let live = inventory.live(&declared.name).filter(|live| !declared.imported && live.pending().is_some())?;
+        Some((declared, with_unique_id(declared, live)))
     });
-    let undecided = undecided.map(|(declared, id)| (&declared.kind, id, Some(declared.name.clone())));
-    let leftovers = inventory.leftovers.iter().filter(|leftover| leftover.is_undecided());
-    let leftovers = leftovers.map(|leftover| (&leftover.declared.kind, leftover.declared.id.clone(), None));
-    let waits = join_all(undecided.chain(leftovers).map(|(kind, id, resource)| async move {
+    let pending = pending.map(|(declared, id)| (&declared.kind, id, Some(declared.name.clone())));
+    let orphans = inventory.orphans.iter().filter(|orphan| orphan.is_pending());
+    let orphans = orphans.map(|orphan| (&orphan.declared.kind, orphan.declared.id.clone(), None));
+    let waits = join_all(pending.chain(orphans).map(|(kind, id, resource)| async move {
         let probe = || async {
             let live = cx.provider(&kind.schema().kind)?.read(cx, &id).await?.live;
-            let undecided = live.as_ref().is_some_and(|live| live.undecided().is_some());
-            Ok((!undecided).then_some(()))
+            let pending = live.as_ref().is_some_and(|live| live.pending().is_some());
+            Ok((!pending).then_some(()))
         };
         let error = cx.until(OWNER, &id.name, probe).await.err()?;
         Some(ReadError { resource, error })
@@ -207,15 +208,15 @@ pub async fn await_owners(cx: &Context, spec: &Spec, inventory: &Inventory) -> R
 }
 
 /// The identity of a declaration, with the id that only AWS knows.
-pub fn meant(declared: &Declared, live: &Live) -> Id {
-    let incarnation = live.incarnation.clone().filter(|_| is_assigned(declared));
-    Id { incarnation, ..declared.id.clone() }
+pub fn with_unique_id(declared: &ResourceDecl, live: &Live) -> Id {
+    let unique_id = live.unique_id.clone().filter(|_| is_assigned(declared));
+    Id { unique_id, ..declared.id.clone() }
 }
 
 /// Registers the spec's secret values, so that they are masked in texts from AWS.
-pub fn learn(cx: &Context, spec: &Spec) {
+pub fn register_secrets(cx: &Context, spec: &Spec) {
     for declared in &spec.resources {
-        declared.schema().secrets(&declared.desired).for_each(|secret| cx.secrets.learn(secret));
+        declared.schema().secrets(&declared.desired).for_each(|secret| cx.secrets.register(secret));
     }
 }
 
@@ -225,9 +226,9 @@ async fn read_masked(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Resul
     let mut reading = cx.read(&id.name, || provider.read(cx, id)).await?;
     let Reading { live, others } = &mut reading;
     for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
-        kind.schema().secrets(&live.props).for_each(|secret| cx.secrets.learn(secret));
+        kind.schema().secrets(&live.props).for_each(|secret| cx.secrets.register(secret));
         live.notes.iter_mut().chain(live.unknown.values_mut()).for_each(|note| *note = cx.secrets.mask(note));
-        if let Condition::Broken(reason) = &mut live.condition {
+        if let Status::Failed(reason) = &mut live.status {
             *reason = cx.secrets.mask(reason);
         }
     }
@@ -238,10 +239,10 @@ async fn read_masked(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Resul
 ///
 /// # Errors
 /// As the kind's read.
-pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live>, AwsError> {
+pub async fn read_again(cx: &Context, declared: &ResourceDecl) -> Result<Option<Live>, AwsError> {
     let live = read_masked(cx, &declared.kind, &declared.id).await?.live;
     // While it is being deleted, its owner stays the same.
-    if live.as_ref().is_none_or(|live| live.condition != Condition::Leaving) {
+    if live.as_ref().is_none_or(|live| live.status != Status::Deleting) {
         observe(cx, declared, live.as_ref());
     }
     Ok(live)
@@ -249,7 +250,7 @@ pub async fn read_again(cx: &Context, declared: &Declared) -> Result<Option<Live
 
 async fn read_one(
     cx: &Context,
-    declared: &Declared,
+    declared: &ResourceDecl,
     id: &Id,
     goal: Goal,
     deletes: bool,
@@ -259,7 +260,7 @@ async fn read_one(
         return Ok((Found::default(), Vec::new()));
     }
     let contents = async {
-        if deletes && declared.schema().holds_data && !cx.consent.delete_data {
+        if deletes && declared.schema().holds_data && !cx.overrides.delete_data {
             let provider = cx.provider(&declared.schema().kind)?;
             cx.read(&id.name, || provider.contents(cx, id)).await.map(Some)
         } else {
@@ -276,10 +277,10 @@ async fn read_one(
                 props: Tree::new(),
                 outputs,
                 owner: Ownership::Denied,
-                condition: Condition::Settled,
-                incarnation: None,
+                status: Status::Stable,
+                unique_id: None,
                 revision: None,
-                age: Age::default(),
+                timestamps: Timestamps::default(),
                 notes: Vec::new(),
                 unknown: Unknown::new(),
             };
@@ -293,11 +294,11 @@ async fn read_one(
     }
 }
 
-fn observe(cx: &Context, declared: &Declared, live: Option<&Live>) {
+fn observe(cx: &Context, declared: &ResourceDecl, live: Option<&Live>) {
     let account = &cx.account;
     match live {
         _ if declared.imported => {}
-        Some(live) if live.condition != Condition::Leaving => account.observe(declared.schema(), &declared.id, live),
+        Some(live) if live.status != Status::Deleting => account.observe(declared.schema(), &declared.id, live),
         // A resource that is being deleted has no owner; its name becomes free.
         _ => account.observe_absence(declared.schema(), &declared.id),
     }

@@ -41,7 +41,7 @@ struct Form(std::cmp::Reverse<usize>, String);
 
 impl Secrets {
     /// Adds a secret.
-    pub fn learn(&self, secret: &str) {
+    pub fn register(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.forms.extend(forms(secret).into_iter().map(|form| Form(std::cmp::Reverse(form.len()), form)));
         if secret.chars().count() > ENCODED {
@@ -178,7 +178,7 @@ mod tests {
     fn a_secret_is_masked_in_every_form_and_nothing_else_is() {
         let secrets = Secrets::default();
         for secret in ["hunter2", "hunter2-and-more", "a\"b\\c\nsecond-line", "pä☃𝄞ss", "on", ""] {
-            secrets.learn(secret);
+            secrets.register(secret);
         }
         for (text, masked) in [
             ("Value 'hunter2-and-more' is bad", "Value '***' is bad"),
@@ -197,7 +197,7 @@ mod tests {
     fn a_secret_is_masked_encoded_and_truncated() {
         let secrets = Secrets::default();
         for secret in ["pa ss/w&rd'1\"<x>", "correct-horse-battery", "abcd"] {
-            secrets.learn(secret);
+            secrets.register(secret);
         }
         for (text, masked) in [
             ("https://x/?t=pa%20ss%2Fw%26rd%271%22%3Cx%3E&b", "https://x/?t=***&b"),

@@ -3,7 +3,7 @@
 //! A read shows an [`Ownership`]. What follows from it is an [`OwnershipVerdict`], which plan,
 //! orphans, guard, reads and kinds share.
 //!
-//! **Invariant:** only tags that name the team and the stack prove ownership, and consent overrides
+//! **Invariant:** only tags that name the team and the stack prove ownership, and overrides overrides
 //! no other owner.
 
 use std::fmt;
@@ -213,8 +213,8 @@ mod tests {
         let parents = || all.iter().map(|(parent, verdict)| (Some(parent), *verdict)).chain([(None, "free")]);
         for (of, plain) in &all {
             for (parent, of_parent) in parents() {
-                for consent in [false, true] {
-                    let verdict = Verdict::of(of, parent, &us).assuming(consent);
+                for overrides in [false, true] {
+                    let verdict = Verdict::of(of, parent, &us).assuming(overrides);
                     let wanted = match (of, of_parent) {
                         // A parent counts only for what inherits its owner.
                         (Ownership::Inherited, "renamed") => "owned",
@@ -223,10 +223,10 @@ mod tests {
                         _ => plain,
                     };
                     let wanted = match wanted {
-                        "unknown: denied" | "unknown: unsupported" if consent => "owned",
+                        "unknown: denied" | "unknown: unsupported" if overrides => "owned",
                         wanted => wanted,
                     };
-                    let case = format!("{of:?}, {parent:?}, consent: {consent}");
+                    let case = format!("{of:?}, {parent:?}, overrides: {overrides}");
                     assert_eq!(name(&verdict), wanted, "{case}");
                     assert_eq!(verdict.is_ours(), ["owned", "renamed"].contains(&wanted), "{case}");
                     let is_others = ["other stack", "foreign"].contains(&wanted);

@@ -9,7 +9,7 @@
 
 mod adoption;
 mod diff;
-mod leftovers;
+mod orphans;
 mod steps;
 mod unknown;
 
@@ -19,10 +19,11 @@ use crate::inventory::{Found, Inventory, Search};
 use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
 use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
-    Condition, Contents, Effect, Live, Moment, Naming, Origin, Outputs, Owner, Ownership, Rule, Schema, Str, is_of_team,
+    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
+    is_of_team,
 };
-use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Part, Path, Template, Tree, Value, resolve};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Part, Path, Placeholder, Template, Tree, Value, resolve};
 
 use adoption::adopted;
 use diff::{NULL, additions, differences};
@@ -38,7 +39,7 @@ pub enum Goal {
     /// No resource of the spec exists in AWS.
     Absent,
     /// The named resource is no longer managed: its engine tags are removed.
-    Released,
+    Unmanaged,
 }
 
 /// What the user allows and requests beyond the goal.
@@ -87,9 +88,9 @@ pub struct Change {
     /// What is lost, and other notes.
     pub remarks: Vec<String>,
     /// Whether it needs confirmation.
-    pub asks: bool,
+    pub needs_approval: bool,
     /// Whether the action can't be determined yet.
-    pub undecided: bool,
+    pub pending: bool,
     /// Whether there is no action, but some declared properties can't be read and so weren't
     /// compared.
     pub partial: bool,
@@ -104,16 +105,16 @@ pub struct Change {
 pub enum Subject {
     /// A declaration of the spec.
     Declared,
-    /// An index into [`Inventory::leftovers`].
-    Leftover(usize),
+    /// An index into [`Inventory::orphans`].
+    Orphan(usize),
 }
 
 impl Change {
     /// The declaration, or the one that represents an orphan.
-    pub fn declared<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Option<&'a Declared> {
+    pub fn declared<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Option<&'a ResourceDecl> {
         match self.subject {
             Subject::Declared => spec.resource(&self.resource),
-            Subject::Leftover(at) => Some(&inventory.leftovers.get(at)?.declared),
+            Subject::Orphan(at) => Some(&inventory.orphans.get(at)?.declared),
         }
     }
 
@@ -121,14 +122,14 @@ impl Change {
     pub fn live<'a>(&self, inventory: &'a Inventory) -> Option<&'a Live> {
         match self.subject {
             Subject::Declared => inventory.live(&self.resource),
-            Subject::Leftover(at) => inventory.leftovers.get(at)?.found.live.as_ref(),
+            Subject::Orphan(at) => inventory.orphans.get(at)?.found.live.as_ref(),
         }
     }
 
     /// What it is attached to in AWS, as property, kind and name.
-    pub fn hangs_on<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, String)> {
+    pub fn attachments<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, String)> {
         let stands = self.declared(spec, inventory).zip(self.live(inventory));
-        stands.map(|(declared, live)| steps::hangs_on(&spec.kinds, declared, live)).unwrap_or_default()
+        stands.map(|(declared, live)| steps::attachments(&spec.kinds, declared, live)).unwrap_or_default()
     }
 }
 
@@ -148,7 +149,7 @@ pub enum Action {
     /// It is adopted, and updated in place if needed.
     Adopt,
     /// It is no longer managed: its engine tags are removed, nothing else changes.
-    Release,
+    Forget,
     /// It is read.
     Import,
     /// Nothing, and the whole plan can't be applied.
@@ -169,7 +170,7 @@ pub struct PropertyChange {
     /// Whether the values must not be shown.
     pub sensitive: bool,
     /// Whether it is a default of a new resource, not set in the spec.
-    pub usual: bool,
+    pub is_default: bool,
 }
 
 /// An index into [`Plan::steps`].
@@ -184,7 +185,7 @@ pub struct Step {
     /// The index of its row in [`Plan::changes`].
     pub change: usize,
     /// The steps that it waits for, and until when.
-    pub after: Vec<(StepId, Moment)>,
+    pub after: Vec<(StepId, Milestone)>,
     /// The other half of a replacement that must not remain half done, not even after Ctrl-C:
     /// without its mapping or permission the pipeline is broken, and both halves are short. The
     /// replacement of a named resource has none: it is left to the next run.
@@ -201,9 +202,9 @@ pub enum Op {
     /// Deletes it.
     Delete,
     /// Removes engine's tags.
-    Release,
+    Untag,
     /// Waits until AWS completes what an earlier run started.
-    Settle,
+    Wait,
 }
 
 impl Plan {
@@ -223,8 +224,8 @@ impl Plan {
     }
 
     /// Whether some resource's action can't be determined yet.
-    pub fn is_undecided(&self) -> bool {
-        self.changes.iter().any(|change| change.undecided)
+    pub fn is_pending(&self) -> bool {
+        self.changes.iter().any(|change| change.pending)
     }
 
     /// Whether some resource counts as unchanged although not all of it could be compared.
@@ -233,8 +234,8 @@ impl Plan {
     }
 
     /// Whether it needs confirmation.
-    pub fn asks(&self) -> bool {
-        self.changes.iter().any(|change| change.asks)
+    pub fn needs_approval(&self) -> bool {
+        self.changes.iter().any(|change| change.needs_approval)
     }
 }
 
@@ -248,7 +249,7 @@ pub fn plan(spec: &Spec, inventory: &Inventory, goal: Goal, options: &Options) -
             let row = match goal {
                 Goal::Present => planner.present(declared),
                 Goal::Absent => planner.absent(declared),
-                Goal::Released => planner.released(declared),
+                Goal::Unmanaged => planner.unmanaged(declared),
             };
             planner.rows.insert(name.to_owned(), row);
         }
@@ -261,14 +262,14 @@ struct Planner<'a> {
     inventory: &'a Inventory,
     options: &'a Options,
     rows: BTreeMap<String, Change>,
-    /// The first planned resource for each kind and [`Declared::identity`].
+    /// The first planned resource for each kind and [`ResourceDecl::identity`].
     identities: HashMap<(Str, String), String>,
     /// Whether some tags can't be read.
     cautious: bool,
 }
 
 const UNPROTECT: &str = "to allow it, remove `protect` from the spec";
-const FEEDS_WHAT_GOES: &str = "the function that it invokes will be destroyed";
+const FEEDS_DELETED: &str = "the function that it invokes will be destroyed";
 
 impl<'a> Planner<'a> {
     /// The declarations to plan: all, or the targets with their dependencies (dependents if they
@@ -282,7 +283,7 @@ impl<'a> Planner<'a> {
         let targets = &self.options.targets;
         // A resource to forget may still be tagged with an older name.
         let older = |name: &str| match self.inventory.live(name).map(|live| &live.owner) {
-            Some(Ownership::Engine(owner)) if goal == Goal::Released => targets.contains(&owner.resource),
+            Some(Ownership::Engine(owner)) if goal == Goal::Unmanaged => targets.contains(&owner.resource),
             _ => false,
         };
         let mut todo: Vec<&str> = graph.order().filter(|name| targets.contains(*name) || older(name)).collect();
@@ -291,7 +292,7 @@ impl<'a> Planner<'a> {
                 match goal {
                     Goal::Present => todo.extend(graph.dependencies(name).map(|(name, _)| name)),
                     Goal::Absent => todo.extend(graph.dependents(name).map(|(name, _)| name)),
-                    Goal::Released => {}
+                    Goal::Unmanaged => {}
                 }
             }
         }
@@ -300,7 +301,7 @@ impl<'a> Planner<'a> {
 
     /// The resource already planned that has the same identity in AWS. [`Spec::parse`] rejects
     /// duplicates, but a spec that a caller of the library builds may have some.
-    fn duplicate_of(&mut self, declared: &Declared) -> Option<String> {
+    fn duplicate_of(&mut self, declared: &ResourceDecl) -> Option<String> {
         let key = (declared.schema().kind.clone(), declared.identity()?);
         match self.identities.get(&key) {
             Some(first) => Some(first.clone()),
@@ -311,7 +312,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn present(&mut self, declared: &Declared) -> Change {
+    fn present(&mut self, declared: &ResourceDecl) -> Change {
         let mut row = self.wanted(declared);
         if row.action == Action::Refused {
             // It doesn't change, so references to it resolve to its current outputs.
@@ -321,11 +322,11 @@ impl<'a> Planner<'a> {
         row
     }
 
-    fn wanted(&mut self, declared: &Declared) -> Change {
+    fn wanted(&mut self, declared: &ResourceDecl) -> Change {
         let schema = declared.schema();
         let found = self.inventory.found.get(&declared.name);
         let in_aws = found.and_then(|found| found.live.as_ref());
-        let live = in_aws.filter(|live| live.condition != Condition::Leaving);
+        let live = in_aws.filter(|live| live.status != Status::Deleting);
         let mut row = self.resolved(declared, live);
         if let Some(first) = self.duplicate_of(declared) {
             let reason = format!("`{first}` declares the same {} in AWS", schema.kind);
@@ -334,15 +335,15 @@ impl<'a> Planner<'a> {
         if declared.imported {
             return self.imported(row, declared, found);
         }
-        row.outputs = schema.computed(&self.inventory.site, &declared.id.name);
+        row.outputs = schema.computed(&self.inventory.env, &declared.id.name);
         if live.is_none() && in_aws.is_some() {
             let reason = Advice::from("AWS is still deleting the previous one; ").then(Request::Apply);
             row.reason = Some(reason.then(" waits until it is deleted"));
         }
-        if let Some((live, reason)) = live.and_then(|live| Some((live, live.undecided()?))) {
+        if let Some((live, reason)) = live.and_then(|live| Some((live, live.pending()?))) {
             row.outputs.extend(live.outputs.clone());
             let reason = Advice::from(format!("{reason}; ")).then(Request::Apply).then(" waits for that");
-            return Change { reason: Some(reason), undecided: true, ..row };
+            return Change { reason: Some(reason), pending: true, ..row };
         }
         if let Some((reason, hint)) = self.unsatisfiable(declared, live, &row.desired) {
             return refused(row, reason, hint);
@@ -358,15 +359,15 @@ impl<'a> Planner<'a> {
 
     /// A row with the desired properties: references resolved, and live values where the spec
     /// doesn't decide.
-    fn resolved(&self, declared: &Declared, live: Option<&Live>) -> Change {
+    fn resolved(&self, declared: &ResourceDecl, live: Option<&Live>) -> Change {
         let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
-        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.site.fill(placeholder, output));
+        let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.env.fill(placeholder, output));
         let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
-        Change { desired, remarks: unclear.unwrap_or_default(), ..blank(declared) }
+        Change { desired, remarks: unclear.unwrap_or_default(), ..noop(declared) }
     }
 
     /// Why AWS can't have the desired properties, regardless of the owner, and how to fix that.
-    fn unsatisfiable(&self, declared: &Declared, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
+    fn unsatisfiable(&self, declared: &ResourceDecl, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
         if let Some((hole, target)) = self.missing_output(desired) {
             return Some((
                 format!("it refers to `{hole}`, but the {target} in AWS has no such output"),
@@ -382,14 +383,14 @@ impl<'a> Planner<'a> {
     }
 
     /// The row of a declaration whose resource exists.
-    fn compared(&mut self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
+    fn compared(&mut self, mut row: Change, declared: &ResourceDecl, live: &Live, found: Option<&Found>) -> Change {
         let verdict = self.verdict(declared, live);
         if let Some((reason, hint)) = self.conflict(declared, live, verdict) {
             return refused(row, reason, hint);
         }
         row.remarks.extend(live.notes.iter().cloned());
         row.properties = comparable(declared.schema(), live, &row.desired, verdict);
-        if let Condition::Unusable(state) = &live.condition {
+        if let Status::Unusable(state) = &live.status {
             let reason = format!("its state is {state}, in which AWS allows no changes");
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
@@ -410,7 +411,13 @@ impl<'a> Planner<'a> {
     }
 
     /// A row whose action is known, with what the action loses and leaves.
-    fn with_consequences(&self, mut row: Change, declared: &Declared, live: &Live, found: Option<&Found>) -> Change {
+    fn with_consequences(
+        &self,
+        mut row: Change,
+        declared: &ResourceDecl,
+        live: &Live,
+        found: Option<&Found>,
+    ) -> Change {
         let schema = declared.schema();
         let kept = match row.action {
             Action::Replace => {
@@ -420,41 +427,45 @@ impl<'a> Planner<'a> {
         };
         row.remarks.extend(unknown::notes(declared, live, kept));
         row.partial = row.action == Action::None && !unknown::declared_unknown(declared, live).is_empty();
-        if let Condition::Changing(state) = &live.condition {
+        if let Status::InTransition(state) = &live.status {
             row.remarks.push(format!("AWS is still working on it ({state})"));
         }
         self.losses(&mut row, schema, live);
         if row.action == Action::Replace {
             self.renewal(&mut row, schema, declared);
-            let kept = self.kept(declared, found).or_else(|| unknown::blocks_replacement(declared, live));
+            let kept = self.deletion_blocker(declared, found).or_else(|| unknown::blocks_replacement(declared, live));
             if let Some((reason, hint)) = kept {
                 return refused(row, reason, hint);
             }
-            row.remarks.extend(schema.outage.as_ref().map(|outage| outage.replaced.to_string()));
+            row.remarks.extend(schema.disruption.as_ref().map(|outage| outage.replaced.to_string()));
         } else {
             carry_outputs(&mut row, schema, live);
         }
         // A policy statement is missing only briefly; any other replacement needs confirmation.
-        row.asks |= row.action == Action::Replace && !matches!(schema.naming, Naming::Inner { .. });
+        row.needs_approval |= row.action == Action::Replace && !matches!(schema.identity, Identity::Nested { .. });
         row
     }
 
     /// Why a resource has to be re-created even if its properties match.
-    fn made_anew(&self, declared: &Declared, live: &Live) -> Option<Advice> {
+    fn made_anew(&self, declared: &ResourceDecl, live: &Live) -> Option<Advice> {
         // If it had another name before, `--replace` is about that one.
         if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
             return Some(Advice::from("requested with ").then(Request::Replace));
         }
-        if let Condition::Broken(reason) = &live.condition {
+        if let Status::Failed(reason) = &live.status {
             return Some(format!("it failed and has to be re-created: {reason}").into());
         }
         if let Some(name) = self.replaced_target(declared) {
             return Some(format!("it depends on `{name}`, which must be replaced").into());
         }
-        let bound = declared.schema().properties.iter().filter_map(|it| Some((it, it.bound.as_ref()?(&live.props)?)));
+        let bound = declared
+            .schema()
+            .properties
+            .iter()
+            .filter_map(|it| Some((it, it.replace_if_target_recreated.as_ref()?(&live.props)?)));
         bound.into_iter().find_map(|(property, why)| {
             let target = target(declared, &property.name)?;
-            let newer = self.inventory.live(target)?.age.born? > live.age.changed?;
+            let newer = self.inventory.live(target)?.timestamps.created? > live.timestamps.modified?;
             newer.then(|| {
                 format!("`{target}` was re-created under the same name after this resource changed: {why}").into()
             })
@@ -473,26 +484,26 @@ impl<'a> Planner<'a> {
             }
             let before = live.props.get(&*property.name).unwrap_or(&NULL);
             let after = row.desired.get(&*property.name).unwrap_or(&NULL);
-            for loss in property.loses.as_ref().map(|loses| loses(before, after)).into_iter().flatten() {
+            for loss in property.destructive_notes.as_ref().map(|loses| loses(before, after)).into_iter().flatten() {
                 row.remarks.push(loss);
-                row.asks = true;
+                row.needs_approval = true;
             }
         }
     }
 
-    fn absent(&mut self, declared: &Declared) -> Change {
-        let row = blank(declared);
+    fn absent(&mut self, declared: &ResourceDecl) -> Change {
+        let row = noop(declared);
         let found = self.inventory.found.get(&declared.name);
         let live = found.and_then(|found| found.live.as_ref());
         if declared.imported {
             return Change { action: Action::Import, ..row };
         }
         let Some(live) = live else { return row };
-        if live.condition == Condition::Leaving {
+        if live.status == Status::Deleting {
             return Change { reason: Some("AWS is already deleting it".into()), ..row };
         }
-        if let Some(reason) = live.undecided() {
-            return Change { reason: Some(reason.into()), undecided: true, ..row };
+        if let Some(reason) = live.pending() {
+            return Change { reason: Some(reason.into()), pending: true, ..row };
         }
         if let Some(why) = self.barred_parent(declared) {
             return Change { reason: Some(format!("not deleted: {why}").into()), ..row };
@@ -500,12 +511,12 @@ impl<'a> Planner<'a> {
         let verdict = self.verdict(declared, live);
         match verdict {
             // Under an older resource name too: everything that this team and stack own is deleted.
-            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => self.gone(row, declared, found, None),
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => self.plan_delete(row, declared, found, None),
             // What can't have tags is deleted with its function, as an untagged one is.
             OwnershipVerdict::Free | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)
                 if self.feeds_what_goes(declared) =>
             {
-                self.gone(row, declared, found, Some(FEEDS_WHAT_GOES.into()))
+                self.plan_delete(row, declared, found, Some(FEEDS_DELETED.into()))
             }
             OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row },
             OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), how_to_prove()),
@@ -517,7 +528,13 @@ impl<'a> Planner<'a> {
     }
 
     /// The row of a resource that this stack owns and that must be deleted.
-    fn gone(&self, row: Change, declared: &Declared, found: Option<&Found>, reason: Option<Advice>) -> Change {
+    fn plan_delete(
+        &self,
+        row: Change,
+        declared: &ResourceDecl,
+        found: Option<&Found>,
+        reason: Option<Advice>,
+    ) -> Change {
         if declared.lifecycle.retain && self.feeds_what_goes(declared) {
             let reason = "it has `retain: true`, but the function that it invokes will be destroyed".to_owned();
             let hint = "add `retain: true` to the function too, or remove it here".to_owned();
@@ -525,33 +542,33 @@ impl<'a> Planner<'a> {
         }
         if declared.lifecycle.retain {
             let reason = Some("`retain: true` keeps it in AWS, without engine's tags".into());
-            return Change { action: Action::Release, reason, ..row };
+            return Change { action: Action::Forget, reason, ..row };
         }
-        if let Some((reason, hint)) = self.kept(declared, found) {
+        if let Some((reason, hint)) = self.deletion_blocker(declared, found) {
             return refused(row, reason, hint);
         }
         let schema = declared.schema();
-        let outage = schema.outage.as_ref().map(|outage| outage.deleted.to_string());
+        let outage = schema.disruption.as_ref().map(|outage| outage.deleted.to_string());
         let live = found.and_then(|found| found.live.as_ref());
-        let left = schema.leaves.as_ref().and_then(|leaves| leaves(&live?.props));
+        let left = schema.retained_on_delete.as_ref().and_then(|leaves| leaves(&live?.props));
         let remarks = outage.into_iter().chain(left).collect();
-        Change { action: Action::Delete, asks: true, remarks, reason, ..row }
+        Change { action: Action::Delete, needs_approval: true, remarks, reason, ..row }
     }
 
-    fn released(&mut self, declared: &Declared) -> Change {
-        let row = blank(declared);
+    fn unmanaged(&mut self, declared: &ResourceDecl) -> Change {
+        let row = noop(declared);
         if declared.imported {
             let reason = "it is imported, so this stack doesn't manage it".to_owned();
             return refused(row, reason, "name a resource that this spec manages".to_owned());
         }
-        let live = self.inventory.live(&declared.name).filter(|live| live.condition != Condition::Leaving);
+        let live = self.inventory.live(&declared.name).filter(|live| live.status != Status::Deleting);
         let Some(live) = live else {
             return Change { reason: Some("it doesn't exist in AWS".into()), ..row };
         };
-        self.hand_over(row, declared, live)
+        self.plan_forget(row, declared, live)
     }
 
-    fn hand_over(&self, row: Change, declared: &Declared, live: &Live) -> Change {
+    fn plan_forget(&self, row: Change, declared: &ResourceDecl, live: &Live) -> Change {
         if !declared.schema().is_indexed {
             let reason = format!("a {} has no tags to remove", row.kind);
             return refused(
@@ -560,7 +577,9 @@ impl<'a> Planner<'a> {
                 Advice::from(Remedy::Forget(None)).then(" on the resource that it belongs to"),
             );
         }
-        if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&row.name, &declared.id.owner.team) {
+        if matches!(declared.schema().identity, Identity::Named { .. })
+            && !is_of_team(&row.name, &declared.id.owner.team)
+        {
             let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
             return refused(row, reason, "ask its owner to remove the tags".to_owned());
         }
@@ -570,7 +589,7 @@ impl<'a> Planner<'a> {
         match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => {
                 let reason = Some("it stays in AWS unchanged, no longer managed by engine".into());
-                Change { action: Action::Release, reason, ..row }
+                Change { action: Action::Forget, reason, ..row }
             }
             OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".into()), ..row },
             OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => refused(
@@ -584,9 +603,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn imported(&self, row: Change, declared: &Declared, found: Option<&Found>) -> Change {
+    fn imported(&self, row: Change, declared: &ResourceDecl, found: Option<&Found>) -> Change {
         let Some(live) = found.and_then(|found| found.live.as_ref()) else {
-            let account = &self.inventory.site.account;
+            let account = &self.inventory.env.account;
             let named = declared.id.arn.as_ref().and_then(|arn| arn.split(':').nth(4));
             if let Some(named) = named.filter(|named| !named.is_empty() && *named != account) {
                 let reason = format!("its ARN is in account {named}, but the credentials are for account {account}");
@@ -604,7 +623,7 @@ impl<'a> Planner<'a> {
             return refused(row, reason, "correct the ARN in the spec".to_owned());
         }
         let schema = declared.schema();
-        for property in schema.properties.iter().filter(|property| property.change == Rule::Checked) {
+        for property in schema.properties.iter().filter(|property| property.change == Rule::VerifyOnly) {
             let (before, after) = (live.props.get(&*property.name), declared.desired.get(&*property.name));
             if let (Some(before), Some(after)) = (before, after)
                 && *before != Value::Null
@@ -617,7 +636,7 @@ impl<'a> Planner<'a> {
                     after: after.clone(),
                     effect: Effect::refuse("an imported resource is never changed"),
                     sensitive: property.sensitive,
-                    usual: false,
+                    is_default: false,
                 }];
                 let reason = format!("its `{}` in AWS differs from the spec", property.name);
                 return refused(row, reason, format!("correct the spec, or import another {}", schema.kind));
@@ -627,8 +646,10 @@ impl<'a> Planner<'a> {
         if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
             row.remarks.push("it still has this stack's tags, but engine doesn't change imported resources".to_owned());
         }
-        let checked =
-            schema.properties.iter().filter(|it| it.change == Rule::Checked && declared.written.contains(&*it.name));
+        let checked = schema
+            .properties
+            .iter()
+            .filter(|it| it.change == Rule::VerifyOnly && declared.explicit.contains(&*it.name));
         let unknown = checked.filter_map(|it| Some((&it.name, live.unknown.get(&it.name)?)));
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
@@ -639,7 +660,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Who owns what AWS has for a declaration.
-    fn verdict<'l>(&mut self, declared: &Declared, live: &'l Live) -> OwnershipVerdict<'l>
+    fn verdict<'l>(&mut self, declared: &ResourceDecl, live: &'l Live) -> OwnershipVerdict<'l>
     where
         'a: 'l,
     {
@@ -651,7 +672,12 @@ impl<'a> Planner<'a> {
 
     /// Why a declaration can't have the resource that exists under its name, and what to do about
     /// that.
-    fn conflict(&self, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Option<(String, Advice)> {
+    fn conflict(
+        &self,
+        declared: &ResourceDecl,
+        live: &Live,
+        verdict: OwnershipVerdict<'_>,
+    ) -> Option<(String, Advice)> {
         let kind = &declared.schema().kind;
         match verdict {
             OwnershipVerdict::Renamed(Owner { resource: old, .. }) => {
@@ -677,9 +703,9 @@ impl<'a> Planner<'a> {
         for value in desired.values() {
             value.visit_templates(&Path::default(), &mut |_, template| {
                 for hole in template.holes() {
-                    if let Hole::Output { resource, .. } = hole
+                    if let Placeholder::Output { resource, .. } = hole
                         && let Some(row) = self.rows.get(resource)
-                        && !row.undecided
+                        && !row.pending
                         && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
                     {
                         missing = Some((hole.to_string(), row.kind.clone()));
@@ -691,7 +717,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The owner of the parent of a resource that has no tags itself.
-    fn container_owner(&self, declared: &Declared) -> Option<&'a Ownership> {
+    fn container_owner(&self, declared: &ResourceDecl) -> Option<&'a Ownership> {
         let container = identity_targets(declared).next()?;
         Some(&self.inventory.found.get(container)?.live.as_ref()?.owner)
     }
@@ -699,10 +725,10 @@ impl<'a> Planner<'a> {
     /// Why a resource must not be touched because of the function that it is attached to: tags are
     /// easily copied, so a mapping's count only on a function of this team. A function that no
     /// longer exists is no obstacle.
-    fn barred_parent(&self, declared: &Declared) -> Option<String> {
-        let (kind, name) = declared.host()?;
-        let is_it = |it: &Declared| it.schema().kind == kind && it.id.name == name;
-        let is_imported = |it: &Declared| it.imported && is_it(it);
+    fn barred_parent(&self, declared: &ResourceDecl) -> Option<String> {
+        let (kind, name) = declared.parent()?;
+        let is_it = |it: &ResourceDecl| it.schema().kind == kind && it.id.name == name;
+        let is_imported = |it: &ResourceDecl| it.imported && is_it(it);
         if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {
             return Some(format!("the {kind} `{name}` that it is attached to is imported"));
         }
@@ -712,7 +738,7 @@ impl<'a> Planner<'a> {
         }
         let declared = self.spec.resources.iter().filter(|it| is_it(it));
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
-        let orphaned = self.inventory.leftovers.iter().filter(|it| is_it(&it.declared));
+        let orphaned = self.inventory.orphans.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
         let other = self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()));
         owners.chain(other).find_map(|owner| {
@@ -723,25 +749,25 @@ impl<'a> Planner<'a> {
 
     /// Whether its function is deleted: it would survive, and invoke the next function of that
     /// name.
-    fn feeds_what_goes(&self, declared: &Declared) -> bool {
+    fn feeds_what_goes(&self, declared: &ResourceDecl) -> bool {
         let parent = declared.schema().parent().and_then(|property| target(declared, &property.name));
         parent.and_then(|name| self.rows.get(name)).is_some_and(|row| row.action == Action::Delete)
     }
 
     /// The first target of an identity property that is replaced.
-    fn replaced_target(&self, declared: &Declared) -> Option<String> {
+    fn replaced_target(&self, declared: &ResourceDecl) -> Option<String> {
         let replaced = |name: &&str| self.rows.get(*name).is_some_and(|row| row.action == Action::Replace);
         identity_targets(declared).find(replaced).map(str::to_owned)
     }
 
     /// Why it can't be deleted, and what to do about that.
-    fn kept(&self, declared: &Declared, found: Option<&Found>) -> Option<(String, Advice)> {
+    fn deletion_blocker(&self, declared: &ResourceDecl, found: Option<&Found>) -> Option<(String, Advice)> {
         let schema = declared.schema();
         if declared.lifecycle.protect {
             return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.into()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some(lock) = live.and_then(|live| schema.locked.as_ref()?(&live.props)) {
+        if let Some(lock) = live.and_then(|live| schema.delete_block.as_ref()?(&live.props)) {
             return Some((lock.reason.into_owned(), lock.hint.into_owned().into()));
         }
         if self.options.delete_data || !schema.holds_data {
@@ -758,14 +784,14 @@ impl<'a> Planner<'a> {
         Some((loss, Advice::from("to delete the items too, ").then(Remedy::AllowDataLoss)))
     }
 
-    fn renewal(&self, row: &mut Change, schema: &Schema, declared: &Declared) {
+    fn renewal(&self, row: &mut Change, schema: &Schema, declared: &ResourceDecl) {
         // If everything that it connects is known already, it exists and stays.
-        let identities = schema.properties.iter().filter(|property| property.identity);
+        let identities = schema.properties.iter().filter(|property| property.is_identity);
         let lives_on =
             identities.clone().all(|it| row.desired.get(&*it.name).is_some_and(|value| !value.has_unknown()))
                 && identity_targets(declared)
                     .all(|name| self.rows.get(name).is_some_and(|row| row.action != Action::Create));
-        if let Some(renewal) = &schema.renewal
+        if let Some(renewal) = &schema.recreate_note
             && (row.action == Action::Replace || lives_on)
         {
             row.remarks.push(renewal(&row.desired).into_owned());
@@ -777,7 +803,7 @@ impl<'a> Planner<'a> {
         for declared in &self.spec.resources {
             changes.extend(self.rows.remove(&declared.name));
         }
-        self.leftovers(goal, &mut changes);
+        self.orphans(goal, &mut changes);
         let mut remarks = Vec::new();
         if self.cautious && !self.options.assume_owner {
             let remark = Advice::from(
@@ -786,10 +812,10 @@ impl<'a> Planner<'a> {
             );
             remarks.push(remark.then(Remedy::AssumeOwner));
         }
-        if !self.options.targets.is_empty() && goal != Goal::Released {
+        if !self.options.targets.is_empty() && goal != Goal::Unmanaged {
             let remark = Advice::from("this plan covers only part of the spec (").then(Request::Targets);
             remarks.push(remark.then("); the rest may differ from AWS"));
-        } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Released) {
+        } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Unmanaged) {
             remarks.push(why.clone());
         }
         let steps = steps::steps(self.spec, self.inventory, &changes);
@@ -797,7 +823,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn blank(declared: &Declared) -> Change {
+fn noop(declared: &ResourceDecl) -> Change {
     Change {
         subject: Subject::Declared,
         resource: declared.name.clone(),
@@ -808,8 +834,8 @@ fn blank(declared: &Declared) -> Change {
         reason: None,
         hint: None,
         remarks: Vec::new(),
-        asks: false,
-        undecided: false,
+        needs_approval: false,
+        pending: false,
         partial: false,
         desired: Tree::new(),
         outputs: Outputs::new(),
@@ -817,7 +843,13 @@ fn blank(declared: &Declared) -> Change {
 }
 
 fn refused(row: Change, reason: impl Into<Advice>, hint: impl Into<Advice>) -> Change {
-    Change { action: Action::Refused, reason: Some(reason.into()), hint: Some(hint.into()), asks: false, ..row }
+    Change {
+        action: Action::Refused,
+        reason: Some(reason.into()),
+        hint: Some(hint.into()),
+        needs_approval: false,
+        ..row
+    }
 }
 
 /// The differences that engine may remove under this verdict.
@@ -827,7 +859,7 @@ fn comparable(schema: &Schema, live: &Live, desired: &Tree, verdict: OwnershipVe
         // Tags that can't be read are not overwritten.
         properties.retain(|change| {
             let property = change.path.root().and_then(|root| schema.property(root));
-            property.is_none_or(|property| property.change != Rule::Ensure)
+            property.is_none_or(|property| property.change != Rule::Subset)
         });
     }
     properties
@@ -835,7 +867,7 @@ fn comparable(schema: &Schema, live: &Live, desired: &Tree, verdict: OwnershipVe
 
 /// The action that these differences need, or why none is possible, and what to do about that.
 fn needed(
-    declared: &Declared,
+    declared: &ResourceDecl,
     properties: &[PropertyChange],
     verdict: OwnershipVerdict<'_>,
 ) -> Result<Action, (String, Advice)> {
@@ -861,7 +893,7 @@ fn needed(
 }
 
 /// A row with what the owner means for its action.
-fn claimed(mut row: Change, declared: &Declared, live: &Live, verdict: OwnershipVerdict<'_>) -> Change {
+fn claimed(mut row: Change, declared: &ResourceDecl, live: &Live, verdict: OwnershipVerdict<'_>) -> Change {
     match verdict {
         OwnershipVerdict::Free => adopted(row, declared, declared.schema(), live),
         OwnershipVerdict::Unknown(_) if row.action == Action::Replace => {
@@ -879,7 +911,7 @@ fn claimed(mut row: Change, declared: &Declared, live: &Live, verdict: Ownership
 }
 
 /// A changed property that can't be sent, with the ignored one that AWS requires along with it.
-fn undeliverable<'d>(declared: &'d Declared, live: Option<&Live>, desired: &Tree) -> Option<(&'d str, &'d str)> {
+fn undeliverable<'d>(declared: &'d ResourceDecl, live: Option<&Live>, desired: &Tree) -> Option<(&'d str, &'d str)> {
     let ignored = &declared.lifecycle.ignore_changes;
     let live = live?;
     declared.schema().properties.iter().find_map(|property| {
@@ -901,15 +933,19 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
         match before {
             Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {
-                let hole = Hole::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
+                let hole = Placeholder::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
                 let none_to_come = until.iter().all(|it| matches!(row.desired.get(&**it), None | Some(Value::Null)));
                 row.properties.push(PropertyChange {
                     path: Path::property(&output.name),
                     before: before.cloned().map_or(Value::Null, Value::String),
-                    after: if none_to_come { Value::Null } else { Value::Unknown(Template(vec![Part::Hole(hole)])) },
+                    after: if none_to_come {
+                        Value::Null
+                    } else {
+                        Value::Unknown(Template(vec![Part::Placeholder(hole)]))
+                    },
                     effect: Effect::InPlace,
                     sensitive: false,
-                    usual: false,
+                    is_default: false,
                 });
             }
             _ => {}
@@ -918,18 +954,18 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
 }
 
 /// The resource that a property refers to, if its value is exactly one reference.
-fn target<'d>(declared: &'d Declared, property: &str) -> Option<&'d str> {
+fn target<'d>(declared: &'d ResourceDecl, property: &str) -> Option<&'d str> {
     match declared.desired.get(property)? {
-        Value::Unknown(template) => match template.sole_hole()? {
-            Hole::Output { resource, .. } => Some(resource.as_str()),
-            Hole::Account | Hole::Region => None,
+        Value::Unknown(template) => match template.as_reference()? {
+            Placeholder::Output { resource, .. } => Some(resource.as_str()),
+            Placeholder::Account | Placeholder::Region => None,
         },
         _ => None,
     }
 }
 
 /// The resources that the identity properties refer to.
-fn identity_targets(declared: &Declared) -> impl Iterator<Item = &str> {
-    let identities = declared.schema().properties.iter().filter(|property| property.identity);
+fn identity_targets(declared: &ResourceDecl) -> impl Iterator<Item = &str> {
+    let identities = declared.schema().properties.iter().filter(|property| property.is_identity);
     identities.filter_map(|property| target(declared, &property.name))
 }

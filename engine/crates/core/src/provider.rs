@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::AwsError;
 use crate::kind::Want;
-use crate::schema::{Contents, Id, Live, Outputs, Owner, Reading, Schema, Site};
+use crate::schema::{AwsEnv, Contents, Id, Live, Outputs, Owner, Reading, Schema};
 use crate::value::Tree;
 use crate::wait::Context;
 
@@ -23,19 +23,19 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AwsError>> + Sen
 /// The operations of a resource type. All are idempotent: after a crash or a lost response they run
 /// again.
 pub trait Provider: Send + Sync {
-    /// The key of the lock that serializes its creates, updates, deletes and releases. `settle`,
+    /// The key of the lock that serializes its creates, updates, deletes and releases. `wait_ready`,
     /// which mostly waits, takes the lock only for its writes.
     fn write_key<'a>(&self, _id: &'a Id) -> Option<&'a str> {
         None
     }
 
-    /// Reads the resource. Never fails on an incomplete resource. With an incarnation in `id`,
+    /// Reads the resource. Never fails on an incomplete resource. With an unique_id in `id`,
     /// reads only that one.
     fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading>;
 
     /// Finds possible resources of this owner by name or parent, if the tag index is unavailable:
     /// all of this kind whose names start with the team. The owner's resource name is empty.
-    fn scan<'a>(&'a self, _cx: &'a Context, _owner: &'a Owner) -> Pending<'a, Vec<Id>> {
+    fn list_by_prefix<'a>(&'a self, _cx: &'a Context, _owner: &'a Owner) -> Pending<'a, Vec<Id>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
@@ -53,7 +53,7 @@ pub trait Provider: Send + Sync {
 
     /// Waits until AWS has finished the `create` or `update`: the step is *ready*. It doesn't wait
     /// for properties that are missing in `want`.
-    fn settle<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
+    fn wait_ready<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
 
     /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
@@ -71,7 +71,7 @@ pub trait Provider: Send + Sync {
     }
 
     /// Removes the owner tags, and changes nothing else.
-    fn release<'a>(&'a self, _cx: &'a Context, id: &'a Id, _have: Live) -> Pending<'a, ()> {
+    fn untag<'a>(&'a self, _cx: &'a Context, id: &'a Id, _have: Live) -> Pending<'a, ()> {
         let defect = AwsError::defect(format!("`{}` has no tags to remove", id.name));
         Box::pin(std::future::ready(Err(defect)))
     }
@@ -108,7 +108,7 @@ pub trait Account: Send + Sync {
     fn tagged<'a>(&'a self, tags: &'a [(&'a str, &'a str)], types: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>>;
 
     /// Records region and account of the run.
-    fn observe_site(&self, site: &Site);
+    fn observe_env(&self, env: &AwsEnv);
 
     /// Records what a read of a managed resource found.
     fn observe(&self, schema: &Schema, id: &Id, live: &Live);

@@ -33,8 +33,8 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
-use crate::schema::{Condition, Live, Ownership, Property, Rule, Schema};
-use crate::spec::{Declared, Overrides, Spec, files};
+use crate::schema::{Live, Ownership, Property, Rule, Schema, Status};
+use crate::spec::{ResourceDecl, Spec, SpecOverrides, files};
 use crate::value::{Part, Tree, Value};
 
 /// The kind of the file.
@@ -81,9 +81,9 @@ pub struct SavedPlan {
     /// The digest of each function's zip, by resource.
     sources: BTreeMap<String, Digest>,
     /// What was read from AWS, by resource; resources that didn't exist are missing.
-    found: BTreeMap<String, Facets>,
+    found: BTreeMap<String, ResourceDigest>,
     /// The same for orphans. Their names in AWS may contain variables, so the key is a digest.
-    leftovers: BTreeMap<Digest, Leftover>,
+    orphans: BTreeMap<Digest, Orphan>,
     /// The changes, in the order of the plan.
     rows: Vec<Row>,
 }
@@ -121,10 +121,10 @@ struct Digest(String);
 /// What was read of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Facets {
+struct ResourceDigest {
     owner: Digest,
     condition: Digest,
-    incarnation: Digest,
+    unique_id: Digest,
     properties: BTreeMap<String, Digest>,
     /// The properties that couldn't be read, which are not compared.
     #[serde(default)]
@@ -135,10 +135,10 @@ struct Facets {
 /// An orphan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Leftover {
+struct Orphan {
     kind: String,
     resource: String,
-    facets: Facets,
+    facets: ResourceDigest,
 }
 
 /// The change of one resource.
@@ -199,7 +199,7 @@ impl SavedPlan {
         spec: &Spec,
         inventory: &Inventory,
         plan: &Plan,
-        overrides: &Overrides,
+        overrides: &SpecOverrides,
         flags: Flags,
         salt: Salt,
     ) -> SavedPlan {
@@ -215,14 +215,14 @@ impl SavedPlan {
         let found = inventory.found.iter().filter_map(|(name, found)| {
             let live = found.live.as_ref()?;
             let schema = spec.resource(name)?.schema();
-            Some((name.clone(), Facets::new(live, schema, &["found", name], &salt)))
+            Some((name.clone(), ResourceDigest::new(live, schema, &["found", name], &salt)))
         });
-        let leftovers = inventory.leftovers.iter().filter_map(|leftover| {
-            let (live, id) = (leftover.found.live.as_ref()?, &leftover.declared.id);
-            let kind = leftover.declared.schema().kind.to_string();
-            let key = salt.digest(&["leftover", &kind], &json!([id.name, id.incarnation, id.anchors]));
-            let facets = Facets::new(live, leftover.declared.schema(), &["leftover", &key.0], &salt);
-            Some((key, Leftover { kind, resource: leftover.declared.name.clone(), facets }))
+        let orphans = inventory.orphans.iter().filter_map(|orphan| {
+            let (live, id) = (orphan.found.live.as_ref()?, &orphan.declared.id);
+            let kind = orphan.declared.schema().kind.to_string();
+            let key = salt.digest(&["leftover", &kind], &json!([id.name, id.unique_id, id.parents]));
+            let facets = ResourceDigest::new(live, orphan.declared.schema(), &["leftover", &key.0], &salt);
+            Some((key, Orphan { kind, resource: orphan.declared.name.clone(), facets }))
         });
         SavedPlan {
             kind: KIND.to_owned(),
@@ -231,14 +231,14 @@ impl SavedPlan {
             spec: spec.file.name().to_owned(),
             team: spec.team.clone(),
             stack: spec.stack.clone(),
-            region: inventory.site.region.clone(),
-            account: inventory.site.account.clone(),
+            region: inventory.env.region.clone(),
+            account: inventory.env.account.clone(),
             flags,
             spec_text: salt.slow_digest(&["spec"], &json!(text)),
             variables: variables.collect(),
             sources: sources.collect(),
             found: found.collect(),
-            leftovers: leftovers.collect(),
+            orphans: orphans.collect(),
             rows: plan.changes.iter().map(|change| Row::new(change, spec, &salt)).collect(),
             salt,
         }
@@ -324,8 +324,8 @@ impl SavedPlan {
         for name in differing(&self.found, &now.found) {
             changed(&format!("`{name}`"), self.found.get(name), now.found.get(name), &mut moved);
         }
-        for key in differing(&self.leftovers, &now.leftovers) {
-            let (then, now) = (self.leftovers.get(key), now.leftovers.get(key));
+        for key in differing(&self.orphans, &now.orphans) {
+            let (then, now) = (self.orphans.get(key), now.orphans.get(key));
             let Some(it) = then.or(now) else { continue };
             let what = format!("the {} of `{}`, which isn't in the spec,", it.kind, it.resource);
             changed(&what, then.map(|it| &it.facets), now.map(|it| &it.facets), &mut moved);
@@ -359,18 +359,18 @@ impl Flags {
     }
 }
 
-impl Facets {
-    fn new(live: &Live, schema: &Schema, label: &[&str], salt: &Salt) -> Facets {
+impl ResourceDigest {
+    fn new(live: &Live, schema: &Schema, label: &[&str], salt: &Salt) -> ResourceDigest {
         let digest = |what: &[&str], value: &Json| salt.digest(&[label, what].concat(), value);
         let properties = live.props.iter().map(|(name, value)| {
             let label = [label, &["property", name]].concat();
             (name.clone(), salt.property(&label, &canonical(value), is_sensitive(schema, name)))
         });
         let outputs = live.outputs.iter().map(|(name, value)| (name.clone(), digest(&["output", name], &json!(value))));
-        Facets {
+        ResourceDigest {
             owner: digest(&["owner"], &owner(&live.owner)),
-            condition: digest(&["condition"], &condition(&live.condition)),
-            incarnation: digest(&["incarnation"], &json!(live.incarnation)),
+            condition: digest(&["condition"], &condition(&live.status)),
+            unique_id: digest(&["incarnation"], &json!(live.unique_id)),
             properties: properties.collect(),
             unknown: live.unknown.keys().map(ToString::to_string).collect(),
             outputs: outputs.collect(),
@@ -379,14 +379,14 @@ impl Facets {
 }
 
 /// How the reads of one resource differ.
-fn changed(what: &str, then: Option<&Facets>, now: Option<&Facets>, moved: &mut Vec<String>) {
+fn changed(what: &str, then: Option<&ResourceDigest>, now: Option<&ResourceDigest>, moved: &mut Vec<String>) {
     let (then, now) = match (then, now) {
         (Some(then), Some(now)) => (then, now),
         (None, Some(_)) => return moved.push(format!("{what} did not exist and now does")),
         (Some(_), None) => return moved.push(format!("{what} existed and no longer does")),
         (None, None) => return,
     };
-    if then.incarnation != now.incarnation {
+    if then.unique_id != now.unique_id {
         // All other differences are a consequence.
         return moved.push(format!("{what} was deleted and re-created"));
     }
@@ -412,7 +412,7 @@ fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K,
 impl Row {
     fn new(change: &Change, spec: &Spec, salt: &Salt) -> Row {
         let kind = change.kind.to_string();
-        let schema = spec.resource(&change.resource).map(Declared::schema);
+        let schema = spec.resource(&change.resource).map(ResourceDecl::schema);
         let is_sensitive = |name: &str| schema.is_some_and(|schema| is_sensitive(schema, name));
         let label = |name: &str| ["row".to_owned(), change.resource.clone(), name.to_owned()];
         let digest = |name: &str, value: Json| {
@@ -445,7 +445,7 @@ impl Row {
 
 /// Whether a property's values are never shown.
 fn is_sensitive(schema: &Schema, name: &str) -> bool {
-    schema.property(name).is_some_and(|property| property.sensitive || property.change == Rule::Local)
+    schema.property(name).is_some_and(|property| property.sensitive || property.change == Rule::WriteOnly)
 }
 
 fn action(action: Action) -> String {
@@ -465,13 +465,13 @@ fn owner(owner: &Ownership) -> Json {
     }
 }
 
-fn condition(condition: &Condition) -> Json {
+fn condition(condition: &Status) -> Json {
     match condition {
         // A transition ends without engine; its result is part of the properties.
-        Condition::Settled | Condition::Changing(_) | Condition::Unclear(_) => json!("settled"),
-        Condition::Leaving => json!("leaving"),
-        Condition::Broken(reason) => json!(["broken", reason]),
-        Condition::Unusable(word) => json!(["unusable", word]),
+        Status::Stable | Status::InTransition(_) | Status::Unreadable(_) => json!("settled"),
+        Status::Deleting => json!("leaving"),
+        Status::Failed(reason) => json!(["broken", reason]),
+        Status::Unusable(word) => json!(["unusable", word]),
     }
 }
 
@@ -486,7 +486,7 @@ fn canonical(value: &Value) -> Json {
         Value::Unknown(template) => {
             let parts = template.0.iter().map(|part| match part {
                 Part::Text(text) => json!(text),
-                Part::Hole(hole) => json!({ "hole": hole.to_string() }),
+                Part::Placeholder(hole) => json!({ "hole": hole.to_string() }),
             });
             Json::Array(std::iter::once(json!("template")).chain(parts).collect())
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::value::{Hole, Path, Tree, Value};
+use crate::value::{Path, Placeholder, Tree, Value};
 
 pub use arn::ArnForm;
 pub use ignored::{Unignorable, has_parts, part_of};
@@ -39,8 +39,8 @@ pub type EffectFn = Arc<dyn Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync>;
 pub type JsonFn = Arc<dyn Fn(&Json, &Path) -> Vec<Problem> + Send + Sync>;
 /// Whether a text's characters and format are allowed.
 pub type TextFn = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-/// An output that follows from site and name.
-pub type OutputFn = Arc<dyn Fn(&Site, &str) -> String + Send + Sync>;
+/// An output that follows from environment and name.
+pub type OutputFn = Arc<dyn Fn(&AwsEnv, &str) -> String + Send + Sync>;
 
 /// One resource type: its identity, properties and outputs.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ pub struct Schema {
     /// The AWS page that documents the properties.
     pub source: Str,
     /// How AWS identifies resources of this kind.
-    pub naming: Naming,
+    pub identity: Identity,
     /// Whether engine can create and change resources of this kind, or only import them.
     pub managed: bool,
     /// Whether `import:` is allowed.
@@ -64,14 +64,14 @@ pub struct Schema {
     /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
     pub holds_data: bool,
     /// What remains in AWS after deleting a resource with these properties.
-    pub leaves: Option<TreeFn<Option<String>>>,
+    pub retained_on_delete: Option<TreeFn<Option<String>>>,
     /// The disruption when it is deleted or replaced.
-    pub outage: Option<Outage>,
+    pub disruption: Option<Disruption>,
     /// Why AWS refuses to delete a resource with these properties, and how to allow it.
-    pub locked: Option<TreeFn<Option<Lock>>>,
+    pub delete_block: Option<TreeFn<Option<DeleteBlock>>>,
     /// A note for re-creating it while the resources that it connects remain; gets the desired
     /// properties.
-    pub renewal: Option<TreeFn<Str>>,
+    pub recreate_note: Option<TreeFn<Str>>,
     /// The properties that a spec can set.
     pub properties: Vec<Property>,
     /// The attributes in `${name.…}`.
@@ -85,7 +85,7 @@ pub struct Schema {
 
 /// Why AWS refuses to delete a resource, and how to allow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lock {
+pub struct DeleteBlock {
     /// The reason.
     pub reason: Str,
     /// How to allow it.
@@ -94,7 +94,7 @@ pub struct Lock {
 
 /// The disruption that a deletion causes, one sentence each.
 #[derive(Debug, Clone)]
-pub struct Outage {
+pub struct Disruption {
     /// When it is deleted permanently.
     pub deleted: Str,
     /// When it is replaced.
@@ -103,22 +103,22 @@ pub struct Outage {
 
 /// How AWS identifies a resource.
 #[derive(Clone)]
-pub enum Naming {
+pub enum Identity {
     /// By a name that engine chooses: `<team>-<resource>`, or `name:` if set.
-    Own {
+    Named {
         /// The format of names.
         text: Text,
     },
     /// By a name within its parent, whose tags show the owner: `<team>-<resource>`, or the property
     /// `key` if set.
-    Inner {
+    Nested {
         /// The property that can set the name.
         key: Str,
         /// The format of names.
         text: Text,
     },
     /// By an ID that AWS assigns; found by its tags and the resources that it connects.
-    Assigned,
+    ServiceAssigned,
 }
 
 /// One property of a kind.
@@ -135,31 +135,31 @@ pub struct Property {
     /// The effect of changing it.
     pub change: Rule,
     /// Whether it identifies the resource in AWS (by the name of the target that it refers to).
-    pub identity: bool,
+    pub is_identity: bool,
     /// Whether it refers to the parent: the resource that this one is nested in or attached to.
     pub parent: bool,
     /// Whether it can contain variables, but no references.
-    pub literal: bool,
+    pub no_references: bool,
     /// Whether its values must never be shown.
     pub sensitive: bool,
     /// The milestone of a created target that a reference waits for.
-    pub needs: Moment,
+    pub needs: Milestone,
     /// Describes what is lost when the property changes between two values, one sentence each.
-    pub loses: Option<ChangeFn<Vec<String>>>,
+    pub destructive_notes: Option<ChangeFn<Vec<String>>>,
     /// The effect of a change at a path, where it depends on other properties; gets the live and
     /// the desired properties, and the latter may contain unknown values.
     pub decide: Option<EffectFn>,
     /// Whether omitting it in the spec keeps the value in AWS instead of resetting it to the
     /// default.
-    pub sticky: bool,
+    pub optional_computed: bool,
     /// Why a resource with these properties must be re-created after the target of this property
     /// was re-created with the same name, because AWS distinguishes the old and the new target.
-    pub bound: Option<TreeFn<Option<Str>>>,
+    pub replace_if_target_recreated: Option<TreeFn<Option<Str>>>,
     /// What an ARN must share with the spec, because AWS rejects others.
-    pub home: Option<Home>,
+    pub locality: Option<Locality>,
     /// Whether AWS itself can change it, so that another value doesn't indicate a change by another
     /// process.
-    pub restless: bool,
+    pub service_managed: bool,
     /// AWS's default quota; a larger number, or more entries, is a warning.
     pub quota: Option<Quota>,
     /// The property in the spec from which this one is derived.
@@ -271,7 +271,7 @@ pub struct Text {
     /// Whether its characters and format are allowed.
     pub allows: TextFn,
     /// A description of the format, to follow "use".
-    pub words: Str,
+    pub expected: Str,
 }
 
 /// Why a text is invalid.
@@ -287,7 +287,7 @@ enum Misfit {
 
 /// What an ARN must share with the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home {
+pub enum Locality {
     /// Its region.
     Region,
     /// Its account.
@@ -313,13 +313,13 @@ pub enum Rule {
     /// Compared as a whole.
     Compare(Effect),
     /// Declared entries are set, and others are kept (tags).
-    Ensure,
+    Subset,
     /// Needed by the kind's operations, never returned by AWS, never compared.
-    Local,
+    WriteOnly,
     /// Never compared, but shown if the other property differs.
-    ShownWith(Str),
+    DisplayWith(Str),
     /// Verified on an imported resource, never written; a difference is an error.
-    Checked,
+    VerifyOnly,
 }
 
 /// How a property can be changed.
@@ -335,9 +335,9 @@ pub enum Effect {
 
 /// A milestone of a step that others can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Moment {
+pub enum Milestone {
     /// It is created, and its outputs are known.
-    Made,
+    Created,
     /// AWS has finished all changes of it.
     Ready,
 }
@@ -358,7 +358,7 @@ pub struct Output {
 pub enum Origin {
     /// Its ARN, which follows from [`Schema::arn`], so it is known in a plan.
     Arn,
-    /// Computed from site and name, so it is known in a plan.
+    /// Computed from environment and name, so it is known in a plan.
     Computed(OutputFn),
     /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
     Assigned {
@@ -369,7 +369,7 @@ pub enum Origin {
 
 /// The partition, region and account of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Site {
+pub struct AwsEnv {
     /// `aws`, `aws-cn`, `aws-us-gov`, …
     pub partition: &'static str,
     /// `eu-central-1`, …
@@ -378,19 +378,19 @@ pub struct Site {
     pub account: String,
 }
 
-impl Site {
-    /// Creates a site; the partition follows from the region.
-    pub fn new(region: &str, account: &str) -> Site {
-        Site { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
+impl AwsEnv {
+    /// Creates an environment; the partition follows from the region.
+    pub fn new(region: &str, account: &str) -> AwsEnv {
+        AwsEnv { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
     }
 
-    /// The value of a placeholder: a part of the site, or the output that `output` returns for a
+    /// The value of a placeholder: a part of the environment, or the output that `output` returns for a
     /// resource and an attribute.
-    pub fn fill(&self, placeholder: &Hole, output: impl FnOnce(&str, &str) -> Option<String>) -> Option<String> {
+    pub fn fill(&self, placeholder: &Placeholder, output: impl FnOnce(&str, &str) -> Option<String>) -> Option<String> {
         match placeholder {
-            Hole::Output { resource, attribute } => output(resource, attribute),
-            Hole::Account => Some(self.account.clone()),
-            Hole::Region => Some(self.region.clone()),
+            Placeholder::Output { resource, attribute } => output(resource, attribute),
+            Placeholder::Account => Some(self.account.clone()),
+            Placeholder::Region => Some(self.region.clone()),
         }
     }
 }
@@ -491,18 +491,18 @@ pub struct Id {
     /// The ARN in `import:`, if any.
     pub arn: Option<String>,
     /// Names in AWS of the targets of its identity properties, by property.
-    pub anchors: BTreeMap<Str, String>,
-    /// The site, if the spec or the local AWS sets the account, so that reads don't depend on
+    pub parents: BTreeMap<Str, String>,
+    /// The environment, if the spec or the local AWS sets the account, so that reads don't depend on
     /// another call.
-    pub site: Option<Site>,
+    pub env: Option<AwsEnv>,
     /// The unique ID assigned by AWS, once a read has determined it (a mapping's UUID).
-    pub incarnation: Option<String>,
+    pub unique_id: Option<String>,
 }
 
 impl Id {
     /// The name in AWS of the target of the identity property `property`.
-    pub fn anchor(&self, property: &str) -> &str {
-        self.anchors.get(property).map_or("", String::as_str)
+    pub fn parent(&self, property: &str) -> &str {
+        self.parents.get(property).map_or("", String::as_str)
     }
 }
 
@@ -519,13 +519,13 @@ pub struct Live<P = Tree> {
     /// Its owner.
     pub owner: Ownership,
     /// Its status in AWS.
-    pub condition: Condition,
+    pub status: Status,
     /// Distinguishes it from an earlier or later resource with the same name (TableId, UUID).
-    pub incarnation: Option<String>,
+    pub unique_id: Option<String>,
     /// AWS's revision for conditional writes (`RevisionId`).
     pub revision: Option<String>,
     /// When it was created and last changed.
-    pub age: Age,
+    pub timestamps: Timestamps,
     /// Notes about its state, one sentence each, like why AWS stopped it, or why its last change
     /// failed.
     pub notes: Vec<String>,
@@ -539,11 +539,11 @@ pub type Unknown = BTreeMap<Str, String>;
 
 /// Milliseconds since 1970, if AWS returns them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Age {
+pub struct Timestamps {
     /// When it was created.
-    pub born: Option<i64>,
+    pub created: Option<i64>,
     /// When it was last changed.
-    pub changed: Option<i64>,
+    pub modified: Option<i64>,
 }
 
 /// The result of a read.
@@ -575,21 +575,21 @@ impl Live {
 impl<P> Live<P> {
     /// Replaces the properties.
     pub fn map<Q>(self, props: Q) -> Live<Q> {
-        let Live { props: _, outputs, owner, condition, incarnation, revision, age, notes, unknown } = self;
-        Live { props, outputs, owner, condition, incarnation, revision, age, notes, unknown }
+        let Live { props: _, outputs, owner, status, unique_id, revision, timestamps, notes, unknown } = self;
+        Live { props, outputs, owner, status, unique_id, revision, timestamps, notes, unknown }
     }
 
     /// Whether AWS is still creating or changing it, so that its properties may change.
     pub fn is_moving(&self) -> bool {
-        matches!(self.condition, Condition::Changing(_) | Condition::Unclear(_))
+        matches!(self.status, Status::InTransition(_) | Status::Unreadable(_))
     }
 
     /// Why engine can't plan for it yet.
-    pub fn undecided(&self) -> Option<String> {
-        match (&self.owner, &self.condition) {
-            (_, Condition::Leaving) => None,
+    pub fn pending(&self) -> Option<String> {
+        match (&self.owner, &self.status) {
+            (_, Status::Deleting) => None,
             (Ownership::NotYetReadable(reason), _) => Some(format!("its owner can't be determined yet: {reason}")),
-            (_, Condition::Unclear(state)) => Some(format!("AWS is still working on it ({state})")),
+            (_, Status::Unreadable(state)) => Some(format!("AWS is still working on it ({state})")),
             _ => None,
         }
     }
@@ -597,17 +597,17 @@ impl<P> Live<P> {
 
 /// The status of a resource in AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum Status {
     /// Stable: the properties are current.
-    Settled,
+    Stable,
     /// A create or change is in progress; AWS's status.
-    Changing(String),
+    InTransition(String),
     /// A create or change is in progress, and its result can't be read yet; AWS's status.
-    Unclear(String),
+    Unreadable(String),
     /// It is being deleted.
-    Leaving,
+    Deleting,
     /// It failed and must be re-created; the reason.
-    Broken(String),
+    Failed(String),
     /// It is in a state that only its owner can fix; AWS's status.
     Unusable(String),
 }
@@ -683,7 +683,7 @@ impl Schema {
     /// compared.
     pub fn is_ignorable(&self, property: &Property) -> bool {
         let stands_for = self.properties.iter().any(|it| it.derived_from.as_ref() == Some(&property.name));
-        !property.identity && (property.is_compared() || stands_for)
+        !property.is_identity && (property.is_compared() || stands_for)
     }
 
     /// The properties that a spec can set.
@@ -691,12 +691,12 @@ impl Schema {
         settable(&self.properties)
     }
 
-    /// The outputs that follow from site and name.
-    pub fn computed(&self, site: &Site, name: &str) -> Outputs {
+    /// The outputs that follow from environment and name.
+    pub fn computed(&self, env: &AwsEnv, name: &str) -> Outputs {
         let computed = self.outputs.iter().filter_map(|output| {
             let value = match &output.origin {
-                Origin::Arn => self.arn.as_ref()?.of(site, name),
-                Origin::Computed(compute) => compute(site, name),
+                Origin::Arn => self.arn.as_ref()?.of(env, name),
+                Origin::Computed(compute) => compute(env, name),
                 Origin::Assigned { .. } => return None,
             };
             Some((output.name.to_string(), value))
@@ -728,17 +728,17 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         shape,
         presence: Presence::Optional,
         change: Rule::Compare(Effect::InPlace),
-        identity: false,
+        is_identity: false,
         parent: false,
-        literal: false,
+        no_references: false,
         sensitive: false,
-        needs: Moment::Ready,
-        loses: None,
+        needs: Milestone::Ready,
+        destructive_notes: None,
         decide: None,
-        sticky: false,
-        bound: None,
-        home: None,
-        restless: false,
+        optional_computed: false,
+        replace_if_target_recreated: None,
+        locality: None,
+        service_managed: false,
         quota: None,
         derived_from: None,
         sent_with: None,
@@ -750,7 +750,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
 impl Property {
     /// Whether its live and desired values are compared.
     pub fn is_compared(&self) -> bool {
-        matches!(self.change, Rule::Compare(_) | Rule::Ensure)
+        matches!(self.change, Rule::Compare(_) | Rule::Subset)
     }
 
     /// The properties inside it, if it is or can be a mapping with fixed keys.
@@ -817,22 +817,22 @@ impl Property {
 
     /// Sets declared entries and keeps others.
     #[must_use]
-    pub fn ensured(mut self) -> Self {
-        self.change = Rule::Ensure;
+    pub fn subset(mut self) -> Self {
+        self.change = Rule::Subset;
         self
     }
 
     /// Uses it only for the kind's operations.
     #[must_use]
-    pub fn local(mut self) -> Self {
-        self.change = Rule::Local;
+    pub fn write_only(mut self) -> Self {
+        self.change = Rule::WriteOnly;
         self
     }
 
     /// Makes it part of the resource's identity.
     #[must_use]
     pub fn identity(mut self) -> Self {
-        self.identity = true;
+        self.is_identity = true;
         self
     }
 
@@ -845,8 +845,8 @@ impl Property {
 
     /// Disallows references.
     #[must_use]
-    pub fn literal(mut self) -> Self {
-        self.literal = true;
+    pub fn no_references(mut self) -> Self {
+        self.no_references = true;
         self
     }
 
@@ -859,15 +859,15 @@ impl Property {
 
     /// Lets references wait only until a new target is created, not until it is ready.
     #[must_use]
-    pub fn needs_made(mut self) -> Self {
-        self.needs = Moment::Made;
+    pub fn needs_created(mut self) -> Self {
+        self.needs = Milestone::Created;
         self
     }
 
     /// Sets what is lost when it changes.
     #[must_use]
-    pub fn loses(mut self, loses: impl Fn(&Value, &Value) -> Vec<String> + Send + Sync + 'static) -> Self {
-        self.loses = Some(Arc::new(loses));
+    pub fn destructive_notes(mut self, notes: impl Fn(&Value, &Value) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.destructive_notes = Some(Arc::new(notes));
         self
     }
 
@@ -880,8 +880,8 @@ impl Property {
 
     /// Keeps the value in AWS if the spec omits it.
     #[must_use]
-    pub fn sticky(mut self) -> Self {
-        self.sticky = true;
+    pub fn optional_computed(mut self) -> Self {
+        self.optional_computed = true;
         self
     }
 
@@ -901,36 +901,36 @@ impl Property {
 
     /// Marks it as changeable by AWS itself.
     #[must_use]
-    pub fn restless(mut self) -> Self {
-        self.restless = true;
+    pub fn service_managed(mut self) -> Self {
+        self.service_managed = true;
         self
     }
 
     /// Shows it together with another property and never compares it.
     #[must_use]
-    pub fn shown_with(mut self, other: impl Into<Str>) -> Self {
-        self.change = Rule::ShownWith(other.into());
+    pub fn display_with(mut self, other: impl Into<Str>) -> Self {
+        self.change = Rule::DisplayWith(other.into());
         self
     }
 
     /// Verifies it on imported resources.
     #[must_use]
-    pub fn checked(mut self) -> Self {
-        self.change = Rule::Checked;
+    pub fn verify_only(mut self) -> Self {
+        self.change = Rule::VerifyOnly;
         self
     }
 
     /// Requires that an ARN shares this with the spec.
     #[must_use]
-    pub fn at_home(mut self, home: Home) -> Self {
-        self.home = Some(home);
+    pub fn in_locality(mut self, locality: Locality) -> Self {
+        self.locality = Some(locality);
         self
     }
 
     /// Requires a re-create after its target was re-created.
     #[must_use]
-    pub fn bound(mut self, why: impl Fn(&Tree) -> Option<Str> + Send + Sync + 'static) -> Self {
-        self.bound = Some(Arc::new(why));
+    pub fn replace_if_target_recreated(mut self, why: impl Fn(&Tree) -> Option<Str> + Send + Sync + 'static) -> Self {
+        self.replace_if_target_recreated = Some(Arc::new(why));
         self
     }
 }
@@ -956,11 +956,11 @@ impl Shape {
 }
 
 impl Output {
-    /// An output that follows from site and name.
+    /// An output that follows from environment and name.
     pub fn computed(
         name: impl Into<Str>,
         doc: impl Into<Str>,
-        compute: impl Fn(&Site, &str) -> String + Send + Sync + 'static,
+        compute: impl Fn(&AwsEnv, &str) -> String + Send + Sync + 'static,
     ) -> Output {
         Output { name: name.into(), doc: doc.into(), origin: Origin::Computed(Arc::new(compute)) }
     }
@@ -984,14 +984,14 @@ impl Output {
 }
 
 impl Text {
-    /// A text of so many characters; `words` describe what `allows` checks, to follow "use".
+    /// A text of so many characters; `expected` describes what `allows` checks, to follow "use".
     pub fn new(
         length: RangeInclusive<usize>,
-        words: impl Into<Str>,
+        expected: impl Into<Str>,
         allows: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Text {
         let (min, max) = length.into_inner();
-        Text { min, max, allows: Arc::new(allows), words: words.into() }
+        Text { min, max, allows: Arc::new(allows), expected: expected.into() }
     }
 
     /// Any text up to a maximum length.
@@ -1000,7 +1000,7 @@ impl Text {
     }
 
     /// Why `text` is invalid, to be appended to its name; `None` if it is valid.
-    pub fn objection(&self, text: &str) -> Option<String> {
+    pub fn violation(&self, text: &str) -> Option<String> {
         Some(match self.misfit(text)? {
             Misfit::Empty => "is empty".to_owned(),
             Misfit::Form => "has an invalid format".to_owned(),
@@ -1010,13 +1010,13 @@ impl Text {
     }
 
     /// How to fix an invalid text.
-    pub fn remedy(&self, text: &str) -> String {
+    pub fn suggestion(&self, text: &str) -> String {
         match self.misfit(text) {
             Some(Misfit::Long(_)) if self.min < self.max => "shorten it".to_owned(),
             Some(Misfit::Short(_)) if self.min < self.max => {
-                format!("use {} to {} characters: {}", self.min, self.max, self.words)
+                format!("use {} to {} characters: {}", self.min, self.max, self.expected)
             }
-            _ => format!("use {}", self.words),
+            _ => format!("use {}", self.expected),
         }
     }
 

@@ -24,8 +24,8 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
-use crate::schema::{Id, Naming, Schema, Shape};
-use crate::value::{Hole, Path, Tree, Value};
+use crate::schema::{Id, Identity, Schema, Shape};
+use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
 
@@ -45,7 +45,7 @@ pub struct Spec {
     /// The only account that the spec allows.
     pub account: Option<String>,
     /// The resources, in the order of the file.
-    pub resources: Vec<Declared>,
+    pub resources: Vec<ResourceDecl>,
     /// The dependencies between the resources.
     pub graph: Graph,
     /// The outputs to print after an apply, in the order of the file.
@@ -61,7 +61,7 @@ pub struct Spec {
 
 /// One resource of a spec.
 #[derive(Clone)]
-pub struct Declared {
+pub struct ResourceDecl {
     /// Its name in the spec.
     pub name: String,
     /// Its kind.
@@ -75,7 +75,7 @@ pub struct Declared {
     /// All properties, defaults included.
     pub desired: Tree,
     /// The properties that the file sets explicitly.
-    pub written: BTreeSet<String>,
+    pub explicit: BTreeSet<String>,
     /// The package built from local files.
     pub artifact: Option<Artifact>,
 }
@@ -93,45 +93,45 @@ pub struct Lifecycle {
     pub ignore_changes: BTreeSet<String>,
 }
 
-impl Declared {
+impl ResourceDecl {
     /// A resource in AWS that no spec declares: it has an identity and no desired properties.
     ///
     /// Without a tag for its name in a spec, it uses its name in AWS.
-    pub fn leftover(kind: Arc<dyn Definition>, id: Id) -> Declared {
+    pub fn orphan(kind: Arc<dyn Definition>, id: Id) -> ResourceDecl {
         let tagged = Some(&id.owner.resource).filter(|name| !name.is_empty());
-        Declared {
+        ResourceDecl {
             name: tagged.unwrap_or(&id.name).clone(),
             kind,
             id,
             imported: false,
             lifecycle: Lifecycle::default(),
             desired: Tree::new(),
-            written: BTreeSet::new(),
+            explicit: BTreeSet::new(),
             artifact: None,
         }
     }
 
     /// Its parent's kind and name in AWS.
-    pub fn host(&self) -> Option<(&str, &str)> {
+    pub fn parent(&self) -> Option<(&str, &str)> {
         let property = self.schema().parent()?;
         let Shape::Link { to, .. } = &property.shape else { return None };
         // A qualifier follows the parent's name after a colon.
-        Some((&to.first()?.0, self.id.anchors.get(&property.name)?.split(':').next()?))
+        Some((&to.first()?.0, self.id.parents.get(&property.name)?.split(':').next()?))
     }
 
     /// Its unique identity among resources of its kind in AWS. Two declarations with one identity
     /// would overwrite each other on every apply. `None` if its parent is unknown.
     pub fn identity(&self) -> Option<String> {
         let schema = self.schema();
-        let n_anchors = schema.properties.iter().filter(|property| property.identity).count();
-        let anchors = || self.id.anchors.values().cloned().collect::<Vec<_>>().join(" and ");
-        match schema.naming {
-            Naming::Own { .. } => Some(self.id.name.clone()),
-            _ if self.id.anchors.len() < n_anchors => None,
+        let n_parents = schema.properties.iter().filter(|property| property.is_identity).count();
+        let parents = || self.id.parents.values().cloned().collect::<Vec<_>>().join(" and ");
+        match schema.identity {
+            Identity::Named { .. } => Some(self.id.name.clone()),
+            _ if self.id.parents.len() < n_parents => None,
             // A statement is identified by its ID and function, a mapping by its source and
             // function.
-            Naming::Inner { .. } => Some(format!("{} on {}", self.id.name, anchors())),
-            Naming::Assigned => Some(anchors()),
+            Identity::Nested { .. } => Some(format!("{} on {}", self.id.name, parents())),
+            Identity::ServiceAssigned => Some(parents()),
         }
     }
 
@@ -141,16 +141,19 @@ impl Declared {
     }
 }
 
-impl fmt::Debug for Declared {
+impl fmt::Debug for ResourceDecl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Properties are omitted: they may contain environment values.
-        f.debug_struct("Declared").field("name", &self.name).field("kind", &self.schema().kind).finish_non_exhaustive()
+        f.debug_struct("ResourceDecl")
+            .field("name", &self.name)
+            .field("kind", &self.schema().kind)
+            .finish_non_exhaustive()
     }
 }
 
 /// Settings from the command line and environment that override the spec.
 #[derive(Debug, Clone, Default)]
-pub struct Overrides {
+pub struct SpecOverrides {
     /// `--team`.
     pub team: Option<String>,
     /// `--var name=value`.
@@ -204,7 +207,12 @@ impl Spec {
     ///
     /// # Errors
     /// All errors and warnings in it.
-    pub fn load(kinds: &Kinds, path: &FilePath, overrides: &Overrides, depth: Depth) -> Result<Spec, Vec<Diagnostic>> {
+    pub fn load(
+        kinds: &Kinds,
+        path: &FilePath,
+        overrides: &SpecOverrides,
+        depth: Depth,
+    ) -> Result<Spec, Vec<Diagnostic>> {
         let bytes = read(path).map_err(|error| vec![error])?;
         Spec::parse(kinds, path, &bytes, overrides, depth)
     }
@@ -218,7 +226,7 @@ impl Spec {
         kinds: &Kinds,
         path: &FilePath,
         bytes: &[u8],
-        overrides: &Overrides,
+        overrides: &SpecOverrides,
         depth: Depth,
     ) -> Result<Spec, Vec<Diagnostic>> {
         let name = path.display().to_string();
@@ -282,7 +290,7 @@ impl Spec {
     ///
     /// # Errors
     /// The first cycle.
-    pub fn declare(owner: (&str, &str), resources: Vec<(Declared, Vec<String>)>) -> Result<Spec, Cycle> {
+    pub fn declare(owner: (&str, &str), resources: Vec<(ResourceDecl, Vec<String>)>) -> Result<Spec, Cycle> {
         let needs = resources.iter().map(|(declared, on)| (declared, on.iter().map(String::as_str).collect()));
         let graph = check::graph(&needs.collect::<Vec<_>>())?;
         Ok(Spec {
@@ -303,21 +311,21 @@ impl Spec {
     }
 
     /// The resource with this name in the spec.
-    pub fn resource(&self, name: &str) -> Option<&Declared> {
+    pub fn resource(&self, name: &str) -> Option<&ResourceDecl> {
         self.resources.get(*self.positions.get(name)?)
     }
 
     /// The managed (not imported) resources of a kind.
-    pub fn managed(&self, kind: &str) -> impl Iterator<Item = &Declared> {
+    pub fn managed(&self, kind: &str) -> impl Iterator<Item = &ResourceDecl> {
         self.resources.iter().filter(move |it| it.schema().kind == kind && !it.imported)
     }
 
     /// The resource that a property refers to, if its value is exactly one reference.
-    pub fn target(&self, declared: &Declared, property: &str) -> Option<&Declared> {
+    pub fn target(&self, declared: &ResourceDecl, property: &str) -> Option<&ResourceDecl> {
         let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
-        match template.sole_hole()? {
-            Hole::Output { resource, .. } => self.resource(resource),
-            Hole::Account | Hole::Region => None,
+        match template.as_reference()? {
+            Placeholder::Output { resource, .. } => self.resource(resource),
+            Placeholder::Account | Placeholder::Region => None,
         }
     }
 
@@ -335,7 +343,7 @@ impl Spec {
         let named = members.iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
         let lacking = api.and_then(|api| api.lacking).into_iter().map(Path::property);
         let usual = error.blames().iter().map(|name| Path::property(name));
-        let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.written.contains(it));
+        let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.explicit.contains(it));
         let path = lacking.chain(named).chain(usual).find(is_written);
         self.place(resource, &path.unwrap_or_default())
     }

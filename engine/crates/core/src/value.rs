@@ -42,12 +42,12 @@ pub enum Part {
     /// Literal text.
     Text(String),
     /// A value that is filled in once it is known.
-    Hole(Hole),
+    Placeholder(Placeholder),
 }
 
 /// The source of a placeholder's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hole {
+pub enum Placeholder {
     /// `${resource.attribute}`.
     Output {
         /// The resource's name in the spec.
@@ -61,39 +61,39 @@ pub enum Hole {
     Region,
 }
 
-impl fmt::Display for Hole {
+impl fmt::Display for Placeholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Hole::Output { resource, attribute } => write!(f, "${{{resource}.{attribute}}}"),
-            Hole::Account => f.write_str("${account}"),
-            Hole::Region => f.write_str("${region}"),
+            Placeholder::Output { resource, attribute } => write!(f, "${{{resource}.{attribute}}}"),
+            Placeholder::Account => f.write_str("${account}"),
+            Placeholder::Region => f.write_str("${region}"),
         }
     }
 }
 
 impl Template {
     /// The placeholders, in order.
-    pub fn holes(&self) -> impl Iterator<Item = &Hole> {
+    pub fn holes(&self) -> impl Iterator<Item = &Placeholder> {
         self.0.iter().filter_map(|part| match part {
-            Part::Hole(hole) => Some(hole),
+            Part::Placeholder(hole) => Some(hole),
             Part::Text(_) => None,
         })
     }
 
     /// The placeholder, if the template consists only of it.
-    pub fn sole_hole(&self) -> Option<&Hole> {
+    pub fn as_reference(&self) -> Option<&Placeholder> {
         match self.0.as_slice() {
-            [Part::Hole(hole)] => Some(hole),
+            [Part::Placeholder(hole)] => Some(hole),
             _ => None,
         }
     }
 
     /// Fills the placeholders that `lookup` knows; returns text once all are filled.
-    pub fn resolve(&self, lookup: &dyn Fn(&Hole) -> Option<String>) -> Value {
+    pub fn resolve(&self, lookup: &dyn Fn(&Placeholder) -> Option<String>) -> Value {
         let mut parts: Vec<Part> = Vec::new();
         for part in &self.0 {
             let filled = match part {
-                Part::Hole(hole) => lookup(hole).map_or_else(|| part.clone(), Part::Text),
+                Part::Placeholder(hole) => lookup(hole).map_or_else(|| part.clone(), Part::Text),
                 Part::Text(_) => part.clone(),
             };
             match (parts.last_mut(), filled) {
@@ -101,7 +101,7 @@ impl Template {
                 (_, filled) => parts.push(filled),
             }
         }
-        if parts.iter().any(|part| matches!(part, Part::Hole(_))) {
+        if parts.iter().any(|part| matches!(part, Part::Placeholder(_))) {
             return Value::Unknown(Template(parts));
         }
         Value::String(match parts.pop() {
@@ -121,7 +121,7 @@ impl Value {
     }
 
     /// Fills all placeholders that `lookup` knows.
-    pub fn resolve(&self, lookup: &dyn Fn(&Hole) -> Option<String>) -> Value {
+    pub fn resolve(&self, lookup: &dyn Fn(&Placeholder) -> Option<String>) -> Value {
         match self {
             Value::Unknown(template) => template.resolve(lookup),
             Value::List(items) => Value::List(items.iter().map(|item| item.resolve(lookup)).collect()),
@@ -157,7 +157,7 @@ impl Value {
 }
 
 /// Fills all placeholders of a tree that `lookup` knows.
-pub fn resolve(tree: &Tree, lookup: &dyn Fn(&Hole) -> Option<String>) -> Tree {
+pub fn resolve(tree: &Tree, lookup: &dyn Fn(&Placeholder) -> Option<String>) -> Tree {
     tree.iter().map(|(key, value)| (key.clone(), value.resolve(lookup))).collect()
 }
 

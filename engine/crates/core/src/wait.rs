@@ -40,7 +40,7 @@ pub struct Context {
     /// Records calls and waits, if enabled.
     pub recorder: Arc<Recorder>,
     /// What the user allows in addition to the plan.
-    pub consent: Consent,
+    pub overrides: Overrides,
     interrupt: watch::Receiver<bool>,
     interrupt_policy: InterruptPolicy,
     rides_out_outages: bool,
@@ -78,7 +78,7 @@ type WriteLocks = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
 
 /// What the user allows in addition to the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Consent {
+pub struct Overrides {
     /// Tables can be deleted with their items (`--delete-data`).
     pub delete_data: bool,
     /// Assume ownership by name if tags can't be read (`--assume-owner`).
@@ -102,10 +102,10 @@ pub struct Wait {
     /// What to wait for, worded to follow "waiting for".
     pub what: &'static str,
     /// Why it takes a while, worded to follow "since".
-    pub since: &'static str,
+    pub reason: &'static str,
     /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no
     /// single one.
-    pub look: &'static str,
+    pub inspect_cmd: &'static str,
     /// The rate limit that the polls share with other calls, if it matters.
     pub limit: Option<LimitId>,
     /// From the first poll to the deadline.
@@ -116,9 +116,9 @@ pub struct Wait {
 const POLL: Duration = Duration::from_millis(250);
 /// The polling interval grows with the elapsed time, divided by this number: after a long wait a
 /// second more doesn't matter, and all clients share the account's rate limit.
-const LOOKS: u32 = 80;
+const POLLS: u32 = 80;
 /// The polling interval while offline.
-const POLL_IN_THE_DARK: Duration = Duration::from_secs(2);
+const POLL_WHILE_OFFLINE: Duration = Duration::from_secs(2);
 /// The maximum polling interval.
 const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that
@@ -131,7 +131,7 @@ const PLACE: &str = "AWS's rate limit";
 const MANY: &str = "many calls are being made in this account";
 /// What a call in flight waits for.
 pub const RESPONSE: &str = "AWS to respond";
-const READ: Wait = Wait { what: RESPONSE, since: "", look: "", limit: None, budget: Duration::from_secs(60) };
+const READ: Wait = Wait { what: RESPONSE, reason: "", inspect_cmd: "", limit: None, budget: Duration::from_secs(60) };
 /// Why a role that looks right may still be refused.
 pub const SPREADING: &str = "changes to roles and permissions can take about a minute to propagate in IAM";
 /// How long a network outage in the middle of a run may last, for example in a train.
@@ -146,7 +146,7 @@ const FAULTS: u32 = 1;
 
 impl Context {
     /// A context whose waits end when `interrupt` becomes true.
-    pub fn new(connected: Connected, consent: Consent, interrupt: watch::Receiver<bool>) -> Context {
+    pub fn new(connected: Connected, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
         let Connected { account, limits, secrets, recorder, kinds, providers } = connected;
         let report: Reporter = Arc::new(|_| {});
         Context {
@@ -154,7 +154,7 @@ impl Context {
             limits,
             secrets,
             recorder,
-            consent,
+            overrides,
             interrupt,
             interrupt_policy: InterruptPolicy::EndPauses,
             rides_out_outages: false,
@@ -227,7 +227,7 @@ impl Context {
         let mut trouble = String::new();
         let mut next = Instant::now();
         loop {
-            let mut what = since(wait.what, wait.since);
+            let mut what = since(wait.what, wait.reason);
             match clock.during(self.attend(Box::pin(probe()))).await.map_err(|error| self.masked(error)) {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if error.class == Class::NoAnswer => {
@@ -250,13 +250,13 @@ impl Context {
             let slower = wait.limit.map_or(POLL, |limit| POLL.mul_f64(self.limits.slowdown(limit)));
             // Measured from poll to poll, not from response to poll, so that round trips don't add
             // up.
-            let pace = pace.max((clock.passed() / LOOKS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
-            next = (next + if outage.is_over() { pace } else { POLL_IN_THE_DARK }).max(Instant::now());
+            let pace = pace.max((clock.passed() / POLLS).min(POLL_CEILING)).max(slower.min(POLL_CEILING));
+            next = (next + if outage.is_over() { pace } else { POLL_WHILE_OFFLINE }).max(Instant::now());
             let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
             if outage.is_over() && left.is_zero() {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
                 let error = AwsError::own(Class::Overdue, "wait", resource, message);
-                return Err(self.to_look_at(wait, resource, error));
+                return Err(self.with_inspect_cmd(wait, resource, error));
             }
             if outage.is_over() {
                 // The last poll is at the deadline, not before.
@@ -332,7 +332,7 @@ impl Context {
                 outage.goes_on(&clock, OUT_OF_REACH, error)?;
             } else if spent + (next - Instant::now()) >= deadline {
                 return Err(match error.class {
-                    Class::Busy | Class::Leaving => self.to_look_at(wait, resource, error),
+                    Class::Busy | Class::Leaving => self.with_inspect_cmd(wait, resource, error),
                     _ => error,
                 });
             }
@@ -474,13 +474,13 @@ impl Context {
     }
 
     /// The error of a wait that timed out, with a command that shows AWS's progress.
-    fn to_look_at(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
-        if wait.look.is_empty() || error.remedy.is_some() {
+    fn with_inspect_cmd(&self, wait: Wait, resource: &str, error: AwsError) -> AwsError {
+        if wait.inspect_cmd.is_empty() || error.remedy.is_some() {
             return error;
         }
-        let look = wait.look.replace("{}", resource);
+        let command = wait.inspect_cmd.replace("{}", resource);
         let remedy = format!(
-            "check the progress with `{look} --region {}`; run the same command again to continue waiting",
+            "check the progress with `{command} --region {}`; run the same command again to continue waiting",
             self.account.region()
         );
         AwsError { remedy: Some(remedy.into()), ..error }

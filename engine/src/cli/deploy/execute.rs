@@ -18,7 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::plan::Goal;
 use crate::render::timeline::took;
 use crate::render::{self, TICK};
-use crate::spec::Declared;
+use crate::spec::ResourceDecl;
 use crate::timeline::Timing;
 use crate::value::Value;
 
@@ -162,7 +162,7 @@ fn status(run: &Run<'_>, endings: &[StepOutcome]) -> (&'static str, Exit) {
 
 /// The commands to run after an apply.
 fn next_command(planned: &[Planned<'_>]) -> Option<String> {
-    let is_mapping = |it: &Declared| it.schema().kind == "mapping" && !it.imported;
+    let is_mapping = |it: &ResourceDecl| it.schema().kind == "mapping" && !it.imported;
     let Planned { run: Run { session, .. }, .. } =
         planned.iter().find(|it| it.run.session.spec.resources.iter().any(is_mapping))?;
     let Session { terminal, spec, overrides, target, .. } = session;

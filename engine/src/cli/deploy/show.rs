@@ -17,10 +17,10 @@ impl Deployment<'_> {
     /// Shows the plans.
     pub(in crate::cli) fn show(&self, planned: &[Planned<'_>]) {
         for it in planned {
-            let (spec, site) = (&it.run.session.spec, &it.run.inventory.site);
+            let (spec, env) = (&it.run.session.spec, &it.run.inventory.env);
             match self.view.format {
                 PlanFormat::Json => {
-                    self.terminal.print(&format!("{}\n", render::plan_json(spec, site, &it.plan)));
+                    self.terminal.print(&format!("{}\n", render::plan_json(spec, env, &it.plan)));
                 }
                 PlanFormat::Markdown => self.terminal.print(&markdown::plan(&self.page(it), &it.plan)),
                 PlanFormat::Human => {}
@@ -36,7 +36,7 @@ impl Deployment<'_> {
             let Some((Planned { run, .. }, text)) = group.first() else { continue };
             let Session { spec, notes, .. } = &run.session;
             let teams: Vec<&str> = group.iter().map(|(it, _)| it.run.session.spec.team.as_str()).collect();
-            let heading = render::heading_of(&teams, &spec.stack, &run.inventory.site, notes, self.terminal.out);
+            let heading = render::heading_of(&teams, &spec.stack, &run.inventory.env, notes, self.terminal.out);
             let text = if teams.len() > 1 { for_any_team(text, &spec.team) } else { text.clone() };
             self.terminal.show(&format!("{}{heading}\n\n{text}", if at == 0 { "" } else { "\n" }));
         }
@@ -48,8 +48,8 @@ impl Deployment<'_> {
         for it in planned {
             let Session { spec, notes, .. } = &it.run.session;
             let text = self.text(it);
-            let site = &it.run.inventory.site;
-            let key = format!("{} {site:?} {notes:?}\n{}", spec.stack, for_any_team(&text, &spec.team));
+            let env = &it.run.inventory.env;
+            let key = format!("{} {env:?} {notes:?}\n{}", spec.stack, for_any_team(&text, &spec.team));
             match groups.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, group)) => group.push((it, text)),
                 None => groups.push((key, vec![(it, text)])),
@@ -94,8 +94,8 @@ impl Deployment<'_> {
         match self.view.format {
             PlanFormat::Human => {}
             PlanFormat::Json => {
-                let (spec, site) = (&run.session.spec, &run.inventory.site);
-                let json = render::outcome_json(spec, site, plan, status, endings, timing, outputs);
+                let (spec, env) = (&run.session.spec, &run.inventory.env);
+                let json = render::outcome_json(spec, env, plan, status, endings, timing, outputs);
                 self.terminal.print(&format!("{json}\n"));
             }
             PlanFormat::Markdown => {
@@ -106,7 +106,7 @@ impl Deployment<'_> {
 
     fn page<'r>(&self, Planned { run, .. }: &'r Planned<'_>) -> Page<'r> {
         let Session { spec, notes, .. } = &run.session;
-        Page { spec, site: &run.inventory.site, notes, rows: rows(self.view), destroy: self.is_destroy() }
+        Page { spec, env: &run.inventory.env, notes, rows: rows(self.view), destroy: self.is_destroy() }
     }
 }
 

@@ -111,7 +111,7 @@ fn write(file: &TimelineFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome])
     let Some(axis) = Axis::of(outcomes.iter().map(|outcome| &outcome.times).zip(&records)) else { return Ok(()) };
     let runs = planned.iter().zip(outcomes).zip(&records).map(|((Planned { run, plan }, outcome), records)| Ran {
         spec: &run.session.spec,
-        site: &run.inventory.site,
+        env: &run.inventory.env,
         plan,
         endings: &outcome.endings,
         timeline: Timeline::new(&axis, plan, outcome, records),

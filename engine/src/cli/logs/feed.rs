@@ -10,7 +10,7 @@ use crate::inventory::SearchScope;
 use crate::kinds::default_log_group;
 use crate::logs::{self, Line, LogEvent, Tail};
 use crate::schema::Live;
-use crate::spec::{Declared, Spec};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
 use super::LogsArgs;
@@ -37,7 +37,7 @@ pub(super) struct ParsedEvent<'f> {
 impl Feed {
     /// The log of a function in the period from `start` to `end`, in milliseconds since 1970. Its
     /// live configuration decides, and it may differ from the spec.
-    pub(super) fn new(spec: &Spec, declared: &Declared, live: &Live, (start, end): (i64, Option<i64>)) -> Feed {
+    pub(super) fn new(spec: &Spec, declared: &ResourceDecl, live: &Live, (start, end): (i64, Option<i64>)) -> Feed {
         let group = live.props.get("log_group").or(declared.desired.get("log_group"));
         let group = group.and_then(Value::as_str).map(str::to_owned);
         let group = group.unwrap_or_else(|| default_log_group(&declared.id.name));
@@ -124,8 +124,8 @@ fn normalized(path: &FilePath) -> PathBuf {
 }
 
 /// The error for a function that doesn't exist where it was scope.
-pub(super) fn absent(spec: &Spec, declared: &Declared, scope: &SearchScope) -> Diagnostic {
-    let Declared { name, id, .. } = declared;
+pub(super) fn absent(spec: &Spec, declared: &ResourceDecl, scope: &SearchScope) -> Diagnostic {
+    let ResourceDecl { name, id, .. } = declared;
     let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, scope.place());
     let diagnostic = Diagnostic::error(problem, scope.elsewhere());
     let diagnostic = match spec.place(name, &Path::default()) {

@@ -85,8 +85,9 @@ impl<'p> Printer<'p> {
 /// The requested entries of an event.
 fn entries<'n>(it: &'n ParsedEvent<'_>, args: &LogsArgs) -> impl Iterator<Item = JournalEntry<'n>> {
     let ParsedEvent { function, event: LogEvent { stream, at, .. }, line } = it;
-    let entries = line.said.iter().filter(|said| args.filter.as_ref().is_none_or(|text| logs::contains(said, text)));
-    entries.map(|said| JournalEntry { function, at: *at, stream, request: line.request.as_deref(), said })
+    let entries =
+        line.entries.iter().filter(|entry| args.filter.as_ref().is_none_or(|text| logs::contains(entry, text)));
+    entries.map(|entry| JournalEntry { function, at: *at, stream, request: line.request.as_deref(), entry })
 }
 
 /// How many entries come before the last `limit`.

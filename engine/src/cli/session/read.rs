@@ -8,18 +8,18 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{self, Access, Aws, Class, Connection, Consent, Context, LocalSettings};
+use crate::aws::{self, Access, Aws, Class, Connection, Context, LocalSettings, Overrides};
 use crate::cli::exit::{CommandError, Exit};
 use crate::cli::terminal::{report_waits_once, with_wait_notice};
 use crate::diagnostic::Diagnostic;
-use crate::inventory::{Inventory, Leftover};
+use crate::inventory::{Inventory, Orphan};
 use crate::kinds;
-use crate::live::{self, Leftovers, ReadError};
+use crate::live::{self, OrphanSearch, ReadError};
 use crate::ownership::OwnershipVerdict;
 use crate::plan::{self, Goal, Options, Plan};
 use crate::remedy::Advice;
 use crate::render::{self, remedy};
-use crate::schema::{Id, Naming, Ownership};
+use crate::schema::{Id, Identity, Ownership};
 use crate::spec::Spec;
 
 use super::local_aws::lock_writes;
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Intent {
     pub(in crate::cli) goal: Goal,
     /// Whether it writes, which requires that every owner is known.
     pub(in crate::cli) writes: bool,
-    pub(in crate::cli) leftovers: Leftovers,
+    pub(in crate::cli) orphans: OrphanSearch,
 }
 
 /// Connects and reads all sessions concurrently.
@@ -59,11 +59,11 @@ pub(in crate::cli) async fn read<'t>(
         .zip(clients)
         .map(|(session, aws)| {
             let Options { assume_owner, delete_data, .. } = session.options;
-            let consent = Consent { delete_data, assume_owner };
+            let overrides = Overrides { delete_data, assume_owner };
             if session.is_recorded {
                 aws.recorder.start();
             }
-            kinds::context(Arc::new(aws), consent, interrupt.clone()).reporting(report_waits_once(quiet))
+            kinds::context(Arc::new(aws), overrides, interrupt.clone()).reporting(report_waits_once(quiet))
         })
         .collect();
     let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
@@ -136,38 +136,38 @@ impl<'t> Session<'t> {
 
     /// Reads AWS, and before writes waits until every owner is known.
     pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, CommandError> {
-        let Intent { goal, writes, leftovers } = intent;
+        let Intent { goal, writes, orphans } = intent;
         let inventory = loop {
             let read = tokio::select! {
-                read = live::read(&cx, &self.spec, goal, &self.options, leftovers, self.account()) => read,
+                read = live::read(&cx, &self.spec, goal, &self.options, orphans, self.account()) => read,
                 // Reads change nothing, so they can be canceled.
                 () = cx.interrupt() => return Err(CommandError::interrupted()),
             };
             let inventory = read.map_err(|errors| self.read_failure(errors))?;
             cx = cx.riding_out_outages();
-            let undecided = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
-            let undecided: Vec<_> = undecided
-                .filter_map(|declared| Some((declared, inventory.live(&declared.name)?.undecided()?)))
-                .collect();
-            let is_settled = !writes || !inventory.leftovers.iter().any(Leftover::is_undecided);
-            if undecided.is_empty() && is_settled {
+            let pending = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
+            let pending: Vec<_> =
+                pending.filter_map(|declared| Some((declared, inventory.live(&declared.name)?.pending()?))).collect();
+            let is_settled = !writes || !inventory.orphans.iter().any(Orphan::is_pending);
+            if pending.is_empty() && is_settled {
                 break inventory;
             }
-            for (declared, reason) in undecided {
+            for (declared, reason) in pending {
                 // It may take a minute, and nothing else has been shown yet.
                 self.terminal.note(&format!("{}: waiting, because {reason}", declared.name));
             }
-            for leftover in inventory.leftovers.iter().filter(|leftover| leftover.is_undecided()) {
-                let name = &leftover.declared.id.name;
+            for orphan in inventory.orphans.iter().filter(|orphan| orphan.is_pending()) {
+                let name = &orphan.declared.id.name;
                 self.terminal.note(&format!("{name}: waiting, because its owner can't be determined yet"));
             }
             // The result may affect other declarations, so everything is read again.
             live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
         };
         for declared in &mut self.spec.resources {
-            let id =
-                inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
-            declared.id = Id { site: Some(inventory.site.clone()), ..id };
+            let id = inventory
+                .live(&declared.name)
+                .map_or_else(|| declared.id.clone(), |live| live::with_unique_id(declared, live));
+            declared.id = Id { env: Some(inventory.env.clone()), ..id };
         }
         Ok(Run { session: self, cx, inventory })
     }
@@ -206,7 +206,7 @@ impl Run<'_> {
     /// The first line of each output.
     pub(in crate::cli) fn heading(&self) -> String {
         let Session { spec, notes, terminal, .. } = &self.session;
-        render::heading(spec, &self.inventory.site, notes, terminal.out)
+        render::heading(spec, &self.inventory.env, notes, terminal.out)
     }
 
     /// The stack of the same team that owns everything in the spec: the spec's file was renamed.
@@ -217,7 +217,7 @@ impl Run<'_> {
         for declared in self.session.spec.resources.iter().filter(|it| is_from_file && !it.imported) {
             let Some(live) = self.inventory.live(&declared.name) else {
                 // If any resource doesn't exist, it is a different stack that shares a name.
-                if matches!(declared.schema().naming, Naming::Own { .. }) {
+                if matches!(declared.schema().identity, Identity::Named { .. }) {
                     return None;
                 }
                 continue;

@@ -10,8 +10,8 @@ use crate::cli::exit::CommandError;
 use crate::cli::names::quoted;
 use crate::cli::{CommandContext, Global};
 use crate::diagnostic::Diagnostic;
-use crate::schema::Naming;
-use crate::spec::{Depth, Overrides, Spec};
+use crate::schema::Identity;
+use crate::spec::{Depth, Spec, SpecOverrides};
 
 use super::discovery::{self, ProjectSearch, project_of};
 use super::patterns;
@@ -24,7 +24,7 @@ const DEFAULT_SPEC: &str = "specs/team.yaml";
 pub(in crate::cli) struct LoadedSpec {
     /// `None` if only team and stack are given.
     pub(super) path: Option<PathBuf>,
-    pub(super) overrides: Overrides,
+    pub(super) overrides: SpecOverrides,
     pub(in crate::cli) spec: Spec,
 }
 
@@ -45,7 +45,7 @@ pub(in crate::cli) fn load(
     let mut errors = Vec::new();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
         match Spec::bare(&cx.kinds, team, stack, cx.global.region.as_deref()) {
-            Ok(spec) => loaded.push(LoadedSpec { path: None, overrides: Overrides::default(), spec }),
+            Ok(spec) => loaded.push(LoadedSpec { path: None, overrides: SpecOverrides::default(), spec }),
             Err(wrong) => errors.extend(wrong),
         }
     } else {
@@ -75,11 +75,11 @@ pub(in crate::cli) fn load(
     Ok((loaded, errors))
 }
 
-fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> Overrides {
+fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> SpecOverrides {
     let from_env = std::env::vars_os().filter_map(|(name, value)| {
         Some((name.to_str()?.strip_prefix("ENGINE_VAR_")?.to_owned(), value.to_str()?.to_owned()))
     });
-    Overrides {
+    SpecOverrides {
         team,
         vars: args.var.iter().cloned().collect(),
         region: global.region.clone(),
@@ -109,7 +109,7 @@ fn collisions(loaded: &[LoadedSpec]) -> Vec<Diagnostic> {
             continue;
         }
         for declared in spec.resources.iter().filter(|it| !it.imported) {
-            if !matches!(declared.schema().naming, Naming::Own { .. }) {
+            if !matches!(declared.schema().identity, Identity::Named { .. }) {
                 continue;
             }
             let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);

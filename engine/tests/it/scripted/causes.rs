@@ -805,7 +805,7 @@ fn every_class_has_a_problem_a_reason_and_a_hint() {
             assert_eq!(diagnostic.problem, format!("create `todos`: {}", entry.title));
             assert_eq!(diagnostic.code(), Some(error.cause().name()));
             assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{class:?}");
-            assert_eq!(diagnostic.said().is_some(), code.is_some(), "{class:?}");
+            assert_eq!(diagnostic.aws_text().is_some(), code.is_some(), "{class:?}");
             assert!(diagnostic.why.is_some_and(|why| why.contains(entry.why)), "{class:?}");
         }
     }

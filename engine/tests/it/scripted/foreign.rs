@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::apply::{self, StepOutcome};
-use engine::aws::{Access, Aws, Class, Consent, LocalSettings};
-use engine::live::{self, Leftovers};
+use engine::aws::{Access, Aws, Class, LocalSettings, Overrides};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use engine::schema::Id;
-use engine::spec::{Depth, Overrides, Spec};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use proptest::prelude::*;
 use tokio::sync::watch;
 
@@ -95,7 +95,7 @@ async fn drive(
     let goal = match run.aim {
         Aim::Apply => Goal::Present,
         Aim::Destroy | Aim::DestroyBare => Goal::Absent,
-        Aim::Release => Goal::Released,
+        Aim::Release => Goal::Unmanaged,
     };
     let options = Options {
         assume_owner: run.assume_owner,
@@ -110,16 +110,16 @@ async fn drive(
             _ => pick(&run.target),
         },
     };
-    let leftovers = match run.aim {
-        Aim::Release => Leftovers::IndexedOrScanned,
-        _ if !options.targets.is_empty() => Leftovers::Hanging,
-        Aim::Apply => Leftovers::IndexedOrScanned,
-        _ => Leftovers::Scanned,
+    let orphans = match run.aim {
+        Aim::Release => OrphanSearch::IndexedOrScanned,
+        _ if !options.targets.is_empty() => OrphanSearch::Attached,
+        Aim::Apply => OrphanSearch::IndexedOrScanned,
+        _ => OrphanSearch::Scanned,
     };
     let depth = if goal == Goal::Present { Depth::Full } else { Depth::Identities };
     let loaded = match run.aim {
         Aim::DestroyBare => Spec::bare(&engine::kinds::all(), case.us(), STACK, Some(REGION)),
-        _ => Spec::load(&engine::kinds::all(), &project.path("specs/team.yaml"), &Overrides::default(), depth),
+        _ => Spec::load(&engine::kinds::all(), &project.path("specs/team.yaml"), &SpecOverrides::default(), depth),
     };
     let Ok(mut spec) = loaded else {
         count(&tally.unloadable, 1);
@@ -132,18 +132,18 @@ async fn drive(
         region: REGION.to_owned(),
     };
     let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
-    let consent = Consent { delete_data: run.delete_data, assume_owner: run.assume_owner };
+    let overrides = Overrides { delete_data: run.delete_data, assume_owner: run.assume_owner };
     let (_press, interrupt) = watch::channel(false);
-    let cx = engine::kinds::context(Arc::new(Aws::local(&settings, access)), consent, interrupt);
+    let cx = engine::kinds::context(Arc::new(Aws::local(&settings, access)), overrides, interrupt);
     let account = spec.account.clone();
     let inventory = loop {
-        let Ok(inventory) = live::read(&cx, &spec, goal, &options, leftovers, account.as_deref()).await else {
+        let Ok(inventory) = live::read(&cx, &spec, goal, &options, orphans, account.as_deref()).await else {
             count(&tally.unread, 1);
             return Vec::new();
         };
-        let undecided = spec.resources.iter().filter(|it| !it.imported);
-        let undecided = undecided.filter_map(|it| inventory.live(&it.name)?.undecided()).count();
-        if undecided == 0 && !inventory.leftovers.iter().any(engine::inventory::Leftover::is_undecided) {
+        let pending = spec.resources.iter().filter(|it| !it.imported);
+        let pending = pending.filter_map(|it| inventory.live(&it.name)?.pending()).count();
+        if pending == 0 && !inventory.orphans.iter().any(engine::inventory::Orphan::is_pending) {
             break inventory;
         }
         if live::await_owners(&cx, &spec, &inventory).await.is_err() {
@@ -152,15 +152,17 @@ async fn drive(
         }
     };
     for declared in &mut spec.resources {
-        let id = inventory.live(&declared.name).map_or_else(|| declared.id.clone(), |live| live::meant(declared, live));
-        declared.id = Id { site: Some(inventory.site.clone()), ..id };
+        let id = inventory
+            .live(&declared.name)
+            .map_or_else(|| declared.id.clone(), |live| live::with_unique_id(declared, live));
+        declared.id = Id { env: Some(inventory.env.clone()), ..id };
     }
     let plan = plan::plan(&spec, &inventory, goal, &options);
     if plan.refusals().count() > 0 {
         count(&tally.refused, 1);
         return Vec::new();
     }
-    if plan.asks() && !run.yes {
+    if plan.needs_approval() && !run.yes {
         count(&tally.declined, 1);
         return Vec::new();
     }

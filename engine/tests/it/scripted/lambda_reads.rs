@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::aws::{Class, Context};
 use engine::kinds::all;
-use engine::schema::{Age, Condition, Id, Live, Owner, Ownership};
+use engine::schema::{Id, Live, Owner, Ownership, Status, Timestamps};
 use engine::value::Value;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -19,9 +19,9 @@ fn team_owner() -> Owner {
 }
 
 fn id(name: &str, function: &str) -> Id {
-    let anchors =
+    let parents =
         if function.is_empty() { BTreeMap::new() } else { BTreeMap::from([("function".into(), function.into())]) };
-    Id { owner: team_owner(), name: name.to_owned(), arn: None, anchors, site: None, incarnation: None }
+    Id { owner: team_owner(), name: name.to_owned(), arn: None, parents, env: None, unique_id: None }
 }
 
 /// The account after an apply, on the current runtime.
@@ -71,16 +71,16 @@ async fn scans_find_names_with_the_teams_prefix_on_every_page() {
         world.mappings[2].shown["FunctionArn"] = json!(function_arn("red-foxes-logger"));
     });
     let (cx, _press) = context(&cloud, team());
-    let functions = cx.provider("function").unwrap().scan(&cx, &team_owner()).await.unwrap();
+    let functions = cx.provider("function").unwrap().list_by_prefix(&cx, &team_owner()).await.unwrap();
     let names: Vec<&str> = functions.iter().map(|id| id.name.as_str()).collect();
     assert_eq!(names, [FUNCTION, "blue-owls_old"]);
     assert!(functions.iter().all(|id| id.owner == team_owner()));
-    let mappings = cx.provider("mapping").unwrap().scan(&cx, &team_owner()).await.unwrap();
+    let mappings = cx.provider("mapping").unwrap().list_by_prefix(&cx, &team_owner()).await.unwrap();
     let first = cloud.world(|world| world.mappings[0].uuid.clone());
-    let found: Vec<_> = mappings.iter().map(|id| id.incarnation.clone().unwrap()).collect();
+    let found: Vec<_> = mappings.iter().map(|id| id.unique_id.clone().unwrap()).collect();
     assert_eq!(found, [first, "u-2".to_owned()]);
-    assert!(mappings.iter().all(|id| id.anchor("function") == FUNCTION));
-    assert_eq!(mappings[0].anchor("event_source_arn"), super::TABLE);
+    assert!(mappings.iter().all(|id| id.parent("function") == FUNCTION));
+    assert_eq!(mappings[0].parent("event_source_arn"), super::TABLE);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_released_resource_loses_only_engines_tags() {
     for name in ["logger", "todos-to-logger"] {
         let declared = spec.resource(name).unwrap();
         let live = inventory.live(name).unwrap().clone();
-        cx.provider(&declared.schema().kind).unwrap().release(&cx, &declared.id, live).await.unwrap();
+        cx.provider(&declared.schema().kind).unwrap().untag(&cx, &declared.id, live).await.unwrap();
     }
     let left = BTreeMap::from([("course".to_owned(), "cloud".to_owned())]);
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()), left);
@@ -117,7 +117,7 @@ async fn a_mapping_of_an_alias_is_a_candidate_only_with_engines_tags() {
     let (cx, _press) = context(&cloud, team());
     let others = cx.provider("mapping").unwrap().read(&cx, &id("", FUNCTION)).await.unwrap().others;
     let found: Vec<(&str, &str)> =
-        others.iter().skip(1).map(|(id, _)| (id.name.as_str(), id.anchor("function"))).collect();
+        others.iter().skip(1).map(|(id, _)| (id.name.as_str(), id.parent("function"))).collect();
     let latest = format!("{FUNCTION}:$LATEST");
     let live = format!("{FUNCTION}:live");
     assert_eq!(found, [("u-2", live.as_str()), ("u-3", &latest), ("u-4", FUNCTION), ("u-5", FUNCTION)]);
@@ -177,7 +177,7 @@ async fn a_read_finds_the_teams_other_statements_in_a_policy() {
     assert_eq!(names(&reading.others), ["blue-owls-old", "blue-owls_older"]);
     let (neighbour, live) = &reading.others[0];
     assert_eq!(
-        (neighbour.anchor("function"), &neighbour.owner),
+        (neighbour.parent("function"), &neighbour.owner),
         (FUNCTION, &Owner { resource: "old".to_owned(), ..team_owner() })
     );
     assert_eq!((&live.owner, live.outputs["statement_id"].as_str()), (&Ownership::Inherited, "blue-owls-old"));
@@ -196,13 +196,13 @@ async fn a_read_explains_a_functions_state_and_dates_its_last_change() {
     };
     change("LastModified", "2026-11-22T20:47:57.123+0000");
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
-    assert_eq!(live.age, Age { born: None, changed: Some(1_795_380_477_123) });
-    assert_eq!((live.condition, live.notes), (Condition::Settled, Vec::new()));
+    assert_eq!(live.timestamps, Timestamps { created: None, modified: Some(1_795_380_477_123) });
+    assert_eq!((live.status, live.notes), (Status::Stable, Vec::new()));
     change("State", "Inactive");
     change("LastUpdateStatus", "Failed");
     change("LastUpdateStatusReason", "the layer is gone");
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
-    assert_eq!(live.condition, Condition::Settled);
+    assert_eq!(live.status, Status::Stable);
     assert_eq!(
         live.notes,
         [
@@ -213,7 +213,7 @@ async fn a_read_explains_a_functions_state_and_dates_its_last_change() {
     for state in ["Deactivating", "SomethingNew"] {
         change("State", state);
         let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
-        assert_eq!(live.condition, Condition::Changing(state.to_owned()));
+        assert_eq!(live.status, Status::InTransition(state.to_owned()));
     }
 }
 
@@ -222,7 +222,7 @@ async fn a_mappings_problems_are_reported() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
     let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
-    let this = Id { incarnation: Some(uuid), ..id("", FUNCTION) };
+    let this = Id { unique_id: Some(uuid), ..id("", FUNCTION) };
     cloud.world(|world| {
         let shown = &mut world.mappings[0].shown;
         shown["LastProcessingResult"] = json!("PROBLEM: Function call failed");
@@ -241,7 +241,7 @@ async fn a_mappings_problems_are_reported() {
     cloud.world(|world| world.mappings[0].shown["FilterCriteriaError"] = Json::Null);
     let live = look(&cx, "mapping", &this).await.unwrap();
     assert_eq!(live.unknown, why("AWS doesn't show encrypted filters"));
-    assert_eq!(live.age.changed, Some(1_700_000_000_000));
+    assert_eq!(live.timestamps.modified, Some(1_700_000_000_000));
     let mut disabled = bare("Disabled");
     disabled["StateTransitionReason"] = json!("Lambda disabled it");
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&disabled)));
@@ -255,7 +255,7 @@ async fn a_minimal_mapping_has_awss_defaults() {
     let (cx, _press) = context(&cloud, team());
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&bare("Enabled"))));
     cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
-    let live = look(&cx, "mapping", &Id { incarnation: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
+    let live = look(&cx, "mapping", &Id { unique_id: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
     has_defaults("mapping", &live);
     assert_eq!(live.props["on_failure_destination_arn"], Value::Null);
     let unknown =
@@ -342,7 +342,7 @@ async fn a_value_that_aws_never_shows_is_named_in_the_error() {
     let error = cx
         .provider(&declared.schema().kind)
         .unwrap()
-        .settle(&cx, &declared.id, &want, &live.outputs)
+        .wait_ready(&cx, &declared.id, &want, &live.outputs)
         .await
         .unwrap_err();
     assert_eq!(error.class, Class::Differs);
@@ -357,7 +357,8 @@ async fn a_value_that_aws_never_shows_is_named_in_the_error() {
 async fn only_a_function_with_variables_is_tied_to_its_roles_unique_id() {
     let cloud = joined().await;
     let (cx, _press) = context(&cloud, team());
-    let bound = all().get("function").unwrap().schema().property("role").unwrap().bound.clone().unwrap();
+    let bound =
+        all().get("function").unwrap().schema().property("role").unwrap().replace_if_target_recreated.clone().unwrap();
     let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(bound(&live.props), None);
     cloud.world(|world| {

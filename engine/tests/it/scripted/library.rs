@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::apply::{self, StepOutcome};
-use engine::aws::{Access, Aws, AwsError, Class, Consent, Context, LocalSettings, Named};
+use engine::aws::{Access, Aws, AwsError, CallContext, Class, Context, LocalSettings, Overrides};
 use engine::inventory::Inventory;
 use engine::kind::Want;
 use engine::kinds::registry;
-use engine::live::{self, Leftovers, ReadError};
+use engine::live::{self, OrphanSearch, ReadError};
 use engine::plan::{self, Goal, Options};
-use engine::schema::{Contents, Id, Live, Naming, Outputs, Reading, Schema, Site, Text};
-use engine::spec::{Depth, Overrides, Spec};
+use engine::schema::{AwsEnv, Contents, Id, Identity, Live, Outputs, Reading, Schema, Text};
+use engine::spec::{Depth, Spec, SpecOverrides};
 use engine_aws::kind::{DynKind, Kind, erase};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use super::world::{self, ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, writes};
 
 pub(super) fn load(path: &Path) -> Spec {
-    Spec::load(&engine::kinds::all(), path, &Overrides::default(), Depth::Full)
+    Spec::load(&engine::kinds::all(), path, &SpecOverrides::default(), Depth::Full)
         .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
@@ -40,7 +40,7 @@ fn context_of(kinds: &[Arc<dyn DynKind>], cloud: &Cloud, access: Access) -> (Con
     };
     let aws = Aws::local(&settings, access);
     let (press, interrupt) = watch::channel(false);
-    (engine_aws::kind::context(kinds, Arc::new(aws), Consent::default(), interrupt), press)
+    (engine_aws::kind::context(kinds, Arc::new(aws), Overrides::default(), interrupt), press)
 }
 
 pub(super) fn team() -> Access {
@@ -48,12 +48,12 @@ pub(super) fn team() -> Access {
 }
 
 pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {
-    let inventory = live::read(cx, spec, Goal::Present, &Options::default(), Leftovers::Ignored, None).await?;
+    let inventory = live::read(cx, spec, Goal::Present, &Options::default(), OrphanSearch::Ignored, None).await?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
-            declared.id = live::meant(declared, live);
+            declared.id = live::with_unique_id(declared, live);
         }
-        declared.id.site = Some(inventory.site.clone());
+        declared.id.env = Some(inventory.env.clone());
     }
     Ok(inventory)
 }
@@ -196,15 +196,15 @@ impl Kind for Liar {
             summary: "".into(),
             remark: "".into(),
             source: "".into(),
-            naming: Naming::Own { text: Text::any(64) },
+            identity: Identity::Named { text: Text::any(64) },
             managed: true,
             importable: false,
             adoptable: false,
             holds_data: false,
-            locked: None,
-            leaves: None,
-            outage: None,
-            renewal: None,
+            delete_block: None,
+            retained_on_delete: None,
+            disruption: None,
+            recreate_note: None,
             arn: None,
             is_indexed: false,
             properties: Vec::new(),
@@ -225,7 +225,7 @@ impl Kind for Liar {
         let foreign = world::function_arn("red-foxes-logger");
         match self.0 {
             Lie::ForeignTable => {
-                drop(dynamodb.delete_table().table_name("red-foxes-todos").send().await.named("DeleteTable", "")?);
+                drop(dynamodb.delete_table().table_name("red-foxes-todos").send().await.context("DeleteTable", "")?);
             }
             Lie::UnseenTable => {
                 drop(
@@ -234,32 +234,32 @@ impl Kind for Liar {
                         .table_name("blue-owls-extra-todos")
                         .send()
                         .await
-                        .named("DeleteTable", "")?,
+                        .context("DeleteTable", "")?,
                 );
             }
             Lie::ForeignFunction => {
                 let request = lambda.update_function_configuration().function_name(&foreign).timeout(1);
-                drop(request.send().await.named("UpdateFunctionConfiguration", "")?);
+                drop(request.send().await.context("UpdateFunctionConfiguration", "")?);
             }
             Lie::ForeignStatement => {
                 let request = lambda.remove_permission().function_name("blue-owls-logger").statement_id("red-foxes-x");
-                drop(request.send().await.named("RemovePermission", "")?);
+                drop(request.send().await.context("RemovePermission", "")?);
             }
             Lie::TaggedForeign => {
                 let request = lambda.tag_resource().resource(&foreign).tags("engine:team", "blue-owls");
-                drop(request.send().await.named("TagResource", "")?);
+                drop(request.send().await.context("TagResource", "")?);
             }
             Lie::UnknownMapping => {
                 let request = lambda.delete_event_source_mapping().uuid("00000000-0000-4000-8000-000000000009");
-                drop(request.send().await.named("DeleteEventSourceMapping", "")?);
+                drop(request.send().await.context("DeleteEventSourceMapping", "")?);
             }
             Lie::ImportedRole => {
-                drop(iam.delete_role().role_name(world::ROLE).send().await.named("DeleteRole", "")?);
+                drop(iam.delete_role().role_name(world::ROLE).send().await.context("DeleteRole", "")?);
             }
             Lie::UnknownOperation => {
                 let request =
                     dynamodb.delete_backup().backup_arn("arn:aws:dynamodb:r:1:table/blue-owls-todos/backup/1");
-                drop(request.send().await.named("DeleteBackup", "")?);
+                drop(request.send().await.context("DeleteBackup", "")?);
             }
         }
         Ok(Outputs::new())
@@ -269,7 +269,7 @@ impl Kind for Liar {
         unreachable!("nothing is there to be updated")
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Json, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
+    async fn wait_ready(&self, _: &Context, _: &Id, _: &Json, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 
@@ -331,5 +331,5 @@ async fn steps_of_a_diff_can_never_write() {
     assert!(failures(&endings).iter().all(|error| error.class == Class::Guarded), "{endings:?}");
     assert_eq!(failures(&endings).len(), 2, "table and function, the rest is skipped");
     assert_eq!(writes(&cloud), [""; 0]);
-    assert_eq!(Site::new(REGION, ACCOUNT), spec.resources[0].id.site.clone().unwrap());
+    assert_eq!(AwsEnv::new(REGION, ACCOUNT), spec.resources[0].id.env.clone().unwrap());
 }

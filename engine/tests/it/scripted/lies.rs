@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use engine::aws::{Access, AwsError, Class, Connection, Consent, Context, LocalSettings, Named, Network};
+use engine::aws::{Access, AwsError, CallContext, Class, Connection, Context, LocalSettings, Network, Overrides};
 use engine::operation::{self, At, Effect, Operation, Operations, Takes, Target, Wire};
-use engine::schema::{Id, Owner, Ownership, Site};
+use engine::schema::{AwsEnv, Id, Owner, Ownership};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
@@ -90,7 +90,7 @@ fn each_byte_encoded(text: &str) -> String {
 
 /// The forms of a name that an operation accepts, all equivalent to AWS.
 fn forms(target: &Target, name: &str) -> Vec<String> {
-    let arn = target.form.arn(&Site::new(REGION, ACCOUNT), name);
+    let arn = target.form.arn(&AwsEnv::new(REGION, ACCOUNT), name);
     let mut forms = match target.takes {
         Takes::Name => vec![name.to_owned()],
         Takes::Arn => vec![arn.clone()],
@@ -124,7 +124,7 @@ async fn send_forged(cx: &Context, forged: &Forged) -> Result<(), AwsError> {
         *request.body_mut() = SdkBody::from(body.clone());
     };
     let (_, lambda, _) = cx.aws.clients();
-    lambda.list_functions().customize().mutate_request(forge).send().await.named("lie", "").map(drop)
+    lambda.list_functions().customize().mutate_request(forge).send().await.context("lie", "").map(drop)
 }
 
 fn tags(team: &str, resource: &str) -> BTreeMap<String, String> {
@@ -285,9 +285,9 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
         owner: owner("blue-owls"),
         name: name.to_owned(),
         arn: None,
-        anchors: BTreeMap::new(),
-        site: None,
-        incarnation: None,
+        parents: BTreeMap::new(),
+        env: None,
+        unique_id: None,
     };
     for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
         let (name, target) = (operation.name, operation.target.expect("a write is about something"));
@@ -300,7 +300,7 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
         };
         let (cx, _press) = context(&cloud, access);
         let guard = &cx.aws.guard;
-        guard.observe_site(&Site::new(REGION, ACCOUNT));
+        guard.observe_env(&AwsEnv::new(REGION, ACCOUNT));
         let schema = kinds.get(target.form.kind).unwrap().schema();
         for (name, team) in [("blue-owls-x", "blue-owls"), ("blue-owls-y", "red-foxes"), ("red-foxes-x", "red-foxes")] {
             let live = crate::tidy::live(Ownership::Engine(owner(team)));
@@ -455,7 +455,7 @@ async fn a_call_without_a_declaration_is_blocked() {
     let (_press, interrupt) = tokio::sync::watch::channel(false);
     let context = |operations: Operations, access: Access| {
         let aws = Connection::local_for(&settings, &Network::default(), operations).clients(access);
-        engine::kinds::context(Arc::new(aws), Consent::default(), interrupt.clone())
+        engine::kinds::context(Arc::new(aws), Overrides::default(), interrupt.clone())
     };
     let all = operation::all();
     for operation in all.iter() {

@@ -281,7 +281,7 @@ async fn an_hour_of_sleep_ends_no_wait() {
 async fn sleep_does_not_count_and_is_followed_by_a_read() {
     let cloud = Cloud::join(World::empty()).await;
     let (cx, _press) = context(&cloud, team());
-    let wait = Wait { what: "it", since: "", look: "", limit: None, budget: Duration::from_secs(60) };
+    let wait = Wait { what: "it", reason: "", inspect_cmd: "", limit: None, budget: Duration::from_secs(60) };
     // The machine falls asleep just before the budget ends, during a read or between two;
     // afterwards the resource exists.
     for in_a_look in [true, false] {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::apply::{self, Event, StepOutcome};
 use engine::aws::{AwsError, Class};
-use engine::live::{self, Leftovers};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use serde_json::json;
 use tokio::time::Instant;
@@ -841,13 +841,13 @@ async fn run_once(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<S
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let options = Options::default();
-    let read = live::read(&cx, &spec, goal, &options, Leftovers::Ignored, None).await;
+    let read = live::read(&cx, &spec, goal, &options, OrphanSearch::Ignored, None).await;
     let inventory = read.map_err(|mut errors| errors.remove(0).error)?;
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
-            declared.id = live::meant(declared, live);
+            declared.id = live::with_unique_id(declared, live);
         }
-        declared.id.site = Some(inventory.site.clone());
+        declared.id.env = Some(inventory.env.clone());
     }
     let plan = plan::plan(&spec, &inventory, goal, &options);
     assert_eq!(plan.refusals().map(|it| it.reason.clone()).collect::<Vec<_>>(), []);

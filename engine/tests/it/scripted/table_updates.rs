@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use engine::aws::{Access, Consent};
+use engine::aws::{Access, Overrides};
 use engine::kinds::all;
-use engine::schema::{Id, Owner, Site};
+use engine::schema::{AwsEnv, Id, Owner};
 use insta::assert_snapshot;
 use serde_json::Value as Json;
 
@@ -397,9 +397,9 @@ fn id(owner: &Owner, name: &str) -> Id {
         owner: owner.clone(),
         name: name.to_owned(),
         arn: None,
-        anchors: Default::default(),
-        site: None,
-        incarnation: None,
+        parents: Default::default(),
+        env: None,
+        unique_id: None,
     }
 }
 
@@ -414,10 +414,10 @@ async fn a_scan_finds_the_teams_tables_on_all_pages() {
     });
     let (cx, _press) = context(&cloud, Access::ReadOnly);
     let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
-    let ids = cx.provider("table").unwrap().scan(&cx, &owner).await.unwrap();
+    let ids = cx.provider("table").unwrap().list_by_prefix(&cx, &owner).await.unwrap();
     let nobody = Owner { resource: String::new(), ..owner };
     assert_eq!(ids, ["blue-owls-todos", "blue-owls.x", "blue-owls_old"].map(|name| id(&nobody, name)));
-    assert_eq!(cx.consent, Consent::default());
+    assert_eq!(cx.overrides, Overrides::default());
 }
 
 #[tokio::test]
@@ -435,8 +435,8 @@ async fn a_released_table_loses_only_engines_tags() {
     let id = id(&owner, TABLE);
     let live = kind.read(&cx, &id).await.unwrap().live.unwrap();
     cx.aws.guard.observe(all().get("table").unwrap().schema(), &id, &live);
-    cx.aws.guard.observe_site(&Site::new(REGION, ACCOUNT));
-    kind.release(&cx, &id, live).await.unwrap();
+    cx.aws.guard.observe_env(&AwsEnv::new(REGION, ACCOUNT));
+    kind.untag(&cx, &id, live).await.unwrap();
     let tags = cloud.world(|world| world.tables[TABLE].tags.clone());
     assert_eq!(tags.into_iter().collect::<Vec<_>>(), [("course".to_owned(), "cloud".to_owned())]);
 }

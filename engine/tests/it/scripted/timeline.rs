@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::apply;
 use engine::aws::recorder::Answer;
-use engine::live::{self, Leftovers};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use engine::timeline::{Axis, Timeline};
 
@@ -255,8 +255,8 @@ async fn a_hanging_call_is_shown_with_its_full_duration() {
     let (cx, _press) = context(&cloud, team());
     cx.aws.recorder.start();
     let options = Options::default();
-    let inventory = live::read(&cx, &spec, Goal::Present, &options, Leftovers::Ignored, None).await.unwrap();
-    spec.resources.iter_mut().for_each(|declared| declared.id.site = Some(inventory.site.clone()));
+    let inventory = live::read(&cx, &spec, Goal::Present, &options, OrphanSearch::Ignored, None).await.unwrap();
+    spec.resources.iter_mut().for_each(|declared| declared.id.env = Some(inventory.env.clone()));
     let plan = plan::plan(&spec, &inventory, Goal::Present, &options);
     let outcome = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
     let records = cx.aws.recorder.records();

@@ -395,7 +395,7 @@ fn every_property_of_every_kind_can_be_unknown() {
         let rows = rows.iter().filter(|row| row.kind == schema.kind).flat_map(|row| row.properties);
         let held: BTreeSet<&str> = rows.chain(absent).copied().collect();
         // A property that is never read back can't be hidden.
-        let read = schema.properties.iter().filter(|property| property.change != Rule::Local);
+        let read = schema.properties.iter().filter(|property| property.change != Rule::WriteOnly);
         assert_eq!(held, read.map(|property| &*property.name).collect(), "{}", schema.kind);
     }
 }
@@ -446,7 +446,7 @@ async fn unknown_values_are_reported_but_not_compared_or_sent() {
             let mut spec = load(&project.path("specs/team.yaml"));
             let (cx, _press) = context(&cloud, team());
             let (_, seen) = planned(&cx, &mut spec).await;
-            if !of_kind(&seen, row.kind).undecided {
+            if !of_kind(&seen, row.kind).pending {
                 break seen;
             }
         };

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use engine::apply::{self, Event, StepOutcome};
 use engine::aws::Class;
-use engine::live::{self, Leftovers};
+use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options, StepId};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
@@ -21,12 +21,12 @@ async fn listen(cloud: &Cloud, project: &Project, goal: Goal) -> (Duration, Vec<
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(cloud, team());
     let options = Options::default();
-    let inventory = live::read(&cx, &spec, goal, &options, Leftovers::Ignored, None).await.unwrap();
+    let inventory = live::read(&cx, &spec, goal, &options, OrphanSearch::Ignored, None).await.unwrap();
     for declared in &mut spec.resources {
         if let Some(live) = inventory.live(&declared.name) {
-            declared.id = live::meant(declared, live);
+            declared.id = live::with_unique_id(declared, live);
         }
-        declared.id.site = Some(inventory.site.clone());
+        declared.id.env = Some(inventory.env.clone());
     }
     let plan = plan::plan(&spec, &inventory, goal, &options);
     let mut heard: HashMap<StepId, Instant> = HashMap::new();

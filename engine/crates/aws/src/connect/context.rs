@@ -8,7 +8,7 @@ use engine_core::provider::{Account, Pending, Tags};
 use engine_core::wait::{self, InterruptPolicy, Reporter};
 
 use super::Aws;
-use crate::schema::{Id, Live, Schema, Site};
+use crate::schema::{AwsEnv, Id, Live, Schema};
 
 /// The core's context of a run, with the clients of its connection.
 #[derive(Clone)]
@@ -64,8 +64,8 @@ impl Account for Aws {
         Box::pin(self.tagged(tags, types))
     }
 
-    fn observe_site(&self, site: &Site) {
-        self.guard.observe_site(site);
+    fn observe_env(&self, env: &AwsEnv) {
+        self.guard.observe_env(env);
     }
 
     fn observe(&self, schema: &Schema, id: &Id, live: &Live) {

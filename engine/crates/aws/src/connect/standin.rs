@@ -7,7 +7,7 @@ use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
 
 use super::LocalSettings;
-use crate::answer::{AwsError, Class, Existing, Named};
+use crate::answer::{AwsError, CallContext, Class, Existing};
 use crate::spec::Spec;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -36,19 +36,19 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
     let mut made = Vec::new();
     for role in spec.resources.iter().filter(|declared| declared.imported && declared.schema().kind == "role") {
         let name = &role.id.name;
-        if iam.get_role().role_name(name).send().await.named("GetRole", name).if_exists()?.is_some() {
+        if iam.get_role().role_name(name).send().await.context("GetRole", name).if_exists()?.is_some() {
             continue;
         }
         let path = role.id.arn.as_deref().and_then(path_in_arn);
         let create = iam.create_role().role_name(name).set_path(path).assume_role_policy_document(TRUST);
-        match create.send().await.named("CreateRole", name) {
+        match create.send().await.context("CreateRole", name) {
             Ok(_) => made.push(name.clone()),
             // Another run has created it in the meantime.
             Err(error) if error.class == Class::Exists => {}
             Err(error) => return Err(error),
         }
         let rights = iam.put_role_policy().role_name(name).policy_name("stream-and-logs").policy_document(RIGHTS);
-        rights.send().await.named("PutRolePolicy", name)?;
+        rights.send().await.context("PutRolePolicy", name)?;
     }
     Ok(made)
 }

@@ -22,7 +22,7 @@ use super::policy::{
     Scope,
 };
 use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
-use crate::answer::{AwsError, Named};
+use crate::answer::{AwsError, CallContext};
 use crate::connect::Context;
 use crate::kinds::ROLE;
 use crate::operation::{At, Effect, Grant, Operation, Service, Takes, Wire};
@@ -41,8 +41,8 @@ const ROLES_POLICIES: Scope =
 const MANAGED_POLICIES: Scope = Scope {
     why: Some(OPTIONAL),
     ..Scope::new("OptionalManagedPolicies", |policy| {
-        let of = |account: &str| format!("arn:{}:iam::{account}:policy/*", policy.site.partition);
-        if policy.roles().is_empty() { Vec::new() } else { vec![of(&policy.site.account), of("aws")] }
+        let of = |account: &str| format!("arn:{}:iam::{account}:policy/*", policy.env.partition);
+        if policy.roles().is_empty() { Vec::new() } else { vec![of(&policy.env.account), of("aws")] }
     })
 };
 
@@ -52,7 +52,7 @@ const CALLER: Scope = Scope {
         "IAM has a policy variable for user names but not for role names; if you deploy with a role, add its ARN",
     ),
     ..Scope::new("OptionalCaller", |policy| {
-        let (partition, account) = (&policy.site.partition, &policy.site.account);
+        let (partition, account) = (&policy.env.partition, &policy.env.account);
         let of = |path: &str| format!("arn:{partition}:iam::{account}:user{path}${{aws:username}}");
         vec![of("/"), of("/*/")]
     })
@@ -153,7 +153,7 @@ pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<V
         .context_entries(passed_to)
         .max_items(MOST_RESULTS);
     let answer = request.customize().config_override(once).send().await;
-    let results = answer.named("SimulatePrincipalPolicy", principal)?.evaluation_results.unwrap_or_default();
+    let results = answer.context("SimulatePrincipalPolicy", principal)?.evaluation_results.unwrap_or_default();
     Ok(needs.iter().map(|need| simulated(&results, need)).collect())
 }
 
@@ -185,15 +185,15 @@ pub async fn policies(cx: &Context, role: &str) -> Result<Vec<String>, AwsError>
     let (attached, own) = try_join(
         async {
             let pages = iam.list_attached_role_policies().role_name(role).into_paginator().items().send();
-            let attached = pages.collect::<Result<Vec<_>, _>>().await.named("ListAttachedRolePolicies", role)?;
+            let attached = pages.collect::<Result<Vec<_>, _>>().await.context("ListAttachedRolePolicies", role)?;
             try_join_all(attached.into_iter().filter_map(|it| it.policy_arn).map(|arn| managed(cx, arn))).await
         },
         async {
             let pages = iam.list_role_policies().role_name(role).into_paginator().items().send();
-            let names = pages.collect::<Result<Vec<_>, _>>().await.named("ListRolePolicies", role)?;
+            let names = pages.collect::<Result<Vec<_>, _>>().await.context("ListRolePolicies", role)?;
             let read = names.into_iter().map(|name| async move {
                 let answer = iam.get_role_policy().role_name(role).policy_name(&name).send().await;
-                Ok::<_, AwsError>(answer.named("GetRolePolicy", &name)?.policy_document)
+                Ok::<_, AwsError>(answer.context("GetRolePolicy", &name)?.policy_document)
             });
             try_join_all(read).await
         },
@@ -203,10 +203,10 @@ pub async fn policies(cx: &Context, role: &str) -> Result<Vec<String>, AwsError>
 }
 
 async fn managed(cx: &Context, arn: String) -> Result<String, AwsError> {
-    let policy = cx.aws.iam.get_policy().policy_arn(&arn).send().await.named("GetPolicy", &arn)?.policy;
+    let policy = cx.aws.iam.get_policy().policy_arn(&arn).send().await.context("GetPolicy", &arn)?.policy;
     let version = policy.and_then(|it| it.default_version_id).unwrap_or_default();
     let answer = cx.aws.iam.get_policy_version().policy_arn(&arn).version_id(version).send().await;
-    let version = answer.named("GetPolicyVersion", &arn)?.policy_version;
+    let version = answer.context("GetPolicyVersion", &arn)?.policy_version;
     Ok(version.and_then(|it| it.document).unwrap_or_default())
 }
 

@@ -7,7 +7,7 @@
 //! …/list_awslambda.html, …/list_awsidentityandaccessmanagementiam.html,
 //! …/list_amazoncloudwatchlogs.html, …/list_amazonresourcegrouptaggingapi.html.
 //!
-//! **Invariant:** pure: a spec and a site in, a document out. No action is a pattern, and a
+//! **Invariant:** pure: a spec and an environment in, a document out. No action is a pattern, and a
 //! statement that no ARN can restrict has a condition or a reason why not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +18,9 @@ use serde_json::{Value as Json, json};
 use crate::aws::trust::LAMBDA;
 use crate::kinds::{FUNCTION, TABLE, default_log_group, via_dynamodb};
 use crate::operation::{self, Grant, Implied, NameForm};
-use crate::schema::Site;
-use crate::spec::{Declared, Spec};
-use crate::value::{Hole, Value};
+use crate::schema::AwsEnv;
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Placeholder, Value};
 
 use Purpose::{Apply, Check, Destroy, Diff, Logs, Verify};
 
@@ -91,7 +91,7 @@ pub struct Imported {
     /// The resource type.
     pub kind: &'static str,
     /// The ARNs of one resource.
-    pub resources: fn(&PolicyBuilder<'_>, &Declared) -> Vec<String>,
+    pub resources: fn(&PolicyBuilder<'_>, &ResourceDecl) -> Vec<String>,
     /// Why it isn't more restrictive.
     pub why: Option<&'static str>,
 }
@@ -188,15 +188,15 @@ impl Document {
 /// the prefix is known. Without pruning, resources are named individually if IAM's size limit
 /// allows it. Kinds that aren't in the spec are only searched for and deleted. Imported resources
 /// are named individually and only read.
-pub fn deploying(spec: &Spec, site: &Site, purpose: Purpose) -> Document {
-    narrowest(spec, site, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
+pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose) -> Document {
+    narrowest(spec, env, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
 }
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise
 /// the one with prefixes.
-fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
-    let by_prefix = || document(&PolicyBuilder { spec, site, exact: false });
-    match exact.then(|| document(&PolicyBuilder { spec, site, exact: true })) {
+fn narrowest(spec: &Spec, env: &AwsEnv, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
+    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false });
+    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true })) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
         _ => by_prefix(),
     }
@@ -204,9 +204,9 @@ fn narrowest(spec: &Spec, site: &Site, exact: bool, document: impl Fn(&PolicyBui
 
 /// The policies of each role in the spec, by name: imported roles, and those that functions name by
 /// ARN.
-pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
-    let mut roles: BTreeMap<String, Vec<&Declared>> = BTreeMap::new();
-    let policy = PolicyBuilder { spec, site, exact: true };
+pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
+    let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
+    let policy = PolicyBuilder { spec, env, exact: true };
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         roles.entry(role.id.name.clone()).or_default();
     }
@@ -215,8 +215,8 @@ pub fn roles(spec: &Spec, site: &Site) -> BTreeMap<String, RolePolicies> {
             roles.entry(name).or_default().push(function);
         }
     }
-    let policies = |functions: Vec<&Declared>| {
-        let permissions = narrowest(spec, site, true, |policy| running(policy, &functions));
+    let policies = |functions: Vec<&ResourceDecl>| {
+        let permissions = narrowest(spec, env, true, |policy| running(policy, &functions));
         RolePolicies { trust: trust(), permissions }
     };
     roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
@@ -231,8 +231,8 @@ fn trust() -> Document {
 
 /// What these functions do with their role
 /// (docs.aws.amazon.com/lambda/latest/dg/services-ddb.html, …/dg/lambda-intro-execution-role.html).
-fn running(policy: &PolicyBuilder<'_>, functions: &[&Declared]) -> Document {
-    let site = policy.site;
+fn running(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Document {
+    let env = policy.env;
     let mut statements = Vec::new();
     let mut add = |sid, actions: &[&'static str], resources: Vec<String>, condition: Option<Json>, why| {
         let of = actions.iter().map(|action| allow(sid, action, resources.clone(), condition.clone(), why));
@@ -240,8 +240,8 @@ fn running(policy: &PolicyBuilder<'_>, functions: &[&Declared]) -> Document {
     };
     for function in functions {
         let logs = match policy.text(function.desired.get("log_group")) {
-            Some(group) if policy.exact || group != default_log_group(&function.id.name) => log_group(site, &group),
-            _ => vec![site_arn(site, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
+            Some(group) if policy.exact || group != default_log_group(&function.id.name) => log_group(env, &group),
+            _ => vec![env_arn(env, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
         };
         add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
         if policy.text(function.desired.get("tracing")).as_deref() == Some("Active") {
@@ -255,7 +255,7 @@ fn running(policy: &PolicyBuilder<'_>, functions: &[&Declared]) -> Document {
             let (stream, table) = policy.stream(mapping);
             let stream = match table {
                 Some(table) if !policy.exact && !table.imported => {
-                    TABLE.arn(site, &format!("{}/stream/*", policy.prefix("-")))
+                    TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-")))
                 }
                 _ => stream,
             };
@@ -302,7 +302,7 @@ pub struct PolicyBuilder<'s> {
     /// The spec.
     pub spec: &'s Spec,
     /// Region and account.
-    pub site: &'s Site,
+    pub env: &'s AwsEnv,
     /// Whether managed resources are named individually instead of by the team's prefix.
     exact: bool,
 }
@@ -339,12 +339,12 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// The functions that the spec manages.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = &'s Declared> {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &'s ResourceDecl> {
         self.spec.managed("function")
     }
 
-    fn mappings(&self, function: &str) -> impl Iterator<Item = &'s Declared> {
-        self.spec.managed("mapping").filter(move |it| it.host().is_some_and(|(_, name)| name == function))
+    fn mappings(&self, function: &str) -> impl Iterator<Item = &'s ResourceDecl> {
+        self.spec.managed("mapping").filter(move |it| it.parent().is_some_and(|(_, name)| name == function))
     }
 
     /// One permission as a statement; `None` if there are no resources for it.
@@ -375,22 +375,22 @@ impl<'s> PolicyBuilder<'s> {
         }
         let marks = ["-", "_", "."].into_iter().filter(|mark| {
             let begins =
-                |it: &Declared| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
+                |it: &ResourceDecl| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
             *mark == "-" || managed().any(begins)
         });
-        marks.map(|mark| form.arn(self.site, &self.prefix(mark))).collect()
+        marks.map(|mark| form.arn(self.env, &self.prefix(mark))).collect()
     }
 
     /// The ARN of a resource.
-    pub(crate) fn arn(&self, form: &NameForm, declared: &Declared) -> String {
-        declared.id.arn.clone().unwrap_or_else(|| form.arn(self.site, &declared.id.name))
+    pub(crate) fn arn(&self, form: &NameForm, declared: &ResourceDecl) -> String {
+        declared.id.arn.clone().unwrap_or_else(|| form.arn(self.env, &declared.id.name))
     }
 
     /// The ARNs of an imported role, with any path if the spec has none: role names are unique
     /// regardless of the path (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
-    fn role_arns(&self, role: &Declared) -> Vec<String> {
+    fn role_arns(&self, role: &ResourceDecl) -> Vec<String> {
         let of =
-            |path: &str| format!("arn:{}:iam::{}:role{path}{}", self.site.partition, self.site.account, role.id.name);
+            |path: &str| format!("arn:{}:iam::{}:role{path}{}", self.env.partition, self.env.account, role.id.name);
         match (&role.id.arn, self.text(role.desired.get("path"))) {
             (Some(arn), _) => vec![arn.clone()],
             (None, Some(path)) => vec![of(&path)],
@@ -399,7 +399,7 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// The name and the ARNs of a function's role.
-    fn role(&self, function: &Declared) -> Option<(String, Vec<String>)> {
+    fn role(&self, function: &ResourceDecl) -> Option<(String, Vec<String>)> {
         if let Some(role) = self.spec.target(function, "role") {
             return Some((role.id.name.clone(), self.role_arns(role)));
         }
@@ -426,10 +426,10 @@ impl<'s> PolicyBuilder<'s> {
         for function in self.functions() {
             let usual = default_log_group(&function.id.name);
             match self.text(function.desired.get("log_group")) {
-                Some(group) if self.exact || group != usual => groups.extend(log_group(self.site, &group)),
+                Some(group) if self.exact || group != usual => groups.extend(log_group(self.env, &group)),
                 _ => groups.extend(self.of_team(&FUNCTION).iter().map(|arn| {
                     let name = arn.rsplit(':').next().unwrap_or_default();
-                    site_arn(self.site, "logs", &format!("log-group:{}", default_log_group(name)))
+                    env_arn(self.env, "logs", &format!("log-group:{}", default_log_group(name)))
                 })),
             }
         }
@@ -437,7 +437,7 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// The stream that a mapping reads, with any label, and its table if it is in the spec.
-    fn stream(&self, mapping: &Declared) -> (String, Option<&'s Declared>) {
+    fn stream(&self, mapping: &ResourceDecl) -> (String, Option<&'s ResourceDecl>) {
         match self.spec.target(mapping, "event_source_arn") {
             Some(table) => (format!("{}/stream/*", self.arn(&TABLE, table)), Some(table)),
             None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
@@ -448,25 +448,25 @@ impl<'s> PolicyBuilder<'s> {
     pub(crate) fn text(&self, value: Option<&Value>) -> Option<String> {
         let output = |resource: &str, attribute: &str| {
             let declared = self.spec.resource(resource)?;
-            declared.schema().computed(self.site, &declared.id.name).get(attribute).cloned()
+            declared.schema().computed(self.env, &declared.id.name).get(attribute).cloned()
         };
-        let known = |placeholder: &Hole| self.site.fill(placeholder, output);
+        let known = |placeholder: &Placeholder| self.env.fill(placeholder, output);
         value?.resolve(&known).as_str().map(str::to_owned)
     }
 }
 
 /// A log group and its streams: IAM uses both forms
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html).
-pub(crate) fn log_group(site: &Site, name: &str) -> Vec<String> {
-    ["", ":*"].map(|rest| site_arn(site, "logs", &format!("log-group:{name}{rest}"))).to_vec()
+pub(crate) fn log_group(env: &AwsEnv, name: &str) -> Vec<String> {
+    ["", ":*"].map(|rest| env_arn(env, "logs", &format!("log-group:{name}{rest}"))).to_vec()
 }
 
-fn site_arn(site: &Site, service: &str, resource: &str) -> String {
-    format!("arn:{}:{service}:{}:{}:{resource}", site.partition, site.region, site.account)
+fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
+    format!("arn:{}:{service}:{}:{}:{resource}", env.partition, env.region, env.account)
 }
 
 fn in_region(policy: &PolicyBuilder<'_>) -> Json {
-    json!({ "StringEquals": { "aws:RequestedRegion": policy.site.region } })
+    json!({ "StringEquals": { "aws:RequestedRegion": policy.env.region } })
 }
 
 fn allow(

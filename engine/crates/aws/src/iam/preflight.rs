@@ -15,9 +15,9 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
 use crate::inventory::Inventory;
 use crate::kinds::{default_log_group, runtimes};
-use crate::logs::Happening;
-use crate::schema::{Home, Site};
-use crate::spec::{Declared, Spec};
+use crate::logs::EventName;
+use crate::schema::{AwsEnv, Locality};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
 /// The actions that Lambda uses with a function's role to read a stream
@@ -72,13 +72,13 @@ pub fn findings(
 ) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     for declared in spec.resources.iter().filter(|declared| !declared.imported) {
-        foreign_arns(spec, declared, &inventory.site, &mut findings);
+        foreign_arns(spec, declared, &inventory.env, &mut findings);
     }
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         let is_used =
             spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
         if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
-            let born = inventory.live(&role.name).and_then(|live| live.age.born);
+            let born = inventory.live(&role.name).and_then(|live| live.timestamps.created);
             let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
             findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
         }
@@ -108,13 +108,13 @@ pub fn questions(
     spec: &Spec,
     inventory: &Inventory,
     caller: Option<&str>,
-    is_meant: &dyn Fn(&Declared) -> bool,
+    is_meant: &dyn Fn(&ResourceDecl) -> bool,
 ) -> Vec<Question> {
-    let Site { partition, region, account } = &inventory.site;
+    let AwsEnv { partition, region, account } = &inventory.env;
     let mut questions = Vec::new();
     let mut handed = BTreeSet::new();
     for function in spec.managed("function") {
-        let mappings: Vec<&Declared> = spec
+        let mappings: Vec<&ResourceDecl> = spec
             .managed("mapping")
             .filter(|it| spec.target(it, "function").is_some_and(|it| it.name == function.name))
             .collect();
@@ -150,7 +150,7 @@ pub fn questions(
 }
 
 /// The ARN of a function's role, if the function names it without a reference.
-pub fn named_role(function: &Declared) -> Option<&str> {
+pub fn named_role(function: &ResourceDecl) -> Option<&str> {
     function.desired.get("role").and_then(Value::as_str).filter(|role| role.starts_with("arn:"))
 }
 
@@ -176,11 +176,11 @@ fn misfit(arn: &str, found: &RoleLookup) -> Option<Diagnostic> {
     Some(finding.cause(Code::RoleNotAssumable.name(), None))
 }
 
-fn role_of<'s>(spec: &'s Spec, function: &Declared) -> Option<&'s Declared> {
+fn role_of<'s>(spec: &'s Spec, function: &ResourceDecl) -> Option<&'s ResourceDecl> {
     spec.target(function, "role").filter(|role| role.schema().kind == "role")
 }
 
-fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Diagnostic {
+fn at(spec: &Spec, declared: &ResourceDecl, path: &Path, finding: Diagnostic) -> Diagnostic {
     match spec.place(&declared.name, path) {
         Some(place) => finding.at(place),
         None => finding,
@@ -188,11 +188,11 @@ fn at(spec: &Spec, declared: &Declared, path: &Path, finding: Diagnostic) -> Dia
 }
 
 /// ARNs in another account or region, for properties that require the spec's own.
-fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Vec<Diagnostic>) {
+fn foreign_arns(spec: &Spec, declared: &ResourceDecl, env: &AwsEnv, findings: &mut Vec<Diagnostic>) {
     for property in &declared.schema().properties {
-        let (field, word, ours, code) = match property.home {
-            Some(Home::Region) => (3, "region", &site.region, Code::OtherRegion),
-            Some(Home::Account) => (4, "account", &site.account, Code::RoleOfOtherAccount),
+        let (field, word, ours, code) = match property.locality {
+            Some(Locality::Region) => (3, "region", &env.region, Code::OtherRegion),
+            Some(Locality::Account) => (4, "account", &env.account, Code::RoleOfOtherAccount),
             None => continue,
         };
         let arns: Vec<&str> = match declared.desired.get(&*property.name) {
@@ -216,7 +216,7 @@ fn foreign_arns(spec: &Spec, declared: &Declared, site: &Site, findings: &mut Ve
 
 /// Deprecation of a function's runtime according to AWS's schedule. AWS changes these dates, so
 /// they never stop a run.
-fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagnostic>) {
+fn runtime(spec: &Spec, function: &ResourceDecl, now: &str, findings: &mut Vec<Diagnostic>) {
     let name = function.desired.get("runtime").and_then(Value::as_str);
     let Some(runtime) = name.and_then(runtimes::known) else { return };
     // ISO dates compare as strings.
@@ -246,7 +246,7 @@ fn runtime(spec: &Spec, function: &Declared, now: &str, findings: &mut Vec<Diagn
 
 /// An index that throttles writes although the table's own capacity suffices
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html).
-fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
+fn capacity(spec: &Spec, table: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
     let Some(units) = table.desired.get("write_capacity").and_then(integer) else { return };
     let Some(Value::Map(indexes)) = table.desired.get("global_secondary_indexes") else { return };
     for (name, index) in indexes {
@@ -264,9 +264,9 @@ fn capacity(spec: &Spec, table: &Declared, findings: &mut Vec<Diagnostic>) {
 }
 
 /// Conflicting settings of a mapping, its function and its table.
-fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
+fn settings(spec: &Spec, mapping: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
     let name = &mapping.name;
-    let number = |of: &Declared, property: &str| of.desired.get(property).and_then(integer);
+    let number = |of: &ResourceDecl, property: &str| of.desired.get(property).and_then(integer);
     let mut find = |property: &str, finding: Diagnostic| {
         findings.push(at(spec, mapping, &Path::property(property), finding));
     };
@@ -323,12 +323,12 @@ fn settings(spec: &Spec, mapping: &Declared, findings: &mut Vec<Diagnostic>) {
             let mut record = filter::record(change, view, &Json::Null, &Json::Null);
             // TTL deletions have a user identity
             // (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
-            if change == Happening::Remove {
+            if change == EventName::Remove {
                 record["userIdentity"] = Json::Null;
             }
             record
         };
-        if Happening::ALL.into_iter().all(|change| filter::drop_for_certain(&filters, &record(change))) {
+        if EventName::ALL.into_iter().all(|change| filter::certainly_drops(&filters, &record(change))) {
             let finding = Diagnostic::warning(
                 format!("the filters of `{name}` drop every record"),
                 "correct `filters`, or the table's `stream_view_type`",
@@ -355,7 +355,7 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-fn untrusting(role: &Declared, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
+fn untrusting(role: &ResourceDecl, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
     let name = &role.id.name;
     let problem = format!("Lambda can't assume the role `{name}`");
     let severity = if is_settled { Severity::Error } else { Severity::Warning };

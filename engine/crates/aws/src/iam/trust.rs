@@ -15,7 +15,7 @@ use globset::GlobBuilder;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
-use crate::answer::{AwsError, Class, Named};
+use crate::answer::{AwsError, CallContext, Class};
 use crate::cause::Code;
 use crate::connect::Context;
 use engine_core::wait::SPREADING;
@@ -105,7 +105,7 @@ pub enum RoleLookup {
 /// Reads a role by the name in its ARN; `None` if it can't be read.
 pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
     let name = arn.rsplit('/').next()?;
-    let read = || async { cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) };
+    let read = || async { cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) };
     match cx.read(name, read).await {
         Ok(answer) => {
             let role = answer.role?;
@@ -192,7 +192,7 @@ pub(super) fn matches(pattern: &str, what: &str) -> Covers {
 
 /// The diagnosis of a function's role while Lambda refuses it. IAM is called once.
 #[derive(Debug, Default)]
-pub struct Inquiry {
+pub struct RoleDiagnosis {
     verdict: Mutex<Option<Verdict>>,
 }
 
@@ -206,7 +206,7 @@ enum Verdict {
     Hopeless(String, String),
 }
 
-impl Inquiry {
+impl RoleDiagnosis {
     /// Explains Lambda's refusal of a role by its trust policy: the error becomes final if waiting
     /// can't help. `account`: the account of the call.
     pub async fn explain(&self, cx: &Context, role: &str, account: Option<&str>, error: AwsError) -> AwsError {
@@ -244,7 +244,7 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             "{SPREADING}; engine can't read the role, because it is in account {of_account}"
         )));
     }
-    let answer = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
+    let answer = match cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) {
         Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
         Err(error) if error.class == Class::NotFound => {
             let remedy = format!("check the role's name, or ask the account's administrator to create `{name}`");
@@ -300,7 +300,7 @@ pub async fn check_principal(
     let Some((of_account, name)) = role_in(principal).filter(|(of_account, _)| account == Some(*of_account)) else {
         return Ok(());
     };
-    let reason = match cx.aws.iam.get_role().role_name(name).send().await.named("GetRole", name) {
+    let reason = match cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) {
         Err(error) if error.class == Class::NotFound => format!("account {of_account} has no role `{name}`"),
         // Right after its creation, IAM may return an ID instead of the ARN.
         Ok(answer) => match answer.role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")) {

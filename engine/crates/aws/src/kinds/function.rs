@@ -39,20 +39,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_too_large};
-use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
+use crate::aws::trust::RoleDiagnosis;
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{
-    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Text, Unknown, is_of_team, property,
+    Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
+    Shape, Status, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder, Want};
 use source::{Entry, Source, SourceError};
 
-use super::{Delta, Sighting};
+use super::{Delta, ExistenceTracker};
 
 pub(super) struct Function;
 
@@ -142,22 +142,22 @@ const RESERVED: &[&str] = &[
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
-    since: "Lambda allows one change at a time",
-    look: LOOK,
+    reason: "Lambda allows one change at a time",
+    inspect_cmd: LOOK,
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
 const ACTIVE: Wait = Wait {
     what: "the function to become Active",
-    since: "Lambda prepares or updates it, which usually takes seconds",
-    look: LOOK,
+    reason: "Lambda prepares or updates it, which usually takes seconds",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const UPDATED: Wait = Wait {
     what: "the function's update to finish",
-    since: "Lambda accepts the next change only after it",
-    look: LOOK,
+    reason: "Lambda accepts the next change only after it",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(600),
 };
@@ -175,15 +175,15 @@ impl Kind for Function {
                 Shape::Text(Text { min: 1, ..Text::any(4_000_000) }),
                 "source code, used literally",
             )
-            .literal()
+            .no_references()
             .sensitive(),
             property(
                 "path",
                 Shape::Text(Text { min: 1, ..Text::any(4096) }),
                 "path to a folder, file, or `.zip` or `.jar` archive, which is uploaded unchanged; relative to the spec",
             )
-            .literal(),
-            property("exclude", exclude, "glob patterns of files to exclude from the package").literal(),
+            .no_references(),
+            property("exclude", exclude, "glob patterns of files to exclude from the package").no_references(),
         ];
         let variables =
             Shape::Map { key: VARIABLE.clone(), value: Box::new(Shape::Text(Text::any(ENVIRONMENT_BYTES))), max: 1000 };
@@ -192,27 +192,27 @@ impl Kind for Function {
             summary: "a Lambda function from local source code".into(),
             remark: "".into(),
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html".into(),
-            naming: Naming::Own { text: NAME.clone() },
+            identity: Identity::Named { text: NAME.clone() },
             managed: true,
             importable: true,
             adoptable: true,
             holds_data: false,
-            locked: None,
-            leaves: Some(Arc::new(|props| {
+            delete_block: None,
+            retained_on_delete: Some(Arc::new(|props| {
                 Some(format!("its log group {} is not deleted", props.get("log_group")?.as_str()?))
             })),
-            outage: Some(Outage {
+            disruption: Some(Disruption {
                 deleted: "callers will get errors; its versions and aliases are deleted too".into(),
                 replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost".into(),
             }),
-            renewal: None,
+            recreate_note: None,
             arn: operations::FUNCTION.arn.clone(),
             is_indexed: true,
             properties: vec![
-                property("runtime", super::runtimes::shape(), "the language and its version").required().literal(),
+                property("runtime", super::runtimes::shape(), "the language and its version").required().no_references(),
                 property("handler", Shape::Text(HANDLER.clone()), "the file and the function that Lambda calls")
                     .required()
-                    .literal(),
+                    .no_references(),
                 property(
                     "role",
                     Shape::link([("role", "arn")], Some(&super::text::ROLE_ARN)),
@@ -221,8 +221,8 @@ impl Kind for Function {
                 .required()
                 // A role can't be passed to a service in another account
                 // (docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html).
-                .at_home(Home::Account)
-                .bound(|props| match props.get("environment") {
+                .in_locality(Locality::Account)
+                .replace_if_target_recreated(|props| match props.get("environment") {
                     Some(Value::Map(variables)) if !variables.is_empty() => Some(
                         "its role was re-created with the same name, and Lambda's grant to decrypt the function's \
                          variables refers to the old role"
@@ -236,12 +236,12 @@ impl Kind for Function {
                     "path to a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline` source",
                 )
                 .required()
-                .literal()
-                .local(),
+                .no_references()
+                .write_only(),
                 property("code_sha256", Shape::Text(Text::any(64)), "hash of the package").derived_from("code"),
                 property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "size of the package in bytes")
                     .derived_from("code")
-                    .shown_with("code_sha256"),
+                    .display_with("code_sha256"),
                 // A function's package type can't be changed
                 // (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, PackageType).
                 property(
@@ -274,7 +274,7 @@ impl Kind for Function {
                     Shape::List { item: Box::new(Shape::Text(LAYER.clone())), max: 5 },
                     "ARNs of layer versions; later layers override earlier ones",
                 )
-                .at_home(Home::Region)
+                .in_locality(Locality::Region)
                 .default(json!([])),
                 property("ephemeral_storage", Shape::Integer { min: 512, max: 10240 }, "size of /tmp in MB")
                     .default(512),
@@ -448,9 +448,9 @@ impl Kind for Function {
         Ok(look(cx, id).await?.map(Seen::live).into())
     }
 
-    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+    async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
         let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
-        let functions = pages.collect::<Result<Vec<_>, _>>().await.named("ListFunctions", "")?;
+        let functions = pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "")?;
         let names = functions.into_iter().filter_map(|it| it.function_name);
         Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
     }
@@ -458,7 +458,7 @@ impl Kind for Function {
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let zip = Blob::new(want.artifact.as_deref().unwrap_or_default());
         let props = want.props;
-        let inquiry = Inquiry::default();
+        let inquiry = RoleDiagnosis::default();
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
         let send = || async {
@@ -482,7 +482,7 @@ impl Kind for Function {
                 .set_logging_config(beyond.member(logging))
                 .set_dead_letter_config(beyond.member(dead_letter))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
-            let answer = request.customize().config_override(once(cx)).send().await.named("CreateFunction", &id.name);
+            let answer = request.customize().config_override(once(cx)).send().await.context("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
                 .into_iter()
@@ -490,14 +490,14 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let Some(live) = self.read(cx, id).await?.live.filter(|live| live.condition != Condition::Leaving) else {
+            let Some(live) = self.read(cx, id).await?.live.filter(|live| live.status != Status::Deleting) else {
                 return Ok(None);
             };
             if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
-                super::made_alike("CreateFunction", id, &live.props.otherwise_made(&props))?;
+                super::ensure_matches("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
             }
-            Err(super::taken("CreateFunction", id))
+            Err(super::name_conflict("CreateFunction", id))
         };
         cx.create(BUSY, &id.name, send, find).await
     }
@@ -538,7 +538,7 @@ impl Kind for Function {
         Ok(have.outputs)
     }
 
-    async fn settle(
+    async fn wait_ready(
         &self,
         cx: &Context,
         id: &Id,
@@ -547,15 +547,15 @@ impl Kind for Function {
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
         // This waits for a create and for an update that an earlier run started.
-        let sighting = Sighting::default();
+        let tracker = ExistenceTracker::default();
         let probe = || async {
-            let Some(seen) = sighting.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
+            let Some(seen) = tracker.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
             match condition(&seen.config) {
-                Condition::Broken(reason) => {
+                Status::Failed(reason) => {
                     let message = format!("Lambda couldn't create the function: {reason}");
                     Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
                 }
-                Condition::Settled => Ok(Some(seen)),
+                Status::Stable => Ok(Some(seen)),
                 _ => Ok(None),
             }
         };
@@ -578,7 +578,7 @@ impl Kind for Function {
                 .await?
                 .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
             {
-                return Err(super::taken("PutFunctionConcurrency", id));
+                return Err(super::name_conflict("PutFunctionConcurrency", id));
             }
             reserve(cx, id, want.reserved_concurrent_executions).await?;
         }
@@ -588,12 +588,12 @@ impl Kind for Function {
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
         let delete = || async {
             let request = cx.aws.lambda.delete_function().function_name(&id.name);
-            request.send().await.named("DeleteFunction", &id.name).if_deleted()
+            request.send().await.context("DeleteFunction", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, delete).await
     }
 
-    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+    async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         super::untag(cx, BUSY, id, &arn).await
     }
@@ -722,7 +722,7 @@ impl Update<'_> {
             let missing = super::missing_tags(&have.props.tags, &change.to.tags);
             let tags = HashMap::from_iter(super::all_tags(&id.owner, &missing));
             let request = cx.aws.lambda.tag_resource().resource(arn).set_tags(Some(tags));
-            request.send().await.named("TagResource", &id.name).map(|_| ())
+            request.send().await.context("TagResource", &id.name).map(|_| ())
         };
         cx.send(BUSY, &id.name, tag).await
     }
@@ -736,7 +736,7 @@ impl Update<'_> {
 
     async fn configure(&self, revision: Option<&str>) -> Result<(), AwsError> {
         let Update { cx, id, change, .. } = self;
-        let inquiry = Inquiry::default();
+        let inquiry = RoleDiagnosis::default();
         let configure = || async {
             let request = cx
                 .aws
@@ -756,7 +756,7 @@ impl Update<'_> {
                 .set_logging_config(change.member(logging))
                 .set_dead_letter_config(change.member(dead_letter))
                 .set_revision_id(revision.map(str::to_owned));
-            let answer = request.send().await.named("UpdateFunctionConfiguration", &id.name);
+            let answer = request.send().await.context("UpdateFunctionConfiguration", &id.name);
             explained(cx, id, &inquiry, &change.to.role, answer).await.map(|_| ())
         };
         cx.send(BUSY, &id.name, configure).await
@@ -770,7 +770,7 @@ impl Update<'_> {
             let request = request.set_architectures(change.member(architectures));
             let request = request.set_revision_id(revision.map(str::to_owned));
             let answer = request.customize().config_override(patient(cx)).send().await;
-            answer.named("UpdateFunctionCode", &id.name).map(|_| ())
+            answer.context("UpdateFunctionCode", &id.name).map(|_| ())
         };
         cx.send(BUSY, &id.name, upload).await
     }
@@ -824,10 +824,10 @@ impl Seen {
     fn live(self) -> Live<Props> {
         Live {
             outputs: outputs(&self.config),
-            condition: condition(&self.config),
-            incarnation: None,
+            status: condition(&self.config),
+            unique_id: None,
             revision: self.config.revision_id.clone(),
-            age: Age { born: None, changed: self.config.last_modified().and_then(milliseconds) },
+            timestamps: Timestamps { created: None, modified: self.config.last_modified().and_then(milliseconds) },
             notes: notes(&self),
             unknown: self.unknown(),
             props: self.props(),
@@ -909,13 +909,13 @@ impl Seen {
 async fn explained<T>(
     cx: &Context,
     id: &Id,
-    inquiry: &Inquiry,
+    inquiry: &RoleDiagnosis,
     role: &str,
     answer: Result<T, AwsError>,
 ) -> Result<T, AwsError> {
     match answer {
         Err(error) if error.class == Class::RoleNotAssumable => {
-            let account = id.site.as_ref().map(|site| site.account.as_str());
+            let account = id.env.as_ref().map(|env| env.account.as_str());
             Err(inquiry.explain(cx, role, account, error).await)
         }
         answer => answer,
@@ -937,11 +937,11 @@ async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), A
             Some(executions) => {
                 let request = lambda.put_function_concurrency().function_name(&id.name);
                 let request = request.reserved_concurrent_executions(executions);
-                request.send().await.named("PutFunctionConcurrency", &id.name).map(|_| ())
+                request.send().await.context("PutFunctionConcurrency", &id.name).map(|_| ())
             }
             None => {
                 let request = lambda.delete_function_concurrency().function_name(&id.name);
-                request.send().await.named("DeleteFunctionConcurrency", &id.name).map(|_| ())
+                request.send().await.context("DeleteFunctionConcurrency", &id.name).map(|_| ())
             }
         }
     };
@@ -1014,7 +1014,7 @@ fn of_each_kind(errors: Vec<SourceError>) -> Vec<(SourceError, usize)> {
 async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike
     // GetFunctionConfiguration.
-    let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.named("GetFunction", &id.name);
+    let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.context("GetFunction", &id.name);
     Ok(answer.if_exists()?.and_then(Seen::of))
 }
 
@@ -1026,7 +1026,7 @@ async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError
             return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function no longer exists"));
         };
         seen.still(owner, id)?;
-        let busy = matches!(condition(&seen.config), Condition::Changing(_) | Condition::Unclear(_));
+        let busy = matches!(condition(&seen.config), Status::InTransition(_) | Status::Unreadable(_));
         Ok((!busy).then_some(seen))
     };
     cx.until(UPDATED, &id.name, probe).await
@@ -1054,17 +1054,17 @@ fn outputs(config: &FunctionConfiguration) -> Outputs {
         .collect()
 }
 
-fn condition(config: &FunctionConfiguration) -> Condition {
+fn condition(config: &FunctionConfiguration) -> Status {
     match (config.state(), config.last_update_status()) {
-        (Some(State::Failed), _) => Condition::Broken(reason(config.state_reason())),
-        (Some(State::Deleting), _) => Condition::Leaving,
+        (Some(State::Failed), _) => Status::Failed(reason(config.state_reason())),
+        (Some(State::Deleting), _) => Status::Deleting,
         (None | Some(State::Active | State::Inactive), Some(status @ LastUpdateStatus::InProgress)) => {
             // Lambda shows the new values, and the old ones again if the update fails.
-            Condition::Unclear(status.as_str().to_owned())
+            Status::Unreadable(status.as_str().to_owned())
         }
-        (None | Some(State::Active | State::Inactive), _) => Condition::Settled,
+        (None | Some(State::Active | State::Inactive), _) => Status::Stable,
         // This includes states unknown to engine.
-        (Some(state), _) => Condition::Changing(state.as_str().to_owned()),
+        (Some(state), _) => Status::InTransition(state.as_str().to_owned()),
     }
 }
 

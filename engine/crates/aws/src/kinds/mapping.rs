@@ -45,19 +45,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
-use crate::aws::trust::Inquiry;
-use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits};
+use crate::aws::trust::RoleDiagnosis;
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, Condition, Effect, Home, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Site, Text, Unknown, is_of_team, partition_of, property,
+    AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Status, Text, Timestamps, Unknown, is_of_team, partition_of, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
 
-use super::{Delta, Sighting, function_name};
+use super::{Delta, ExistenceTracker, function_name};
 
 pub(super) struct Mapping;
 
@@ -98,8 +98,8 @@ const MAX_FILTERS: usize = 1000;
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the mapping to finish",
-    since: "Lambda allows one change at a time",
-    look: "",
+    reason: "Lambda allows one change at a time",
+    inspect_cmd: "",
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
@@ -110,8 +110,8 @@ const READS_OF_AN_END: u32 = 2;
 const READS_BEFORE_TABLE: u32 = 10;
 const SETTLED: Wait = Wait {
     what: "the mapping to become ready",
-    since: "Lambda sets up its stream pollers, which usually takes up to a minute",
-    look: LOOK,
+    reason: "Lambda sets up its stream pollers, which usually takes up to a minute",
+    inspect_cmd: LOOK,
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(600),
 };
@@ -121,8 +121,8 @@ const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
 const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait {
     what: "the mapping to be deleted",
-    since: "Lambda first stops its stream pollers, which usually takes up to a minute",
-    look: LOOK,
+    reason: "Lambda first stops its stream pollers, which usually takes up to a minute",
+    inspect_cmd: LOOK,
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
@@ -136,20 +136,20 @@ impl Kind for Mapping {
             summary: "an event source mapping: Lambda reads a stream and invokes a function".into(),
             remark: "".into(),
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html".into(),
-            naming: Naming::Assigned,
+            identity: Identity::ServiceAssigned,
             managed: true,
             importable: false,
             adoptable: true,
             holds_data: false,
-            locked: None,
-            leaves: None,
+            delete_block: None,
+            retained_on_delete: None,
             arn: operations::MAPPING.arn.clone(),
             is_indexed: true,
-            outage: Some(Outage {
+            disruption: Some(Disruption {
                 deleted: "new records no longer reach the function".into(),
                 replaced: "the function is not invoked until the new mapping is Enabled".into(),
             }),
-            renewal: Some(Arc::new(|props| match props.get("starting_position").and_then(Value::as_str) {
+            recreate_note: Some(Arc::new(|props| match props.get("starting_position").and_then(Value::as_str) {
                 Some("LATEST") => {
                     "a new mapping with LATEST skips records that are written before it is Enabled".into()
                 }
@@ -164,15 +164,15 @@ impl Kind for Mapping {
                 .member("FunctionName")
                 .required()
                 .parent()
-                .local()
-                .needs_made(),
+                .write_only()
+                .needs_created(),
                 property(
                     "event_source_arn",
                     Shape::link([("table", "stream_arn")], Some(&super::text::STREAM_ARN)),
                     "ARN of the stream to read",
                 )
                 .required()
-                .at_home(Home::Region)
+                .in_locality(Locality::Region)
                 .identity()
                 .on_change(Effect::Replace),
                 property(
@@ -244,7 +244,7 @@ impl Kind for Mapping {
                     "destination for information about discarded records",
                 )
                 .member("DestinationConfig.OnFailure.Destination"),
-                property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).restless(),
+                property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).service_managed(),
                 super::tags(),
             ],
             outputs: vec![Output::assigned("uuid", "the mapping's UUID")],
@@ -280,17 +280,17 @@ impl Kind for Mapping {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        if let Some(uuid) = &id.incarnation {
+        if let Some(uuid) = &id.unique_id {
             let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
             let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
-            if id.anchors.is_empty() {
+            if id.parents.is_empty() {
                 // Found in the tag index by its ARN: its function and stream become known only now.
-                let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.site.clone());
+                let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.env.clone());
                 return Ok(Reading { live: None, others: vec![(id, live(mapping, tags))] });
             }
             return Ok(Some(live(mapping, tags)).into());
         }
-        let mappings = list(cx, Some(id.anchor("function"))).await?;
+        let mappings = list(cx, Some(id.parent("function"))).await?;
         let found = try_join_all(mappings.iter().map(|mapping| async move {
             let (seen, tags) = tokio::join!(in_full(cx, mapping), list_tags(cx, mapping));
             let (Some(mapping), Some(tags)) = (seen?, tags?) else { return Ok(None) };
@@ -299,13 +299,13 @@ impl Kind for Mapping {
                 _ => String::new(),
             };
             let is_ours = OwnershipVerdict::of(&tags.owner, None, &id.owner).is_ours();
-            let mut id = id_of(&mapping, &id.owner, resource, id.site.clone());
+            let mut id = id_of(&mapping, &id.owner, resource, id.env.clone());
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
                 && !is_ours
             {
                 // A mapping of a version or alias has another identity, but depends on the same
                 // function.
-                id.anchors.insert("function".into(), name.to_owned());
+                id.parents.insert("function".into(), name.to_owned());
             }
             Ok::<_, AwsError>(Some((id, live(mapping, tags))))
         }))
@@ -313,15 +313,15 @@ impl Kind for Mapping {
         Ok(Reading { live: None, others: found.into_iter().flatten().collect() })
     }
 
-    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+    async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
         let mappings = list(cx, None).await?;
         let found = mappings.iter().map(|mapping| id_of(mapping, owner, String::new(), None));
-        Ok(found.filter(|id| is_of_team(id.anchor("function"), &owner.team)).collect())
+        Ok(found.filter(|id| is_of_team(id.parent("function"), &owner.team)).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
-        let (inquiry, sighting, end) = (Inquiry::default(), Sighting::default(), StreamEnd::default());
+        let (inquiry, tracker, end) = (RoleDiagnosis::default(), ExistenceTracker::default(), StreamEnd::default());
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
         let send_with = |tags: Option<HashMap<String, String>>| async {
@@ -329,7 +329,7 @@ impl Kind for Mapping {
                 .aws
                 .lambda
                 .create_event_source_mapping()
-                .function_name(id.anchor("function"))
+                .function_name(id.parent("function"))
                 .event_source_arn(&props.event_source_arn)
                 .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
                 // The default depends on the event source
@@ -347,7 +347,7 @@ impl Kind for Mapping {
                 .set_enabled(beyond.member(|it| it.enabled))
                 .set_tags(tags);
             let once = request.customize().config_override(once());
-            once.send().await.named("CreateEventSourceMapping", &id.name)
+            once.send().await.context("CreateEventSourceMapping", &id.name)
         };
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
@@ -357,7 +357,7 @@ impl Kind for Mapping {
             };
             let answer = match answer {
                 Err(error) if error.class == Class::NotFound => {
-                    return Err(sighting.of_function(cx, id.anchor("function"), error).await);
+                    return Err(tracker.of_function(cx, id.parent("function"), error).await);
                 }
                 Err(error) if error.class == Class::StreamUnknown => {
                     let Some(why) = end.read(cx, id, &props.event_source_arn).await else { return Err(error) };
@@ -371,7 +371,7 @@ impl Kind for Mapping {
             let of_pair = |mapping: &EventSourceMappingConfiguration| {
                 mapping.event_source_arn() == Some(&*props.event_source_arn)
             };
-            let mut mappings = list(cx, Some(id.anchor("function"))).await?;
+            let mut mappings = list(cx, Some(id.parent("function"))).await?;
             mappings.retain(of_pair);
             let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
             let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
@@ -379,7 +379,7 @@ impl Kind for Mapping {
             for (seen, tags) in seen.iter().zip(owners) {
                 let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
                 match (condition(mapping), OwnershipVerdict::of(&tags.owner, None, &id.owner)) {
-                    (Condition::Leaving, _) => leaving = true,
+                    (Status::Deleting, _) => leaving = true,
                     (_, OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)) => {
                         let has_tags = tags.unknown.is_none();
                         let unknown = unknown(mapping);
@@ -390,7 +390,7 @@ impl Kind for Mapping {
                         let unlike = unlike.filter(|name| name != "`enabled`");
                         let tags = (has_tags && !super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
                         let unlike: Vec<String> = unlike.chain(tags).collect();
-                        super::made_alike("CreateEventSourceMapping", id, &unlike)?;
+                        super::ensure_matches("CreateEventSourceMapping", id, &unlike)?;
                         return Ok(Some(outputs(mapping)));
                     }
                     (_, OwnershipVerdict::Unknown(UnreadableTags::NotYet(_))) => lagging = true,
@@ -398,7 +398,7 @@ impl Kind for Mapping {
                 }
             }
             if taken {
-                return Err(super::taken("CreateEventSourceMapping", id));
+                return Err(super::name_conflict("CreateEventSourceMapping", id));
             }
             if lagging {
                 let message = "AWS doesn't show the owner of this stream's mapping yet";
@@ -420,7 +420,7 @@ impl Kind for Mapping {
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let uuid = have.incarnation.clone().unwrap_or_default();
+        let uuid = have.unique_id.clone().unwrap_or_default();
         let props = want.props;
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &props.tags) {
             let arn = arn(cx, id, &uuid, "TagResource").await?;
@@ -428,13 +428,13 @@ impl Kind for Mapping {
                 let missing = super::missing_tags(&have.props.tags, &props.tags);
                 let tags = super::all_tags(&id.owner, &missing);
                 let request = cx.aws.lambda.tag_resource().resource(&arn).set_tags(Some(tags));
-                request.send().await.named("TagResource", &id.name)
+                request.send().await.context("TagResource", &id.name)
             };
             cx.send(BUSY, &id.name, tag).await?;
         }
         let unknown: Vec<&str> = have.unknown.keys().map(|name| &**name).collect();
         if !have.props.differing(&props, &unknown).is_empty() {
-            let inquiry = Inquiry::default();
+            let inquiry = RoleDiagnosis::default();
             let delta = Delta { from: &have.props, to: &props };
             let change = || async {
                 let request = cx
@@ -453,7 +453,7 @@ impl Kind for Mapping {
                     .set_function_response_types(delta.member(response_types))
                     .set_destination_config(delta.member(destination))
                     .set_enabled(delta.member(|it| it.enabled));
-                let answer = request.send().await.named("UpdateEventSourceMapping", &id.name);
+                let answer = request.send().await.context("UpdateEventSourceMapping", &id.name);
                 explained(cx, id, &inquiry, answer).await.map(|_| ())
             };
             let again = || async {
@@ -461,7 +461,7 @@ impl Kind for Mapping {
                 let Some(mapping) = get(cx, &uuid).await? else {
                     return Err(changed("the mapping no longer exists"));
                 };
-                if condition(&mapping) != Condition::Settled {
+                if condition(&mapping) != Status::Stable {
                     let message = format!("its state is {}", mapping.state().unwrap_or("unknown"));
                     return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
                 }
@@ -480,7 +480,7 @@ impl Kind for Mapping {
         Ok(have.outputs)
     }
 
-    async fn settle(
+    async fn wait_ready(
         &self,
         cx: &Context,
         id: &Id,
@@ -489,7 +489,7 @@ impl Kind for Mapping {
         outputs: &Outputs,
     ) -> Result<(), AwsError> {
         let uuid = outputs.get("uuid").map_or("", String::as_str);
-        let (sighting, lagging, unsettled) = (Sighting::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let (tracker, lagging, unsettled) = (ExistenceTracker::default(), AtomicU32::new(0), AtomicU32::new(0));
         let end = StreamEnd::default();
         // A mapping on a stream that has ended may never become ready.
         let watch = || async {
@@ -505,16 +505,16 @@ impl Kind for Mapping {
                 }
             }
         };
-        let gone =
+        let deleted =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "it was deleted outside this run");
         let probe = || async {
-            let Some(mapping) = sighting.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
+            let Some(mapping) = tracker.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
                 return Ok(None);
             };
-            if condition(&mapping) == Condition::Leaving {
-                return Err(gone());
+            if condition(&mapping) == Status::Deleting {
+                return Err(deleted());
             }
-            if condition(&mapping) != Condition::Settled {
+            if condition(&mapping) != Status::Stable {
                 return watch().await;
             }
             // The state alone may still be from before the update.
@@ -535,10 +535,10 @@ impl Kind for Mapping {
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
-        let uuid = have.incarnation.unwrap_or_default();
+        let uuid = have.unique_id.unwrap_or_default();
         let delete = || async {
             let request = cx.aws.lambda.delete_event_source_mapping().uuid(&uuid);
-            match request.send().await.named("DeleteEventSourceMapping", &id.name).if_deleted() {
+            match request.send().await.context("DeleteEventSourceMapping", &id.name).if_deleted() {
                 // It is in use because of an earlier change, which is transient, or because it is
                 // already being deleted.
                 Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
@@ -552,8 +552,8 @@ impl Kind for Mapping {
         cx.until(GONE, &uuid, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
     }
 
-    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
-        let uuid = have.incarnation.unwrap_or_default();
+    async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let uuid = have.unique_id.unwrap_or_default();
         let arn = arn(cx, id, &uuid, "UntagResource").await?;
         super::untag(cx, BUSY, id, &arn).await
     }
@@ -579,13 +579,16 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
     unknown.extend(tags.unknown.map(|why| ("tags".into(), why)));
     Live {
         outputs: outputs(&mapping),
-        condition: condition(&mapping),
+        status: condition(&mapping),
         notes: notes(&mapping),
         unknown,
         props: props(&mapping, tags.own),
         owner: tags.owner,
-        age: Age { born: None, changed: mapping.last_modified.and_then(|time| time.to_millis().ok()) },
-        incarnation: mapping.uuid,
+        timestamps: Timestamps {
+            created: None,
+            modified: mapping.last_modified.and_then(|time| time.to_millis().ok()),
+        },
+        unique_id: mapping.uuid,
         revision: None,
     }
 }
@@ -650,18 +653,18 @@ fn without_filters(
 }
 
 /// The identity of a mapping; `resource` is its name according to its tags.
-fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, site: Option<Site>) -> Id {
+fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, env: Option<AwsEnv>) -> Id {
     let table = table_of(mapping.event_source_arn().unwrap_or_default()).to_owned();
     Id {
         owner: Owner { resource, ..owner.clone() },
         name: mapping.uuid.clone().unwrap_or_default(),
         arn: None,
-        anchors: BTreeMap::from([
+        parents: BTreeMap::from([
             ("function".into(), function_name(mapping.function_arn().unwrap_or_default())),
             ("event_source_arn".into(), table),
         ]),
-        site,
-        incarnation: mapping.uuid.clone(),
+        env,
+        unique_id: mapping.uuid.clone(),
     }
 }
 
@@ -684,19 +687,24 @@ async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<Strin
 }
 
 /// Adds details to an error about the function's role.
-async fn explained<T>(cx: &Context, id: &Id, inquiry: &Inquiry, answer: Result<T, AwsError>) -> Result<T, AwsError> {
+async fn explained<T>(
+    cx: &Context,
+    id: &Id,
+    inquiry: &RoleDiagnosis,
+    answer: Result<T, AwsError>,
+) -> Result<T, AwsError> {
     let error = match answer {
         Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
         answer => return answer,
     };
-    let name = id.anchor("function");
-    let function = cx.aws.lambda.get_function().function_name(name).send().await.named("GetFunction", name);
+    let name = id.parent("function");
+    let function = cx.aws.lambda.get_function().function_name(name).send().await.context("GetFunction", name);
     let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
     if error.class == Class::RoleNotAssumable {
-        let account = id.site.as_ref().map(|site| site.account.as_str());
+        let account = id.env.as_ref().map(|env| env.account.as_str());
         return Err(inquiry.explain(cx, &role, account, error).await);
     }
-    let (partition, role) = (id.site.as_ref().map_or("aws", |site| site.partition), cx.kinds.name_in_arn(&role));
+    let (partition, role) = (id.env.as_ref().map_or("aws", |env| env.partition), cx.kinds.name_in_arn(&role));
     let remedy = format!(
         "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
          dynamodb:ListStreams on the stream; its owner can attach the managed policy AWSLambdaDynamoDBExecutionRole, which \
@@ -718,7 +726,7 @@ struct Tags {
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
     let request = cx.aws.lambda.list_event_source_mappings().set_function_name(function.map(str::to_owned));
     let mappings = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-    let mappings = mappings.named("ListEventSourceMappings", function.unwrap_or_default());
+    let mappings = mappings.context("ListEventSourceMappings", function.unwrap_or_default());
     Ok(mappings.if_exists()?.unwrap_or_default())
 }
 
@@ -736,7 +744,8 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
 }
 
 async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
-    let answer = cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", uuid);
+    let answer =
+        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.context("GetEventSourceMapping", uuid);
     match answer {
         Ok(answer) => Ok(Some(
             EventSourceMappingConfiguration::builder()
@@ -776,7 +785,7 @@ async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> R
         // AWS gives mappings an ARN where it gives them tags.
         return nothing(Ownership::Untaggable, Some("AWS doesn't support tags of mappings here".to_owned()));
     }
-    let error = match cx.aws.lambda.list_tags().resource(arn).send().await.named("ListTags", uuid) {
+    let error = match cx.aws.lambda.list_tags().resource(arn).send().await.context("ListTags", uuid) {
         Ok(answer) => {
             let tags = answer.tags.unwrap_or_default();
             if tags.is_empty() && drops_tags(&cx.aws.region) {
@@ -841,9 +850,9 @@ impl StreamEnd {
 /// Why a stream gets no new records any more; `None` if it may still get them.
 async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
     let is_here = id
-        .site
+        .env
         .as_ref()
-        .is_some_and(|site| stream_arn.split(':').skip(3).take(2).eq([site.region.as_str(), site.account.as_str()]));
+        .is_some_and(|env| stream_arn.split(':').skip(3).take(2).eq([env.region.as_str(), env.account.as_str()]));
     match table(cx, stream_arn).await {
         Ok(Some(table)) if is_its(&table, stream_arn) && table.table_status() == Some(&TableStatus::Active) => {
             // A disabled stream keeps its ARN, but the table loses its stream specification.
@@ -863,7 +872,7 @@ async fn table(cx: &Context, stream_arn: &str) -> Result<Option<TableDescription
     let name = table_of(stream_arn);
     let look = || async {
         let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await;
-        Ok(answer.named("DescribeTable", name)?.table)
+        Ok(answer.context("DescribeTable", name)?.table)
     };
     cx.read(name, look).await
 }
@@ -954,13 +963,13 @@ fn outputs(mapping: &EventSourceMappingConfiguration) -> Outputs {
     mapping.uuid().map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid.to_owned())]))
 }
 
-fn condition(mapping: &EventSourceMappingConfiguration) -> Condition {
+fn condition(mapping: &EventSourceMappingConfiguration) -> Status {
     match mapping.state() {
-        Some("Deleting") => Condition::Leaving,
-        Some("Enabled" | "Disabled") | None => Condition::Settled,
+        Some("Deleting") => Status::Deleting,
+        Some("Enabled" | "Disabled") | None => Status::Stable,
         // In these two states, AWS doesn't show whether it will be enabled.
-        Some(state @ ("Creating" | "Updating")) => Condition::Unclear(state.to_owned()),
-        Some(state) => Condition::Changing(state.to_owned()),
+        Some(state @ ("Creating" | "Updating")) => Status::Unreadable(state.to_owned()),
+        Some(state) => Status::InTransition(state.to_owned()),
     }
 }
 

@@ -31,15 +31,15 @@ use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::Sighting;
+use super::ExistenceTracker;
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, Class, Context, Existing, Named, Wait, limits, trust};
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits, trust};
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
-    Age, Condition, Effect, Id, Live, Naming, Outage, Output, Outputs, Owner, Ownership, PARTITIONS, Problem, Reading,
-    Schema, Shape, Text, is_of_team, property,
+    Disruption, Effect, Id, Identity, Live, Output, Outputs, Owner, Ownership, PARTITIONS, Problem, Reading, Schema,
+    Shape, Status, Text, Timestamps, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -140,8 +140,8 @@ const OPERATIONS: &[&str] = &[
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
-    since: "Lambda allows one change at a time",
-    look: "",
+    reason: "Lambda allows one change at a time",
+    inspect_cmd: "",
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
@@ -163,18 +163,18 @@ impl Kind for Permission {
                 .into(),
             remark: REMARK.into(),
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html".into(),
-            naming: Naming::Inner { key: "statement_id".into(), text: STATEMENT.clone() },
+            identity: Identity::Nested { key: "statement_id".into(), text: STATEMENT.clone() },
             managed: true,
             importable: false,
             adoptable: true,
             holds_data: false,
-            locked: None,
-            leaves: None,
-            outage: Some(Outage {
+            delete_block: None,
+            retained_on_delete: None,
+            disruption: Some(Disruption {
                 deleted: "its principal loses permission to invoke the function".into(),
                 replaced: "its principal has no permission to invoke the function until it is re-created".into(),
             }),
-            renewal: None,
+            recreate_note: None,
             arn: None,
             is_indexed: false,
             properties: vec![
@@ -186,15 +186,15 @@ impl Kind for Permission {
                 .member("FunctionName")
                 .required()
                 .parent()
-                .local()
-                .needs_made(),
+                .write_only()
+                .needs_created(),
                 property(
                     "statement_id",
                     Shape::Text(STATEMENT.clone()),
                     "ID of the statement in the policy; defaults to TEAM-RESOURCE",
                 )
-                .literal()
-                .local(),
+                .no_references()
+                .write_only(),
                 property("action", Shape::Text(ACTION.clone()), "the action to allow")
                     .default("lambda:InvokeFunction")
                     .on_change(Effect::Replace),
@@ -210,7 +210,7 @@ impl Kind for Permission {
                     "ARN of the resource that invokes the function; if omitted, any resource is allowed",
                 )
                 .on_change(Effect::Replace)
-                .needs_made(),
+                .needs_created(),
                 property(
                     "source_account",
                     Shape::Text(ACCOUNT.clone()),
@@ -243,7 +243,7 @@ impl Kind for Permission {
 
     /// Lambda can lose statements that are added concurrently.
     fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
-        Some(id.anchor("function"))
+        Some(id.parent("function"))
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
@@ -280,8 +280,8 @@ impl Kind for Permission {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let function = id.anchor("function");
-        let answer = cx.aws.lambda.get_policy().function_name(function).send().await.named("GetPolicy", function);
+        let function = id.parent("function");
+        let answer = cx.aws.lambda.get_policy().function_name(function).send().await.context("GetPolicy", function);
         // AWS returns the same error for a missing function and a function without a policy.
         let Some(answer) = answer.if_exists()? else { return Ok(None.into()) };
         let statements = statements(answer.policy().unwrap_or("{}")).map_err(|error| {
@@ -304,7 +304,7 @@ impl Kind for Permission {
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let (function, sighting) = (id.anchor("function"), Sighting::default());
+        let (function, tracker) = (id.parent("function"), ExistenceTracker::default());
         let add = || async {
             let request = cx
                 .aws
@@ -317,8 +317,8 @@ impl Kind for Permission {
                 .set_source_arn(want.props.source_arn.clone())
                 .set_source_account(want.props.source_account.clone())
                 .set_principal_org_id(want.props.principal_org_id.clone());
-            match request.customize().config_override(once()).send().await.named("AddPermission", &id.name) {
-                Err(error) if error.class == Class::NotFound => Err(sighting.of_function(cx, function, error).await),
+            match request.customize().config_override(once()).send().await.context("AddPermission", &id.name) {
+                Err(error) if error.class == Class::NotFound => Err(tracker.of_function(cx, function, error).await),
                 // Only a user or role that was just created can become known later, not a service.
                 Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
                     Err(AwsError { class: Class::Rejected, ..error })
@@ -334,7 +334,7 @@ impl Kind for Permission {
         };
         let find = || async {
             let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
-            super::made_alike("AddPermission", id, &live.props.otherwise_made(&want.props))?;
+            super::ensure_matches("AddPermission", id, &live.props.otherwise_made(&want.props))?;
             Ok(Some(()))
         };
         cx.create(BUSY, &id.name, add, find).await?;
@@ -351,7 +351,7 @@ impl Kind for Permission {
 
     /// Statement IDs are unique, so the old statement must be deleted first.
     async fn precheck(&self, cx: &Context, id: &Id, want: &Props) -> Result<(), AwsError> {
-        let account = id.site.as_ref().map(|site| site.account.as_str());
+        let account = id.env.as_ref().map(|env| env.account.as_str());
         trust::check_principal(cx, &want.principal, account, "AddPermission", &id.name).await
     }
 
@@ -364,15 +364,15 @@ impl Kind for Permission {
         Ok(true)
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
+    async fn wait_ready(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Ok(())
     }
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
-        let function = id.anchor("function");
+        let function = id.parent("function");
         let remove = || async {
             let request = cx.aws.lambda.remove_permission().function_name(function).statement_id(&id.name);
-            request.send().await.named("RemovePermission", &id.name).if_deleted()
+            request.send().await.context("RemovePermission", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, remove).await
     }
@@ -453,10 +453,10 @@ fn live(sid: &str, props: Props) -> Live<Props> {
         props,
         outputs: outputs(sid),
         owner: Ownership::Inherited,
-        condition: Condition::Settled,
-        incarnation: None,
+        status: Status::Stable,
+        unique_id: None,
         revision: None,
-        age: Age::default(),
+        timestamps: Timestamps::default(),
         notes: Vec::new(),
         unknown,
     }

@@ -19,7 +19,7 @@ use crate::aws::{AwsError, Context, Existing};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
-    Age, ArnForm, Condition, Id, Live, Naming, Output, Outputs, Ownership, Reading, Schema, Shape, Text, property,
+    ArnForm, Id, Identity, Live, Output, Outputs, Ownership, Reading, Schema, Shape, Status, Text, Timestamps, property,
 };
 use engine_core::kind::Want;
 
@@ -54,23 +54,23 @@ impl Kind for Role {
             summary: "an existing IAM role, looked up with `import:`".into(),
             remark: "".into(),
             source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html".into(),
-            naming: Naming::Own { text: NAME.clone() },
+            identity: Identity::Named { text: NAME.clone() },
             managed: false,
             importable: true,
             adoptable: false,
             holds_data: false,
-            locked: None,
-            leaves: None,
-            outage: None,
-            renewal: None,
+            delete_block: None,
+            retained_on_delete: None,
+            disruption: None,
+            recreate_note: None,
             properties: vec![
                 property(
                     "path",
                     Shape::Text(PATH.clone()),
                     "required path of the role; if omitted, any path is accepted",
                 )
-                .literal()
-                .checked(),
+                .no_references()
+                .verify_only(),
             ],
             arn: Some(ArnForm::global("iam", "role/{path}{name}")),
             is_indexed: false,
@@ -91,11 +91,11 @@ impl Kind for Role {
         let unknown = super::missing([("path", path.is_none())]);
         let live = Live {
             props: Props { path },
-            age: Age { born: role.create_date.to_millis().ok(), changed: None },
+            timestamps: Timestamps { created: role.create_date.to_millis().ok(), modified: None },
             outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
             owner: Ownership::Nobody,
-            condition: Condition::Settled,
-            incarnation: Some(role.role_id),
+            status: Status::Stable,
+            unique_id: Some(role.role_id),
             revision: None,
             notes: Vec::new(),
             unknown,
@@ -111,7 +111,7 @@ impl Kind for Role {
         Err(never())
     }
 
-    async fn settle(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
+    async fn wait_ready(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
         Err(never())
     }
 

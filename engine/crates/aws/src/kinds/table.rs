@@ -38,18 +38,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, Class, Context, Existing, Named, Wait};
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Age, Condition, Contents, Effect, Home, Id, Live, Lock, Naming, Outage, Output, Outputs, Owner, Ownership, Problem,
-    Reading, Schema, Shape, Str, Text, Unknown, is_of_team, property,
+    Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership,
+    Problem, Reading, Schema, Shape, Status, Str, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
 
-use super::{Delta, Sighting};
+use super::{Delta, ExistenceTracker};
 
 use index::{GlobalIndex, LocalIndex};
 
@@ -125,58 +125,58 @@ const FIXED_KEY: &str = "DynamoDB can't change the key of an existing table; a n
 /// three.
 const CREATE: Wait = Wait {
     what: "the table to become ACTIVE",
-    since: "AWS creates it in the background, which usually takes seconds",
-    look: LOOK,
+    reason: "AWS creates it in the background, which usually takes seconds",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const UPDATE: Wait = Wait {
     what: "the table's change to finish",
-    since: "AWS changes it in the background, and a new billing mode takes minutes",
-    look: LOOK,
+    reason: "AWS changes it in the background, and a new billing mode takes minutes",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 const BUSY: Wait = Wait {
     what: "an earlier change of the table to finish",
-    since: "AWS allows one change at a time",
-    look: LOOK,
+    reason: "AWS allows one change at a time",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const INDEX: Wait = Wait {
     what: "the index to be built",
-    since: "AWS needs 8 to 17 minutes for an index, even of an empty table",
-    look: LOOK,
+    reason: "AWS needs 8 to 17 minutes for an index, even of an empty table",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(3600),
 };
 const INDEX_GONE: Wait = Wait {
     what: "the index to be deleted",
-    since: "AWS deletes it in the background",
-    look: LOOK,
+    reason: "AWS deletes it in the background",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 const ENCRYPTION: Wait = Wait {
     what: "the table's encryption to change",
-    since: "AWS re-encrypts it in the background",
-    look: LOOK,
+    reason: "AWS re-encrypts it in the background",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 /// AWS applies these settings at once, although time to live can be ENABLING for up to an hour.
 const UPKEEP: Wait = Wait {
     what: "the table to show the setting",
-    since: "AWS's reads are eventually consistent",
-    look: LOOK,
+    reason: "AWS's reads are eventually consistent",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(120),
 };
 const GONE: Wait = Wait {
     what: "the table to be deleted",
-    since: "AWS deletes it in the background, which usually takes seconds",
-    look: LOOK,
+    reason: "AWS deletes it in the background, which usually takes seconds",
+    inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(600),
 };
@@ -200,23 +200,23 @@ impl Kind for Table {
             summary: "a DynamoDB table with its stream and indexes".into(),
             remark: "".into(),
             source: "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html".into(),
-            naming: Naming::Own { text: NAME.clone() },
+            identity: Identity::Named { text: NAME.clone() },
             managed: true,
             importable: true,
             adoptable: true,
             holds_data: true,
-            locked: Some(Arc::new(|props| {
-                (props.get("deletion_protection") == Some(&Value::Bool(true))).then(|| Lock {
+            delete_block: Some(Arc::new(|props| {
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then(|| DeleteBlock {
                     reason: "its deletion protection is on".into(),
                     hint: "set `deletion_protection: false` in the spec and run `engine apply` first".into(),
                 })
             })),
-            leaves: None,
-            outage: Some(Outage {
+            retained_on_delete: None,
+            disruption: Some(Disruption {
                 deleted: "its items and its stream are deleted too".into(),
                 replaced: "its items and its stream are deleted; the new table is empty, and reads and writes fail until it is ACTIVE".into(),
             }),
-            renewal: None,
+            recreate_note: None,
             arn: operations::TABLE.arn.clone(),
             is_indexed: true,
             properties: vec![
@@ -227,15 +227,15 @@ impl Kind for Table {
                 )
                 .member("AttributeDefinitions")
                 .required()
-                .literal()
+                .no_references()
                 .decided_by(attribute_change)
-                .loses(attribute_losses),
+                .destructive_notes(attribute_losses),
                 property("hash_key", Shape::Text(ATTRIBUTE.clone()), "partition key attribute").member("KeySchema.1.AttributeName")
                     .required()
-                    .literal()
+                    .no_references()
                     .on_change(Effect::refuse(FIXED_KEY)),
                 property("range_key", Shape::Text(ATTRIBUTE.clone()), "sort key attribute").member("KeySchema.2.AttributeName")
-                    .literal()
+                    .no_references()
                     .on_change(Effect::refuse(FIXED_KEY)),
                 property("billing_mode", Shape::choice(["PROVISIONED", "PAY_PER_REQUEST"]), "billing mode: provisioned or on-demand capacity")
                     .default("PROVISIONED"),
@@ -248,23 +248,23 @@ impl Kind for Table {
                     Shape::choice(["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]),
                     "content of the stream's records; omit it for no stream",
                 ).member("StreamSpecification.StreamViewType")
-                .loses(stream_loss),
+                .destructive_notes(stream_loss),
                 property("ttl_attribute", Shape::Text(ATTRIBUTE.clone()), "attribute with an item's expiration time in seconds since 1970; omit it to keep items").member("TimeToLiveSpecification.AttributeName")
-                    .literal()
-                    .loses(ttl_loss),
+                    .no_references()
+                    .destructive_notes(ttl_loss),
                 property("point_in_time_recovery", Shape::Bool, "enable point-in-time recovery of the table").member("PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled")
                     .default(false)
-                    .loses(recovery_loss),
+                    .destructive_notes(recovery_loss),
                 property("recovery_period_in_days", Shape::Integer { min: 1, max: 35 }, "days that the table can be restored to; only with point-in-time recovery; defaults to 35").member("PointInTimeRecoverySpecification.RecoveryPeriodInDays")
-                    .loses(period_loss),
+                    .destructive_notes(period_loss),
                 property("deletion_protection", Shape::Bool, "prevent deletion of the table; if omitted, it is unchanged, and off for a new table").member("DeletionProtectionEnabled")
-                    .sticky(),
+                    .optional_computed(),
                 property("table_class", super::open(&["STANDARD", "STANDARD_INFREQUENT_ACCESS"]), "table class: lower cost of throughput or of storage")
                     .default("STANDARD"),
                 property("kms_key_arn", Shape::Text(KMS_KEY.clone()), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
-                    .at_home(Home::Region)
+                    .in_locality(Locality::Region)
                     .unclear(unclear_key)
-                    .loses(key_loss),
+                    .destructive_notes(key_loss),
                 super::tags(),
             ],
             outputs: vec![
@@ -370,9 +370,9 @@ impl Kind for Table {
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         // If the account is known, so is the table's ARN, and all reads can run at once.
         let table_and_tags = async {
-            match &id.site {
-                Some(site) => {
-                    let arn = operations::TABLE.arn(site, &id.name);
+            match &id.env {
+                Some(env) => {
+                    let arn = operations::TABLE.arn(env, &id.name);
                     tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
                 }
                 None => match describe(cx, &id.name).await {
@@ -401,19 +401,22 @@ impl Kind for Table {
             props,
             outputs: outputs(&table),
             owner,
-            condition: condition(&table),
-            incarnation: table.table_id().map(str::to_owned),
+            status: condition(&table),
+            unique_id: table.table_id().map(str::to_owned),
             revision: None,
-            age: Age { born: table.creation_date_time().and_then(|time| time.to_millis().ok()), changed: None },
+            timestamps: Timestamps {
+                created: table.creation_date_time().and_then(|time| time.to_millis().ok()),
+                modified: None,
+            },
             notes: under_way(&table).map(|(_, note)| note).into_iter().collect(),
             unknown,
         };
         Ok(Some(live).into())
     }
 
-    async fn scan(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+    async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
         let pages = cx.aws.dynamodb.list_tables().into_paginator().items().send();
-        let names = pages.collect::<Result<Vec<_>, _>>().await.named("ListTables", &owner.team)?.into_iter();
+        let names = pages.collect::<Result<Vec<_>, _>>().await.context("ListTables", &owner.team)?.into_iter();
         Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
     }
 
@@ -462,7 +465,7 @@ impl Kind for Table {
                 .set_table_class(beyond.member(|it| TableClass::from(it.table_class.as_str())))
                 .set_deletion_protection_enabled(beyond.member(|it| it.deletion_protection.unwrap_or_default()))
                 .set_tags(Some(tags.clone()));
-            let answer = request.customize().config_override(once()).send().await.named("CreateTable", &id.name)?;
+            let answer = request.customize().config_override(once()).send().await.context("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS returned no table description".to_owned()))
         };
         let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id, &props)).await?;
@@ -476,8 +479,8 @@ impl Kind for Table {
         }
         let unknown = have.unknown.clone();
         // Wait for changes of an earlier run first: they determine what is left to do.
-        let have = match have.condition {
-            Condition::Changing(_) | Condition::Unclear(_) => {
+        let have = match have.status {
+            Status::InTransition(_) | Status::Unreadable(_) => {
                 let now = Props {
                     ttl_attribute: have.props.ttl_attribute,
                     point_in_time_recovery: have.props.point_in_time_recovery,
@@ -505,7 +508,7 @@ impl Kind for Table {
         }
     }
 
-    async fn settle(
+    async fn wait_ready(
         &self,
         cx: &Context,
         id: &Id,
@@ -513,10 +516,10 @@ impl Kind for Table {
         _unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
-        let sighting = Sighting::default();
+        let tracker = ExistenceTracker::default();
         let settled = || async {
             let look = describe(cx, &id.name).await?;
-            let Some(table) = sighting.note("DescribeTable", id, look)? else { return Ok(None) };
+            let Some(table) = tracker.note("DescribeTable", id, look)? else { return Ok(None) };
             if table.table_status() != Some(&TableStatus::Active) {
                 return Ok(None);
             }
@@ -527,7 +530,7 @@ impl Kind for Table {
             match OwnershipVerdict::of(&owner, None, &id.owner) {
                 OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(table)),
                 OwnershipVerdict::Owned if super::has_tags(&tags, &want.tags) => Ok(Some(table)),
-                verdict if verdict.other_owner().is_some() => Err(super::taken("DescribeTable", id)),
+                verdict if verdict.other_owner().is_some() => Err(super::name_conflict("DescribeTable", id)),
                 _ => Ok(None),
             }
         };
@@ -550,15 +553,15 @@ impl Kind for Table {
             return Err(protected(id));
         }
         // AWS's item count can be hours old, so check again right before the delete.
-        if !cx.consent.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
+        if !cx.overrides.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
             return Err(not_empty(id));
         }
         let again = || async {
             // Items may have been added while engine waited for AWS.
-            if !cx.consent.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
+            if !cx.overrides.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
         };
         let delete = || async {
-            match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.named("DeleteTable", &id.name) {
+            match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.context("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
                 Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
                 Err(error) if error.class == Class::Protected => Err(protected(id)),
@@ -568,20 +571,20 @@ impl Kind for Table {
         // A table can't be deleted while AWS builds one of its indexes.
         let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
         cx.change(Wait { budget, ..BUSY }, &id.name, delete, again).await?;
-        let gone = || async {
+        let is_deleted = || async {
             let table = describe(cx, &id.name).await?;
             // Another TableId means a new table with the same name.
-            Ok(table.is_none_or(|table| table.table_id().map(str::to_owned) != have.incarnation).then_some(()))
+            Ok(table.is_none_or(|table| table.table_id().map(str::to_owned) != have.unique_id).then_some(()))
         };
-        cx.until(GONE, &id.name, gone).await
+        cx.until(GONE, &id.name, is_deleted).await
     }
 
-    async fn release(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+    async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
         let keys: Vec<String> = id.owner.tags().map(|(key, _)| key.to_owned()).to_vec();
         let untag = || async {
             let request = cx.aws.dynamodb.untag_resource().resource_arn(&arn).set_tag_keys(Some(keys.clone()));
-            request.send().await.named("UntagResource", &id.name)
+            request.send().await.context("UntagResource", &id.name)
         };
         cx.send(BUSY, &id.name, untag).await?;
         Ok(())
@@ -705,14 +708,14 @@ fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, AwsError> {
-    let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await.named("DescribeTable", name);
+    let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await.context("DescribeTable", name);
     Ok(answer.if_exists()?.and_then(|answer| answer.table))
 }
 
 /// The time-to-live attribute. A change takes AWS up to an hour, but reads show it at once.
 async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> {
     let request = cx.aws.dynamodb.describe_time_to_live().table_name(name);
-    let answer = request.send().await.named("DescribeTimeToLive", name);
+    let answer = request.send().await.context("DescribeTimeToLive", name);
     let Some(answer) = answer.if_exists()? else { return Ok(None) };
     let ttl = answer.time_to_live_description.filter(|ttl| ttl.time_to_live_status.is_some());
     let ttl = ttl.ok_or_else(|| super::not_sent("DescribeTimeToLive", name))?;
@@ -723,7 +726,7 @@ async fn read_ttl(cx: &Context, name: &str) -> Result<Option<String>, AwsError> 
 /// The recovery period in days; `None` without point-in-time recovery.
 async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError> {
     let request = cx.aws.dynamodb.describe_continuous_backups().table_name(name);
-    let answer = request.send().await.named("DescribeContinuousBackups", name);
+    let answer = request.send().await.context("DescribeContinuousBackups", name);
     let Some(answer) = answer.if_exists()? else { return Ok(None) };
     let backups = answer.continuous_backups_description;
     let recovery = backups.and_then(|backups| backups.point_in_time_recovery_description);
@@ -772,7 +775,7 @@ async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<Strin
     let mut token = None;
     loop {
         let request = cx.aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token);
-        let answer = request.send().await.named("ListTagsOfResource", name)?;
+        let answer = request.send().await.context("ListTagsOfResource", name)?;
         tags.extend(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
         token = answer.next_token;
         if token.is_none() {
@@ -784,7 +787,7 @@ async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<Strin
 /// Whether the table has an item. The consistent read includes the latest writes.
 async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
     let scan = cx.aws.dynamodb.scan().table_name(name).limit(1).select(Select::Count).consistent_read(true);
-    let answer = scan.send().await.named("Scan", name).if_exists()?;
+    let answer = scan.send().await.context("Scan", name).if_exists()?;
     Ok(answer.is_some_and(|answer| answer.count > 0 || answer.last_evaluated_key.is_some()))
 }
 
@@ -902,16 +905,16 @@ fn outputs(table: &TableDescription) -> Outputs {
         .collect()
 }
 
-fn condition(table: &TableDescription) -> Condition {
+fn condition(table: &TableDescription) -> Status {
     match table.table_status() {
         Some(TableStatus::Active) | None => {
-            under_way(table).map_or(Condition::Settled, |(_, state)| Condition::Changing(state))
+            under_way(table).map_or(Status::Stable, |(_, state)| Status::InTransition(state))
         }
-        Some(TableStatus::Deleting) => Condition::Leaving,
-        Some(status @ TableStatus::Creating) => Condition::Changing(status.as_str().to_owned()),
+        Some(TableStatus::Deleting) => Status::Deleting,
+        Some(status @ TableStatus::Creating) => Status::InTransition(status.as_str().to_owned()),
         // Until it is ACTIVE, it shows the old values.
-        Some(status @ TableStatus::Updating) => Condition::Unclear(status.as_str().to_owned()),
-        Some(status) => Condition::Unusable(status.as_str().to_owned()),
+        Some(status @ TableStatus::Updating) => Status::Unreadable(status.as_str().to_owned()),
+        Some(status) => Status::Unusable(status.as_str().to_owned()),
     }
 }
 
@@ -979,10 +982,10 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     match owned.await? {
         None => Ok(None),
         Some((table, tags, owner)) if OwnershipVerdict::of(&owner, None, &id.owner) == OwnershipVerdict::Owned => {
-            super::made_alike("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
+            super::ensure_matches("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
             Ok(Some(table))
         }
-        Some(_) => Err(super::taken("CreateTable", id)),
+        Some(_) => Err(super::name_conflict("CreateTable", id)),
     }
 }
 
@@ -994,7 +997,7 @@ async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(
     // Each tag write locks the table for about two seconds, so all tags go into one call.
     let send = || async {
         let request = cx.aws.dynamodb.tag_resource().resource_arn(&arn).set_tags(Some(tags.clone()));
-        request.send().await.named("TagResource", &id.name)
+        request.send().await.context("TagResource", &id.name)
     };
     cx.send(BUSY, &id.name, send).await?;
     Ok(())

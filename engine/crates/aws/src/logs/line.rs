@@ -26,12 +26,12 @@ pub struct Line {
     pub is_platform: bool,
     /// Its content. Empty for a line that only frames an invocation: the invocation's report has
     /// the same and more.
-    pub said: Vec<Said>,
+    pub entries: Vec<LogEntry>,
 }
 
 /// One entry of a log.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum LogEntry {
     /// A change of an item.
     Record(Record),
     /// An error of the function.
@@ -50,7 +50,7 @@ pub enum Said {
 /// The kind of a change in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Happening {
+pub enum EventName {
     /// The item was created.
     Insert,
     /// The item was updated.
@@ -63,7 +63,7 @@ pub enum Happening {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The kind of change.
-    pub happening: Happening,
+    pub event_name: EventName,
     /// The item's key.
     pub keys: Image,
     /// The item before, if the stream's view type includes it.
@@ -124,12 +124,12 @@ pub struct Report {
 impl Line {
     /// An event that isn't parsed.
     pub fn raw(text: &str) -> Line {
-        Line { said: vec![Said::Text { level: None, text: text.to_owned() }], ..Line::default() }
+        Line { entries: vec![LogEntry::Text { level: None, text: text.to_owned() }], ..Line::default() }
     }
 
     /// The first error in it. Text without an error's type counts only if a stack trace follows it.
     pub fn error(&self) -> Option<LoggedError> {
-        let (message, trace) = self.said.iter().find_map(Said::error)?;
+        let (message, trace) = self.entries.iter().find_map(LogEntry::error)?;
         // Which file of the project a frame belongs to is not known here, so it is named as in the
         // package.
         Some(LoggedError { message, trace: trace::own(trace.into_iter(), &|_| None) })
@@ -139,12 +139,12 @@ impl Line {
     /// below the folder of the function's code.
     #[must_use]
     pub fn with_own_frames(mut self, locate: &dyn Fn(&str) -> Option<String>) -> Line {
-        for said in &mut self.said {
-            match said {
-                Said::Failure(failure) => {
+        for entries in &mut self.entries {
+            match entries {
+                LogEntry::Failure(failure) => {
                     failure.trace = trace::own(failure.trace.iter().map(String::as_str), locate);
                 }
-                Said::Text { text, .. } if text.contains('\n') => {
+                LogEntry::Text { text, .. } if text.contains('\n') => {
                     *text = trace::own(text.split('\n'), locate).join("\n")
                 }
                 _ => {}
@@ -154,15 +154,15 @@ impl Line {
     }
 }
 
-impl Said {
+impl LogEntry {
     fn error(&self) -> Option<(String, Vec<&str>)> {
         match self {
-            Said::Failure(Failure { kind, message, trace }) => {
+            LogEntry::Failure(Failure { kind, message, trace }) => {
                 Some((format!("{kind}: {message}"), trace.iter().map(String::as_str).collect()))
             }
             // What a function logs of an error that it handles has another level.
-            Said::Text { level: Some(level), .. } if !["ERROR", "FATAL"].contains(&level.as_str()) => None,
-            Said::Text { text, .. } => {
+            LogEntry::Text { level: Some(level), .. } if !["ERROR", "FATAL"].contains(&level.as_str()) => None,
+            LogEntry::Text { text, .. } => {
                 if let Some((_, message)) = text.find(TIMED_OUT).and_then(|at| text.split_at_checked(at)) {
                     return Some((message.to_owned(), Vec::new()));
                 }
@@ -171,27 +171,27 @@ impl Said {
                 let message = first.rsplit('\t').next().unwrap_or_default().trim().to_owned();
                 (!trace.is_empty()).then_some((message, trace))
             }
-            Said::Record(_) | Said::Report(_) => None,
+            LogEntry::Record(_) | LogEntry::Report(_) => None,
         }
     }
 }
 
-impl Happening {
+impl EventName {
     /// All kinds, in the order of an item's life.
-    pub const ALL: [Happening; 3] = [Happening::Insert, Happening::Modify, Happening::Remove];
+    pub const ALL: [EventName; 3] = [EventName::Insert, EventName::Modify, EventName::Remove];
 
     /// The `eventName` of a record.
     pub fn word(self) -> &'static str {
         match self {
-            Happening::Insert => "INSERT",
-            Happening::Modify => "MODIFY",
-            Happening::Remove => "REMOVE",
+            EventName::Insert => "INSERT",
+            EventName::Modify => "MODIFY",
+            EventName::Remove => "REMOVE",
         }
     }
 
     /// The change with this `eventName`.
-    pub fn of(word: &str) -> Option<Happening> {
-        Happening::ALL.into_iter().find(|it| it.word() == word)
+    pub fn of(word: &str) -> Option<EventName> {
+        EventName::ALL.into_iter().find(|it| it.word() == word)
     }
 }
 
@@ -230,13 +230,13 @@ pub fn read(text: &str) -> Line {
         .or_else(|| tabbed(text))
         .or_else(|| timed_out(text))
         .or_else(|| document(text))
-        .unwrap_or_else(|| Line { said: payload(text, None), ..Line::default() })
+        .unwrap_or_else(|| Line { entries: payload(text, None), ..Line::default() })
 }
 
 /// Lambda's own lines in the text format.
 fn framed(text: &str) -> Option<Line> {
     let frame =
-        |request: Option<&str>| Line { request: request.map(str::to_owned), is_platform: true, said: Vec::new() };
+        |request: Option<&str>| Line { request: request.map(str::to_owned), is_platform: true, entries: Vec::new() };
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-');
     if text.starts_with("INIT_START Runtime Version: ") && !text.contains('\n') {
         return Some(frame(None));
@@ -262,7 +262,7 @@ fn framed(text: &str) -> Option<Line> {
                 init: number("Init Duration"),
                 status: fields.get("Status").map(|status| (*status).to_owned()),
             };
-            Some(Line { said: vec![Said::Report(report)], ..frame(Some(id)) })
+            Some(Line { entries: vec![LogEntry::Report(report)], ..frame(Some(id)) })
         }
         _ => None,
     }
@@ -281,7 +281,7 @@ fn tabbed(text: &str) -> Option<Line> {
     let level = LEVELS.contains(&level).then_some(level)?;
     Some(Line {
         request: Some(request).filter(|it| *it != "undefined").map(str::to_owned),
-        said: payload(rest, Some(level)),
+        entries: payload(rest, Some(level)),
         is_platform: false,
     })
 }
@@ -296,8 +296,8 @@ fn timed_out(text: &str) -> Option<Line> {
     let fields: Vec<&str> = text.splitn(3, ' ').collect();
     let [time, request, text] = fields[..] else { return None };
     let is_one = is_time(time) && text.starts_with(TIMED_OUT);
-    let said = vec![Said::Text { level: Some("ERROR".to_owned()), text: text.trim_end().to_owned() }];
-    is_one.then(|| Line { request: Some(request.to_owned()), said, is_platform: false })
+    let entries = vec![LogEntry::Text { level: Some("ERROR".to_owned()), text: text.trim_end().to_owned() }];
+    is_one.then(|| Line { request: Some(request.to_owned()), entries, is_platform: false })
 }
 
 /// A line in the JSON format.
@@ -311,17 +311,17 @@ fn document(text: &str) -> Option<Line> {
     let request = word("requestId").map(str::to_owned);
     // Python's runtime logs an unhandled exception without `message`.
     if let Some(failure) = failure(&line).filter(|_| !line.contains_key("message")) {
-        return Some(Line { request, said: vec![Said::Failure(failure)], is_platform: false });
+        return Some(Line { request, entries: vec![LogEntry::Failure(failure)], is_platform: false });
     }
     let level = word("level").filter(|level| LEVELS.contains(level))?;
-    let said = match line.get("message")? {
+    let entries = match line.get("message")? {
         Json::String(text) => payload(text, Some(level)),
         message => match spoken(message, None) {
-            Some(said) => said,
-            None => vec![Said::Text { level: Some(level.to_owned()), text: message.to_string() }],
+            Some(entries) => entries,
+            None => vec![LogEntry::Text { level: Some(level.to_owned()), text: message.to_string() }],
         },
     };
-    Some(Line { request, said, is_platform: false })
+    Some(Line { request, entries, is_platform: false })
 }
 
 /// Lambda's own lines in the JSON format
@@ -330,10 +330,10 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
     let request = record.get("requestId").and_then(Json::as_str).map(str::to_owned);
     let status = record.get("status").and_then(Json::as_str).filter(|status| *status != "success");
     let number = |name: &str| record.get("metrics")?.get(name)?.as_f64();
-    let said = match kind {
+    let entries = match kind {
         "platform.start" | "platform.runtimeDone" | "platform.initStart" | "platform.initRuntimeDone" => Vec::new(),
         "platform.initReport" if status.is_none() => Vec::new(),
-        "platform.report" => vec![Said::Report(Report {
+        "platform.report" => vec![LogEntry::Report(Report {
             duration: number("durationMs")?,
             billed: number("billedDurationMs"),
             memory: number("memorySizeMB"),
@@ -343,14 +343,14 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
         })],
         _ => return None,
     };
-    Some(Line { request, said, is_platform: true })
+    Some(Line { request, entries, is_platform: true })
 }
 
 /// The content of a function's own line.
-fn payload(text: &str, level: Option<&str>) -> Vec<Said> {
-    let plain = || vec![Said::Text { level: level.map(str::to_owned), text: text.to_owned() }];
+fn payload(text: &str, level: Option<&str>) -> Vec<LogEntry> {
+    let plain = || vec![LogEntry::Text { level: level.map(str::to_owned), text: text.to_owned() }];
     if let Some(record) = plain_record_anywhere(text) {
-        return vec![Said::Record(record)];
+        return vec![LogEntry::Record(record)];
     }
     // Text may come first, brackets included: `[INFO] user {7} sent {…}`.
     let starts = text.match_indices(['{', '[']).take(MAX_STARTS);
@@ -359,7 +359,7 @@ fn payload(text: &str, level: Option<&str>) -> Vec<Said> {
         let json: Json = serde_json::from_str(json).ok()?;
         spoken(&json, Some(words))
     });
-    let thrown = || level.is_none().then(|| thrown(text)).flatten().map(|failure| vec![Said::Failure(failure)]);
+    let thrown = || level.is_none().then(|| thrown(text)).flatten().map(|failure| vec![LogEntry::Failure(failure)]);
     found.next().or_else(|| inspected(text)).or_else(thrown).unwrap_or_else(plain)
 }
 
@@ -405,7 +405,7 @@ fn typed(head: &str) -> Option<(&str, &str)> {
 
 /// A record that [`plain_record`] parses, also after leading text.
 fn plain_record_anywhere(text: &str) -> Option<Record> {
-    let starts = Happening::ALL.into_iter().filter_map(|it| text.find(&format!("{} keys {{", it.word())));
+    let starts = EventName::ALL.into_iter().filter_map(|it| text.find(&format!("{} keys {{", it.word())));
     let start = starts.min()?;
     let is_word = text.get(..start)?.ends_with(|c: char| c.is_alphanumeric() || c == '_');
     plain_record(text.get(start..)?).filter(|_| !is_word)
@@ -414,7 +414,7 @@ fn plain_record_anywhere(text: &str) -> Option<Record> {
 /// `MODIFY keys {…} | old {…} | new {…}`, with plain values.
 fn plain_record(text: &str) -> Option<Record> {
     let (word, mut rest) = text.split_once(' ')?;
-    let happening = Happening::of(word)?;
+    let event_name = EventName::of(word)?;
     let mut images: BTreeMap<&str, Image> = BTreeMap::new();
     loop {
         let (name, json) = rest.split_once(' ')?;
@@ -430,15 +430,15 @@ fn plain_record(text: &str) -> Option<Record> {
             None => return None,
         }
     }
-    Some(Record { happening, keys: images.remove("keys")?, old: images.remove("old"), new: images.remove("new") })
+    Some(Record { event_name, keys: images.remove("keys")?, old: images.remove("old"), new: images.remove("new") })
 }
 
 /// The content of a JSON value: a stream's event, its records, one record, or an error. `words` is
 /// the text in front of it.
-fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<Said>> {
+fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<LogEntry>> {
     let all = |records: &[Json]| {
-        let said: Option<Vec<Said>> = records.iter().map(|json| Some(Said::Record(record(json)?))).collect();
-        said.filter(|it| !it.is_empty())
+        let entries: Option<Vec<LogEntry>> = records.iter().map(|json| Some(LogEntry::Record(record(json)?))).collect();
+        entries.filter(|it| !it.is_empty())
     };
     match json {
         Json::Array(records) => all(records),
@@ -447,11 +447,15 @@ fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<Said>> {
                 return all(records);
             }
             let named = || {
-                let mut named = words?.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(Happening::of);
-                let happening = named.next().filter(|_| named.next().is_none())?;
-                images(happening, map)
+                let mut named = words?.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(EventName::of);
+                let event_name = named.next().filter(|_| named.next().is_none())?;
+                images(event_name, map)
             };
-            record(json).or_else(named).map(Said::Record).or_else(|| failure(map).map(Said::Failure)).map(|it| vec![it])
+            record(json)
+                .or_else(named)
+                .map(LogEntry::Record)
+                .or_else(|| failure(map).map(LogEntry::Failure))
+                .map(|it| vec![it])
         }
         _ => None,
     }
@@ -459,17 +463,17 @@ fn spoken(json: &Json, words: Option<&str>) -> Option<Vec<Said>> {
 
 /// A stream's record in DynamoDB's own form.
 fn record(json: &Json) -> Option<Record> {
-    images(Happening::of(json.get("eventName")?.as_str()?)?, json.get("dynamodb")?.as_object()?)
+    images(EventName::of(json.get("eventName")?.as_str()?)?, json.get("dynamodb")?.as_object()?)
 }
 
-fn images(happening: Happening, map: &Map<String, Json>) -> Option<Record> {
+fn images(event_name: EventName, map: &Map<String, Json>) -> Option<Record> {
     // Anything but an image makes it something else.
     let image = |name: &str| match map.get(name) {
         None | Some(Json::Null) => Some(None),
         Some(Json::Object(typed)) => Some(Some(typed.iter().map(plain_entry).collect::<Option<Image>>()?)),
         Some(_) => None,
     };
-    Some(Record { happening, keys: image("Keys")??, old: image("OldImage")?, new: image("NewImage")? })
+    Some(Record { event_name, keys: image("Keys")??, old: image("OldImage")?, new: image("NewImage")? })
 }
 
 fn plain_entry((name, value): (&String, &Json)) -> Option<(String, Json)> {
@@ -505,8 +509,8 @@ fn number(text: &str) -> Json {
 /// An object as Node.js (`util.inspect`) or Python (`repr`) prints it, where that happens to be
 /// YAML. Node.js abbreviates nested values, so a single record can be read, but hardly ever a whole
 /// event.
-fn inspected(text: &str) -> Option<Vec<Said>> {
-    // Escapes differ from YAML's, and anchors can expand a short YAML to a huge one.
+fn inspected(text: &str) -> Option<Vec<LogEntry>> {
+    // Escapes differ from YAML's, and parents can expand a short YAML to a huge one.
     let is_strange = text.contains(['\\', '&', '*']) || text.len() > MAX_INSPECTED;
     let looks_like_one = (text.contains("eventName: '") || text.contains("'eventName': '")) && !is_strange;
     let starts = text.match_indices(['{', '[']).filter(|_| looks_like_one).take(MAX_STARTS);
@@ -568,7 +572,7 @@ pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
             let lines: Vec<String> = joined.iter_mut().skip(start).map(|it| text(it).clone()).collect();
             let whole = lines.join("\n");
             // Only if the whole means more than its lines.
-            if !matches!(read(&whole).said[..], [Said::Text { .. }])
+            if !matches!(read(&whole).entries[..], [LogEntry::Text { .. }])
                 && let Some(first) = joined.get_mut(start)
             {
                 *text(first) = whole;
@@ -619,18 +623,18 @@ mod tests {
 
     /// A record as in the stream, and its parsed form.
     fn record() -> impl Strategy<Value = (Json, Record)> {
-        let happening = prop::sample::select(Happening::ALL.to_vec());
-        (happening, image(), prop::option::of(image()), prop::option::of(image())).prop_map(
-            |(happening, keys, old, new)| {
+        let event_name = prop::sample::select(EventName::ALL.to_vec());
+        (event_name, image(), prop::option::of(image()), prop::option::of(image())).prop_map(
+            |(event_name, keys, old, new)| {
                 let mut dynamodb = json!({ "Keys": keys.0, "SequenceNumber": "1" });
                 for (name, image) in [("OldImage", &old), ("NewImage", &new)] {
                     if let Some((typed, _)) = image {
                         dynamodb[name] = typed.clone();
                     }
                 }
-                let typed = json!({ "eventName": happening.word(), "dynamodb": dynamodb });
+                let typed = json!({ "eventName": event_name.word(), "dynamodb": dynamodb });
                 let plain = |image: Option<(Json, Image)>| image.map(|(_, plain)| plain);
-                (typed, Record { happening, keys: keys.1, old: plain(old), new: plain(new) })
+                (typed, Record { event_name, keys: keys.1, old: plain(old), new: plain(new) })
             },
         )
     }
@@ -638,20 +642,20 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_is_parsed_from_every_form_that_functions_print((typed, record) in record()) {
-            let said = vec![Said::Record(record.clone())];
+            let entries = vec![LogEntry::Record(record.clone())];
             let whole = json!({ "Records": [typed] });
             let tabbed = format!("2026-11-25T14:23:16.123Z\trequest\tINFO\tgot {whole}\n");
             let level = json!({ "timestamp": "t", "level": "INFO", "requestId": "request", "message": typed });
             let images = [("keys", Some(&record.keys)), ("old", record.old.as_ref()), ("new", record.new.as_ref())];
             let parts = images.into_iter().filter_map(|(name, image)| Some(format!("{name} {}", json!(image?))));
-            let plain = format!("{} {}", record.happening.word(), parts.collect::<Vec<_>>().join(" | "));
+            let plain = format!("{} {}", record.event_name.word(), parts.collect::<Vec<_>>().join(" | "));
             for text in [typed.to_string(), format!("{whole:#}"), tabbed, level.to_string(), plain] {
-                prop_assert_eq!(&read(&text).said, &said, "{}", text);
+                prop_assert_eq!(&read(&text).entries, &entries, "{}", text);
             }
             // A local AWS makes an event of each line.
             let lines: Vec<String> = format!("got {typed:#}").lines().map(str::to_owned).collect();
             let joined = join(lines, |line| line);
-            prop_assert_eq!(joined.iter().map(|line| read(line).said).collect::<Vec<_>>(), vec![said]);
+            prop_assert_eq!(joined.iter().map(|line| read(line).entries).collect::<Vec<_>>(), vec![entries]);
         }
 
         #[test]
@@ -672,7 +676,7 @@ mod tests {
         #[test]
         fn plain_text_stays_as_it_is(text in "[^\t\n\r{\\[]{0,40}") {
             prop_assume!(!text.contains("RequestId: ") && !text.starts_with("INIT_START") && !text.contains("timed out"));
-            prop_assert_eq!(read(&text).said, vec![Said::Text { level: None, text: text.clone() }]);
+            prop_assert_eq!(read(&text).entries, vec![LogEntry::Text { level: None, text: text.clone() }]);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::line::{Happening, Record, Said, read};
+use super::line::{EventName, LogEntry, Record, read};
 
 /// How many opening brackets of a text are tried as the start of JSON.
 const MAX_STARTS: usize = 16;
@@ -14,7 +14,7 @@ const MAX_STARTS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
     /// Its change; `None` for an unknown `eventName`.
-    pub change: Option<Happening>,
+    pub change: Option<EventName>,
     /// The whole record as JSON.
     pub record: String,
 }
@@ -22,15 +22,15 @@ pub struct Mention {
 /// The stream records in a text: those that the parser reads, and those in any JSON document within
 /// it.
 pub fn mentions(text: &str) -> Vec<Mention> {
-    let parsed = read(text).said.into_iter().filter_map(|said| match said {
-        Said::Record(Record { happening, keys, old, new }) => {
+    let parsed = read(text).entries.into_iter().filter_map(|entry| match entry {
+        LogEntry::Record(Record { event_name, keys, old, new }) => {
             let record = json!({ "keys": keys, "old": old, "new": new }).to_string();
-            Some(Mention { change: Some(happening), record })
+            Some(Mention { change: Some(event_name), record })
         }
         _ => None,
     });
     let nested = documents(text).iter().flat_map(records).collect::<Vec<Json>>().into_iter().map(|record| {
-        let change = record.get("eventName").and_then(Json::as_str).and_then(Happening::of);
+        let change = record.get("eventName").and_then(Json::as_str).and_then(EventName::of);
         Mention { change, record: record.to_string() }
     });
     parsed.chain(nested).collect()
@@ -38,9 +38,9 @@ pub fn mentions(text: &str) -> Vec<Mention> {
 
 /// The word for a change in a text: its `eventName`, or a synonym if the text has no `eventName` of
 /// any change.
-pub fn change_word(text: &str, change: Happening) -> Option<&'static str> {
+pub fn change_word(text: &str, change: EventName) -> Option<&'static str> {
     let found: Vec<&str> = words(text).collect();
-    let is_official = |word: &&str| Happening::of(word).is_some();
+    let is_official = |word: &&str| EventName::of(word).is_some();
     let has_official = found.iter().any(is_official);
     [change.word(), synonym(change)]
         .into_iter()
@@ -53,18 +53,18 @@ pub fn has_change_word(text: &str) -> bool {
 }
 
 /// What handlers print instead of an `eventName`.
-fn synonym(change: Happening) -> &'static str {
+fn synonym(change: EventName) -> &'static str {
     match change {
-        Happening::Insert => "CREATE",
-        Happening::Modify => "UPDATE",
-        Happening::Remove => "DELETE",
+        EventName::Insert => "CREATE",
+        EventName::Modify => "UPDATE",
+        EventName::Remove => "DELETE",
     }
 }
 
 /// All words for a change in a text.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| Happening::ALL.into_iter().any(|change| [change.word(), synonym(change)].contains(word)))
+        .filter(|word| EventName::ALL.into_iter().any(|change| [change.word(), synonym(change)].contains(word)))
 }
 
 /// The JSON documents in a text, and those in their `message`.

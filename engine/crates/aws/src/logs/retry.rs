@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::aws::{Context, Named};
+use crate::aws::{CallContext, Context};
 use crate::kinds::function_name;
-use crate::spec::{Declared, Spec};
+use crate::spec::{ResourceDecl, Spec};
 
 /// How long a DynamoDB stream keeps records, in seconds
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html).
@@ -38,7 +38,7 @@ impl RetryPolicy {
         let name = &spec.resource(function)?.id.name;
         let list = || async {
             let request = cx.aws.lambda.list_event_source_mappings().function_name(name);
-            request.send().await.named("ListEventSourceMappings", name)
+            request.send().await.context("ListEventSourceMappings", name)
         };
         let page = cx.read(name, list).await.ok()?;
         let is_all = page.next_marker.as_ref().is_none_or(String::is_empty);
@@ -46,11 +46,11 @@ impl RetryPolicy {
         let [mapping] = mappings.as_slice() else { return None };
         let stream = mapping.event_source_arn().filter(|_| is_all)?;
         let service = stream.split(':').nth(2).filter(|it| ["dynamodb", "kinesis"].contains(it))?;
-        let is_it = |declared: &&Declared| {
-            let attached = declared.host().map(|(_, function)| function.to_owned());
+        let is_it = |declared: &&ResourceDecl| {
+            let attached = declared.parent().map(|(_, function)| function.to_owned());
             declared.schema().kind == "mapping"
                 && attached == mapping.function_arn().map(function_name)
-                && declared.id.anchors.values().any(|source| stream.contains(&format!(":table/{source}/")))
+                && declared.id.parents.values().any(|source| stream.contains(&format!(":table/{source}/")))
         };
         let declared = spec.resources.iter().find(is_it);
         let destination = mapping.destination_config();

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::aws::{AwsError, Context, Existing, Named, limits};
+use crate::aws::{AwsError, CallContext, Context, Existing, limits};
 use crate::kinds::default_log_group;
 use crate::operation::{Effect, Operation, Service, Wire};
 use crate::policy::{
@@ -21,7 +21,7 @@ const LOG_GROUPS: Scope = Scope {
     imported: Some(Imported {
         sid: "ImportedLogs",
         kind: "function",
-        resources: |policy, function| log_group(policy.site, &default_log_group(&function.id.name)),
+        resources: |policy, function| log_group(policy.env, &default_log_group(&function.id.name)),
         why: Some("the log group of an imported function isn't known in advance"),
     }),
     ..Scope::new("Logs", |policy| policy.log_groups())
@@ -151,7 +151,7 @@ impl Tail {
             let look = || async {
                 let request = cx.aws.logs.filter_log_events().log_group_name(&self.group).start_time(from).limit(PAGE);
                 let request = request.set_end_time(self.end).set_filter_pattern(self.text.clone());
-                request.set_next_token(token.clone()).send().await.named("FilterLogEvents", &self.group)
+                request.set_next_token(token.clone()).send().await.context("FilterLogEvents", &self.group)
             };
             let Some(answer) = cx.read(&self.group, look).await.if_exists()? else { return Ok(None) };
             events.extend(answer.events.unwrap_or_default().into_iter().map(|event| {

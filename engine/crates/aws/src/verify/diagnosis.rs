@@ -3,11 +3,11 @@
 //! **Invariant:** a detail that can't be read is left out; it never hides another cause.
 
 use crate::aws::trust::{Trust, closed};
-use crate::aws::{AwsError, Class, Context, Named};
+use crate::aws::{AwsError, CallContext, Class, Context};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter;
-use crate::logs::{Happening, LoggedError};
+use crate::logs::{EventName, LoggedError};
 
 use super::item::{self, Item};
 use super::log::Log;
@@ -21,21 +21,21 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     let Pipeline { mapping, function, filters, .. } = pipeline;
     let finding = |change, cause, diagnostic| Some(Finding { change, hop: Hop::Invoked, cause, diagnostic });
     if !pipeline.enabled {
-        return finding(Happening::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
+        return finding(EventName::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
     }
     if !pipeline.current {
         let problem = format!("`{mapping}` doesn't read the current stream of its table");
         let diagnostic = Diagnostic::error(problem, "run `engine apply` to make it read the current stream");
-        return finding(Happening::Insert, Cause::StreamGone, diagnostic);
+        return finding(EventName::Insert, Cause::StreamGone, diagnostic);
     }
     if pipeline.throttled {
         let problem = format!("Lambda can't run `{function}`: its reserved concurrency is 0");
         let diagnostic =
             Diagnostic::error(problem, "set `reserved_concurrent_executions` to more than 0, or remove it");
-        return finding(Happening::Insert, Cause::Throttled, diagnostic);
+        return finding(EventName::Insert, Cause::Throttled, diagnostic);
     }
-    let dropped = |change: &Happening| filter::drop_for_certain(filters, &Item::record(pipeline, *change));
-    let change = Happening::ALL.into_iter().find(dropped)?;
+    let dropped = |change: &EventName| filter::certainly_drops(filters, &Item::record(pipeline, *change));
+    let change = EventName::ALL.into_iter().find(dropped)?;
     let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
     let hint = "if the filters should pass all three changes, edit `filters`: besides its key, the test item has the string \
                 attributes `engine_verify` and `engine_note`";
@@ -55,7 +55,7 @@ fn shown(pipeline: &Pipeline) -> String {
 }
 
 /// Why the item couldn't be written.
-pub(super) fn write(pipeline: &Pipeline, change: Happening, error: &AwsError) -> Finding {
+pub(super) fn write(pipeline: &Pipeline, change: EventName, error: &AwsError) -> Finding {
     let Pipeline { table, .. } = pipeline;
     let mut diagnostic = error.diagnostic(&format!("write the test item to `{table}`"));
     let cause = match error.class {
@@ -82,7 +82,7 @@ pub(super) fn write(pipeline: &Pipeline, change: Happening, error: &AwsError) ->
 pub(super) async fn result(cx: &Context, pipeline: &Pipeline) -> Result<(String, String), AwsError> {
     let Pipeline { mapping, uuid, .. } = pipeline;
     let get = || async {
-        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.named("GetEventSourceMapping", mapping)
+        cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.context("GetEventSourceMapping", mapping)
     };
     let answer = cx.read(mapping, get).await?;
     Ok((answer.state.unwrap_or_default(), answer.last_processing_result.unwrap_or_default()))
@@ -93,7 +93,7 @@ pub(super) async fn result(cx: &Context, pipeline: &Pipeline) -> Result<(String,
 pub(super) async fn of(
     cx: &Context,
     pipeline: &Pipeline,
-    change: Happening,
+    change: EventName,
     log: &Log,
     before: Option<&str>,
 ) -> Result<Finding, AwsError> {

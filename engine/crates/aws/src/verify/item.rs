@@ -12,10 +12,10 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, Class, Context, Named};
+use crate::aws::{AwsError, CallContext, Class, Context};
 use crate::filter;
 use crate::kinds::{TABLES, item_operation};
-use crate::logs::Happening;
+use crate::logs::EventName;
 use crate::operation::Operation;
 use crate::policy::Purpose::Verify;
 
@@ -103,10 +103,10 @@ pub(super) struct Marks<'t> {
 impl Marks<'_> {
     /// Whether the text is about this change: `Some(false)` if its marks are of other writes,
     /// `None` if it has none.
-    pub(super) fn mean(&self, item: &Item, change: Happening) -> Option<bool> {
+    pub(super) fn mean(&self, item: &Item, change: EventName) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
-        let meant = |mark: &&str| *mark == now || (change == Happening::Modify && *mark == before);
+        let meant = |mark: &&str| *mark == now || (change == EventName::Modify && *mark == before);
         match (self.ours.is_empty(), self.others) {
             (true, false) => None,
             (true, true) => Some(false),
@@ -150,16 +150,16 @@ impl Item {
     /// # Errors
     /// `Changed` if another process changed or deleted the item; other errors of DynamoDB that last
     /// until `deadline`.
-    pub(super) async fn write(&mut self, cx: &Context, change: Happening, deadline: Instant) -> Result<(), AwsError> {
+    pub(super) async fn write(&mut self, cx: &Context, change: EventName, deadline: Instant) -> Result<(), AwsError> {
         match change {
-            Happening::Insert => {
+            EventName::Insert => {
                 if self.stands {
                     self.remove(cx, deadline).await?;
                 }
                 self.put(cx, deadline).await
             }
-            Happening::Modify => self.update(cx, deadline).await,
-            Happening::Remove => {
+            EventName::Modify => self.update(cx, deadline).await,
+            EventName::Remove => {
                 if !self.stands {
                     self.put(cx, deadline).await?;
                 }
@@ -179,7 +179,7 @@ impl Item {
             let request = request.item(NOTE.0, AttributeValue::S(NOTE.1.to_owned()));
             let request =
                 request.condition_expression("attribute_not_exists(#h)").expression_attribute_names("#h", hash);
-            request.send().await.named("PutItem", &self.table).map(drop)
+            request.send().await.context("PutItem", &self.table).map(drop)
         };
         match persistently(cx, deadline, put).await {
             // Left by a killed run, or written by a request whose answer was lost.
@@ -187,7 +187,7 @@ impl Item {
                 let delete = || async {
                     let request = cx.aws.dynamodb.delete_item().table_name(&self.table);
                     let request = request.set_key(Some(self.key.iter().cloned().collect()));
-                    request.send().await.named("DeleteItem", &self.table).map(drop)
+                    request.send().await.context("DeleteItem", &self.table).map(drop)
                 };
                 persistently(cx, deadline, delete).await?;
                 // Only another run could have put it there again.
@@ -206,7 +206,7 @@ impl Item {
             let request = request.expression_attribute_names("#m", MARK);
             let request = request.expression_attribute_values(":now", AttributeValue::S(self.mark(self.serial)));
             let request = request.expression_attribute_values(":run", AttributeValue::S(self.mark_of_run()));
-            request.send().await.named("UpdateItem", &self.table).map(drop)
+            request.send().await.context("UpdateItem", &self.table).map(drop)
         };
         persistently(cx, deadline, update).await
     }
@@ -223,7 +223,7 @@ impl Item {
             let request = request.condition_expression("attribute_not_exists(#h) OR begins_with(#m, :run)");
             let request = request.expression_attribute_names("#h", hash).expression_attribute_names("#m", MARK);
             let request = request.expression_attribute_values(":run", AttributeValue::S(self.mark_of_run()));
-            request.send().await.named("DeleteItem", &self.table).map(drop)
+            request.send().await.context("DeleteItem", &self.table).map(drop)
         };
         let removed = persistently(cx, deadline, delete).await;
         // If another run has written it, that run deletes it.
@@ -236,7 +236,7 @@ impl Item {
     }
 
     /// The record of a change as the mapping's filters see it, as far as it is known in advance.
-    pub(super) fn record(pipeline: &Pipeline, change: Happening) -> Json {
+    pub(super) fn record(pipeline: &Pipeline, change: EventName) -> Json {
         let typed = |value: &AttributeValue| match value {
             AttributeValue::N(number) => json!({ "N": number }),
             AttributeValue::B(bytes) => json!({ "B": base64::engine::general_purpose::STANDARD.encode(bytes) }),

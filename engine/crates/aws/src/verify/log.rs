@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::aws::{AwsError, Context};
-use crate::logs::{self, Happening, LogEvent, LoggedError, Mention, Tail};
+use crate::logs::{self, EventName, LogEvent, LoggedError, Mention, Tail};
 
 use super::item::Item;
 
@@ -136,7 +136,7 @@ impl Log {
     /// The line that shows the change. Lines that don't show it alone are read together with the
     /// others of their invocation: a text of several lines is one event on AWS, and several in the
     /// local AWS.
-    pub(super) fn shows(&self, names: &[String], item: &Item, change: Happening) -> Option<Sighting> {
+    pub(super) fn shows(&self, names: &[String], item: &Item, change: EventName) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
         let is_whole = |text: &str| is_named(text) && logs::has_change_word(text);
         let mut lines = self.lines.values().flatten();
@@ -177,7 +177,7 @@ fn before(skew: Duration) -> i64 {
 }
 
 /// The change of the item that a text shows.
-fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Happening) -> Option<Sighting> {
+fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: EventName) -> Option<Sighting> {
     if !is_named(text) {
         return None;
     }
@@ -189,7 +189,7 @@ fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Happe
     of_change.find_map(|it| sighting(&it.record, change.word(), item, change))
 }
 
-fn sighting(text: &str, word: &'static str, item: &Item, change: Happening) -> Option<Sighting> {
+fn sighting(text: &str, word: &'static str, item: &Item, change: EventName) -> Option<Sighting> {
     match item.marks(text).mean(item, change) {
         Some(false) => None,
         Some(true) => Some(Sighting { word, by: Evidence::Mark }),
@@ -202,7 +202,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::logs::{Failure, Line, Record, Said};
+    use crate::logs::{Failure, Line, LogEntry, Record};
     use crate::verify::{KeyAttribute, Pipeline, item};
 
     const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
@@ -230,15 +230,15 @@ mod tests {
         }
     }
 
-    fn record(change: Happening, name: &str) -> Json {
+    fn record(change: EventName, name: &str) -> Json {
         let image = json!({ "id": { "S": name }, "text": { "S": "x" } });
         json!({ "eventName": change.word(), "dynamodb": { "Keys": { "id": { "S": name } }, "NewImage": image } })
     }
 
     /// The lines of one stream each, as AWS and the local AWS write them.
     fn corpus(name: &str) -> Vec<Vec<String>> {
-        let (insert, modify) = (record(Happening::Insert, name), record(Happening::Modify, name));
-        let other = record(Happening::Remove, "7");
+        let (insert, modify) = (record(EventName::Insert, name), record(EventName::Modify, name));
+        let other = record(EventName::Remove, "7");
         let tabbed = |level: &str, text: &str| format!("{AT}\t{REQUEST}\t{level}\t{text}");
         let document = |level: &str, message: Json| {
             json!({ "timestamp": AT, "level": level, "requestId": REQUEST, "message": message }).to_string()
@@ -317,17 +317,20 @@ mod tests {
         let (mut n_changes, mut n_errors, mut n_platform) = (0, 0, 0);
         for lines in corpus(&names[0]) {
             let (shown, log) = (shown(&lines), followed(&lines));
-            let said = || shown.iter().flat_map(|line| &line.said);
+            let entries = || shown.iter().flat_map(|line| &line.entries);
             let is_this = |record: &Record| record.keys.get("id") == Some(&json!(names[0]));
-            for change in Happening::ALL {
-                let is_it = |said: &Said| matches!(said, Said::Record(it) if it.happening == change && is_this(it));
-                let is_shown = said().any(is_it);
+            for change in EventName::ALL {
+                let is_it =
+                    |entry: &LogEntry| matches!(entry, LogEntry::Record(it) if it.event_name == change && is_this(it));
+                let is_shown = entries().any(is_it);
                 assert_eq!(log.shows(&names, &item, change).is_some(), is_shown, "{change:?}: {lines:#?}");
                 n_changes += usize::from(is_shown);
             }
-            let errors = said().filter_map(|said| match said {
-                Said::Failure(Failure { kind, message, trace }) => Some((format!("{kind}: {message}"), trace.clone())),
-                Said::Text { level, text } if level.as_deref() == Some("ERROR") => {
+            let errors = entries().filter_map(|entry| match entry {
+                LogEntry::Failure(Failure { kind, message, trace }) => {
+                    Some((format!("{kind}: {message}"), trace.clone()))
+                }
+                LogEntry::Text { level, text } if level.as_deref() == Some("ERROR") => {
                     let mut lines = text.lines().map(str::to_owned);
                     Some((lines.next().unwrap_or_default(), lines.collect()))
                 }
@@ -337,7 +340,8 @@ mod tests {
             let error = log.error().map(|LoggedError { message, trace }| (message.clone(), trace.clone()));
             assert_eq!(error.as_ref(), errors.last(), "{lines:#?}");
             n_errors += errors.len();
-            let is_platform = |line: &&String| matches!(logs::read(line).said.as_slice(), [] | [Said::Report(_)]);
+            let is_platform =
+                |line: &&String| matches!(logs::read(line).entries.as_slice(), [] | [LogEntry::Report(_)]);
             let of_lambda = lines.iter().filter(is_platform).count();
             assert_eq!(log.n_own_lines(), lines.len() - of_lambda, "{lines:#?}");
             n_platform += of_lambda;
@@ -350,19 +354,19 @@ mod tests {
         let pipeline = pipeline();
         let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
         let name = &names[0];
-        let nested = json!({ "got": { "event": record(Happening::Modify, name) } }).to_string();
+        let nested = json!({ "got": { "event": record(EventName::Modify, name) } }).to_string();
         for (text, change, word) in [
-            (format!("UPDATE of {name}"), Happening::Modify, "UPDATE"),
-            (nested, Happening::Modify, "MODIFY"),
-            (format!("MODIFY {name} after CREATE"), Happening::Modify, "MODIFY"),
+            (format!("UPDATE of {name}"), EventName::Modify, "UPDATE"),
+            (nested, EventName::Modify, "MODIFY"),
+            (format!("MODIFY {name} after CREATE"), EventName::Modify, "MODIFY"),
         ] {
             let log = followed(std::slice::from_ref(&text));
             assert_eq!(log.shows(&names, &item, change), Some(Sighting { word, by: Evidence::Key }), "{text}");
-            for other in Happening::ALL.into_iter().filter(|it| *it != change) {
+            for other in EventName::ALL.into_iter().filter(|it| *it != change) {
                 assert_eq!(log.shows(&names, &item, other), None, "{text}");
             }
         }
         let of_another_run = format!("INSERT {name} engine-mark-x-1");
-        assert_eq!(followed(&[of_another_run]).shows(&names, &item, Happening::Insert), None);
+        assert_eq!(followed(&[of_another_run]).shows(&names, &item, EventName::Insert), None);
     }
 }

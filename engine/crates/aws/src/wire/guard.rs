@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 use crate::operation::{Attachments, Operations};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
-use crate::schema::{Id, Live, Naming, Schema, Site, is_of_team};
+use crate::schema::{AwsEnv, Id, Identity, Live, Schema, is_of_team};
 
 pub use super::request::Request;
 pub use crate::operation::Effect;
@@ -47,8 +47,8 @@ pub struct Guard {
     access: Access,
     /// The calls that can be made.
     operations: Operations,
-    site: Mutex<Option<(String, String)>>,
-    known: Mutex<HashMap<(String, String), Standing>>,
+    env: Mutex<Option<(String, String)>>,
+    known: Mutex<HashMap<(String, String), WriteAccess>>,
     /// The name of the resource that each one with an assigned name is attached to, from AWS's
     /// responses.
     parents: Mutex<HashMap<String, String>>,
@@ -58,7 +58,7 @@ pub struct Guard {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
+enum WriteAccess {
     /// Owned by this stack, or without an owner.
     Writable,
     /// It has the right name, but its tags can't be read: it can be updated, but not tagged or
@@ -98,7 +98,7 @@ impl Guard {
         Guard {
             access,
             operations,
-            site: Mutex::default(),
+            env: Mutex::default(),
             known: Mutex::default(),
             parents: Mutex::default(),
             refused: Mutex::default(),
@@ -113,21 +113,21 @@ impl Guard {
 
     /// Records region and account of the run: an ARN may name a resource with the same name
     /// elsewhere.
-    pub fn observe_site(&self, site: &Site) {
-        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Some((site.region.clone(), site.account.clone()));
+    pub fn observe_env(&self, env: &AwsEnv) {
+        *self.env.lock().unwrap_or_else(PoisonError::into_inner) = Some((env.region.clone(), env.account.clone()));
     }
 
     /// Records what a read of a *managed* declaration found.
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
         let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
-            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => Standing::Writable,
-            OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => Standing::Writable,
-            OwnershipVerdict::OtherStack(owner) => Standing::Barred(format!("it belongs to {owner}")),
-            OwnershipVerdict::Foreign(owner) => Standing::Foreign(format!("it belongs to {owner}")),
+            OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => WriteAccess::Writable,
+            OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => WriteAccess::Writable,
+            OwnershipVerdict::OtherStack(owner) => WriteAccess::Barred(format!("it belongs to {owner}")),
+            OwnershipVerdict::Foreign(owner) => WriteAccess::Foreign(format!("it belongs to {owner}")),
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
-                Standing::Barred("its tags can't be read yet".to_owned())
+                WriteAccess::Barred("its tags can't be read yet".to_owned())
             }
-            OwnershipVerdict::Unknown(UnreadableTags::Denied) => Standing::Unproven,
+            OwnershipVerdict::Unknown(UnreadableTags::Denied) => WriteAccess::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
             self.know(key, standing);
@@ -139,14 +139,14 @@ impl Guard {
     pub fn observe_absence(&self, schema: &Schema, id: &Id) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (schema.kind.to_string(), id.name.clone());
-        if known.get(&key) != Some(&Standing::Imported) {
+        if known.get(&key) != Some(&WriteAccess::Imported) {
             known.remove(&key);
         }
     }
 
     /// Records that the spec imports a resource.
     pub fn observe_import(&self, kind: &str, name: &str) {
-        self.know((kind.to_owned(), name.to_owned()), Standing::Imported);
+        self.know((kind.to_owned(), name.to_owned()), WriteAccess::Imported);
     }
 
     /// Records what resources with assigned names are attached to, from a response that shows it.
@@ -176,7 +176,7 @@ impl Guard {
         let Some((kind, name)) = request.target.clone().filter(|_| request.effect == Effect::Create) else { return };
         let key = (kind.to_owned(), name);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&key) != Some(&Standing::Imported) {
+        if known.get(&key) != Some(&WriteAccess::Imported) {
             known.remove(&key);
         }
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
@@ -187,7 +187,7 @@ impl Guard {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
         drop(refused);
-        ours.into_iter().for_each(|key| self.know(key, Standing::Writable));
+        ours.into_iter().for_each(|key| self.know(key, WriteAccess::Writable));
     }
 
     /// Records a write that is being sent.
@@ -200,9 +200,9 @@ impl Guard {
         self.n_writes.load(Ordering::Relaxed)
     }
 
-    fn know(&self, key: (String, String), standing: Standing) {
+    fn know(&self, key: (String, String), standing: WriteAccess) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&key) != Some(&Standing::Imported) {
+        if known.get(&key) != Some(&WriteAccess::Imported) {
             known.insert(key, standing);
         }
     }
@@ -232,7 +232,7 @@ impl Guard {
         if request.attached_to.is_none() && !is_of_team(name, team) {
             return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
         }
-        if request.place.is_some() && request.place != *self.site.lock().unwrap_or_else(PoisonError::into_inner) {
+        if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
             return refuse(format!("the {kind} `{name}` is in another account or region"));
         }
         if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
@@ -247,20 +247,20 @@ impl Guard {
         let key = ((*kind).to_owned(), name.clone());
         let claims = request.effect == Effect::Write && !request.is_in_place;
         match (known.get(&key), request.effect) {
-            (Some(Standing::Barred(reason) | Standing::Foreign(reason)), _) => {
+            (Some(WriteAccess::Barred(reason) | WriteAccess::Foreign(reason)), _) => {
                 return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
             }
-            (Some(Standing::Imported), _) => {
+            (Some(WriteAccess::Imported), _) => {
                 return refuse(format!("the {kind} `{name}` is imported, and engine never changes imported resources"));
             }
-            (Some(Standing::Unproven), _) if claims && !assume_owner => {
+            (Some(WriteAccess::Unproven), _) if claims && !assume_owner => {
                 return refuse(format!(
                     "you lack permission to read the tags of the {kind} `{name}`, so engine can't confirm that this stack \
                      owns it"
                 ));
             }
-            (Some(Standing::Writable | Standing::Unproven), _) => {}
-            (None, Effect::Create) => drop(known.insert(key, Standing::Writable)),
+            (Some(WriteAccess::Writable | WriteAccess::Unproven), _) => {}
+            (None, Effect::Create) => drop(known.insert(key, WriteAccess::Writable)),
             (None, _) => return refuse(format!("no read in this run showed who owns the {kind} `{name}`")),
         }
         Ok(())
@@ -279,10 +279,10 @@ impl Guard {
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&(parent_kind.to_owned(), parent.clone())) {
-            Some(Standing::Imported) => {
+            Some(WriteAccess::Imported) => {
                 Some(format!("{of}, which is imported, and engine never changes imported resources"))
             }
-            Some(Standing::Foreign(reason)) => Some(format!("{of}, and {reason}")),
+            Some(WriteAccess::Foreign(reason)) => Some(format!("{of}, and {reason}")),
             _ => None,
         }
     }
@@ -290,10 +290,10 @@ impl Guard {
 
 /// The kind and name in a request for this resource; `None` for resources nested in another one.
 fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
-    match schema.naming {
-        Naming::Own { .. } => Some((schema.kind.to_string(), id.name.clone())),
-        Naming::Assigned => live.incarnation.clone().map(|uuid| (schema.kind.to_string(), uuid)),
-        Naming::Inner { .. } => None,
+    match schema.identity {
+        Identity::Named { .. } => Some((schema.kind.to_string(), id.name.clone())),
+        Identity::ServiceAssigned => live.unique_id.clone().map(|uuid| (schema.kind.to_string(), uuid)),
+        Identity::Nested { .. } => None,
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
     use crate::kinds;
     use crate::operation::{self, Operation};
-    use crate::schema::{Condition, Outputs, Owner, Ownership};
+    use crate::schema::{Outputs, Owner, Ownership, Status};
     use crate::value::Tree;
     use crate::wire::limits;
 
@@ -446,9 +446,9 @@ mod tests {
             owner: owner("acme", "s"),
             name: name.to_owned(),
             arn: None,
-            anchors: BTreeMap::new(),
-            site: None,
-            incarnation: None,
+            parents: BTreeMap::new(),
+            env: None,
+            unique_id: None,
         }
     }
 
@@ -457,10 +457,10 @@ mod tests {
             props: Tree::new(),
             outputs: Outputs::new(),
             owner,
-            condition: Condition::Settled,
-            incarnation: Some("u-1".to_owned()),
+            status: Status::Stable,
+            unique_id: Some("u-1".to_owned()),
             revision: None,
-            age: crate::schema::Age::default(),
+            timestamps: crate::schema::Timestamps::default(),
             notes: Vec::new(),
             unknown: crate::schema::Unknown::new(),
         }
@@ -571,7 +571,7 @@ mod tests {
             ..write("table", "acme-t", Effect::Create)
         };
         assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "region and account aren't known yet");
-        guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+        guard.observe_env(&AwsEnv::new("eu-central-1", "123456789012"));
         assert!(guard.check(&request("eu-central-1", "123456789012")).is_ok());
         assert!(guard.check(&request("eu-west-1", "123456789012")).is_err());
         assert!(guard.check(&request("eu-central-1", "210987654321")).is_err());
@@ -653,7 +653,7 @@ mod tests {
         ];
         for (function, owned, is_imported, allowed, whose) in parents {
             let guard = guard();
-            guard.observe_site(&Site::new("eu-central-1", "123456789012"));
+            guard.observe_env(&AwsEnv::new("eu-central-1", "123456789012"));
             guard.observe(
                 kinds::all().get("mapping").unwrap().schema(),
                 &id("m"),

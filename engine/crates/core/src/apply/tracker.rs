@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::AwsError;
 use crate::plan::{Op, Plan, Step, StepId};
-use crate::schema::Moment;
+use crate::schema::Milestone;
 
 use super::{StepOutcome, StepTimes};
 
@@ -41,7 +41,7 @@ type Rank = (Reverse<u32>, StepId);
 struct Tracked {
     state: StepState,
     /// The steps that wait for it, and the milestone.
-    dependents: Vec<(StepId, Moment)>,
+    dependents: Vec<(StepId, Milestone)>,
     /// The estimated length of the longest chain of steps that starts with it.
     remaining: u32,
     write_key: Option<String>,
@@ -128,7 +128,7 @@ impl<'p> StepTracker<'p> {
         while let Some(at) = todo.pop() {
             let (Some(tracked), Some(estimate)) = (self.steps.get(at), estimates.get(at)) else { continue };
             let through = tracked.dependents.iter().map(|(dependent, moment)| {
-                let share = if *moment == Moment::Made { estimate.created } else { estimate.ready };
+                let share = if *moment == Milestone::Created { estimate.created } else { estimate.ready };
                 share + self.steps.get(dependent.0).map_or(0, |it| it.remaining)
             });
             let remaining = through.max().unwrap_or(0).max(estimate.ready);
@@ -192,7 +192,7 @@ impl<'p> StepTracker<'p> {
         tracked.state = StepState::Created;
         tracked.times.made = Some(Instant::now());
         self.release_key(id);
-        self.happened(id, Moment::Made);
+        self.happened(id, Milestone::Created);
     }
 
     /// Records the end of a step; returns it with the skips that result from it.
@@ -211,7 +211,7 @@ impl<'p> StepTracker<'p> {
         }
         let mut updates = vec![(id, ending)];
         match is_done {
-            true => self.happened(id, Moment::Ready),
+            true => self.happened(id, Milestone::Ready),
             false => updates.extend(self.skip_dependents(id)),
         }
         updates
@@ -227,7 +227,7 @@ impl<'p> StepTracker<'p> {
         }
     }
 
-    fn happened(&mut self, id: StepId, moment: Moment) {
+    fn happened(&mut self, id: StepId, moment: Milestone) {
         let dependents = self.steps.get(id.0).map(|it| it.dependents.clone()).unwrap_or_default();
         for (dependent, _) in dependents.into_iter().filter(|(_, wanted)| *wanted == moment) {
             let Some(tracked) = self.steps.get_mut(dependent.0) else { continue };
@@ -320,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_skipped_step_doesnt_keep_others_from_their_write_key() {
         let step = |after| Step { op: Op::Create, change: 0, after, pair: None };
-        let waits = vec![(StepId(3), Moment::Made)];
+        let waits = vec![(StepId(3), Milestone::Created)];
         let plan = Plan { steps: [vec![], waits, vec![], vec![]].map(step).into(), ..Plan::default() };
         let mut tracker = StepTracker::new(&plan);
         tracker.begin(|id| StepInfo { write_key: (id.0 != 3).then(|| "function".to_owned()), is_nested: true });

@@ -15,21 +15,21 @@ use crate::kind::{Definition, Kinds};
 use crate::provider::Tags;
 use crate::remedy::{Advice, Remedy};
 use crate::schema::{
-    ArnForm, Contents, Id, Live, Naming, Owner, Ownership, Reading, Shape, Site, Str, TAG_RESOURCE, TAG_STACK,
+    ArnForm, AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Reading, Shape, Str, TAG_RESOURCE, TAG_STACK,
     TAG_TEAM, is_of_team,
 };
-use crate::spec::{Declared, Spec};
+use crate::spec::{ResourceDecl, Spec};
 use crate::wait::Context;
 
-use super::{Undeclared, meant, observe, read_masked};
+use super::{Undeclared, observe, read_masked, with_unique_id};
 
 /// How orphans are searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftovers {
+pub enum OrphanSearch {
     /// Not at all.
     Ignored,
     /// Only on what the spec declares.
-    Hanging,
+    Attached,
     /// In the tag index.
     Indexed,
     /// In the tag index, or by the team's prefix if the index can't be read.
@@ -49,9 +49,9 @@ pub(super) struct Candidates {
 ///
 /// # Errors
 /// Transient errors: a retry may find more. Missing permissions are reported in the outcome.
-pub(super) async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> Result<Candidates, AwsError> {
+pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> Result<Candidates, AwsError> {
     let complete = inventory::Search::Complete;
-    if matches!(leftovers, Leftovers::Ignored | Leftovers::Hanging) {
+    if matches!(orphans, OrphanSearch::Ignored | OrphanSearch::Attached) {
         return Ok(Candidates::default());
     }
     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
@@ -61,7 +61,7 @@ pub(super) async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> R
         cx.read("", || cx.account.tagged(&tags, &services)).await
     };
     let (index, scanned) = tokio::join!(index, async {
-        if leftovers == Leftovers::Scanned { Some(scan(cx, &owner).await) } else { None }
+        if orphans == OrphanSearch::Scanned { Some(scan(cx, &owner).await) } else { None }
     });
     let (mut found, trouble) = match index {
         Ok(entries) => {
@@ -71,7 +71,7 @@ pub(super) async fn search(cx: &Context, spec: &Spec, leftovers: Leftovers) -> R
         Err(error) => (Vec::new(), Some(error)),
     };
     let scanned = match (scanned, &trouble) {
-        (None, Some(_)) if leftovers == Leftovers::IndexedOrScanned => Some(scan(cx, &owner).await),
+        (None, Some(_)) if orphans == OrphanSearch::IndexedOrScanned => Some(scan(cx, &owner).await),
         (scanned, _) => scanned,
     };
     let search = match (scanned, trouble) {
@@ -95,7 +95,7 @@ pub(super) async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Def
     let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_indexed);
     let scans = kinds.map(|kind| async move {
         let provider = cx.provider(&kind.schema().kind)?;
-        let ids = cx.read(&owner.team, || provider.scan(cx, owner)).await?;
+        let ids = cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await?;
         Ok::<_, AwsError>(ids.into_iter().map(|id| (Arc::clone(kind), id)).collect::<Vec<_>>())
     });
     Ok(try_join_all(scans).await?.concat())
@@ -129,11 +129,11 @@ pub(super) fn from_index_entry(
         Arc::clone(kind),
         Id {
             owner: Owner { resource, ..owner.clone() },
-            incarnation: matches!(kind.schema().naming, Naming::Assigned).then(|| name.clone()),
+            unique_id: matches!(kind.schema().identity, Identity::ServiceAssigned).then(|| name.clone()),
             name,
             arn: None,
-            anchors: BTreeMap::new(),
-            site: None,
+            parents: BTreeMap::new(),
+            env: None,
         },
     ))
 }
@@ -147,24 +147,24 @@ pub(super) fn from_index_entry(
 pub(super) async fn attached(
     cx: &Context,
     spec: &Spec,
-    leftovers: Leftovers,
-    site: Option<&Site>,
+    orphans: OrphanSearch,
+    env: Option<&AwsEnv>,
 ) -> Result<Vec<Undeclared>, (String, AwsError)> {
-    if leftovers == Leftovers::Ignored {
+    if orphans == OrphanSearch::Ignored {
         return Ok(Vec::new());
     }
-    let anchors = |it: &'_ Declared| {
+    let parents = |it: &'_ ResourceDecl| {
         let kind = it.schema().kind.clone();
-        it.id.anchors.iter().map(|(property, host)| (kind.clone(), property.clone(), host.clone())).collect::<Vec<_>>()
+        it.id.parents.iter().map(|(property, host)| (kind.clone(), property.clone(), host.clone())).collect::<Vec<_>>()
     };
-    let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(anchors).collect();
+    let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(parents).collect();
     let hosts = spec.resources.iter().filter(|declared| !declared.imported);
     let reads = hosts.flat_map(|host| {
         let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
         let declared = &declared;
         attachable_kinds(&cx.kinds, &host.schema().kind).filter_map(move |(kind, property)| {
             let is_declared = declared.contains(&(kind.schema().kind.clone(), property.clone(), host.id.name.clone()));
-            let read = list_attached(cx, kind, property, &host.id.name, owner.clone(), site);
+            let read = list_attached(cx, kind, property, &host.id.name, owner.clone(), env);
             (!is_declared)
                 .then_some(async move { ignore_permanent(read.await).map_err(|error| (host.name.clone(), error)) })
         })
@@ -188,15 +188,15 @@ pub(super) async fn list_attached(
     property: Str,
     host: &str,
     owner: Owner,
-    site: Option<&Site>,
+    env: Option<&AwsEnv>,
 ) -> Result<Vec<Undeclared>, AwsError> {
     let id = Id {
         owner,
         name: String::new(),
         arn: None,
-        anchors: BTreeMap::from([(property, host.to_owned())]),
-        site: site.cloned(),
-        incarnation: None,
+        parents: BTreeMap::from([(property, host.to_owned())]),
+        env: env.cloned(),
+        unique_id: None,
     };
     let reading = read_masked(cx, &kind, &id).await?;
     Ok(reading.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect())
@@ -224,10 +224,10 @@ pub(super) async fn add(
     attached: Vec<Undeclared>,
 ) -> Result<(), (String, AwsError)> {
     inventory.search = candidates.search;
-    attached.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, &kind, id, live, None));
+    attached.into_iter().for_each(|(kind, id, live)| inventory.add_orphan(spec, &kind, id, live, None));
     Box::pin(verify(cx, spec, inventory, candidates.found)).await?;
-    for leftover in &inventory.leftovers {
-        observe(cx, &leftover.declared, leftover.found.live.as_ref());
+    for orphan in &inventory.orphans {
+        observe(cx, &orphan.declared, orphan.found.live.as_ref());
     }
     Box::pin(read_parents(cx, spec, inventory)).await
 }
@@ -244,20 +244,20 @@ async fn verify(
     inventory: &mut Inventory,
     candidates: Vec<(Arc<dyn Definition>, Id)>,
 ) -> Result<(), (String, AwsError)> {
-    let site = Some(inventory.site.clone());
+    let env = Some(inventory.env.clone());
     // Most candidates are declared; a set avoids comparing each with every declaration.
     let mut seen: HashSet<(Str, String)> = HashSet::new();
     for declared in &spec.resources {
         let kind = &declared.schema().kind;
         seen.insert((kind.clone(), declared.id.name.clone()));
-        let incarnation = inventory.live(&declared.name).and_then(|live| meant(declared, live).incarnation);
-        seen.extend(incarnation.map(|uuid| (kind.clone(), uuid)));
+        let unique_id = inventory.live(&declared.name).and_then(|live| with_unique_id(declared, live).unique_id);
+        seen.extend(unique_id.map(|uuid| (kind.clone(), uuid)));
     }
     let unknown = candidates.into_iter().filter(|(kind, id)| {
-        seen.insert((kind.schema().kind.clone(), id.name.clone())) && !inventory.knows(spec, kind, id)
+        seen.insert((kind.schema().kind.clone(), id.name.clone())) && !inventory.is_tracked(spec, kind, id)
     });
     let reads = join_all(unknown.map(|(kind, id)| {
-        let id = Id { site: site.clone(), ..id };
+        let id = Id { env: env.clone(), ..id };
         async move {
             let read = read_candidate(cx, &kind, &id).await;
             (kind, id, read)
@@ -268,11 +268,11 @@ async fn verify(
             Ok((Reading { live, others }, attached, contents)) => {
                 if let Some(live) = live {
                     let id = with_tagged_name(id, &live);
-                    inventory.leave(spec, &kind, id.clone(), live, None);
-                    inventory.weigh(&kind, &id, contents);
+                    inventory.add_orphan(spec, &kind, id.clone(), live, None);
+                    inventory.set_contents(&kind, &id, contents);
                 }
-                others.into_iter().for_each(|(id, live)| inventory.leave(spec, &kind, id, live, None));
-                attached.into_iter().for_each(|(kind, id, live)| inventory.leave(spec, &kind, id, live, None));
+                others.into_iter().for_each(|(id, live)| inventory.add_orphan(spec, &kind, id, live, None));
+                attached.into_iter().for_each(|(kind, id, live)| inventory.add_orphan(spec, &kind, id, live, None));
             }
             Err(error) if error.passes() => return Err((id.name, error)),
             Err(error) => {
@@ -293,7 +293,7 @@ async fn read_candidate(
 ) -> Result<(Reading, Vec<Undeclared>, Option<Contents>), AwsError> {
     let schema = kind.schema();
     let contents = async {
-        if !schema.holds_data || cx.consent.delete_data {
+        if !schema.holds_data || cx.overrides.delete_data {
             return None;
         }
         let provider = cx.provider(&schema.kind).ok()?;
@@ -301,7 +301,7 @@ async fn read_candidate(
     };
     let attached = attachable_kinds(&cx.kinds, &schema.kind).map(|(kind, property)| {
         let owner = Owner { resource: String::new(), ..id.owner.clone() };
-        list_attached(cx, kind, property, &id.name, owner, id.site.as_ref())
+        list_attached(cx, kind, property, &id.name, owner, id.env.as_ref())
     });
     let (read, contents, attached) = tokio::join!(read_masked(cx, kind, id), contents, try_join_all(attached));
     Ok((read?, attached?.concat(), contents))
@@ -323,10 +323,10 @@ fn with_tagged_name(id: Id, live: &Live) -> Id {
 /// Transient errors, with the name of the function.
 async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> Result<(), (String, AwsError)> {
     let is_known = |(kind, name): &(&str, &str)| {
-        let is_it = |it: &Declared| it.schema().kind == *kind && it.id.name == *name;
-        spec.resources.iter().any(is_it) || inventory.leftovers.iter().any(|it| is_it(&it.declared))
+        let is_it = |it: &ResourceDecl| it.schema().kind == *kind && it.id.name == *name;
+        spec.resources.iter().any(is_it) || inventory.orphans.iter().any(|it| is_it(&it.declared))
     };
-    let parents = inventory.leftovers.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.host());
+    let parents = inventory.orphans.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.parent());
     let unknown: BTreeSet<(&str, &str)> =
         parents.filter(|(_, name)| is_of_team(name, &spec.team)).filter(|it| !is_known(it)).collect();
     let reads = unknown.into_iter().filter_map(|(kind, name)| {
@@ -334,9 +334,9 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
             owner: Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() },
             name: name.to_owned(),
             arn: None,
-            anchors: BTreeMap::new(),
-            site: Some(inventory.site.clone()),
-            incarnation: None,
+            parents: BTreeMap::new(),
+            env: Some(inventory.env.clone()),
+            unique_id: None,
         };
         let kind = cx.kinds.get(kind)?;
         Some(async move { (kind, read_masked(cx, kind, &id).await, id) })
@@ -345,7 +345,7 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
         match reading {
             Ok(Reading { live: Some(live), .. }) => {
                 let key = (kind.schema().kind.clone(), id.name.clone());
-                observe(cx, &Declared::leftover(Arc::clone(kind), id), Some(&live));
+                observe(cx, &ResourceDecl::orphan(Arc::clone(kind), id), Some(&live));
                 inventory.parents.insert(key, live.owner);
             }
             Err(error) if error.passes() => return Err((id.name, error)),

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::error::{AwsError, Class};
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Id, Live, Owner, Ownership, Reading, Site, Str, TAG_STACK, TAG_TEAM};
+use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Str, TAG_STACK, TAG_TEAM};
 use crate::wait::Context;
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan, services};
@@ -30,9 +30,9 @@ pub async fn survey(
     account: &str,
 ) -> Result<Vec<Undeclared>, AwsError> {
     let candidates = search(cx, of, prefixes).await?;
-    let site = Site::new(cx.account.region(), account);
+    let env = AwsEnv::new(cx.account.region(), account);
     let reads = join_all(candidates.into_iter().map(|(kind, id)| {
-        let id = Id { site: Some(site.clone()), ..id };
+        let id = Id { env: Some(env.clone()), ..id };
         async move { read_with_attached(cx, &kind, &id).await }
     }));
     let this_stack = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..blank_owner() });
@@ -47,8 +47,8 @@ pub async fn survey(
                 (_, None) => !prefixes.is_empty(),
             };
             // Names of nested resources are unique only within their parent.
-            let host = id.anchors.values().next().filter(|_| !kind.schema().is_indexed).cloned();
-            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.incarnation.clone(), host)) {
+            let host = id.parents.values().next().filter(|_| !kind.schema().is_indexed).cloned();
+            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.unique_id.clone(), host)) {
                 found.push((kind, id, live));
             }
         }
@@ -121,7 +121,7 @@ async fn attached_to(
 ) -> Result<Vec<Undeclared>, AwsError> {
     let reads = kinds
         .into_iter()
-        .map(|(kind, property)| list_attached(cx, kind, property, &parent.name, owner.clone(), parent.site.as_ref()));
+        .map(|(kind, property)| list_attached(cx, kind, property, &parent.name, owner.clone(), parent.env.as_ref()));
     let found: Result<Vec<_>, AwsError> = join_all(reads).await.into_iter().map(ignore_permanent).collect();
     Ok(found?.concat())
 }

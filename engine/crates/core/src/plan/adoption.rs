@@ -4,7 +4,7 @@
 //! paste.
 
 use crate::schema::{Effect, Live, Presence, Rule, Schema};
-use crate::spec::Declared;
+use crate::spec::ResourceDecl;
 use crate::value::Value;
 
 use super::{Action, Change, PropertyChange, refused, unknown};
@@ -12,7 +12,7 @@ use super::{Action, Change, PropertyChange, refused, unknown};
 const REPLACES: &str = "adopting it would replace it, and engine only replaces resources that this stack owns";
 
 /// The row of a resource that has no engine tags.
-pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &Live) -> Change {
+pub(super) fn adopted(row: Change, declared: &ResourceDecl, schema: &Schema, live: &Live) -> Change {
     if let Some((reason, hint)) = unknown::blocks_adoption(declared, schema, live) {
         return refused(row, reason, hint);
     }
@@ -38,7 +38,7 @@ pub(super) fn adopted(row: Change, declared: &Declared, schema: &Schema, live: &
     Change {
         action: Action::Adopt,
         reason: Some("if another tool still manages it, that tool will undo these changes".into()),
-        asks: !declared.lifecycle.adopt,
+        needs_approval: !declared.lifecycle.adopt,
         ..row
     }
 }
@@ -65,18 +65,18 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(row: &Change, declared: &Declared, schema: &Schema, live: &Live) -> Lines {
+    fn of(row: &Change, declared: &ResourceDecl, schema: &Schema, live: &Live) -> Lines {
         let mut lines = Lines::default();
         let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
-        for property in schema.properties.iter().filter(|it| it.change != Rule::Ensure) {
+        for property in schema.properties.iter().filter(|it| it.change != Rule::Subset) {
             let name = &*property.name;
             if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(name) {
                 continue;
             }
             let Some(value) = live.props.get(name) else { continue };
-            let written = declared.written.contains(name);
+            let written = declared.explicit.contains(name);
             // A property that is kept unless set is adopted too, so it has to be set.
-            let kept = property.sticky && *value != Value::Null && *value != Value::Bool(false);
+            let kept = property.optional_computed && *value != Value::Null && *value != Value::Bool(false);
             let changes = || row.properties.iter().filter(|change| change.path.root() == Some(name));
             let is_reset = changes().any(|change| !written || change.after == Value::Null) || (kept && !written);
             lines.is_reset |= is_reset;

@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 
 use crate::schema::{Effect, Live, Presence, Property, Rule, Schema, part_of};
-use crate::spec::Declared;
+use crate::spec::ResourceDecl;
 use crate::value::{Path, Tree, Value};
 
 use super::PropertyChange;
 
 /// Every property of a new resource.
-pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChange> {
+pub(super) fn additions(declared: &ResourceDecl, desired: &Tree) -> Vec<PropertyChange> {
     let says_nothing = |value: &Value| match value {
         Value::Null => true,
         Value::Map(map) => map.is_empty(),
@@ -19,7 +19,7 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
         _ => false,
     };
     let schema = declared.schema();
-    let is_displayed = |property: &&Property| property.is_compared() || matches!(property.change, Rule::ShownWith(_));
+    let is_displayed = |property: &&Property| property.is_compared() || matches!(property.change, Rule::DisplayWith(_));
     schema
         .properties
         .iter()
@@ -32,8 +32,8 @@ pub(super) fn additions(declared: &Declared, desired: &Tree) -> Vec<PropertyChan
             after: after.clone(),
             effect: Effect::InPlace,
             sensitive: property.sensitive,
-            usual: matches!(property.presence, Presence::Default(_) | Presence::Optional)
-                && !declared.written.contains(&*property.name),
+            is_default: matches!(property.presence, Presence::Default(_) | Presence::Optional)
+                && !declared.explicit.contains(&*property.name),
         })
         .collect()
 }
@@ -48,21 +48,23 @@ pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<P
         let path = Path::property(&property.name);
         let usual = match &property.change {
             Rule::Compare(effect) => effect,
-            Rule::Ensure => &Effect::InPlace,
-            Rule::ShownWith(other) if before != after && changes.iter().any(|it| it.path.root() == Some(&**other)) => {
+            Rule::Subset => &Effect::InPlace,
+            Rule::DisplayWith(other)
+                if before != after && changes.iter().any(|it| it.path.root() == Some(&**other)) =>
+            {
                 &Effect::InPlace
             }
-            Rule::Local | Rule::Checked | Rule::ShownWith(_) => continue,
+            Rule::WriteOnly | Rule::VerifyOnly | Rule::DisplayWith(_) => continue,
         };
         let mut found = Vec::new();
-        compare(&path, before, after, property.change == Rule::Ensure, &mut found);
+        compare(&path, before, after, property.change == Rule::Subset, &mut found);
         changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
             effect: property.decide.as_ref().map_or_else(|| usual.clone(), |decide| decide(&path, live, desired)),
             path,
             before: before.clone(),
             after: after.clone(),
             sensitive: property.sensitive,
-            usual: false,
+            is_default: false,
         }));
     }
     changes
@@ -102,7 +104,7 @@ fn compare<'v>(
 /// Copies live values into `desired` where the spec doesn't decide: ignored properties and parts of
 /// them, those that keep their value unless set, and those that can't be compared. Returns notes
 /// about the last.
-pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String> {
+pub fn keep(declared: &ResourceDecl, live: &Tree, desired: &mut Tree) -> Vec<String> {
     let ignored = &declared.lifecycle.ignore_changes;
     let mut notes = Vec::new();
     for property in &declared.schema().properties {
@@ -110,7 +112,7 @@ pub fn keep(declared: &Declared, live: &Tree, desired: &mut Tree) -> Vec<String>
         let (Some(have), name) = (live.get(&*property.name), &*property.name) else { continue };
         let is_left = ignored.contains(name)
             || property.derived_from.as_ref().is_some_and(|other| ignored.contains(&**other))
-            || (property.sticky && !declared.written.contains(name));
+            || (property.optional_computed && !declared.explicit.contains(name));
         let why = property.unclear.as_ref().and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
         notes.extend(why.as_ref().map(|why| format!("`{name}` is not compared: {why}")));
         if is_left || why.is_some() {

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::kind::Kinds;
-use crate::schema::{Condition, Live, Moment, Naming, Origin, Schema, Shape};
-use crate::spec::{Declared, Spec};
+use crate::schema::{Identity, Live, Milestone, Origin, Schema, Shape, Status};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
 use super::{Action, Change, Op, Step, StepId, Subject};
@@ -30,7 +30,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     for (delete, target) in delete_later {
         // Skip this if the target already waits for the deletion, which would be a cycle.
         if !waits_for(&order.steps, target, delete) {
-            order.wait(delete, target, Moment::Ready);
+            order.wait(delete, target, Milestone::Ready);
         }
     }
     for step in &mut order.steps {
@@ -64,14 +64,14 @@ impl Order<'_> {
     fn add_steps(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let live = change.live(self.inventory);
-            let changing = live.is_some_and(|live| matches!(live.condition, Condition::Changing(_)));
+            let changing = live.is_some_and(|live| matches!(live.status, Status::InTransition(_)));
             let (delete, main) = match change.action {
                 Action::Create => (None, Some(Op::Create)),
                 Action::Update | Action::Adopt => (None, Some(Op::Update)),
                 Action::Delete => (Some(Op::Delete), None),
-                Action::Release => (Some(Op::Release), None),
+                Action::Forget => (Some(Op::Untag), None),
                 Action::Replace => (Some(Op::Delete), Some(Op::Create)),
-                Action::None if changing && !change.desired.is_empty() => (None, Some(Op::Settle)),
+                Action::None if changing && !change.desired.is_empty() => (None, Some(Op::Wait)),
                 Action::None | Action::Import | Action::Refused => (None, None),
             };
             let mut add = |op: Op| {
@@ -83,7 +83,7 @@ impl Order<'_> {
     }
 
     /// Lets `step` wait for `other`.
-    fn wait(&mut self, step: StepId, other: StepId, moment: Moment) {
+    fn wait(&mut self, step: StepId, other: StepId, moment: Milestone) {
         self.steps[step.0].after.push((other, moment));
     }
 
@@ -91,9 +91,9 @@ impl Order<'_> {
     fn pair_replacements(&mut self) {
         for (at, change) in self.changes.iter().enumerate() {
             let (Some(delete), Some((main, _))) = (self.own[at].delete, self.own[at].main) else { continue };
-            self.wait(main, delete, Moment::Ready);
+            self.wait(main, delete, Milestone::Ready);
             let declared = change.declared(self.spec, self.inventory);
-            if declared.is_some_and(|it| !matches!(it.schema().naming, Naming::Own { .. })) {
+            if declared.is_some_and(|it| !matches!(it.schema().identity, Identity::Named { .. })) {
                 (self.steps[delete.0].pair, self.steps[main.0].pair) = (Some(main), Some(delete));
             }
         }
@@ -112,11 +112,11 @@ impl Order<'_> {
                 dependencies.declared.insert((at, on));
                 if let (Some((main, _)), Some((target, op))) = (self.own[at].main, self.own[on].main) {
                     // Wait until an update is ready: until then, outputs may be the old ones.
-                    self.wait(main, target, if op == Op::Create { moment } else { Moment::Ready });
+                    self.wait(main, target, if op == Op::Create { moment } else { Milestone::Ready });
                 }
                 match (self.own[at].delete, self.own[on].delete, self.own[on].main) {
                     // Dependents are deleted first.
-                    (Some(delete), Some(target), _) => self.wait(target, delete, Moment::Ready),
+                    (Some(delete), Some(target), _) => self.wait(target, delete, Milestone::Ready),
                     // A resource that is replaced because its target changes is deleted only after
                     // the target is updated: until then the old one still works.
                     (Some(delete), None, Some((target, _))) => dependencies.delete_later.push((delete, target)),
@@ -133,20 +133,20 @@ impl Order<'_> {
         let rows = self.changes.iter().enumerate();
         let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
         for (at, change) in self.changes.iter().enumerate() {
-            for (_, kind, name) in change.hangs_on(self.spec, self.inventory) {
+            for (_, kind, name) in change.attachments(self.spec, self.inventory) {
                 let Some(&on) = in_aws.get(&(kind, name.as_str())) else { continue };
                 if declared_pairs.contains(&(at, on)) {
                     continue;
                 }
                 match (self.own[at].delete, self.own[at].main, self.own[on].delete, self.own[on].main) {
-                    (Some(delete), _, Some(target), _) => self.wait(target, delete, Moment::Ready),
+                    (Some(delete), _, Some(target), _) => self.wait(target, delete, Milestone::Ready),
                     // Once updated, it is no longer attached.
-                    (None, Some((main, _)), Some(target), _) => self.wait(target, main, Moment::Ready),
+                    (None, Some((main, _)), Some(target), _) => self.wait(target, main, Milestone::Ready),
                     // It is deleted before its target gets new outputs.
                     (Some(delete), None, None, Some((target, _)))
                         if renews_outputs(&self.changes[on], self.spec, self.inventory) =>
                     {
-                        self.wait(target, delete, Moment::Ready);
+                        self.wait(target, delete, Milestone::Ready);
                     }
                     _ => {}
                 }
@@ -156,15 +156,19 @@ impl Order<'_> {
 }
 
 /// What a live resource is attached to, as property, kind and name, by its identity properties.
-pub(super) fn hangs_on<'d>(kinds: &Kinds, declared: &'d Declared, live: &Live) -> Vec<(&'d str, &'d str, String)> {
-    let identities = declared.schema().properties.iter().filter(|property| property.identity);
+pub(super) fn attachments<'d>(
+    kinds: &Kinds,
+    declared: &'d ResourceDecl,
+    live: &Live,
+) -> Vec<(&'d str, &'d str, String)> {
+    let identities = declared.schema().properties.iter().filter(|property| property.is_identity);
     let targets = identities.filter_map(|property| {
         let Shape::Link { to, .. } = &property.shape else { return None };
         let (kind, _) = to.first()?;
         let name = match live.props.get(&*property.name) {
             Some(Value::String(arn)) if !arn.is_empty() => kinds.name_in_arn(arn).to_owned(),
             // A qualifier (`name:alias`) is not part of the name.
-            _ => declared.id.anchors.get(&property.name)?.split(':').next()?.to_owned(),
+            _ => declared.id.parents.get(&property.name)?.split(':').next()?.to_owned(),
         };
         Some((&*property.name, &**kind, name))
     });
@@ -173,7 +177,7 @@ pub(super) fn hangs_on<'d>(kinds: &Kinds, declared: &'d Declared, live: &Live) -
 
 /// Whether an update makes AWS assign a new value to an output.
 fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
-    let schema: Option<&Schema> = change.declared(spec, inventory).map(Declared::schema);
+    let schema: Option<&Schema> = change.declared(spec, inventory).map(ResourceDecl::schema);
     let renewing = |property: &str| {
         schema.is_some_and(|schema| {
             schema.outputs.iter().any(|output| match &output.origin {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::remedy::Advice;
 use crate::schema::{Live, Ownership, Rule, Schema};
-use crate::spec::Declared;
+use crate::spec::ResourceDecl;
 use crate::value::{Tree, Value};
 
 /// Removes unreadable properties from `desired`, so that an update doesn't send them.
@@ -16,13 +16,13 @@ pub fn leave_out(live: &Live, desired: &mut Tree) {
 }
 
 /// One note per reason; `after` ends the note, for one property and for several.
-pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Vec<String> {
+pub(super) fn notes(declared: &ResourceDecl, live: &Live, after: (&str, &str)) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for property in declared.schema().properties.iter().filter(|it| it.change != Rule::Local) {
+    for property in declared.schema().properties.iter().filter(|it| it.change != Rule::WriteOnly) {
         let Some(why) = live.unknown.get(&property.name) else { continue };
         // That tags can't be read is reported once for the whole plan.
         let is_told = matches!(live.owner, Ownership::Denied | Ownership::Untaggable) && !declares_tags(declared);
-        if property.change != Rule::Ensure || !is_told {
+        if property.change != Rule::Subset || !is_told {
             by_reason.entry(why).or_default().push(&property.name);
         }
     }
@@ -33,17 +33,17 @@ pub(super) fn notes(declared: &Declared, live: &Live, after: (&str, &str)) -> Ve
     by_reason.into_iter().map(note).collect()
 }
 
-fn declares_tags(declared: &Declared) -> bool {
-    let tags = declared.schema().properties.iter().filter(|it| it.change == Rule::Ensure);
+fn declares_tags(declared: &ResourceDecl) -> bool {
+    let tags = declared.schema().properties.iter().filter(|it| it.change == Rule::Subset);
     tags.filter_map(|it| declared.desired.get(&*it.name)).any(|it| matches!(it, Value::Map(tags) if !tags.is_empty()))
 }
 
 /// Declared properties that can't be read, so they may differ from the spec.
-pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&'l str> {
+pub(super) fn declared_unknown<'l>(declared: &ResourceDecl, live: &'l Live) -> Vec<&'l str> {
     let is_declared = |name: &&str| {
         let property = declared.schema().property(name);
         property.is_some_and(|it| it.is_compared())
-            && declared.written.contains(*name)
+            && declared.explicit.contains(*name)
             && !declared.lifecycle.ignore_changes.contains(*name)
     };
     live.unknown.keys().map(|name| &**name).filter(is_declared).collect()
@@ -51,10 +51,10 @@ pub(super) fn declared_unknown<'l>(declared: &Declared, live: &'l Live) -> Vec<&
 
 /// Why a resource can't be adopted: an update would overwrite declared properties that can't be
 /// read.
-pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live) -> Option<(String, String)> {
+pub(super) fn blocks_adoption(declared: &ResourceDecl, schema: &Schema, live: &Live) -> Option<(String, String)> {
     let mut sent = declared_unknown(declared, live);
     // Tags are only ever added.
-    sent.retain(|name| schema.property(name).is_some_and(|it| it.change != Rule::Ensure));
+    sent.retain(|name| schema.property(name).is_some_and(|it| it.change != Rule::Subset));
     let why = live.unknown.get(*sent.first()?)?;
     let names = listed(&sent);
     let reason = format!("adopting it would overwrite its {names}, which can't be read ({why})");
@@ -66,10 +66,13 @@ pub(super) fn blocks_adoption(declared: &Declared, schema: &Schema, live: &Live)
 
 /// Why a resource can't be re-created: the new one would lack properties that the spec doesn't set
 /// and that can't be read.
-pub(super) fn blocks_replacement(declared: &Declared, live: &Live) -> Option<(String, Advice)> {
+pub(super) fn blocks_replacement(declared: &ResourceDecl, live: &Live) -> Option<(String, Advice)> {
     let is_kept = |name: &str| {
         declared.lifecycle.ignore_changes.contains(name)
-            || declared.schema().property(name).is_some_and(|it| it.sticky && !declared.written.contains(&*it.name))
+            || declared
+                .schema()
+                .property(name)
+                .is_some_and(|it| it.optional_computed && !declared.explicit.contains(&*it.name))
     };
     let (name, why) = live.unknown.iter().find(|(name, _)| is_kept(name))?;
     let reason = format!("re-creating it would lose its `{name}`, which can't be read ({why})");

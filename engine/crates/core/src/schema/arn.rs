@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Site, Str};
+use super::{AwsEnv, Str};
 
 /// The form of the ARNs of one resource type
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
@@ -38,11 +38,11 @@ impl ArnForm {
     }
 
     /// The ARN of the resource with this name, without a path.
-    pub fn of(&self, site: &Site, name: &str) -> String {
-        let region = if self.has_region { site.region.as_str() } else { "" };
-        let account = if self.has_account { site.account.as_str() } else { "" };
+    pub fn of(&self, env: &AwsEnv, name: &str) -> String {
+        let region = if self.has_region { env.region.as_str() } else { "" };
+        let account = if self.has_account { env.account.as_str() } else { "" };
         let resource = self.resource.replace(PATH, "").replace(NAME, name);
-        format!("arn:{}:{}:{region}:{account}:{resource}", site.partition, self.service)
+        format!("arn:{}:{}:{region}:{account}:{resource}", env.partition, self.service)
     }
 
     /// The name in an ARN of this form, also of what belongs to the resource: `todos` in
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_arn_is_made_and_read_by_the_same_form() {
-        let site = Site::new("cn-north-1", "123456789012");
+        let env = AwsEnv::new("cn-north-1", "123456789012");
         let free = ArnForm { has_account: false, ..ArnForm::global("s3", "{name}") };
         for (form, arn) in [
             (ArnForm::regional("dynamodb", "table/{name}"), "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/todos"),
@@ -77,7 +77,7 @@ mod tests {
             (ArnForm::global("iam", "role/{path}{name}"), "arn:aws-cn:iam::123456789012:role/todos"),
             (free, "arn:aws-cn:s3:::todos"),
         ] {
-            assert_eq!((form.of(&site, "todos").as_str(), form.name(arn)), (arn, Some("todos")));
+            assert_eq!((form.of(&env, "todos").as_str(), form.name(arn)), (arn, Some("todos")));
         }
     }
 

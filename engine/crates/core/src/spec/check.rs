@@ -16,14 +16,14 @@ use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::schema::{
-    Home, Id, Naming, Owner, Presence, Problem, Property, Rule, Schema, Str, Text, Unignorable, is_known_region,
+    Id, Identity, Locality, Owner, Presence, Problem, Property, Rule, Schema, Str, Text, Unignorable, is_known_region,
     is_of_team, is_region, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::grammar::{META, TOP, takes, words};
-use super::{Declared, Depth, Lifecycle, Overrides, Places, Spec};
+use super::{Depth, Lifecycle, Places, ResourceDecl, Spec, SpecOverrides};
 
 pub(super) use references::graph;
 
@@ -71,7 +71,7 @@ pub(super) fn check(
     root: &Node,
     stem: &str,
     dir: &FilePath,
-    overrides: &Overrides,
+    overrides: &SpecOverrides,
     depth: Depth,
 ) -> (Option<Spec>, Vec<Diagnostic>) {
     file.reveal_except(sensitive(kinds, root));
@@ -102,7 +102,7 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
     let given = [("team", Some(team), &TEAM), ("stack", Some(stack), &STACK), ("region", region, &REGION)];
     let wrong = given.into_iter().filter_map(|(flag, value, text)| {
         let value = value?;
-        let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.objection(value)?);
+        let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.violation(value)?);
         Some(Diagnostic::error(problem, text_hint(value, text)))
     });
     wrong.collect()
@@ -110,7 +110,7 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
 
 /// The hint for an invalid text.
 fn text_hint(value: &str, text: &Text) -> String {
-    if text.words == REGION.words { region_hint(value) } else { name_hint(value, text) }
+    if text.expected == REGION.expected { region_hint(value) } else { name_hint(value, text) }
 }
 
 fn region_hint(name: &str) -> String {
@@ -118,7 +118,7 @@ fn region_hint(name: &str) -> String {
     match (zone, nearest(name, regions())) {
         (Some(region), _) => format!("`{name}` is an availability zone; its region is `{region}`"),
         (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => REGION.remedy(name),
+        (None, None) => REGION.suggestion(name),
     }
 }
 
@@ -126,10 +126,10 @@ fn region_hint(name: &str) -> String {
 fn name_hint(name: &str, text: &Text) -> String {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let mended = mended.trim_matches(['-', '_']);
-    let is_ours = [&TEAM.words, &STACK.words, &RESOURCE.words].contains(&&text.words);
-    match is_ours && text.is_malformed(name) && text.objection(mended).is_none() {
-        true => format!("did you mean `{mended}`? Use {}", text.words),
-        false => text.remedy(name),
+    let is_ours = [&TEAM.expected, &STACK.expected, &RESOURCE.expected].contains(&&text.expected);
+    match is_ours && text.is_malformed(name) && text.violation(mended).is_none() {
+        true => format!("did you mean `{mended}`? Use {}", text.expected),
+        false => text.suggestion(name),
     }
 }
 
@@ -271,7 +271,7 @@ fn entries(node: &Node) -> &[Entry] {
 struct Checker<'a> {
     kinds: &'a Kinds,
     file: &'a Arc<SourceFile>,
-    overrides: &'a Overrides,
+    overrides: &'a SpecOverrides,
     depth: Depth,
     dir: &'a FilePath,
     diagnostics: Vec<Diagnostic>,
@@ -395,7 +395,7 @@ impl<'a> Checker<'a> {
             self.warn_of_unknown(region, regions(), entry.value.span, "region", around);
         }
         let Some(region) = &self.overrides.region else { return written };
-        if REGION.objection(region).is_some() {
+        if REGION.violation(region).is_some() {
             let problem = format!("`{region}` is not a valid region for `--region`");
             self.push(Diagnostic::error(problem, region_hint(region)));
         } else if !is_known_region(region) {
@@ -412,7 +412,7 @@ impl<'a> Checker<'a> {
         if let Some(entry) = entry {
             return self.header(entry, &STACK);
         }
-        let Some(objection) = STACK.objection(stem) else { return Some(stem.to_owned()) };
+        let Some(objection) = STACK.violation(stem) else { return Some(stem.to_owned()) };
         let problem = format!("the file name can't be used as the stack name: `{stem}` {objection}");
         self.error(root.span, problem, "add `stack: name` to the spec, or rename the file");
         None
@@ -422,7 +422,7 @@ impl<'a> Checker<'a> {
         // Check it even if the command line overrides it: the next run may not.
         let written = entry.map(|entry| self.header(entry, &TEAM));
         match (&self.overrides.team, written) {
-            (Some(team), _) => match TEAM.objection(team) {
+            (Some(team), _) => match TEAM.violation(team) {
                 None => Some(team.clone()),
                 Some(objection) => {
                     let problem = format!("the team name `{team}` {objection}");
@@ -458,7 +458,7 @@ impl<'a> Checker<'a> {
             None => {}
             Some((Yaml::Map(entries), _)) => {
                 for Entry { key, key_span, value } in entries {
-                    if let Some(objection) = RESOURCE.objection(key) {
+                    if let Some(objection) = RESOURCE.violation(key) {
                         self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, &RESOURCE));
                     }
                     match &value.value {
@@ -547,14 +547,14 @@ impl<'a> Checker<'a> {
         let lifecycle = self.lifecycle(entries, imported, schema, around);
         let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.to_owned() };
         let (aws_name, arn) = self.identity(entry, entries, schema, around);
-        let mut declared = Declared {
+        let mut declared = ResourceDecl {
             name: name.to_owned(),
             kind: Arc::clone(kind),
-            id: Id { owner, name: aws_name, arn, anchors: BTreeMap::new(), site: None, incarnation: None },
+            id: Id { owner, name: aws_name, arn, parents: BTreeMap::new(), env: None, unique_id: None },
             imported,
             lifecycle,
             desired: Tree::new(),
-            written: BTreeSet::new(),
+            explicit: BTreeSet::new(),
             artifact: None,
         };
         for entry in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str())) {
@@ -565,13 +565,13 @@ impl<'a> Checker<'a> {
             self.error(entry.key_span, "`name` and `import` can't be combined", hint);
         }
         if !imported {
-            self.complete(&mut declared.desired, &schema.properties, &declared.written, entry.key_span, name);
+            self.complete(&mut declared.desired, &schema.properties, &declared.explicit, entry.key_span, name);
             kind.normalize(&declared.id, &mut declared.desired);
             // Skip follow-up errors about properties whose value is already reported as invalid.
             let mut problems = kind.check(&declared.desired);
             problems.retain(|problem| {
                 let root = problem.path.root().unwrap_or_default();
-                !declared.written.contains(root) || declared.desired.contains_key(root)
+                !declared.explicit.contains(root) || declared.desired.contains_key(root)
             });
             self.problems(name, problems);
         }
@@ -583,7 +583,7 @@ impl<'a> Checker<'a> {
     fn resource_entries<'e>(&mut self, entry: &'e Entry) -> Option<&'e [Entry]> {
         let name = entry.key.as_str();
         self.places.set(name, Path::default(), entry.key_span);
-        if let Some(objection) = RESOURCE.objection(name) {
+        if let Some(objection) = RESOURCE.violation(name) {
             self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, &RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
             let hint = format!("choose another name; these are reserved for `${{…}}`: {}", list(RESERVED_NAMES));
@@ -625,12 +625,12 @@ impl<'a> Checker<'a> {
             self.error(resource.key_span, format!("engine can't create a {}, only import it", schema.kind), hint);
             return Default::default();
         }
-        let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
+        let key = if let Identity::Nested { key, .. } = &schema.identity { key } else { "name" };
         (self.own_name(find(key), resource, schema, around), None)
     }
 
     /// Checks one property and adds it to its resource.
-    fn property(&mut self, declared: &mut Declared, schema: &'a Schema, entry: &Entry) {
+    fn property(&mut self, declared: &mut ResourceDecl, schema: &'a Schema, entry: &Entry) {
         let Entry { key, key_span, value } = entry;
         let Some(property) = settable(&schema.properties).find(|property| property.name == *key) else {
             if self.is_only_counted() {
@@ -638,26 +638,27 @@ impl<'a> Checker<'a> {
             }
             let settable = || schema.settable().map(|it| &*it.name);
             // Don't report a misspelled property as missing, too.
-            declared.written.extend(nearest(key, settable()).map(str::to_owned));
+            declared.explicit.extend(nearest(key, settable()).map(str::to_owned));
             let meta = words(&META).into_iter().filter(|key| takes(schema, key));
             self.unknown(key, *key_span, &format!("a {}", schema.kind), settable().chain(meta));
             return;
         };
-        if declared.imported && property.change != Rule::Checked {
+        if declared.imported && property.change != Rule::VerifyOnly {
             let problem = format!("`{key}` can't be set, because `{}` is imported", declared.name);
             let hint = "remove the line; engine reads imported resources and never changes them";
             self.error(*key_span, problem, hint);
             return;
         }
-        declared.written.insert(key.clone());
-        if matches!(&schema.naming, Naming::Inner { key: naming, .. } if naming == key) {
+        declared.explicit.insert(key.clone());
+        if matches!(&schema.identity, Identity::Nested { key: naming, .. } if naming == key) {
             // Already checked as the name.
             declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
             return;
         }
-        let around = Around { resource: &declared.name, literal: property.literal, sensitive: property.sensitive };
+        let around =
+            Around { resource: &declared.name, literal: property.no_references, sensitive: property.sensitive };
         if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
-            if let Some(home) = property.home {
+            if let Some(home) = property.locality {
                 self.all_at_home(home, value, &found);
             }
             self.within_quota(property, &found, value.span);
@@ -774,7 +775,7 @@ impl<'a> Checker<'a> {
         };
         let mut outputs = Vec::new();
         for Entry { key, key_span, value } in entries {
-            if let Some(objection) = RESOURCE.objection(key) {
+            if let Some(objection) = RESOURCE.violation(key) {
                 self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, &RESOURCE));
             }
             let around = Around { resource: "", literal: false, sensitive: false };
@@ -851,26 +852,28 @@ impl<'a> Checker<'a> {
             );
             return None;
         };
-        let (Naming::Own { text: rule } | Naming::Inner { text: rule, .. }) = &schema.naming else { return None };
-        if let Some(objection) = rule.objection(name) {
+        let (Identity::Named { text: rule } | Identity::Nested { text: rule, .. }) = &schema.identity else {
+            return None;
+        };
+        if let Some(objection) = rule.violation(name) {
             let problem = match name {
                 "" => format!("`import` doesn't name a {}", schema.kind),
                 _ => format!("the {} name `{name}` {objection}", schema.kind),
             };
-            self.error(span, problem, rule.remedy(name));
+            self.error(span, problem, rule.suggestion(name));
             return None;
         }
-        for home in [Home::Region, Home::Account] {
-            self.at_home(home, text, span)?;
+        for home in [Locality::Region, Locality::Account] {
+            self.in_locality(home, text, span)?;
         }
         Some((name.to_owned(), arn))
     }
 
     /// Rejects an ARN from another region or account than the spec's, where both are known.
-    fn at_home(&mut self, home: Home, arn: &str, span: Span) -> Option<()> {
+    fn in_locality(&mut self, home: Locality, arn: &str, span: Span) -> Option<()> {
         let (field, word, wanted) = match home {
-            Home::Region => (3, "region", &self.scope.region),
-            Home::Account => (4, "account", &self.scope.account),
+            Locality::Region => (3, "region", &self.scope.region),
+            Locality::Account => (4, "account", &self.scope.account),
         };
         let (Some(wanted), Some(named)) = (wanted, arn.split(':').nth(field)) else { return Some(()) };
         // Some ARNs have no region or account (`arn:aws:iam::…`).
@@ -883,9 +886,9 @@ impl<'a> Checker<'a> {
     }
 
     /// The same for every text in a property's value.
-    fn all_at_home(&mut self, home: Home, node: &Node, value: &Value) {
+    fn all_at_home(&mut self, home: Locality, node: &Node, value: &Value) {
         match (value, &node.value) {
-            (Value::String(arn), _) => drop(self.at_home(home, arn, node.span)),
+            (Value::String(arn), _) => drop(self.in_locality(home, arn, node.span)),
             (Value::List(values), Yaml::List(nodes)) => {
                 values.iter().zip(nodes).for_each(|(value, node)| self.all_at_home(home, node, value));
             }
@@ -896,11 +899,11 @@ impl<'a> Checker<'a> {
     /// The name in AWS of a managed resource.
     fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
         let usual = format!("{}-{}", self.scope.team, resource.key);
-        let (name, span) = match (entry, &schema.naming) {
+        let (name, span) = match (entry, &schema.identity) {
             // The error in the resource's name is already reported.
-            (None, _) if RESOURCE.objection(&resource.key).is_some() => return usual,
+            (None, _) if RESOURCE.violation(&resource.key).is_some() => return usual,
             (None, _) => (usual, resource.key_span),
-            (Some(entry), Naming::Own { .. } | Naming::Inner { .. }) => {
+            (Some(entry), Identity::Named { .. } | Identity::Nested { .. }) => {
                 let Some(value) = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key)) else {
                     return usual;
                 };
@@ -931,16 +934,16 @@ impl<'a> Checker<'a> {
                 return usual;
             }
         };
-        if let Naming::Own { text } | Naming::Inner { text, .. } = &schema.naming
-            && let Some(objection) = text.objection(&name)
+        if let Identity::Named { text } | Identity::Nested { text, .. } = &schema.identity
+            && let Some(objection) = text.violation(&name)
         {
             let problem = format!("the {} name `{name}` {objection}", schema.kind);
-            let key = if let Naming::Inner { key, .. } = &schema.naming { key } else { "name" };
+            let key = if let Identity::Nested { key, .. } = &schema.identity { key } else { "name" };
             let hint = format!("rename the resource, or set `{key}:`");
             self.push(
                 Diagnostic::error(problem, hint)
                     .at(self.file.place(span))
-                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.words)),
+                    .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.expected)),
             );
         }
         name
@@ -995,7 +998,7 @@ impl<'a> Checker<'a> {
             .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
         let folder = SpecFolder { path: self.dir.to_owned(), boundary };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
-            let Declared { name, kind, desired, artifact, .. } = &mut draft.declared;
+            let ResourceDecl { name, kind, desired, artifact, .. } = &mut draft.declared;
             let Loaded { derived, artifact: packed, problems } = kind.load(desired, &folder);
             desired.extend(derived);
             *artifact = packed;
@@ -1050,7 +1053,7 @@ impl<'a> Checker<'a> {
 
 /// A declaration that is not complete yet.
 struct Draft {
-    declared: Declared,
+    declared: ResourceDecl,
     depends_on: Vec<(String, Span)>,
 }
 

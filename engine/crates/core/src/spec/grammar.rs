@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::kind::Kinds;
-use crate::schema::{Naming, Presence, Property, Rule, Schema, Shape, Text, has_parts};
+use crate::schema::{Identity, Presence, Property, Rule, Schema, Shape, Text, has_parts};
 
 use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
@@ -45,7 +45,7 @@ pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -
 /// Whether a resource of this kind may have the key `word` of [`META`].
 pub fn takes(schema: &Schema, word: &str) -> bool {
     match word {
-        "name" => matches!(schema.naming, Naming::Own { .. }) && schema.managed,
+        "name" => matches!(schema.identity, Identity::Named { .. }) && schema.managed,
         "import" => schema.importable,
         "adopt" => schema.adoptable,
         "protect" | "ignore_changes" => schema.managed,
@@ -56,12 +56,12 @@ pub fn takes(schema: &Schema, word: &str) -> bool {
 
 /// Why `name` is not a valid team name, to be appended to the name; `None` if it is valid.
 pub fn objection_to_team(name: &str) -> Option<String> {
-    TEAM.objection(name)
+    TEAM.violation(name)
 }
 
 /// The rule for team names.
 pub fn team_words() -> String {
-    format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.words)
+    format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.expected)
 }
 
 /// The keys of a spec and a resource besides the properties of a kind, as Markdown.
@@ -174,7 +174,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         resource["required"] = json!(["import"]);
     } else if schema.importable {
         // An imported resource can only set the properties that engine verifies.
-        let checked = schema.settable().filter(|it| it.change == Rule::Checked).map(|it| it.name.to_string());
+        let checked = schema.settable().filter(|it| it.change == Rule::VerifyOnly).map(|it| it.name.to_string());
         let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
         resource["if"] = json!({ "required": ["import"] });
         resource["then"] = json!({ "additionalProperties": false, "properties": read });
@@ -313,7 +313,7 @@ fn record(properties: &[Property]) -> Json {
 fn text(limits: &Text) -> Json {
     json!({
         "type": "string",
-        "description": format!("allowed: {}", limits.words),
+        "description": format!("allowed: {}", limits.expected),
         "anyOf": [{ "minLength": limits.min, "maxLength": limits.max }, { "pattern": FILLED_IN }],
     })
 }

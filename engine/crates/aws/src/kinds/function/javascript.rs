@@ -160,7 +160,7 @@ fn missing_file(
     let file_of = |module: &str| module.rsplit('/').next().map(str::to_owned);
     let source =
         TYPESCRIPT.iter().map(|extension| format!("{module}{extension}")).find(|name| files.contains_key(name));
-    let meant = modules
+    let candidate = modules
         .iter()
         .copied()
         .find(|candidate| file_of(candidate) == file_of(module))
@@ -174,14 +174,14 @@ fn missing_file(
         "Lambda looks for `{module}.js`, `{module}.mjs` and `{module}.cjs`; the package contains {}",
         list(own())
     );
-    let hint = match (source, meant) {
+    let hint = match (source, candidate) {
         (Some(source), _) if major < FIRST_WITH_TYPESCRIPT => {
             format!(
                 "compile `{source}` to JavaScript and set `code` to the result: this runtime \
                  doesn't support TypeScript"
             )
         }
-        (_, Some(meant)) => format!("set `handler: {meant}.{export}`, or rename the file"),
+        (_, Some(candidate)) => format!("set `handler: {candidate}.{export}`, or rename the file"),
         _ => "set `handler` to the file's path without extension, a dot, and the export".into(),
     };
     Some(Problem::error(Path::default(), problem, hint).why(why))
@@ -204,7 +204,7 @@ fn missing_export(name: &str, module: &str, export: &str, syntax: &Syntax) -> Op
         None => "it has no named exports".into(),
     };
     let hint = match nearest(wanted, exports()) {
-        Some(meant) => format!("set `handler: {module}.{meant}`, or rename the export"),
+        Some(candidate) => format!("set `handler: {module}.{candidate}`, or rename the export"),
         None => format!("add `{statement}` to it, or use another export in `handler`"),
     };
     Some(Problem::error(Path::default(), format!("`{name}` doesn't export `{wanted}`"), hint).why(why))

@@ -9,19 +9,19 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::nearest;
-use crate::logs::Happening;
+use crate::logs::EventName;
 use crate::schema::Problem;
 use crate::value::Path;
 
 /// The record that Lambda gets for a change on a stream with this view type; `null` is a value that
 /// exists but is unknown.
-pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json {
+pub fn record(change: EventName, view: &str, keys: &Json, image: &Json) -> Json {
     let mut dynamodb = json!({ "Keys": keys, "StreamViewType": view });
     let shows = |side: &str| view == side || view == "NEW_AND_OLD_IMAGES";
-    if change != Happening::Remove && shows("NEW_IMAGE") {
+    if change != EventName::Remove && shows("NEW_IMAGE") {
         dynamodb["NewImage"] = image.clone();
     }
-    if change != Happening::Insert && shows("OLD_IMAGE") {
+    if change != EventName::Insert && shows("OLD_IMAGE") {
         dynamodb["OldImage"] = image.clone();
     }
     json!({ "eventName": change.word(), "eventSource": "aws:dynamodb", "dynamodb": dynamodb })
@@ -29,7 +29,7 @@ pub fn record(change: Happening, view: &str, keys: &Json, image: &Json) -> Json 
 
 /// Whether all filters certainly drop the record; without filters, nothing is dropped. `null` in
 /// the record is a value that exists but is unknown.
-pub fn drop_for_certain(filters: &[Json], record: &Json) -> bool {
+pub fn certainly_drops(filters: &[Json], record: &Json) -> bool {
     !filters.is_empty() && filters.iter().all(|filter| judge(filter, record) == Verdict::No)
 }
 
@@ -333,10 +333,10 @@ mod tests {
             (json!({}), false),
         ];
         for (filter, dropped) in cases {
-            assert_eq!(drop_for_certain(std::slice::from_ref(&filter), &record), dropped, "{filter}");
+            assert_eq!(certainly_drops(std::slice::from_ref(&filter), &record), dropped, "{filter}");
         }
-        assert!(!drop_for_certain(&[], &record));
+        assert!(!certainly_drops(&[], &record));
         let [other, ours] = [json!({ "eventName": ["REMOVE"] }), json!({ "eventName": ["INSERT"] })];
-        assert!(!drop_for_certain(&[other, ours], &record), "one of several is enough");
+        assert!(!certainly_drops(&[other, ours], &record), "one of several is enough");
     }
 }

@@ -37,7 +37,7 @@ const MAPPINGS: Scope = Scope {
     kind: Some("mapping"),
     condition: Some(of_functions),
     why: Some(UUID),
-    ..Scope::new("Mappings", |policy| where_team_has_functions(policy, &MAPPING.arn(policy.site, "*")))
+    ..Scope::new("Mappings", |policy| where_team_has_functions(policy, &MAPPING.arn(policy.env, "*")))
 };
 
 /// A mapping that has no ARN yet.
@@ -75,7 +75,7 @@ const ANY_MAPPING: Scope = Scope {
 };
 
 fn any_mapping(policy: &PolicyBuilder<'_>) -> Vec<String> {
-    vec![MAPPING.arn(policy.site, "*")]
+    vec![MAPPING.arn(policy.env, "*")]
 }
 
 /// An empty condition would match everything.

@@ -21,7 +21,7 @@ const PRINCIPALS: Scope = Scope {
 
 /// The roles of this account that permissions name.
 fn principals(policy: &PolicyBuilder<'_>) -> Vec<String> {
-    let in_account = format!("arn:{}:iam::{}:role/", policy.site.partition, policy.site.account);
+    let in_account = format!("arn:{}:iam::{}:role/", policy.env.partition, policy.env.account);
     let named = policy.spec.managed("permission").filter_map(|it| policy.text(it.desired.get("principal")));
     named.filter(|arn| arn.starts_with(&in_account)).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
     UpdateGlobalSecondaryIndexAction,
 };
 
-use crate::aws::{AwsError, Class, Context, Named, Wait};
+use crate::aws::{AwsError, CallContext, Class, Context, Wait};
 use crate::schema::Id;
 
 use super::super::readable;
@@ -35,9 +35,9 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     if want.deletion_protection == Some(true) && have.deletion_protection != Some(true) {
         protects(true).await?;
     }
-    let kept = drop_indexes(cx, id, have, want).await?;
-    change_capacity(cx, id, have, want, &kept).await?;
-    make_indexes(cx, id, kept, want).await?;
+    let remaining = drop_indexes(cx, id, have, want).await?;
+    change_capacity(cx, id, have, want, &remaining).await?;
+    make_indexes(cx, id, remaining, want).await?;
     change_stream(cx, id, have, want).await?;
     if have.table_class != want.table_class {
         let class = TableClass::from(want.table_class.as_str());
@@ -74,7 +74,7 @@ async fn drop_indexes(
     have: &Props,
     want: &Props,
 ) -> Result<BTreeMap<String, GlobalIndex>, AwsError> {
-    let mut kept = have.global_secondary_indexes.clone();
+    let mut remaining = have.global_secondary_indexes.clone();
     for (name, index) in &have.global_secondary_indexes {
         let types = |props: &Props| index.keys().map(|key| props.attributes.get(key).cloned()).collect::<Vec<_>>();
         let stays = want.global_secondary_indexes.get(name).is_some_and(|it| it.is_like(index));
@@ -85,9 +85,9 @@ async fn drop_indexes(
         let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
         let edit = |it: UpdateTable| it.global_secondary_index_updates(delete.clone());
         alter(cx, id, INDEX_GONE, edit, |live| live.global_secondary_indexes.contains_key(name), true, false).await?;
-        kept.remove(name);
+        remaining.remove(name);
     }
-    Ok(kept)
+    Ok(remaining)
 }
 
 /// Changes the billing mode and the capacity of the table and its remaining indexes in one call.
@@ -96,14 +96,14 @@ async fn change_capacity(
     id: &Id,
     have: &Props,
     want: &Props,
-    kept: &BTreeMap<String, GlobalIndex>,
+    remaining: &BTreeMap<String, GlobalIndex>,
 ) -> Result<(), AwsError> {
     let capacity = |props: &Props| (props.read_capacity, props.write_capacity);
     let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
     // AWS rejects equal values unless the billing mode changes, too.
     let of_table = if mode.is_some() || capacity(have) != capacity(want) { throughput(capacity(want))? } else { None };
     let mut of_indexes = Vec::new();
-    for (name, index) in kept {
+    for (name, index) in remaining {
         let Some(wanted) = want.global_secondary_indexes.get(name) else { continue };
         if let Some(throughput) = throughput(wanted.capacity())?
             && wanted.capacity() != index.capacity()
@@ -123,7 +123,7 @@ async fn change_capacity(
     };
     let shown = |props: &Props| {
         let of_index = |name: &String| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
-        (props.billing_mode.clone(), capacity(props), kept.keys().map(of_index).collect::<Vec<_>>())
+        (props.billing_mode.clone(), capacity(props), remaining.keys().map(of_index).collect::<Vec<_>>())
     };
     alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
 }
@@ -186,7 +186,7 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
     let send = || async {
         let request = cx.aws.dynamodb.update_continuous_backups().table_name(&id.name);
         let request = request.point_in_time_recovery_specification(recovery.clone());
-        request.send().await.named("UpdateContinuousBackups", &id.name)
+        request.send().await.context("UpdateContinuousBackups", &id.name)
     };
     cx.send(BUSY, &id.name, send).await?;
     let shown = || async {
@@ -210,7 +210,7 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
         let send = || async {
             let request = cx.aws.dynamodb.update_time_to_live().table_name(&id.name);
             let request = request.time_to_live_specification(ttl.clone());
-            match request.send().await.named("UpdateTimeToLive", &id.name) {
+            match request.send().await.context("UpdateTimeToLive", &id.name) {
                 Err(error) if error.class == Class::Unchanged => Ok(()),
                 answer => answer.map(|_| ()),
             }
@@ -245,7 +245,7 @@ async fn alter<V: PartialEq>(
     let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
     let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table was changed outside this run");
     let send = || async {
-        match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.named("UpdateTable", &id.name) {
+        match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.context("UpdateTable", &id.name) {
             // "Unchanged" and a missing index are fine: the reads that follow decide.
             Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
             answer => answer.map(|_| ()),
@@ -289,8 +289,8 @@ async fn alter<V: PartialEq>(
 
 /// The table, or an error if it doesn't exist.
 async fn present(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
-    let gone = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table no longer exists");
-    describe(cx, &id.name).await?.ok_or_else(gone)
+    let missing = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table no longer exists");
+    describe(cx, &id.name).await?.ok_or_else(missing)
 }
 
 fn is_at_rest(table: &TableDescription) -> bool {

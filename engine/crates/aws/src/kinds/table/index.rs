@@ -99,8 +99,8 @@ pub(super) fn global() -> Property {
     property(GLOBAL, indexes, "indexes with their own partition key, by name")
         .quota(USUAL_GLOBAL, "AWS can raise this quota on request")
         .default(json!({}))
-        .literal()
-        .loses(losses)
+        .no_references()
+        .destructive_notes(losses)
 }
 
 pub(super) fn local() -> Property {
@@ -112,7 +112,7 @@ pub(super) fn local() -> Property {
     let indexes = Shape::Map { key: NAME.clone(), value: Box::new(Shape::Record(index)), max: MAX_LOCAL };
     property(LOCAL, indexes, "indexes with the table's partition key and another sort key, by name")
         .default(json!({}))
-        .literal()
+        .no_references()
         .on_change(Effect::refuse(
             "DynamoDB can't change local indexes of an existing table; a new table would be empty",
         ))

@@ -50,7 +50,7 @@ fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
 
 /// docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
 pub(crate) fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
-    let region = &policy.site.region;
+    let region = &policy.env.region;
     let domain = partition_of(region).dns_suffix;
     json!({ "StringEquals": { "kms:ViaService": format!("dynamodb.{region}.{domain}") } })
 }

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
-use crate::schema::{Moment, Naming, Origin, Schema, Str};
-use crate::value::{Hole, Path, Tree, Value};
+use crate::schema::{Identity, Milestone, Origin, Schema, Str};
+use crate::value::{Path, Placeholder, Tree, Value};
 
-use super::super::Declared;
+use super::super::ResourceDecl;
 use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
 
 impl Checker<'_> {
     /// Checks that each reference has a target, and fills in the parents' names.
     pub(super) fn follow_references(&mut self, drafts: &mut [Draft]) {
-        let targets: BTreeMap<String, Declared> =
+        let targets: BTreeMap<String, ResourceDecl> =
             drafts.iter().map(|draft| (draft.declared.name.clone(), draft.declared.clone())).collect();
         for reference in std::mem::take(&mut self.references) {
             self.follow(&reference, &targets);
@@ -30,12 +30,12 @@ impl Checker<'_> {
                 }
             }
             let kind = Arc::clone(&draft.declared.kind);
-            for property in kind.schema().properties.iter().filter(|property| property.identity) {
+            for property in kind.schema().properties.iter().filter(|property| property.is_identity) {
                 let declared = &mut draft.declared;
                 let target = match declared.desired.get(&*property.name) {
-                    Some(Value::Unknown(template)) => match template.sole_hole() {
+                    Some(Value::Unknown(template)) => match template.as_reference() {
                         // A reference without a target is already reported.
-                        Some(Hole::Output { resource, .. }) => {
+                        Some(Placeholder::Output { resource, .. }) => {
                             targets.get(resource).map(|target| target.id.name.clone())
                         }
                         _ => {
@@ -52,7 +52,7 @@ impl Checker<'_> {
                     _ => None,
                 };
                 if let Some(name) = target {
-                    declared.id.anchors.insert(property.name.clone(), name);
+                    declared.id.parents.insert(property.name.clone(), name);
                 }
             }
         }
@@ -65,7 +65,7 @@ impl Checker<'_> {
     }
 
     /// Checks a reference: its target, the target's output, and whether the property accepts that.
-    pub(super) fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
+    pub(super) fn follow(&mut self, reference: &Reference, targets: &BTreeMap<String, ResourceDecl>) {
         let Reference { resource, attribute, span, .. } = reference;
         let Some(target) = targets.get(resource) else { return self.no_target(reference, targets) };
         let schema = target.schema();
@@ -100,7 +100,7 @@ impl Checker<'_> {
     }
 
     /// Reports a reference to a resource that doesn't exist.
-    fn no_target(&mut self, reference: &Reference, targets: &BTreeMap<String, Declared>) {
+    fn no_target(&mut self, reference: &Reference, targets: &BTreeMap<String, ResourceDecl>) {
         let Reference { resource, span, .. } = reference;
         let known = targets.keys().map(String::as_str);
         if self.is_declared(resource) {
@@ -141,7 +141,7 @@ impl Checker<'_> {
         let mut seen: HashMap<(&str, String), &str> = HashMap::new();
         let mut imported: HashSet<(Str, String)> = HashSet::new();
         for draft in &*drafts {
-            let Declared { name, .. } = &draft.declared;
+            let ResourceDecl { name, .. } = &draft.declared;
             let schema = draft.declared.schema();
             // A declaration without an identity is already reported.
             let Some(identity) = draft.declared.identity() else { continue };
@@ -160,7 +160,7 @@ impl Checker<'_> {
         // A destroy continues after these errors, so treat each declaration of an imported resource
         // as imported.
         for Draft { declared, .. } in drafts {
-            let named = matches!(declared.schema().naming, Naming::Own { .. });
+            let named = matches!(declared.schema().identity, Identity::Named { .. });
             let is_theirs = imported.contains(&(declared.schema().kind.clone(), declared.id.name.clone()))
                 || self.untouchable.contains(&declared.id.name);
             declared.imported |= named && is_theirs;
@@ -197,24 +197,24 @@ impl Checker<'_> {
 }
 
 /// The dependency graph, from references and `depends_on`.
-pub(in crate::spec) fn graph(needs: &[(&Declared, Vec<&str>)]) -> Result<Graph, Cycle> {
+pub(in crate::spec) fn graph(needs: &[(&ResourceDecl, Vec<&str>)]) -> Result<Graph, Cycle> {
     let edges = needs.iter().flat_map(|(declared, depends_on)| {
         let references = references(declared.schema(), &declared.desired);
-        let depends_on = depends_on.iter().map(|other| (*other, Moment::Ready));
+        let depends_on = depends_on.iter().map(|other| (*other, Milestone::Ready));
         references.into_iter().chain(depends_on).map(|(other, moment)| (declared.name.as_str(), other, moment))
     });
     Graph::new(needs.iter().map(|(declared, _)| declared.name.as_str()), edges)
 }
 
 /// The resources that a tree refers to, each with the moment that the property has to wait for.
-fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Moment)> {
+fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone)> {
     let mut found = Vec::new();
     for (name, value) in desired {
-        let needs = schema.property(name).map_or(Moment::Ready, |property| property.needs);
+        let needs = schema.property(name).map_or(Milestone::Ready, |property| property.needs);
         value.visit_templates(&Path::default(), &mut |_, template| {
             found.extend(template.holes().filter_map(|hole| match hole {
-                Hole::Output { resource, .. } => Some((resource.as_str(), needs)),
-                Hole::Account | Hole::Region => None,
+                Placeholder::Output { resource, .. } => Some((resource.as_str(), needs)),
+                Placeholder::Account | Placeholder::Region => None,
             }));
         });
     }

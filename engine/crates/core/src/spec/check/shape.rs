@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::schema::{JsonFn, Property, Shape, Str, Text, settable};
-use crate::value::{Hole, Part, Path, Template, Tree, Value};
+use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
@@ -38,7 +38,7 @@ impl<'a> Checker<'a> {
             Shape::OpenChoice { offered, retired, form } => {
                 let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 let word = value.as_str()?;
-                if form.objection(word).is_some() {
+                if form.violation(word).is_some() {
                     return self.choice_error(word, offered, span, name, around);
                 }
                 if !offered.iter().chain(retired).any(|it| it == word) {
@@ -119,9 +119,9 @@ impl<'a> Checker<'a> {
         path: &Path,
     ) -> (String, Value) {
         let Entry { key, key_span, value } = entry;
-        if let Some(objection) = limits.objection(key) {
+        if let Some(objection) = limits.violation(key) {
             let problem = format!("the key `{key}` in `{name}` {objection}");
-            self.error(*key_span, problem, limits.remedy(key));
+            self.error(*key_span, problem, limits.suggestion(key));
         }
         // Keep the key after an error, so that no other check reports it as missing.
         let value = self.value(shape, value, key, around, &path.key(key)).unwrap_or(Value::Null);
@@ -313,7 +313,7 @@ impl<'a> Checker<'a> {
             };
             written.insert(key.clone());
             // Inline source is literal: JavaScript has its own `${…}`.
-            let value = if property.sensitive && property.literal && matches!(value.value, Yaml::String(_)) {
+            let value = if property.sensitive && property.no_references && matches!(value.value, Yaml::String(_)) {
                 self.places.set(around.resource, path.key(key), value.span);
                 self.raw_text(value, key, around).map(Value::String)
             } else {
@@ -341,7 +341,7 @@ impl<'a> Checker<'a> {
         let example =
             to.first().map_or_else(String::new, |(kind, attribute)| format!("${{name-of-a-{kind}.{attribute}}}"));
         match (&value, literal) {
-            (Value::Unknown(template), _) if template.sole_hole().is_some() => {
+            (Value::Unknown(template), _) if template.as_reference().is_some() => {
                 if let Some(reference) = self.references.get_mut(before) {
                     reference.fits = Some(to);
                 }
@@ -390,12 +390,12 @@ impl<'a> Checker<'a> {
 
     /// A part of a text, with a variable replaced; `None` if it has no value. Records references.
     fn part(&mut self, token: Token, span: Span, around: Around<'_>, path: &Path) -> Option<Part> {
-        let known_or = |value: &Option<String>, hole| value.clone().map_or(Part::Hole(hole), Part::Text);
+        let known_or = |value: &Option<String>, hole| value.clone().map_or(Part::Placeholder(hole), Part::Text);
         Some(match token {
             Token::Text(text) => Part::Text(text),
             Token::Name(Name::Team) => Part::Text(self.scope.team.clone()),
-            Token::Name(Name::Region) => known_or(&self.scope.region, Hole::Region),
-            Token::Name(Name::Account) => known_or(&self.scope.account, Hole::Account),
+            Token::Name(Name::Region) => known_or(&self.scope.region, Placeholder::Region),
+            Token::Name(Name::Account) => known_or(&self.scope.account, Placeholder::Account),
             Token::Name(Name::Variable(variable)) => {
                 self.used_vars.insert(variable.clone());
                 let value = self.scope.vars.get(&variable).cloned();
@@ -414,7 +414,7 @@ impl<'a> Checker<'a> {
                     fits: None,
                     sensitive: around.sensitive,
                 });
-                Part::Hole(Hole::Output { resource, attribute })
+                Part::Placeholder(Placeholder::Output { resource, attribute })
             }
         })
     }
@@ -423,8 +423,8 @@ impl<'a> Checker<'a> {
     fn no_value(&mut self, variable: &str, span: Span) {
         let problem = format!("the variable `{variable}` has no value");
         let near = nearest(variable, self.scope.vars.keys().map(String::as_str));
-        let meant = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
-        let hint = format!("{meant}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+        let candidate = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
+        let hint = format!("{candidate}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
         self.error(span, problem, hint);
     }
 
@@ -479,7 +479,7 @@ impl<'a> Checker<'a> {
     /// A string as written; an unquoted number or boolean is an error.
     pub(super) fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
         let written = self.file.slice(node.span);
-        // YAML reads `012` as text, but without quotes it may be meant as a number.
+        // YAML reads `012` as text, but without quotes it may be candidate as a number.
         let digits = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
         };
@@ -560,9 +560,9 @@ impl<'a> Checker<'a> {
         around: Around<'_>,
     ) -> Option<()> {
         let Some(known) = value.as_str() else { return Some(()) };
-        let Some(objection) = text.objection(known) else { return Some(()) };
+        let Some(objection) = text.violation(known) else { return Some(()) };
         let hidden = self.hides(span, around);
-        let hint = if hidden { text.remedy(known) } else { text_hint(known, text) };
+        let hint = if hidden { text.suggestion(known) } else { text_hint(known, text) };
         let problem = match text.is_malformed(known) && !hidden && known.chars().count() <= 80 {
             true => format!("invalid value `{known}` for `{name}`"),
             false => format!("`{name}` {objection}"),

@@ -275,8 +275,8 @@ mod tests {
         for (what, bytes, says) in cases {
             let (_case, path) = Case::write("app.zip", bytes);
             let errors = Case::package(&path, entry("index.handler", "nodejs22.x"), &[]).err().unwrap();
-            let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            assert!(errors.len() == 1 && said.contains(says), "{what}: {said}");
+            let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            assert!(errors.len() == 1 && text.contains(says), "{what}: {text}");
         }
         let (_case, path) = Case::write("app.jar", &whole);
         fs::File::options().write(true).open(&path).unwrap().set_len(MAX_ZIP + 1).unwrap();
@@ -323,8 +323,8 @@ mod tests {
             let bytes = zip(files, deflated().unix_permissions(0o755));
             let (_case, path) = Case::write("app.zip", &bytes);
             let problems = Case::package(&path, entry(handler, runtime), &[]).unwrap().problems;
-            let said = problems.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
-            assert!(said.is_empty() == says.is_none() && said.contains(says.unwrap_or("")), "{files:?}: {said}");
+            let text = problems.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
+            assert!(text.is_empty() == says.is_none() && text.contains(says.unwrap_or("")), "{files:?}: {text}");
         }
         // A link's content is its target's path, not the target's content.
         let mut linked = ZipWriter::new(Cursor::new(Vec::new()));

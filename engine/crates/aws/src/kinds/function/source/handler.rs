@@ -206,12 +206,12 @@ fn missing(
     let modules: Vec<&str> = files.keys().filter_map(|name| name.strip_suffix(extension)).collect();
     let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
     let same = modules.iter().copied().find(|candidate| last(candidate) == last(module));
-    let meant = same.or_else(|| nearest(module, modules.iter().copied())).or(match modules.as_slice() {
+    let candidate = same.or_else(|| nearest(module, modules.iter().copied())).or(match modules.as_slice() {
         [only] => Some(*only),
         _ => None,
     });
-    let hint = match meant {
-        Some(meant) => format!("set `handler: {meant}.{function}`, or rename the file"),
+    let hint = match candidate {
+        Some(candidate) => format!("set `handler: {candidate}.{function}`, or rename the file"),
         None => "set `handler` to the file's path without extension, a dot, and the function".to_owned(),
     };
     let problem = format!("handler `{handler}` matches no file in the package");
@@ -248,9 +248,9 @@ mod tests {
         ] {
             assert_eq!(problem(&[(file, code)], handler, "python3.13"), None, "{file} {handler}");
         }
-        let said = problem(&[("app/main.py", code)], "main.handler", "python3.13").unwrap_or_default();
+        let text = problem(&[("app/main.py", code)], "main.handler", "python3.13").unwrap_or_default();
         assert_eq!(
-            said,
+            text,
             "handler `main.handler` matches no file in the package; Lambda looks for `main.py` and `main/__init__.py`; \
              the package contains `app/main.py`; set `handler: app/main.handler`, or rename the file"
         );
@@ -279,8 +279,8 @@ mod tests {
             ("x = 1", Some("add `def handler(event, context):` to it, or use another function in `handler`")),
         ];
         for (code, hint) in cases {
-            let said = problem(&[("index.py", code)], "index.handler", "python3.13");
-            assert_eq!(said.as_deref().and_then(|it| it.rsplit("; ").next()), hint, "{code}");
+            let text = problem(&[("index.py", code)], "index.handler", "python3.13");
+            assert_eq!(text.as_deref().and_then(|it| it.rsplit("; ").next()), hint, "{code}");
         }
     }
 
@@ -291,8 +291,8 @@ mod tests {
         assert_eq!(problem(&[("lib/index.rb", code)], "lib/index.Class.handler", "ruby3.4"), None);
         assert_eq!(problem(&[("vendor/bundle/x.rb", code)], "index.handler", "ruby3.4"), None);
         for (handler, says) in [("other.handler", "set `handler: index.handler`"), ("index", "two parts")] {
-            let said = problem(&[("index.rb", code)], handler, "ruby3.4").unwrap_or_default();
-            assert!(said.contains(says), "{said}");
+            let text = problem(&[("index.rb", code)], handler, "ruby3.4").unwrap_or_default();
+            assert!(text.contains(says), "{text}");
         }
         assert_eq!(problem(&[("Main.class", "")], "example.Main::run", "java21"), None);
     }
@@ -328,9 +328,9 @@ mod tests {
             ("main", elf(62), x86, Some("the package doesn't contain it")),
             ("bin/bootstrap", elf(62), x86, Some("the package doesn't contain it")),
         ] {
-            let said = of(name, &content, architecture);
-            assert_eq!(said.is_some(), says.is_some(), "{name} {content:?}: {said:?}");
-            assert!(said.unwrap_or_default().contains(says.unwrap_or("")), "{name} {content:?}");
+            let text = of(name, &content, architecture);
+            assert_eq!(text.is_some(), says.is_some(), "{name} {content:?}: {text:?}");
+            assert!(text.unwrap_or_default().contains(says.unwrap_or("")), "{name} {content:?}");
         }
     }
 }

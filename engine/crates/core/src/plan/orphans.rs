@@ -4,30 +4,30 @@
 //! **Invariant:** nothing with another owner's tags is deleted here, and nothing untagged except
 //! what is attached to a function of this stack.
 
-use crate::inventory::Leftover;
+use crate::inventory::Orphan;
 use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
 use crate::remedy::{Advice, Remedy};
-use crate::schema::{Condition, Live, Naming, Ownership, is_of_team};
-use crate::spec::Declared;
+use crate::schema::{Identity, Live, Ownership, Status, is_of_team};
+use crate::spec::ResourceDecl;
 
-use super::{Action, Change, FEEDS_WHAT_GOES, Goal, Planner, Subject, blank, refused, steps};
+use super::{Action, Change, FEEDS_DELETED, Goal, Planner, Subject, noop, refused, steps};
 
 impl Planner<'_> {
     /// The rows of the orphans.
-    pub(super) fn leftovers(&self, goal: Goal, changes: &mut Vec<Change>) {
+    pub(super) fn orphans(&self, goal: Goal, changes: &mut Vec<Change>) {
         let inventory = self.inventory;
-        if inventory.leftovers.is_empty() {
+        if inventory.orphans.is_empty() {
             return;
         }
-        let rows = inventory.leftovers.iter().enumerate();
+        let rows = inventory.orphans.iter().enumerate();
         // Parents are decided first.
         let (inner, own): (Vec<_>, Vec<_>) =
-            rows.partition(|(_, it)| !matches!(it.declared.schema().naming, Naming::Own { .. }));
+            rows.partition(|(_, it)| !matches!(it.declared.schema().identity, Identity::Named { .. }));
         let settled: Vec<&Change> = changes.iter().collect();
         let mut found: Vec<Change> =
-            own.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled)).collect();
+            own.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &settled)).collect();
         let settled: Vec<&Change> = changes.iter().chain(&found).collect();
-        let inner = inner.into_iter().filter_map(|(at, it)| self.leftover(goal, at, it, &settled));
+        let inner = inner.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &settled));
         let inner: Vec<Change> = inner.collect();
         found.extend(inner);
         found.sort_by(|a, b| (&a.kind, &a.resource, &a.name).cmp(&(&b.kind, &b.resource, &b.name)));
@@ -36,14 +36,14 @@ impl Planner<'_> {
 
     /// The row of an orphan whose resource the spec declares under another name. It may have been
     /// created with another value of a variable, so it is deleted only on request.
-    fn moved(&self, goal: Goal, row: Change, heir: &Declared) -> Change {
-        let (name, now) = (&heir.name, &heir.id.name);
-        let row = Change { remarks: Vec::new(), asks: false, ..row };
+    fn renamed(&self, goal: Goal, row: Change, successor: &ResourceDecl) -> Change {
+        let (name, now) = (&successor.name, &successor.id.name);
+        let row = Change { remarks: Vec::new(), needs_approval: false, ..row };
         if goal == Goal::Absent {
             let destroy = Remedy::DestroyStack {
                 team: self.spec.team.clone(),
                 stack: self.spec.stack.clone(),
-                region: self.inventory.site.region.clone(),
+                region: self.inventory.env.region.clone(),
             };
             let skipped =
                 format!("skipped: the spec declares `{name}` under the name `{now}`; to delete the whole stack, ");
@@ -63,29 +63,29 @@ impl Planner<'_> {
     }
 
     /// Whether a resource in AWS has this declaration's tags but another name than in the spec.
-    pub(super) fn has_former(&self, declared: &Declared) -> bool {
-        self.inventory.leftovers.iter().any(|it| self.is_former(it, declared))
+    pub(super) fn has_former(&self, declared: &ResourceDecl) -> bool {
+        self.inventory.orphans.iter().any(|it| self.is_former(it, declared))
     }
 
-    /// Whether `leftover` has the tags of `heir`.
-    fn is_former(&self, leftover: &Leftover, heir: &Declared) -> bool {
-        let owner = leftover.found.live.as_ref().map(|live| &live.owner);
-        matches!(heir.schema().naming, Naming::Own { .. })
-            && !heir.imported
-            && leftover.declared.schema().kind == heir.schema().kind
-            && owner.is_some_and(|it| OwnershipVerdict::of(it, None, &heir.id.owner) == OwnershipVerdict::Owned)
+    /// Whether `orphan` has the tags of `successor`.
+    fn is_former(&self, orphan: &Orphan, successor: &ResourceDecl) -> bool {
+        let owner = orphan.found.live.as_ref().map(|live| &live.owner);
+        matches!(successor.schema().identity, Identity::Named { .. })
+            && !successor.imported
+            && orphan.declared.schema().kind == successor.schema().kind
+            && owner.is_some_and(|it| OwnershipVerdict::of(it, None, &successor.id.owner) == OwnershipVerdict::Owned)
     }
 
-    fn leftover(&self, goal: Goal, at: usize, leftover: &Leftover, rows: &[&Change]) -> Option<Change> {
-        let Leftover { declared, found, .. } = leftover;
-        let live = found.live.as_ref().filter(|live| live.condition != Condition::Leaving)?;
-        let row = Change { subject: Subject::Leftover(at), ..blank(declared) };
-        if goal == Goal::Released {
-            return self.options.targets.contains(&declared.name).then(|| self.hand_over(row, declared, live));
+    fn orphan(&self, goal: Goal, at: usize, orphan: &Orphan, rows: &[&Change]) -> Option<Change> {
+        let Orphan { declared, found, .. } = orphan;
+        let live = found.live.as_ref().filter(|live| live.status != Status::Deleting)?;
+        let row = Change { subject: Subject::Orphan(at), ..noop(declared) };
+        if goal == Goal::Unmanaged {
+            return self.options.targets.contains(&declared.name).then(|| self.plan_forget(row, declared, live));
         }
         // With `--target`, only what is attached to a deleted resource counts as an orphan.
         let is_part = !self.options.targets.is_empty();
-        if is_part && matches!(declared.schema().naming, Naming::Own { .. }) {
+        if is_part && matches!(declared.schema().identity, Identity::Named { .. }) {
             return None;
         }
         if let Some(reason) = self.out_of_reach(declared) {
@@ -98,13 +98,13 @@ impl Planner<'_> {
         if is_part && !(parent.is_deleted || is_in_the_way) {
             return None;
         }
-        self.judged(row, &Orphan { goal, leftover, live, rows, parent, verdict })
+        self.by_verdict(row, &OrphanRow { goal, source: orphan, live, rows, parent, verdict })
     }
 
     /// Why an orphan must not be deleted, regardless of the owner in its tags.
-    fn out_of_reach(&self, declared: &Declared) -> Option<String> {
+    fn out_of_reach(&self, declared: &ResourceDecl) -> Option<String> {
         let team = &self.spec.team;
-        if matches!(declared.schema().naming, Naming::Own { .. }) && !is_of_team(&declared.id.name, team) {
+        if matches!(declared.schema().identity, Identity::Named { .. }) && !is_of_team(&declared.id.name, team) {
             // Tags are easily copied, and engine never writes outside the team's prefix.
             return Some(format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`"));
         }
@@ -113,12 +113,12 @@ impl Planner<'_> {
     }
 
     /// What the plan does with the parent of an orphan.
-    fn parent_of<'p>(&self, declared: &Declared, live: &Live, rows: &[&'p Change]) -> Parent<'p>
+    fn parent_of<'p>(&self, declared: &ResourceDecl, live: &Live, rows: &[&'p Change]) -> Parent<'p>
     where
         Self: 'p,
     {
         let property = declared.schema().parent().map(|property| &*property.name);
-        let row = steps::hangs_on(&self.spec.kinds, declared, live)
+        let row = steps::attachments(&self.spec.kinds, declared, live)
             .into_iter()
             .find(|(name, ..)| Some(*name) == property)
             .and_then(|(_, kind, name)| rows.iter().copied().find(|it| it.kind == kind && it.name == name));
@@ -131,28 +131,28 @@ impl Planner<'_> {
     }
 
     /// The row of an orphan by its owner.
-    fn judged(&self, row: Change, orphan: &Orphan<'_>) -> Option<Change> {
-        let Orphan { goal, leftover: Leftover { declared, instead, .. }, live, ref parent, verdict, .. } = *orphan;
+    fn by_verdict(&self, row: Change, orphan: &OrphanRow<'_>) -> Option<Change> {
+        let OrphanRow { goal, source: Orphan { declared, instead, .. }, live, ref parent, verdict, .. } = *orphan;
         match verdict {
             // Its parent decides.
             verdict if live.owner == Ownership::Inherited => {
-                verdict.is_ours().then(|| self.orphan_gone(row, orphan, self.orphaned_because(declared)))
+                verdict.is_ours().then(|| self.orphan_delete(row, orphan, self.orphaned_because(declared)))
             }
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
-                Some(Change { reason: live.undecided().map(Advice::from), undecided: true, ..row })
+                Some(Change { reason: live.pending().map(Advice::from), pending: true, ..row })
             }
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) => Some(self.owned_orphan(row, orphan)),
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if parent.is_deleted && !self.options.assume_owner => {
-                let reason = format!("{FEEDS_WHAT_GOES}, but {UNPROVEN}");
+                let reason = format!("{FEEDS_DELETED}, but {UNPROVEN}");
                 Some(refused(row, reason, how_to_prove()))
             }
             OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) if parent.is_deleted => {
-                Some(self.orphan_gone(row, orphan, Some(FEEDS_WHAT_GOES.to_owned())))
+                Some(self.orphan_delete(row, orphan, Some(FEEDS_DELETED.to_owned())))
             }
             // The tag index returned it.
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if !declared.id.owner.resource.is_empty() => {
                 if self.options.assume_owner {
-                    return Some(self.orphan_gone(row, orphan, self.orphaned_because(declared)));
+                    return Some(self.orphan_delete(row, orphan, self.orphaned_because(declared)));
                 }
                 let reason = Advice::from(
                     "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags; to \
@@ -160,7 +160,7 @@ impl Planner<'_> {
                 );
                 Some(Change { reason: Some(reason.then(Remedy::AssumeOwner)), ..row })
             }
-            OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_gone(row, orphan, duplicates(instead))),
+            OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_delete(row, orphan, duplicates(instead))),
             OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_)
                 if parent.is_deleted || parent.is_replaced =>
             {
@@ -170,7 +170,7 @@ impl Planner<'_> {
                 Some(refused(row, reason, "ask its owner to delete it first".to_owned()))
             }
             OwnershipVerdict::Free
-                if goal == Goal::Absent && matches!(declared.schema().naming, Naming::Own { .. }) =>
+                if goal == Goal::Absent && matches!(declared.schema().identity, Identity::Named { .. }) =>
             {
                 Some(Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row })
             }
@@ -179,22 +179,22 @@ impl Planner<'_> {
     }
 
     /// The row of an orphan that this stack owns.
-    fn owned_orphan(&self, row: Change, orphan: &Orphan<'_>) -> Change {
-        let Leftover { declared, instead, .. } = orphan.leftover;
-        let mut row = self.orphan_gone(row, orphan, duplicates(instead).or_else(|| self.orphaned_because(declared)));
-        let heir = self.heir(declared);
-        if let Some(heir) = heir.filter(|heir| self.is_former(orphan.leftover, heir))
-            && row.action != Action::Release
-            && !self.options.replace.contains(&heir.name)
+    fn owned_orphan(&self, row: Change, orphan: &OrphanRow<'_>) -> Change {
+        let Orphan { declared, instead, .. } = orphan.source;
+        let mut row = self.orphan_delete(row, orphan, duplicates(instead).or_else(|| self.orphaned_because(declared)));
+        let successor = self.successor(declared);
+        if let Some(successor) = successor.filter(|successor| self.is_former(orphan.source, successor))
+            && row.action != Action::Forget
+            && !self.options.replace.contains(&successor.name)
         {
-            return self.moved(orphan.goal, row, heir);
+            return self.renamed(orphan.goal, row, successor);
         }
         // A renamed resource gets a new name in AWS, unless the spec sets `name:`.
-        let is_named = matches!(declared.schema().naming, Naming::Own { .. }) && heir.is_none();
+        let is_named = matches!(declared.schema().identity, Identity::Named { .. }) && successor.is_none();
         let is_new = |it: &&&Change| it.kind == row.kind && it.action == Action::Create;
-        if let Some(heir) = orphan.rows.iter().find(is_new).filter(|_| is_named) {
-            let (heir, name) = (&heir.resource, &row.name);
-            let stays = format!("if you renamed it to `{heir}`, add `name: {name}` to `{heir}` to keep it");
+        if let Some(successor) = orphan.rows.iter().find(is_new).filter(|_| is_named) {
+            let (successor, name) = (&successor.resource, &row.name);
+            let stays = format!("if you renamed it to `{successor}`, add `name: {name}` to `{successor}` to keep it");
             // The option that loses nothing comes first.
             match row.hint.as_mut().filter(|_| row.action == Action::Refused) {
                 Some(hint) => *hint = Advice::from(format!("{stays}; otherwise ")).then(std::mem::take(hint)),
@@ -205,9 +205,9 @@ impl Planner<'_> {
     }
 
     /// The row of an orphan that has to be deleted.
-    fn orphan_gone(&self, row: Change, orphan: &Orphan<'_>, reason: Option<String>) -> Change {
-        let Leftover { declared, found, instead } = orphan.leftover;
-        let mut row = self.gone(row, declared, Some(found), reason.map(Advice::from));
+    fn orphan_delete(&self, row: Change, orphan: &OrphanRow<'_>, reason: Option<String>) -> Change {
+        let Orphan { declared, found, instead } = orphan.source;
+        let mut row = self.plan_delete(row, declared, Some(found), reason.map(Advice::from));
         if instead.is_some() {
             // The other one does the same work, so nothing is lost.
             row.remarks.clear();
@@ -216,24 +216,24 @@ impl Planner<'_> {
     }
 
     /// The declaration that has an orphan's name in the spec.
-    fn heir(&self, orphan: &Declared) -> Option<&Declared> {
+    fn successor(&self, orphan: &ResourceDecl) -> Option<&ResourceDecl> {
         self.spec.resource(&orphan.name).filter(|it| it.schema().kind == orphan.schema().kind)
     }
 
     /// Why a resource is an orphan. Without a spec, "no longer in the spec" has no meaning.
-    fn orphaned_because(&self, orphan: &Declared) -> Option<String> {
+    fn orphaned_because(&self, orphan: &ResourceDecl) -> Option<String> {
         let has_spec = !self.spec.file.name().is_empty();
-        has_spec.then(|| match self.heir(orphan) {
-            Some(heir) => format!("the spec now declares `{}` as another resource", heir.name),
+        has_spec.then(|| match self.successor(orphan) {
+            Some(successor) => format!("the spec now declares `{}` as another resource", successor.name),
             None => "it is no longer in the spec".to_owned(),
         })
     }
 }
 
 /// An orphan with what decides about it.
-struct Orphan<'o> {
+struct OrphanRow<'o> {
     goal: Goal,
-    leftover: &'o Leftover,
+    source: &'o Orphan,
     live: &'o Live,
     /// The rows that are already decided.
     rows: &'o [&'o Change],
