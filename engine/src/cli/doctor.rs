@@ -246,11 +246,11 @@ async fn check_permissions(session: &Session<'_>, cx: &Context, account: &str, c
         .iter()
         .zip(&decisions)
         .filter(|(_, decision)| matches!(decision, Decision::NotAllowed | Decision::Denied))
-        .map(|((action, _), _)| *action)
+        .map(|((action, _), _)| &**action)
         .collect();
     missing.dedup();
     if missing.is_empty() {
-        let mut actions: Vec<&str> = needs.iter().map(|(action, _)| *action).collect();
+        let mut actions: Vec<&str> = needs.iter().map(|(action, _)| &**action).collect();
         actions.sort_unstable();
         actions.dedup();
         checks.fine("permissions", format!("you have all {} that an apply needs, according to IAM", actions.len()));

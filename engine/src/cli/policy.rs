@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::aws::{self, Access};
 use crate::diagnostic::Diagnostic;
+use crate::execution;
 use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
 use crate::schema::AwsEnv;
@@ -90,7 +91,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     let env = env(&session, account)?;
     if role {
-        let roles = policy::roles(&session.spec, &env);
+        let roles = execution::roles(&session.spec, &env);
         if roles.is_empty() {
             return Err(CommandError::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }

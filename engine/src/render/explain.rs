@@ -170,6 +170,7 @@ fn entry(property: &Property, path: String) -> Documented {
     let default = match &property.presence {
         Presence::Required => "required".to_owned(),
         Presence::Default(value) => format!("`{value}`"),
+        Presence::Implied => "a new one".to_owned(),
         Presence::Optional | Presence::Derived => "none".to_owned(),
     };
     let change = match &property.change {

@@ -135,6 +135,7 @@ pub(super) fn change_json(change: &Change) -> Json {
         "resource": change.resource,
         "kind": change.kind,
         "name": change.name,
+        "implied_by": change.implied_by,
         "action": action_style(change.action).word,
         "undecided": change.pending || change.partial,
         "properties": properties,

@@ -149,7 +149,8 @@ pub(super) fn row(text: &mut String, change: &Change, out: OutputStyle) {
         Subject::Orphan(_) if change.name == change.resource => String::new(),
         _ => distinctive_name(change).map_or_else(String::new, |name| format!(" {name}")),
     };
-    let title = format!("{} ({}{name})", out.paint(BOLD, &change.resource), change.kind);
+    let implied = change.implied_by.as_ref().map_or_else(String::new, |by| format!(", implied by {by}"));
+    let title = format!("{} ({}{name}{implied})", out.paint(BOLD, &change.resource), change.kind);
     let pad = " ".repeat(3usize.saturating_sub(symbol.len()));
     let sign = if out.plain { String::new() } else { format!("{pad}{} ", out.paint(style, symbol)) };
     let _ = writeln!(text, "{sign}{title} {}", action_phrase(change));

@@ -17,7 +17,7 @@ use engine::plan::{Action, Change, Goal, Options, Plan, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
     ArnForm, AwsEnv, DeleteBlock, Disruption, Effect, Id, Identity, Live, Origin, Output, Outputs, Ownership, Property,
-    Reading, Rule, Schema, Shape, Status, Text, Timestamps, property,
+    Reading, Rule, Schema, Shape, Status, Tagging, Text, Timestamps, property,
 };
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
@@ -176,7 +176,7 @@ impl Document {
                 has_account: true,
                 resource: self.arn.resource.into(),
             }),
-            is_indexed: true,
+            tagging: Tagging::Indexed,
         }
     }
 }

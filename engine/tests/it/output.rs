@@ -28,6 +28,7 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
         resource: resource.into(),
         kind: "function".into(),
         name: format!("owls-{resource}"),
+        implied_by: None,
         action,
         properties,
         reason: None,

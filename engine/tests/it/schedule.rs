@@ -17,7 +17,7 @@ use engine::plan::{Goal, Op, Options, Plan, StepId, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::schema::{
     AwsEnv, Effect, Id, Identity, Live, Milestone, Output, Outputs, Owner, Ownership, Reading, Schema, Shape, Status,
-    Str, Text, Timestamps, property,
+    Str, Tagging, Text, Timestamps, property,
 };
 use engine::spec::{Lifecycle, ResourceDecl, Spec};
 use engine::timeline::Timing;
@@ -53,7 +53,7 @@ fn thing() -> Schema {
         retained_on_delete: None,
         disruption: None,
         arn: None,
-        is_indexed: false,
+        tagging: Tagging::Inherited,
         holds_data: false,
         properties: vec![
             property("size", Shape::Integer { min: 0, max: 9 }, ""),
@@ -583,6 +583,8 @@ impl Stage {
                 explicit: desired.keys().cloned().collect::<BTreeSet<_>>(),
                 desired,
                 artifact: None,
+                implied_by: None,
+                reasons: Vec::new(),
             };
             (declared, node.depends_on.clone())
         });

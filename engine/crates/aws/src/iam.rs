@@ -3,6 +3,8 @@
 //!
 //! **Invariant:** it only reads.
 
+pub mod document;
+pub mod execution;
 pub mod permissions;
 pub mod policy;
 pub mod preflight;

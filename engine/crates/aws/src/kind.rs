@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use engine_core::kind::{Definition, Kinds, Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Definition, Derived, Implied, Kinds, Loaded, SpecFolder, Want};
 use engine_core::provider::{Pending, Provider, Providers};
 use engine_core::wait::{self, Context as Core, Overrides};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
 use crate::operation::Operation;
 use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, Value, tree_to_json};
 
 /// One AWS resource type: its schema and its operations.
@@ -49,6 +50,21 @@ pub trait Kind: Send + Sync + 'static {
     /// values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// The resources that a declaration implies.
+    fn implies(&self, _declared: &ResourceDecl) -> Vec<Implied> {
+        Vec::new()
+    }
+
+    /// The levels that `access:` can name for resources of this kind.
+    fn access_levels(&self) -> Vec<AccessLevel> {
+        Vec::new()
+    }
+
+    /// What follows for a declaration from the other resources of its spec.
+    fn derive(&self, _declared: &ResourceDecl, _spec: &Spec) -> Derived {
+        Derived::default()
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.
@@ -171,8 +187,8 @@ pub trait DynKind: Send + Sync {
 
 /// Converts a [`Kind`] to a [`DynKind`].
 pub fn erase<K: Kind>(kind: K) -> Arc<dyn DynKind> {
-    let schema = kind.schema();
-    Arc::new(Erased { kind, schema })
+    let (schema, access_levels) = (kind.schema(), kind.access_levels());
+    Arc::new(Erased { kind, schema, access_levels })
 }
 
 /// The context of a run with these kinds and clients; its waits end when `interrupt` becomes true.
@@ -200,6 +216,7 @@ pub fn context(
 struct Erased<K> {
     kind: K,
     schema: Schema,
+    access_levels: Vec<AccessLevel>,
 }
 
 /// A kind with its clients.
@@ -269,6 +286,18 @@ impl<K: Kind> Definition for Erased<K> {
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         self.kind.check(desired)
+    }
+
+    fn implies(&self, declared: &ResourceDecl) -> Vec<Implied> {
+        self.kind.implies(declared)
+    }
+
+    fn access_levels(&self) -> &[AccessLevel] {
+        &self.access_levels
+    }
+
+    fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
+        self.kind.derive(declared, spec)
     }
 
     fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {

@@ -127,7 +127,7 @@ fn with_defaults<K: Kind>(kind: &K, id: &Id, want: &K::Props) -> Result<K::Props
         let value = match property.presence {
             Presence::Default(default) => Value::from(default),
             Presence::Optional => Value::Null,
-            Presence::Required | Presence::Derived => continue,
+            Presence::Required | Presence::Implied | Presence::Derived => continue,
         };
         tree.insert(property.name.into_owned(), value);
     }
@@ -219,6 +219,21 @@ fn readable<T>(read: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
         Err(error) if error.unreadable().is_some() => Ok(None),
         read => read.map(Some),
     }
+}
+
+/// The result of a separate read. If it can't be read, only its `properties` become unknown.
+fn detail<T>(
+    read: Result<Option<T>, AwsError>,
+    properties: &[&'static str],
+    unknown: &mut Unknown,
+) -> Result<Option<T>, AwsError> {
+    let error = match read {
+        Err(error) => error,
+        read => return read,
+    };
+    let why = error.unreadable().ok_or(error)?;
+    unknown.extend(properties.iter().map(|property| ((*property).into(), why.clone())));
+    Ok(None)
 }
 
 /// Why AWS returned an error instead of an encrypted value.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::schema::{Id, Problem, Schema};
+use crate::schema::{Id, Problem, Schema, Str};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::Tree;
 
 /// Bytes to upload in addition to the properties: a function's zip.
@@ -44,6 +45,54 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+/// A resource that a declaration implies, as if the spec declared it.
+#[derive(Debug)]
+pub struct Implied {
+    /// Its name in the spec.
+    pub name: String,
+    /// Its kind.
+    pub kind: Str,
+    /// Its name in AWS, if it isn't the default one.
+    pub aws_name: Option<String>,
+    /// The properties that it has besides its kind's defaults, in canonical form.
+    pub properties: Tree,
+    /// The property of the declaration that refers to it, and the output that it refers to.
+    pub reference: (Str, Str),
+}
+
+/// A level of access to resources of a kind, for `access:` of a role or of what uses one.
+#[derive(Debug, Clone)]
+pub struct AccessLevel {
+    /// The word in the spec.
+    pub name: Str,
+    /// The IAM actions that it allows.
+    pub actions: Vec<Str>,
+    /// What follows a resource's ARN in the ARNs on which it allows them; empty for the resource
+    /// itself.
+    pub parts: Vec<Str>,
+}
+
+impl AccessLevel {
+    /// A level with these actions on the resource and on these parts of it.
+    pub fn new(name: &'static str, actions: &[&'static str], parts: &[&'static str]) -> AccessLevel {
+        let texts = |texts: &[&'static str]| texts.iter().map(|text| Str::from(*text)).collect();
+        AccessLevel { name: name.into(), actions: texts(actions), parts: texts(parts) }
+    }
+}
+
+/// What follows for a declaration from the other resources of its spec.
+#[derive(Debug, Default)]
+pub struct Derived {
+    /// Values of derived properties. They contain no references, so they make no dependency.
+    pub values: Tree,
+    /// Why properties have these values, by property; one sentence each.
+    pub reasons: Vec<(Str, String)>,
+    /// The names of resources that it has to wait for although it doesn't refer to them.
+    pub depends_on: Vec<String>,
+    /// Errors and warnings.
+    pub problems: Vec<Problem>,
+}
+
 /// A resource type as spec, plan and documentation see it.
 pub trait Definition: Send + Sync {
     /// The properties and the effects of changing them.
@@ -58,6 +107,21 @@ pub trait Definition: Send + Sync {
     /// values.
     fn check(&self, _desired: &Tree) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// The resources that a declaration implies.
+    fn implies(&self, _declared: &ResourceDecl) -> Vec<Implied> {
+        Vec::new()
+    }
+
+    /// The levels that `access:` can name for resources of this kind.
+    fn access_levels(&self) -> &[AccessLevel] {
+        &[]
+    }
+
+    /// What follows for a declaration from the other resources of its spec.
+    fn derive(&self, _declared: &ResourceDecl, _spec: &Spec) -> Derived {
+        Derived::default()
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.

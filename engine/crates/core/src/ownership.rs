@@ -3,8 +3,8 @@
 //! A read shows an [`Ownership`]. What follows from it is an [`OwnershipVerdict`], which plan,
 //! orphans, guard, reads and kinds share.
 //!
-//! **Invariant:** only tags that name the team and the stack prove ownership, and overrides overrides
-//! no other owner.
+//! **Invariant:** only tags that name the team and the stack prove ownership, and no option overrides another
+//! owner.
 
 use std::fmt;
 

@@ -77,6 +77,8 @@ pub struct Change {
     pub kind: Str,
     /// Its name in AWS.
     pub name: String,
+    /// The declaration that implies it, if the spec doesn't contain it.
+    pub implied_by: Option<String>,
     /// What happens.
     pub action: Action,
     /// Property by property.
@@ -314,6 +316,10 @@ impl<'a> Planner<'a> {
 
     fn present(&mut self, declared: &ResourceDecl) -> Change {
         let mut row = self.wanted(declared);
+        let is_shown = |property: &str| row.properties.iter().any(|it| it.path.root() == Some(property));
+        let reasons =
+            declared.reasons.iter().filter(|(property, _)| is_shown(property)).map(|(_, reason)| reason.clone());
+        row.remarks.extend(reasons.collect::<Vec<_>>());
         if row.action == Action::Refused {
             // It doesn't change, so references to it resolve to its current outputs.
             row.outputs
@@ -569,7 +575,7 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_forget(&self, row: Change, declared: &ResourceDecl, live: &Live) -> Change {
-        if !declared.schema().is_indexed {
+        if !declared.schema().is_tagged() {
             let reason = format!("a {} has no tags to remove", row.kind);
             return refused(
                 row,
@@ -623,7 +629,7 @@ impl<'a> Planner<'a> {
             return refused(row, reason, "correct the ARN in the spec".to_owned());
         }
         let schema = declared.schema();
-        for property in schema.properties.iter().filter(|property| property.change == Rule::VerifyOnly) {
+        for property in schema.properties.iter().filter(|property| property.verified_on_import) {
             let (before, after) = (live.props.get(&*property.name), declared.desired.get(&*property.name));
             if let (Some(before), Some(after)) = (before, after)
                 && *before != Value::Null
@@ -646,10 +652,8 @@ impl<'a> Planner<'a> {
         if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
             row.remarks.push("it still has this stack's tags, but engine doesn't change imported resources".to_owned());
         }
-        let checked = schema
-            .properties
-            .iter()
-            .filter(|it| it.change == Rule::VerifyOnly && declared.explicit.contains(&*it.name));
+        let checked =
+            schema.properties.iter().filter(|it| it.verified_on_import && declared.explicit.contains(&*it.name));
         let unknown = checked.filter_map(|it| Some((&it.name, live.unknown.get(&it.name)?)));
         row.remarks
             .extend(unknown.map(|(name, why)| format!("its `{name}` can't be read ({why}), so it is not compared")));
@@ -829,6 +833,7 @@ fn noop(declared: &ResourceDecl) -> Change {
         resource: declared.name.clone(),
         kind: declared.schema().kind.clone(),
         name: declared.id.name.clone(),
+        implied_by: declared.implied_by.clone(),
         action: Action::None,
         properties: Vec::new(),
         reason: None,
@@ -958,7 +963,7 @@ fn target<'d>(declared: &'d ResourceDecl, property: &str) -> Option<&'d str> {
     match declared.desired.get(property)? {
         Value::Unknown(template) => match template.as_reference()? {
             Placeholder::Output { resource, .. } => Some(resource.as_str()),
-            Placeholder::Account | Placeholder::Region => None,
+            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
         },
         _ => None,
     }

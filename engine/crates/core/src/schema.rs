@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::value::{Path, Placeholder, Tree, Value};
+use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 
 pub use arn::ArnForm;
 pub use ignored::{Unignorable, has_parts, part_of};
@@ -78,9 +78,19 @@ pub struct Schema {
     pub outputs: Vec<Output>,
     /// The form of their ARNs, if they have any.
     pub arn: Option<ArnForm>,
-    /// Whether they have tags of their own, by which AWS's tag index finds them; it lists ARNs of
-    /// the form `arn`.
-    pub is_indexed: bool,
+    /// Where their owner tags are, and how they are found by them.
+    pub tagging: Tagging,
+}
+
+/// Where the owner tags of a resource type are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tagging {
+    /// On the parent, or nowhere.
+    Inherited,
+    /// On the resource, which only its name or a reference to it finds.
+    Own,
+    /// On the resource, and AWS's tag index lists ARNs of the form [`Schema::arn`].
+    Indexed,
 }
 
 /// Why AWS refuses to delete a resource, and how to allow it.
@@ -160,6 +170,10 @@ pub struct Property {
     /// Whether AWS itself can change it, so that another value doesn't indicate a change by another
     /// process.
     pub service_managed: bool,
+    /// Whether `ignore_changes` can name it although a spec can't set it.
+    pub is_ignorable: bool,
+    /// Whether it can also be set on an imported resource, where a difference is an error.
+    pub verified_on_import: bool,
     /// AWS's default quota; a larger number, or more entries, is a warning.
     pub quota: Option<Quota>,
     /// The property in the spec from which this one is derived.
@@ -171,6 +185,9 @@ pub struct Property {
     pub member: Option<Str>,
     /// Why a live value can't be compared with a desired one, if so; then it is kept.
     pub unclear: Option<ChangeFn<Option<Str>>>,
+    /// Whether a live and a desired value mean the same to AWS, though they are written
+    /// differently.
+    pub equivalent: Option<ChangeFn<bool>>,
 }
 
 /// A limit that AWS can raise on request.
@@ -303,7 +320,9 @@ pub enum Presence {
     Default(Json),
     /// It is optional; without a value it is off or not set.
     Optional,
-    /// Not settable in a spec: derived from local files when the spec is read.
+    /// It is needed; without it, the declaration implies a resource and refers to that.
+    Implied,
+    /// Not settable in a spec: derived from local files or from other resources.
     Derived,
 }
 
@@ -318,8 +337,6 @@ pub enum Rule {
     WriteOnly,
     /// Never compared, but shown if the other property differs.
     DisplayWith(Str),
-    /// Verified on an imported resource, never written; a difference is an error.
-    VerifyOnly,
 }
 
 /// How a property can be changed.
@@ -378,10 +395,49 @@ pub struct AwsEnv {
     pub account: String,
 }
 
+/// Private characters, which no name in AWS contains.
+const MARKS: [char; 3] = ['\u{F8F1}', '\u{F8F2}', '\u{F8F3}'];
+const PARTITION_MARK: &str = "\u{F8F1}";
+const REGION_MARK: &str = "\u{F8F2}";
+const ACCOUNT_MARK: &str = "\u{F8F3}";
+
 impl AwsEnv {
     /// Creates an environment; the partition follows from the region.
     pub fn new(region: &str, account: &str) -> AwsEnv {
         AwsEnv { partition: partition_of(region).name, region: region.to_owned(), account: account.to_owned() }
+    }
+
+    /// An environment for texts before account and region are known: each unknown part is a mark,
+    /// which [`AwsEnv::unmarked`] turns into a placeholder.
+    pub fn marked(region: Option<&str>, account: Option<&str>) -> AwsEnv {
+        AwsEnv {
+            partition: region.map_or(PARTITION_MARK, |region| partition_of(region).name),
+            region: region.unwrap_or(REGION_MARK).to_owned(),
+            account: account.unwrap_or(ACCOUNT_MARK).to_owned(),
+        }
+    }
+
+    /// A text with marks as a value, in which they are placeholders.
+    pub fn unmarked(text: &str) -> Value {
+        let marks = [
+            (PARTITION_MARK, Placeholder::Partition),
+            (REGION_MARK, Placeholder::Region),
+            (ACCOUNT_MARK, Placeholder::Account),
+        ];
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(MARKS) {
+            let (before, marked) = rest.split_at(at);
+            parts.push(Part::Text(before.to_owned()));
+            for (mark, placeholder) in &marks {
+                if let Some(after) = marked.strip_prefix(mark) {
+                    parts.push(Part::Placeholder(placeholder.clone()));
+                    rest = after;
+                }
+            }
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        Template(parts).resolve(&|_| None)
     }
 
     /// The value of a placeholder: a part of the environment, or the output that `output` returns for a
@@ -391,6 +447,7 @@ impl AwsEnv {
             Placeholder::Output { resource, attribute } => output(resource, attribute),
             Placeholder::Account => Some(self.account.clone()),
             Placeholder::Region => Some(self.region.clone()),
+            Placeholder::Partition => Some(self.partition.to_owned()),
         }
     }
 }
@@ -683,7 +740,8 @@ impl Schema {
     /// compared.
     pub fn is_ignorable(&self, property: &Property) -> bool {
         let stands_for = self.properties.iter().any(|it| it.derived_from.as_ref() == Some(&property.name));
-        !property.is_identity && (property.is_compared() || stands_for)
+        let is_named = property.is_ignorable || !matches!(property.presence, Presence::Derived);
+        is_named && !property.is_identity && (property.is_compared() || stands_for)
     }
 
     /// The properties that a spec can set.
@@ -702,6 +760,16 @@ impl Schema {
             Some((output.name.to_string(), value))
         });
         computed.collect()
+    }
+
+    /// Whether resources of this kind have owner tags of their own.
+    pub fn is_tagged(&self) -> bool {
+        self.tagging != Tagging::Inherited
+    }
+
+    /// Whether AWS's tag index lists them.
+    pub fn is_indexed(&self) -> bool {
+        self.tagging == Tagging::Indexed
     }
 
     /// The property that refers to the resource that it is nested in or attached to.
@@ -739,11 +807,14 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         replace_if_target_recreated: None,
         locality: None,
         service_managed: false,
+        is_ignorable: false,
+        verified_on_import: false,
         quota: None,
         derived_from: None,
         sent_with: None,
         member: None,
         unclear: None,
+        equivalent: None,
     }
 }
 
@@ -780,10 +851,24 @@ impl Property {
         self
     }
 
+    /// Lets a declaration without it imply a resource.
+    #[must_use]
+    pub fn implied(mut self) -> Self {
+        self.presence = Presence::Implied;
+        self
+    }
+
     /// Derives it from local files.
     #[must_use]
     pub fn derived(mut self) -> Self {
         self.presence = Presence::Derived;
+        self
+    }
+
+    /// Lets `ignore_changes` name it although a spec can't set it.
+    #[must_use]
+    pub fn ignorable(mut self) -> Self {
+        self.is_ignorable = true;
         self
     }
 
@@ -899,6 +984,13 @@ impl Property {
         self
     }
 
+    /// Sets when a live and a desired value mean the same to AWS.
+    #[must_use]
+    pub fn equivalent(mut self, is_same: impl Fn(&Value, &Value) -> bool + Send + Sync + 'static) -> Self {
+        self.equivalent = Some(Arc::new(is_same));
+        self
+    }
+
     /// Marks it as changeable by AWS itself.
     #[must_use]
     pub fn service_managed(mut self) -> Self {
@@ -915,8 +1007,8 @@ impl Property {
 
     /// Verifies it on imported resources.
     #[must_use]
-    pub fn verify_only(mut self) -> Self {
-        self.change = Rule::VerifyOnly;
+    pub fn verified_on_import(mut self) -> Self {
+        self.verified_on_import = true;
         self
     }
 

@@ -24,7 +24,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
-use crate::schema::{Id, Identity, Schema, Shape};
+use crate::schema::{Id, Identity, Schema, Shape, Str};
 use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
@@ -78,6 +78,10 @@ pub struct ResourceDecl {
     pub explicit: BTreeSet<String>,
     /// The package built from local files.
     pub artifact: Option<Artifact>,
+    /// The declaration that implies it, if the file doesn't contain it.
+    pub implied_by: Option<String>,
+    /// Why derived properties have their values, by property.
+    pub reasons: Vec<(Str, String)>,
 }
 
 /// A resource's lifecycle settings.
@@ -108,6 +112,8 @@ impl ResourceDecl {
             desired: Tree::new(),
             explicit: BTreeSet::new(),
             artifact: None,
+            implied_by: None,
+            reasons: Vec::new(),
         }
     }
 
@@ -325,7 +331,7 @@ impl Spec {
         let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
         match template.as_reference()? {
             Placeholder::Output { resource, .. } => self.resource(resource),
-            Placeholder::Account | Placeholder::Region => None,
+            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Placeholder {
     Account,
     /// `${region}` if neither spec nor flag set it; its value comes from the AWS settings.
     Region,
+    /// The partition of that region, in ARNs.
+    Partition,
 }
 
 impl fmt::Display for Placeholder {
@@ -67,6 +69,7 @@ impl fmt::Display for Placeholder {
             Placeholder::Output { resource, attribute } => write!(f, "${{{resource}.{attribute}}}"),
             Placeholder::Account => f.write_str("${account}"),
             Placeholder::Region => f.write_str("${region}"),
+            Placeholder::Partition => f.write_str("${partition}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use engine::kind::Want;
 use engine::kinds::registry;
 use engine::live::{self, OrphanSearch, ReadError};
 use engine::plan::{self, Goal, Options};
-use engine::schema::{AwsEnv, Contents, Id, Identity, Live, Outputs, Reading, Schema, Text};
+use engine::schema::{AwsEnv, Contents, Id, Identity, Live, Outputs, Reading, Schema, Tagging, Text};
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine_aws::kind::{DynKind, Kind, erase};
 use serde_json::{Value as Json, json};
@@ -206,7 +206,7 @@ impl Kind for Liar {
             disruption: None,
             recreate_note: None,
             arn: None,
-            is_indexed: false,
+            tagging: Tagging::Inherited,
             properties: Vec::new(),
             outputs: Vec::new(),
         }

@@ -24,8 +24,8 @@ use super::policy::{
 use super::trust::{Covers, LAMBDA, Trust, has_conditions, matches, texts, trust};
 use crate::answer::{AwsError, CallContext};
 use crate::connect::Context;
-use crate::kinds::ROLE;
-use crate::operation::{At, Effect, Grant, Operation, Service, Takes, Wire};
+use crate::operation::{Effect, Grant, Operation, Service, Wire};
+use crate::schema::Str;
 use crate::wire::limits;
 
 /// The timeout of the simulator.
@@ -65,9 +65,6 @@ const fn read(action: &'static str, grants: &'static [Grant]) -> Operation {
 pub(crate) const OPERATIONS: &[Operation] = &[
     read("iam:GetPolicy", &[(&MANAGED_POLICIES, &[Check])]),
     read("iam:GetPolicyVersion", &[(&MANAGED_POLICIES, &[Check])]),
-    read("iam:GetRolePolicy", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
-    read("iam:ListAttachedRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
-    read("iam:ListRolePolicies", &[(&ROLES_POLICIES, &[Check])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
     // docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     read("iam:SimulatePrincipalPolicy", &[(&ROLES_POLICIES, &[Apply, Check]), (&CALLER, &[Apply, Check])]),
 ];
@@ -126,7 +123,7 @@ pub enum Decision {
 }
 
 /// An action and the ARN of its resource.
-pub type Need = (&'static str, String);
+pub type Need = (Str, String);
 
 /// Simulates, once, what `principal` is allowed to do for Lambda; the decisions are in the order of
 /// the needs.
@@ -141,7 +138,7 @@ pub async fn simulate(cx: &Context, principal: &str, needs: &[Need]) -> Result<V
         .build();
     let briefly = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let once = aws_sdk_iam::Config::builder().retry_config(RetryConfig::disabled()).timeout_config(briefly);
-    let actions: BTreeSet<&str> = needs.iter().map(|(action, _)| *action).collect();
+    let actions: BTreeSet<&str> = needs.iter().map(|(action, _)| &**action).collect();
     let resources: BTreeSet<&str> = needs.iter().map(|(_, resource)| resource.as_str()).collect();
     let request = cx
         .aws

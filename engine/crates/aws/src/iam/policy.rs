@@ -1,5 +1,5 @@
-//! Least-privilege IAM policies for a spec: for deploying it, and for the execution roles of its
-//! functions.
+//! Least-privilege IAM policies for deploying a spec. [`execution`](crate::iam::execution) has those
+//! of its functions' roles.
 //!
 //! Each declared [operation](crate::operation::Operation) names the permission that it requires,
 //! and on which resources. Resource types and condition keys are in AWS's service authorization
@@ -10,15 +10,15 @@
 //! **Invariant:** pure: a spec and an environment in, a document out. No action is a pattern, and a
 //! statement that no ARN can restrict has a condition or a reason why not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::aws::trust::LAMBDA;
-use crate::kinds::{FUNCTION, TABLE, default_log_group, via_dynamodb};
+use crate::iam::permissions::Need;
+use crate::kinds::{FUNCTION, ROLE, TABLE, default_log_group};
 use crate::operation::{self, Grant, Implied, NameForm};
-use crate::schema::AwsEnv;
+use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
 
@@ -129,43 +129,39 @@ pub struct Document {
 pub struct Statement {
     /// Its name; statements whose name starts with `Optional` can be omitted.
     pub sid: &'static str,
-    effect: &'static str,
+    pub(super) effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<Json>,
-    action: Vec<&'static str>,
+    pub(super) principal: Option<Json>,
+    pub(crate) action: Vec<Str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    resource: Vec<String>,
+    pub(crate) resource: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    condition: Option<Json>,
+    pub(crate) condition: Option<Json>,
     /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
     #[serde(skip)]
     pub why: Option<&'static str>,
-}
-
-/// The policies of a role.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RolePolicies {
-    /// Its trust policy.
-    pub trust: Document,
-    /// Its permissions policy.
-    pub permissions: Document,
+    /// What needs it, as complete clauses.
+    #[serde(skip)]
+    pub reasons: Vec<String>,
 }
 
 impl Document {
-    fn new(statement: Vec<Statement>) -> Document {
+    pub(super) fn new(statement: Vec<Statement>) -> Document {
         Document { version: "2012-10-17", statement }
     }
 
     /// Each action and resource that is allowed without a condition; `*` at the end is replaced by
     /// a name.
-    pub fn needs(&self) -> Vec<(&'static str, String)> {
+    pub fn needs(&self) -> Vec<Need> {
         let plain = self.statement.iter().filter(|it| it.condition.is_none());
         let pairs = plain.flat_map(|it| {
             let any = |resource: &String| match resource.strip_suffix('*') {
                 Some(start) if !start.is_empty() => format!("{start}any"),
                 _ => resource.clone(),
             };
-            it.action.iter().flat_map(move |action| it.resource.iter().map(move |resource| (*action, any(resource))))
+            it.action
+                .iter()
+                .flat_map(move |action| it.resource.iter().map(move |resource| (action.clone(), any(resource))))
         });
         pairs.collect()
     }
@@ -194,100 +190,16 @@ pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose) -> Document {
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise
 /// the one with prefixes.
-fn narrowest(spec: &Spec, env: &AwsEnv, exact: bool, document: impl Fn(&PolicyBuilder<'_>) -> Document) -> Document {
+pub(super) fn narrowest(
+    spec: &Spec,
+    env: &AwsEnv,
+    exact: bool,
+    document: impl Fn(&PolicyBuilder<'_>) -> Document,
+) -> Document {
     let by_prefix = || document(&PolicyBuilder { spec, env, exact: false });
     match exact.then(|| document(&PolicyBuilder { spec, env, exact: true })) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
         _ => by_prefix(),
-    }
-}
-
-/// The policies of each role in the spec, by name: imported roles, and those that functions name by
-/// ARN.
-pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
-    let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
-    let policy = PolicyBuilder { spec, env, exact: true };
-    for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
-        roles.entry(role.id.name.clone()).or_default();
-    }
-    for function in policy.functions() {
-        if let Some((name, _)) = policy.role(function) {
-            roles.entry(name).or_default().push(function);
-        }
-    }
-    let policies = |functions: Vec<&ResourceDecl>| {
-        let permissions = narrowest(spec, env, true, |policy| running(policy, &functions));
-        RolePolicies { trust: trust(), permissions }
-    };
-    roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
-}
-
-fn trust() -> Document {
-    Document::new(vec![Statement {
-        principal: Some(json!({ "Service": LAMBDA })),
-        ..allow("LambdaRunsFunctions", "sts:AssumeRole", Vec::new(), None, None)
-    }])
-}
-
-/// What these functions do with their role
-/// (docs.aws.amazon.com/lambda/latest/dg/services-ddb.html, …/dg/lambda-intro-execution-role.html).
-fn running(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Document {
-    let env = policy.env;
-    let mut statements = Vec::new();
-    let mut add = |sid, actions: &[&'static str], resources: Vec<String>, condition: Option<Json>, why| {
-        let of = actions.iter().map(|action| allow(sid, action, resources.clone(), condition.clone(), why));
-        statements.extend(of);
-    };
-    for function in functions {
-        let logs = match policy.text(function.desired.get("log_group")) {
-            Some(group) if policy.exact || group != default_log_group(&function.id.name) => log_group(env, &group),
-            _ => vec![env_arn(env, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
-        };
-        add("WriteLogs", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs, None, None);
-        if policy.text(function.desired.get("tracing")).as_deref() == Some("Active") {
-            let actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
-            add("Trace", &actions, vec!["*".to_owned()], None, Some("IAM has no resource type for X-Ray traces"));
-        }
-        if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
-            send(&mut add, &target);
-        }
-        for mapping in policy.mappings(&function.id.name) {
-            let (stream, table) = policy.stream(mapping);
-            let stream = match table {
-                Some(table) if !policy.exact && !table.imported => {
-                    TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-")))
-                }
-                _ => stream,
-            };
-            let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
-            add("ReadStreams", &reads, vec![stream], None, None);
-            let lists = Some("IAM has no resource type for listing streams, so it is restricted to the region");
-            add("ListStreams", &["dynamodb:ListStreams"], vec!["*".to_owned()], Some(in_region(policy)), lists);
-            if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
-                add("DecryptStreams", &["kms:Decrypt"], vec![key], Some(via_dynamodb(policy)), None);
-            }
-            if let Some(target) = policy.text(mapping.desired.get("on_failure_destination_arn")) {
-                send(&mut add, &target);
-            }
-        }
-    }
-    Document::new(merged(statements))
-}
-
-/// The permissions to send to a queue, a topic or a bucket
-/// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
-fn send(
-    add: &mut impl FnMut(&'static str, &[&'static str], Vec<String>, Option<Json>, Option<&'static str>),
-    target: &str,
-) {
-    match target.split(':').nth(2) {
-        Some("sqs") => add("SendToQueues", &["sqs:SendMessage"], vec![target.to_owned()], None, None),
-        Some("sns") => add("PublishToTopics", &["sns:Publish"], vec![target.to_owned()], None, None),
-        Some("s3") => {
-            add("ListBuckets", &["s3:ListBucket"], vec![target.to_owned()], None, None);
-            add("PutIntoBuckets", &["s3:PutObject"], vec![format!("{target}/*")], None, None);
-        }
-        _ => {}
     }
 }
 
@@ -304,7 +216,7 @@ pub struct PolicyBuilder<'s> {
     /// Region and account.
     pub env: &'s AwsEnv,
     /// Whether managed resources are named individually instead of by the team's prefix.
-    exact: bool,
+    pub(super) exact: bool,
 }
 
 impl<'s> PolicyBuilder<'s> {
@@ -343,7 +255,7 @@ impl<'s> PolicyBuilder<'s> {
         self.spec.managed("function")
     }
 
-    fn mappings(&self, function: &str) -> impl Iterator<Item = &'s ResourceDecl> {
+    pub(super) fn mappings(&self, function: &str) -> impl Iterator<Item = &'s ResourceDecl> {
         self.spec.managed("mapping").filter(move |it| it.parent().is_some_and(|(_, name)| name == function))
     }
 
@@ -363,7 +275,7 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// `acme-*`, for the team's resources; `_` or `.` instead of `-` if the spec uses it.
-    fn prefix(&self, mark: &str) -> String {
+    pub(super) fn prefix(&self, mark: &str) -> String {
         format!("{}{mark}*", self.spec.team)
     }
 
@@ -399,12 +311,22 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// The name and the ARNs of a function's role.
-    fn role(&self, function: &ResourceDecl) -> Option<(String, Vec<String>)> {
+    pub(super) fn role(&self, function: &ResourceDecl) -> Option<(String, Vec<String>)> {
         if let Some(role) = self.spec.target(function, "role") {
             return Some((role.id.name.clone(), self.role_arns(role)));
         }
         let arn = self.text(function.desired.get("role"))?;
         Some((self.spec.kinds.name_in_arn(&arn).to_owned(), vec![arn]))
+    }
+
+    /// The ARNs of the roles that engine manages.
+    pub(crate) fn managed_roles(&self) -> Vec<String> {
+        if self.has_managed_roles() { self.of_team(&ROLE) } else { Vec::new() }
+    }
+
+    /// Whether engine manages roles of this spec.
+    pub(crate) fn has_managed_roles(&self) -> bool {
+        self.spec.managed("role").next().is_some()
     }
 
     /// The ARNs of all roles in the spec.
@@ -437,7 +359,7 @@ impl<'s> PolicyBuilder<'s> {
     }
 
     /// The stream that a mapping reads, with any label, and its table if it is in the spec.
-    fn stream(&self, mapping: &ResourceDecl) -> (String, Option<&'s ResourceDecl>) {
+    pub(super) fn stream(&self, mapping: &ResourceDecl) -> (String, Option<&'s ResourceDecl>) {
         match self.spec.target(mapping, "event_source_arn") {
             Some(table) => (format!("{}/stream/*", self.arn(&TABLE, table)), Some(table)),
             None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
@@ -461,26 +383,35 @@ pub(crate) fn log_group(env: &AwsEnv, name: &str) -> Vec<String> {
     ["", ":*"].map(|rest| env_arn(env, "logs", &format!("log-group:{name}{rest}"))).to_vec()
 }
 
-fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
+pub(super) fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
     format!("arn:{}:{service}:{}:{}:{resource}", env.partition, env.region, env.account)
 }
 
-fn in_region(policy: &PolicyBuilder<'_>) -> Json {
+pub(super) fn in_region(policy: &PolicyBuilder<'_>) -> Json {
     json!({ "StringEquals": { "aws:RequestedRegion": policy.env.region } })
 }
 
-fn allow(
+pub(super) fn allow(
     sid: &'static str,
-    action: &'static str,
+    action: impl Into<Str>,
     resource: Vec<String>,
     condition: Option<Json>,
     why: Option<&'static str>,
 ) -> Statement {
-    Statement { sid, effect: "Allow", principal: None, action: vec![action], resource, condition, why }
+    Statement {
+        sid,
+        effect: "Allow",
+        principal: None,
+        action: vec![action.into()],
+        resource,
+        condition,
+        why,
+        reasons: Vec::new(),
+    }
 }
 
 /// Merges statements with the same name and condition; each action and resource occurs once.
-fn merged(statements: Vec<Statement>) -> Vec<Statement> {
+pub(super) fn merged(statements: Vec<Statement>) -> Vec<Statement> {
     let mut merged: Vec<Statement> = Vec::new();
     for statement in statements {
         let alike = |it: &&mut Statement| (it.sid, &it.condition) == (statement.sid, &statement.condition);
@@ -488,6 +419,7 @@ fn merged(statements: Vec<Statement>) -> Vec<Statement> {
             Some(one) => {
                 one.action.extend(statement.action);
                 one.resource.extend(statement.resource);
+                one.reasons.extend(statement.reasons);
             }
             None => merged.push(statement),
         }
@@ -497,6 +429,8 @@ fn merged(statements: Vec<Statement>) -> Vec<Statement> {
         statement.action.dedup();
         statement.resource.sort_unstable();
         statement.resource.dedup();
+        statement.reasons.sort_unstable();
+        statement.reasons.dedup();
     }
     merged
 }

@@ -128,14 +128,14 @@ pub fn questions(
             None => default_log_group(&function.id.name),
         };
         let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
-        let mut needs = vec![(LOG_GROUP_ACTION, group.clone())];
+        let mut needs: Vec<Need> = vec![(LOG_GROUP_ACTION.into(), group.clone())];
         // The last part of these ARNs is a placeholder: policies can't sensibly name it.
-        needs.extend(LOG_ACTIONS.map(|action| (action, format!("{group}:log-stream:any"))));
+        needs.extend(LOG_ACTIONS.map(|action| (action.into(), format!("{group}:log-stream:any"))));
         let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
         let tables: BTreeSet<&str> = tables.map(|table| table.id.name.as_str()).collect();
         for table in tables {
             let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{table}/stream/any");
-            needs.extend(STREAM_ACTIONS.map(|action| (action, stream.clone())));
+            needs.extend(STREAM_ACTIONS.map(|action| (action.into(), stream.clone())));
         }
         let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
             let (function, principal) = (function.name.clone(), principal.to_owned());
@@ -143,7 +143,7 @@ pub fn questions(
         };
         ask(Who::Role(role.id.name.clone()), arn, needs);
         if let Some(caller) = caller.filter(|_| handed.insert(arn)) {
-            ask(Who::Caller, caller, vec![(PASS_ROLE, arn.clone())]);
+            ask(Who::Caller, caller, vec![(PASS_ROLE.into(), arn.clone())]);
         }
     }
     questions

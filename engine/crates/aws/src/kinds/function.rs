@@ -46,10 +46,11 @@ use crate::operation::Operation;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{
     Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Status, Text, Timestamps, Unknown, is_of_team, property,
+    Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::{Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
 use source::{Entry, Source, SourceError};
 
 use super::{Delta, ExistenceTracker};
@@ -62,6 +63,8 @@ pub(super) struct Props {
     runtime: String,
     handler: String,
     role: String,
+    access: Json,
+    statements: Json,
     code: Json,
     code_sha256: String,
     code_size: i64,
@@ -207,7 +210,7 @@ impl Kind for Function {
             }),
             recreate_note: None,
             arn: operations::FUNCTION.arn.clone(),
-            is_indexed: true,
+            tagging: Tagging::Indexed,
             properties: vec![
                 property("runtime", super::runtimes::shape(), "the language and its version").required().no_references(),
                 property("handler", Shape::Text(HANDLER.clone()), "the file and the function that Lambda calls")
@@ -216,9 +219,9 @@ impl Kind for Function {
                 property(
                     "role",
                     Shape::link([("role", "arn")], Some(&super::text::ROLE_ARN)),
-                    "the function's execution role",
+                    "the function's execution role; if omitted, engine creates one, named `<function>-role`",
                 )
-                .required()
+                .implied()
                 // A role can't be passed to a service in another account
                 // (docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html).
                 .in_locality(Locality::Account)
@@ -230,6 +233,14 @@ impl Kind for Function {
                     ),
                     _ => None,
                 }),
+                property(
+                    "access",
+                    super::role::access(),
+                    "what the function may do with resources of this spec",
+                )
+                .write_only(),
+                property("statements", super::role::statements(), "other permissions of the function's role")
+                    .write_only(),
                 property(
                     "code",
                     Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
@@ -407,6 +418,36 @@ impl Kind for Function {
             }
         }
         problems
+    }
+
+    fn implies(&self, declared: &ResourceDecl) -> Vec<Implied> {
+        if declared.explicit.contains("role") {
+            return Vec::new();
+        }
+        vec![Implied {
+            name: format!("{}-role", declared.name),
+            kind: "role".into(),
+            aws_name: None,
+            properties: Tree::new(),
+            reference: ("role".into(), "arn".into()),
+        }]
+    }
+
+    fn access_levels(&self) -> Vec<AccessLevel> {
+        vec![AccessLevel::new("invoke", &["lambda:InvokeFunction"], &["", ":*"])]
+    }
+
+    fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
+        let mut problems = super::role::check_statements(&declared.desired);
+        problems.extend(super::role::unknown_access(declared, spec));
+        let is_managed = spec.target(declared, "role").is_some_and(|role| !role.imported);
+        let statements = declared.desired.get("statements").is_some_and(|statements| *statements != Value::Null);
+        if statements && !is_managed {
+            let problem = "`statements` needs a role that engine creates, but this function's role is imported";
+            let hint = "remove `role:`, so that engine creates one, or ask the role's owner to add the permissions";
+            problems.push(Problem::error(Path::property("statements"), problem, hint));
+        }
+        Derived { problems, ..Derived::default() }
     }
 
     fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
@@ -882,6 +923,8 @@ impl Seen {
             runtime: text(config.runtime().map(Runtime::as_str)),
             handler: text(config.handler()),
             role: text(config.role()),
+            access: Json::Null,
+            statements: Json::Null,
             code: Json::Null,
             code_sha256: text(config.code_sha256()),
             code_size: config.code_size(),

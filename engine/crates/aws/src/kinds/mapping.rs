@@ -52,10 +52,11 @@ use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Status, Text, Timestamps, Unknown, is_of_team, partition_of, property,
+    Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
 };
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::Want;
+use engine_core::kind::{Derived, Want};
 
 use super::{Delta, ExistenceTracker, function_name};
 
@@ -144,7 +145,7 @@ impl Kind for Mapping {
             delete_block: None,
             retained_on_delete: None,
             arn: operations::MAPPING.arn.clone(),
-            is_indexed: true,
+            tagging: Tagging::Indexed,
             disruption: Some(Disruption {
                 deleted: "new records no longer reach the function".into(),
                 replaced: "the function is not invoked until the new mapping is Enabled".into(),
@@ -277,6 +278,14 @@ impl Kind for Mapping {
         };
         problems.extend(age.filter(|age| (0..60).contains(age)).map(problem));
         problems
+    }
+
+    /// Lambda checks that the function's role can read the source, so a role that engine manages
+    /// must have its policy first.
+    fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
+        let role = spec.target(declared, "function").and_then(|function| spec.target(function, "role"));
+        let managed = role.filter(|role| !role.imported).map(|role| role.name.clone());
+        Derived { depends_on: managed.into_iter().collect(), ..Derived::default() }
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {

@@ -39,7 +39,7 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
     Disruption, Effect, Id, Identity, Live, Output, Outputs, Owner, Ownership, PARTITIONS, Problem, Reading, Schema,
-    Shape, Status, Text, Timestamps, is_of_team, property,
+    Shape, Status, Tagging, Text, Timestamps, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -176,7 +176,7 @@ impl Kind for Permission {
             }),
             recreate_note: None,
             arn: None,
-            is_indexed: false,
+            tagging: Tagging::Inherited,
             properties: vec![
                 property(
                     "function",

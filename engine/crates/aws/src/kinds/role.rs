@@ -1,4 +1,5 @@
-//! `role`: an existing IAM role. engine reads and verifies it, and never changes it.
+//! `role`: an IAM role. With `import:`, engine reads an existing one and never changes it;
+//! otherwise engine creates it, with the permissions that the spec's resources need.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -6,44 +7,100 @@
 //!   execution-role:
 //!     type: role
 //!     import: fhms-pulumi-challenge-lambda-execution-role
+//!   runner:
+//!     type: role
+//!     trusted_services: [states.amazonaws.com]
+//!     statements:
+//!       - { actions: [lambda:InvokeFunction], resources: ["*"] }
 //! ```
 
+mod errors;
 pub(super) mod operations;
+mod policy;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
-use crate::aws::{AwsError, Context, Existing};
+use crate::aws::error::ErrorRow;
+use crate::aws::{AwsError, Context};
+use crate::iam::execution;
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
-    ArnForm, Id, Identity, Live, Output, Outputs, Ownership, Reading, Schema, Shape, Status, Text, Timestamps, property,
+    AwsEnv, Effect, Id, Identity, Live, Output, Outputs, Owner, Problem, Property, Reading, Schema, Shape, Tagging,
+    Text, is_of_team, property,
 };
-use engine_core::kind::Want;
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Path, Tree, Value};
+use engine_core::kind::{Derived, Want};
+
+pub(super) use policy::{access, check_statements, statements, unknown_access};
 
 pub(super) struct Role;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
     path: Option<String>,
+    description: String,
+    max_session_duration: i32,
+    trusted_services: Json,
+    assume_role_policy: Json,
+    access: Json,
+    statements: Json,
+    derive_permissions: bool,
+    policy: Json,
+    managed_policy_arns: Vec<String>,
+    inline_policies: Vec<String>,
+    permissions_boundary: Option<String>,
+    tags: BTreeMap<String, String>,
 }
 
-/// docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html
+/// docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 static NAME: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=64, "letters, digits and `_+=,.@-`", |text| {
         text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c))
     })
 });
 
-/// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+/// docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html; Lambda accepts only these
+/// characters in a role's ARN
+/// (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, Role).
 static PATH: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=512, "`/`, or names between slashes, like `/teams/`", |text| {
         text.starts_with('/') && text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
     })
 });
+
+/// docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html, Description
+static DESCRIPTION: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(0..=1000, "tabs, line breaks and characters of Latin-1", |text| {
+        text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{A1}'..='\u{FF}'))
+    })
+});
+
+static SERVICE: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(5..=128, "the name of a service, like `lambda.amazonaws.com`", |text| {
+        text.contains('.') && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+    })
+});
+
+static POLICY_ARN: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(20..=2048, "the ARN of a managed policy (`arn:aws:iam::aws:policy/name`)", |text| {
+        super::text::is_arn(text, "iam") && text.contains(":policy/")
+    })
+});
+
+/// The default quota of managed policies on a role
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+const MANAGED_POLICIES: i64 = 10;
+/// The maximum number of characters of all inline policies of a role, without whitespace (same
+/// page).
+const POLICY_CHARACTERS: usize = 10_240;
 
 impl Kind for Role {
     type Props = Props;
@@ -51,29 +108,25 @@ impl Kind for Role {
     fn schema(&self) -> Schema {
         Schema {
             kind: "role".into(),
-            summary: "an existing IAM role, looked up with `import:`".into(),
-            remark: "".into(),
-            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html".into(),
+            summary: "an IAM role, created with the permissions that the spec needs, or an existing one with `import:`"
+                .into(),
+            remark:
+                "A function without `role:` implies one, named `<function>-role`. Permissions follow from what the \
+                     functions that use it write, read and send."
+                    .into(),
+            source: "https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html".into(),
             identity: Identity::Named { text: NAME.clone() },
-            managed: false,
+            managed: true,
             importable: true,
-            adoptable: false,
+            adoptable: true,
             holds_data: false,
             delete_block: None,
             retained_on_delete: None,
             disruption: None,
             recreate_note: None,
-            properties: vec![
-                property(
-                    "path",
-                    Shape::Text(PATH.clone()),
-                    "required path of the role; if omitted, any path is accepted",
-                )
-                .no_references()
-                .verify_only(),
-            ],
-            arn: Some(ArnForm::global("iam", "role/{path}{name}")),
-            is_indexed: false,
+            properties: properties(),
+            arn: operations::ROLE.arn.clone(),
+            tagging: Tagging::Own,
             outputs: vec![
                 Output::assigned("arn", "the role's ARN"),
                 Output::computed("name", "the role's name", |_, name| name.to_owned()),
@@ -81,49 +134,193 @@ impl Kind for Role {
         }
     }
 
-    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let answer = cx.aws.role(&id.name).await.if_exists()?;
-        let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(None.into()) };
-        let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
-        cx.aws.seen.note_trust(&role.role_name, trust);
-        // AWS always sends it; the SDK uses an empty string if it is missing.
-        let path = Some(role.path).filter(|path| !path.is_empty());
-        let unknown = super::missing([("path", path.is_none())]);
-        let live = Live {
-            props: Props { path },
-            timestamps: Timestamps { created: role.create_date.to_millis().ok(), modified: None },
-            outputs: BTreeMap::from([("arn".to_owned(), role.arn), ("name".to_owned(), role.role_name)]),
-            owner: Ownership::Nobody,
-            status: Status::Stable,
-            unique_id: Some(role.role_id),
-            revision: None,
-            notes: Vec::new(),
-            unknown,
-        };
-        Ok(Some(live).into())
-    }
-
-    async fn create(&self, _: &Context, _: &Id, _: Want<Props>) -> Result<Outputs, AwsError> {
-        Err(never())
-    }
-
-    async fn update(&self, _: &Context, _: &Id, _: Live<Props>, _: Want<Props>) -> Result<Outputs, AwsError> {
-        Err(never())
-    }
-
-    async fn wait_ready(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
-        Err(never())
-    }
-
-    async fn delete(&self, _: &Context, _: &Id, _: Live<Props>) -> Result<(), AwsError> {
-        Err(never())
-    }
-
     fn operations(&self) -> &'static [Operation] {
         operations::OPERATIONS
     }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
+    }
+
+    /// IAM allows one change of a role at a time.
+    fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
+        Some(&id.name)
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let mut problems = check_statements(desired);
+        let has = |name: &str| desired.get(name).is_some_and(|value| *value != Value::Null);
+        if has("trusted_services") && has("assume_role_policy") {
+            let path = Path::property("assume_role_policy");
+            let problem = "`trusted_services` and `assume_role_policy` can't be combined";
+            problems.push(Problem::error(path, problem, "remove one of them"));
+        }
+        problems
+    }
+
+    fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
+        let functions: Vec<&ResourceDecl> = spec
+            .managed("function")
+            .filter(|function| spec.target(function, "role").is_some_and(|role| role.name == declared.name))
+            .collect();
+        let mut derived = Derived { problems: unknown_access(declared, spec), ..Derived::default() };
+        trust(declared, !functions.is_empty(), &mut derived);
+        permissions(declared, spec, &functions, &mut derived);
+        derived
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        Ok(requests::read(cx, id).await?.into())
+    }
+
+    async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let names = requests::names(cx).await?.into_iter();
+        Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
+    }
+
+    async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
+        requests::create(cx, id, &want.props).await
+    }
+
+    async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
+        requests::update(cx, id, &have, &want.props).await?;
+        Ok(have.outputs)
+    }
+
+    /// IAM has no state to wait for: what uses a new role is retried until IAM has propagated it.
+    async fn wait_ready(&self, _: &Context, _: &Id, _: &Props, _: &[&str], _: &Outputs) -> Result<(), AwsError> {
+        Ok(())
+    }
+
+    async fn delete(&self, cx: &Context, id: &Id, _: Live<Props>) -> Result<(), AwsError> {
+        requests::delete(cx, id).await
+    }
+
+    async fn untag(&self, cx: &Context, id: &Id, _: Live<Props>) -> Result<(), AwsError> {
+        requests::untag(cx, id).await
+    }
 }
 
-fn never() -> AwsError {
-    AwsError::defect("roles are read-only".to_owned())
+fn properties() -> Vec<Property> {
+    let arns = Shape::Set { item: Box::new(Shape::Text(POLICY_ARN.clone())), max: 20 };
+    let services = Shape::List { item: Box::new(Shape::Text(SERVICE.clone())), max: 20 };
+    vec![
+        property("path", Shape::Text(PATH.clone()), "the role's path; on an import, the path that it must have")
+            .no_references()
+            .verified_on_import()
+            .default("/")
+            .on_change(Effect::refuse("IAM can't change a role's path")),
+        property("description", Shape::Text(DESCRIPTION.clone()), "description of the role").default(""),
+        property(
+            "max_session_duration",
+            Shape::Integer { min: 3600, max: 43200 },
+            "maximum duration of a session in seconds",
+        )
+        .default(3600),
+        property(
+            "trusted_services",
+            services,
+            "services that can assume the role; defaults to lambda.amazonaws.com if a function uses it",
+        )
+        .write_only(),
+        property(
+            "assume_role_policy",
+            policy::document_shape(),
+            "the trust policy, as a document; instead of `trusted_services`",
+        )
+        .member("AssumeRolePolicyDocument")
+        .equivalent(policy::is_same_document),
+        property("access", access(), "what may use this role may do with resources of this spec").write_only(),
+        property("statements", statements(), "other permissions").write_only(),
+        property(
+            "derive_permissions",
+            Shape::Bool,
+            "whether the role gets what its functions and their mappings need; `false` leaves `access` and `statements`",
+        )
+        .default(true)
+        .write_only(),
+        property("policy", policy::policy_shape(), "the inline policy `engine`, by statement")
+            .derived()
+            .equivalent(policy::is_same_policy),
+        property("managed_policy_arns", arns, "ARNs of the managed policies to attach")
+            .quota(MANAGED_POLICIES, "AWS allows up to 20 on request")
+            .default(json!([]))
+            .destructive_notes(|before, after| lost("the managed policy", "will be detached", before, after)),
+        property(
+            "inline_policies",
+            Shape::Set { item: Box::new(Shape::Text(Text::any(128))), max: 100 },
+            "inline policies besides engine's own",
+        )
+        .derived()
+        .ignorable()
+        .destructive_notes(|before, after| lost("the inline policy", "will be deleted", before, after)),
+        property(
+            "permissions_boundary",
+            Shape::Text(POLICY_ARN.clone()),
+            "ARN of the managed policy that limits the role's permissions",
+        ),
+        super::tags(),
+    ]
+}
+
+/// What a change of a list of names removes.
+fn lost(what: &str, fate: &str, before: &Value, after: &Value) -> Vec<String> {
+    let (Value::List(before), Value::List(after)) = (before, after) else { return Vec::new() };
+    let gone = before.iter().filter(|name| !after.contains(name)).filter_map(Value::as_str);
+    gone.map(|name| format!("{what} `{name}` {fate}")).collect()
+}
+
+/// The trust policy, if the spec doesn't have it as a document.
+fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
+    if declared.desired.get("assume_role_policy").is_some_and(|document| *document != Value::Null) {
+        return;
+    }
+    let services = match declared.desired.get("trusted_services") {
+        Some(Value::List(services)) if !services.is_empty() => services.iter().map(Json::from).collect(),
+        _ if is_used => vec![json!(crate::aws::trust::LAMBDA)],
+        _ => {
+            let problem = format!("`{}` has no trusted service, and no function of this spec uses it", declared.name);
+            let hint = "add `trusted_services:` with the services that assume it, like `[states.amazonaws.com]`";
+            derived.problems.push(Problem::error(Path::default(), problem, hint));
+            return;
+        }
+    };
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Principal": { "Service": services }, "Action": "sts:AssumeRole" }],
+    });
+    derived.values.insert("assume_role_policy".to_owned(), Value::from(document));
+}
+
+/// The inline policy: what follows from the graph, from `access` and from `statements`.
+fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl], derived: &mut Derived) {
+    let env = AwsEnv::marked(spec.region.as_deref(), spec.account.as_deref());
+    let follows = declared.desired.get("derive_permissions") != Some(&Value::Bool(false));
+    let mut granted = if follows { execution::of_functions(spec, &env, functions) } else { Vec::new() };
+    granted.extend(execution::of_access(spec, &env, declared));
+    let mut statements = Tree::new();
+    for statement in granted {
+        let sid = policy::unique(&statements, statement.sid);
+        let reasons = statement.reasons.join(", and ");
+        derived.reasons.push(("policy".into(), format!("{sid}: {reasons}")));
+        statements.insert(sid, policy::derived(&statement));
+    }
+    let written = std::iter::once(declared).chain(functions.iter().copied().filter(|_| follows));
+    for (owner, statement) in written.flat_map(|owner| policy::written(owner).into_iter().map(move |it| (owner, it))) {
+        let sid = policy::unique(&statements, "Statement");
+        derived.reasons.push(("policy".into(), format!("{sid}: `{}` has it in `statements`", owner.name)));
+        statements.insert(sid, statement);
+    }
+    let policy = Value::Map(statements);
+    let characters = policy::document_of(&policy).to_string().chars().filter(|c| !c.is_whitespace()).count();
+    if characters > POLICY_CHARACTERS {
+        let problem = format!(
+            "the policy of `{}` has {characters} characters, but IAM's maximum is {POLICY_CHARACTERS}",
+            declared.name
+        );
+        let hint = "move permissions to a managed policy and list it in `managed_policy_arns`, or use several roles";
+        derived.problems.push(Problem::error(Path::property("statements"), problem, hint));
+    }
+    derived.values.insert("policy".to_owned(), policy);
+    derived.values.insert("inline_policies".to_owned(), Value::List(Vec::new()));
 }

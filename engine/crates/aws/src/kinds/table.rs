@@ -44,10 +44,10 @@ use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Status, Str, Text, Timestamps, Unknown, is_of_team, property,
+    Problem, Reading, Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::Want;
+use engine_core::kind::{AccessLevel, Want};
 
 use super::{Delta, ExistenceTracker};
 
@@ -218,7 +218,7 @@ impl Kind for Table {
             }),
             recreate_note: None,
             arn: operations::TABLE.arn.clone(),
-            is_indexed: true,
+            tagging: Tagging::Indexed,
             properties: vec![
                 property(
                     "attributes",
@@ -367,6 +367,10 @@ impl Kind for Table {
         problems
     }
 
+    fn access_levels(&self) -> Vec<AccessLevel> {
+        operations::access_levels()
+    }
+
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         // If the account is known, so is the table's ARN, and all reads can run at once.
         let table_and_tags = async {
@@ -389,8 +393,8 @@ impl Kind for Table {
         let Some(table) = table? else { return Ok(None.into()) };
         let mut unknown = unknown(&table);
         let (tags, owner) = ownership(&table, tags, &mut unknown)?;
-        let ttl = detail(ttl, &["ttl_attribute"], &mut unknown)?;
-        let recovery = detail(recovery, &["point_in_time_recovery", "recovery_period_in_days"], &mut unknown)?;
+        let ttl = super::detail(ttl, &["ttl_attribute"], &mut unknown)?;
+        let recovery = super::detail(recovery, &["point_in_time_recovery", "recovery_period_in_days"], &mut unknown)?;
         let props = Props {
             ttl_attribute: ttl,
             point_in_time_recovery: recovery.is_some(),
@@ -734,21 +738,6 @@ async fn read_recovery(cx: &Context, name: &str) -> Result<Option<i32>, AwsError
     let recovery = recovery.ok_or_else(|| super::not_sent("DescribeContinuousBackups", name))?;
     let is_on = recovery.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled);
     Ok(is_on.then(|| recovery.recovery_period_in_days.unwrap_or(RECOVERY_PERIOD)))
-}
-
-/// The result of a separate read. If it can't be read, only its `properties` become unknown.
-fn detail<T>(
-    read: Result<Option<T>, AwsError>,
-    properties: &[&'static str],
-    unknown: &mut Unknown,
-) -> Result<Option<T>, AwsError> {
-    let error = match read {
-        Err(error) => error,
-        read => return read,
-    };
-    let why = error.unreadable().ok_or(error)?;
-    unknown.extend(properties.iter().map(|property| ((*property).into(), why.clone())));
-    Ok(None)
 }
 
 /// Properties that are missing in the response although AWS always sends them

@@ -397,7 +397,7 @@ mod tests {
             ("POST", "/", "DeleteBackup", r#"{"BackupArn":"x"}"#),
             ("POST", "/", "BatchWriteItem", r#"{"RequestItems":{}}"#),
             ("POST", "/", "UpdateTable", "no JSON"),
-            ("POST", "/", "", "Action=DeleteRole&RoleName=r"),
+            ("POST", "/", "", "Action=DeleteUser&UserName=u"),
             ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
             ("POST", "/2015-03-31/functions/a-f/invocations", "", "{}"),
             ("PUT", "/2019-09-30/functions/a-f/provisioned-concurrency", "", "{}"),

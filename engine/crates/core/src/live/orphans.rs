@@ -92,7 +92,7 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
 
 /// Everything whose name begins with the team's prefix, for each kind.
 pub(super) async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
-    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_indexed);
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged());
     let scans = kinds.map(|kind| async move {
         let provider = cx.provider(&kind.schema().kind)?;
         let ids = cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await?;
@@ -112,7 +112,7 @@ pub(super) fn services(kinds: &Kinds) -> Vec<&str> {
 
 /// The kinds that the tag index searches, with the form of their ARNs.
 fn indexed(kinds: &Kinds) -> impl Iterator<Item = (&Arc<dyn Definition>, &ArnForm)> {
-    let indexed = kinds.iter().filter(|kind| kind.schema().is_indexed);
+    let indexed = kinds.iter().filter(|kind| kind.schema().is_indexed());
     indexed.filter_map(|kind| Some((kind, kind.schema().arn.as_ref()?)))
 }
 

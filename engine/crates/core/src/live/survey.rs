@@ -47,7 +47,7 @@ pub async fn survey(
                 (_, None) => !prefixes.is_empty(),
             };
             // Names of nested resources are unique only within their parent.
-            let host = id.parents.values().next().filter(|_| !kind.schema().is_indexed).cloned();
+            let host = id.parents.values().next().filter(|_| !kind.schema().is_tagged()).cloned();
             if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.unique_id.clone(), host)) {
                 found.push((kind, id, live));
             }
@@ -95,7 +95,7 @@ async fn search(
 /// Reads a resource and what is attached to it.
 async fn read_with_attached(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Vec<Undeclared>, AwsError> {
     let (indexed, inner): (Vec<_>, Vec<_>) =
-        attachable_kinds(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_indexed);
+        attachable_kinds(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_tagged());
     let no_owner = blank_owner();
     let (read, attached) = tokio::join!(read_masked(cx, kind, id), attached_to(cx, id, indexed, &no_owner));
     let (Reading { live, others }, mut attached) = (read?, attached?);

@@ -54,7 +54,7 @@ pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<P
             {
                 &Effect::InPlace
             }
-            Rule::WriteOnly | Rule::VerifyOnly | Rule::DisplayWith(_) => continue,
+            Rule::WriteOnly | Rule::DisplayWith(_) => continue,
         };
         let mut found = Vec::new();
         compare(&path, before, after, property.change == Rule::Subset, &mut found);
@@ -115,7 +115,8 @@ pub fn keep(declared: &ResourceDecl, live: &Tree, desired: &mut Tree) -> Vec<Str
             || (property.optional_computed && !declared.explicit.contains(name));
         let why = property.unclear.as_ref().and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
         notes.extend(why.as_ref().map(|why| format!("`{name}` is not compared: {why}")));
-        if is_left || why.is_some() {
+        let is_same = property.equivalent.as_ref().zip(desired.get(name)).is_some_and(|(same, want)| same(have, want));
+        if is_left || is_same || why.is_some() {
             desired.insert(name.to_owned(), have.clone());
             continue;
         }

@@ -4,6 +4,7 @@
 //! **Invariant:** checking continues after an error wherever possible, so that one run reports all
 //! errors, and no message repeats a value that may be secret.
 
+mod implied;
 mod references;
 mod shape;
 
@@ -16,7 +17,7 @@ use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::schema::{
-    Id, Identity, Locality, Owner, Presence, Problem, Property, Rule, Schema, Str, Text, Unignorable, is_known_region,
+    Id, Identity, Locality, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
     is_of_team, is_region, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
@@ -140,7 +141,7 @@ pub fn kind_elsewhere<'k>(kinds: &'k Kinds, word: &str) -> Option<&'k str> {
     let schemas = || kinds.schemas();
     let is_of_service = |schema: &&Schema| schema.arn.as_ref().is_some_and(|arn| word.ends_with(&*arn.service));
     let named = schemas().find(|schema| word.contains(&*schema.kind));
-    let kind = named.or_else(|| schemas().filter(|it| it.is_indexed).find(is_of_service));
+    let kind = named.or_else(|| schemas().filter(|it| it.is_indexed()).find(is_of_service));
     kind.map(|schema| &*schema.kind)
 }
 
@@ -340,11 +341,13 @@ impl<'a> Checker<'a> {
         self.scope.account.clone_from(&account);
         let stack = self.stack(find("stack"), root, stem);
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
+        self.add_implied(&mut resources, stack.as_deref().unwrap_or("stack"));
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
         self.duplicates(&mut resources);
         self.load(&mut resources);
+        self.derive(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
             // A cycle prevents creating resources, but not deleting them.
@@ -556,6 +559,8 @@ impl<'a> Checker<'a> {
             desired: Tree::new(),
             explicit: BTreeSet::new(),
             artifact: None,
+            implied_by: None,
+            reasons: Vec::new(),
         };
         for entry in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str())) {
             self.property(&mut declared, schema, entry);
@@ -565,17 +570,23 @@ impl<'a> Checker<'a> {
             self.error(entry.key_span, "`name` and `import` can't be combined", hint);
         }
         if !imported {
-            self.complete(&mut declared.desired, &schema.properties, &declared.explicit, entry.key_span, name);
-            kind.normalize(&declared.id, &mut declared.desired);
-            // Skip follow-up errors about properties whose value is already reported as invalid.
-            let mut problems = kind.check(&declared.desired);
-            problems.retain(|problem| {
-                let root = problem.path.root().unwrap_or_default();
-                !declared.explicit.contains(root) || declared.desired.contains_key(root)
-            });
-            self.problems(name, problems);
+            self.finish(&mut declared, entry.key_span);
         }
         Some(Draft { declared, depends_on })
+    }
+
+    /// Completes a managed resource whose own properties are known, and checks it as a whole.
+    fn finish(&mut self, declared: &mut ResourceDecl, span: Span) {
+        let kind = Arc::clone(&declared.kind);
+        self.complete(&mut declared.desired, &kind.schema().properties, &declared.explicit, span, &declared.name);
+        kind.normalize(&declared.id, &mut declared.desired);
+        // Skip follow-up errors about properties whose value is already reported as invalid.
+        let mut problems = kind.check(&declared.desired);
+        problems.retain(|problem| {
+            let root = problem.path.root().unwrap_or_default();
+            !declared.explicit.contains(root) || declared.desired.contains_key(root)
+        });
+        self.problems(&declared.name, problems);
     }
 
     /// Checks a resource's name in the spec, and returns its entries, with their positions
@@ -643,7 +654,7 @@ impl<'a> Checker<'a> {
             self.unknown(key, *key_span, &format!("a {}", schema.kind), settable().chain(meta));
             return;
         };
-        if declared.imported && property.change != Rule::VerifyOnly {
+        if declared.imported && !property.verified_on_import {
             let problem = format!("`{key}` can't be set, because `{}` is imported", declared.name);
             let hint = "remove the line; engine reads imported resources and never changes them";
             self.error(*key_span, problem, hint);
@@ -705,7 +716,7 @@ impl<'a> Checker<'a> {
             if imported {
                 let problem = format!("`{key}` has no effect, because `{}` is imported", around.resource);
                 self.error(*key_span, problem, "remove the line; engine never changes or deletes imported resources");
-            } else if key == "retain" && !schema.is_indexed {
+            } else if key == "retain" && !schema.is_tagged() {
                 let problem = format!("a {} can't be retained, because it has no tags", schema.kind);
                 self.error(*key_span, problem, "set `retain: true` on the resource that it belongs to");
             }
@@ -727,12 +738,12 @@ impl<'a> Checker<'a> {
             self.error(node.span, "`ignore_changes` must be a list of properties", hint);
             return BTreeSet::new();
         };
-        let can = || schema.settable().filter(|it| schema.is_ignorable(it)).map(|it| &*it.name);
+        let can = || schema.properties.iter().filter(|it| schema.is_ignorable(it)).map(|it| &*it.name);
         let mut ignored = BTreeSet::new();
         for item in items {
             let Some(path) = self.raw_text(item, "ignore_changes", around) else { continue };
             let (name, rest) = path.split_once('.').map_or((&*path, None), |(name, rest)| (name, Some(rest)));
-            let property = schema.settable().find(|it| it.name == name && schema.is_ignorable(it));
+            let property = schema.properties.iter().find(|it| it.name == name && schema.is_ignorable(it));
             if self.is_only_counted() {
                 continue;
             }
@@ -983,7 +994,7 @@ impl<'a> Checker<'a> {
                 Presence::Default(default) => {
                     drop(tree.insert(property.name.to_string(), Value::from(default.clone())))
                 }
-                Presence::Optional => drop(tree.insert(property.name.to_string(), Value::Null)),
+                Presence::Optional | Presence::Implied => drop(tree.insert(property.name.to_string(), Value::Null)),
                 Presence::Derived => {}
             }
         }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::kind::Kinds;
-use crate::schema::{Identity, Presence, Property, Rule, Schema, Shape, Text, has_parts};
+use crate::schema::{Identity, Presence, Property, Schema, Shape, Text, has_parts};
 
 use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
@@ -49,7 +49,7 @@ pub fn takes(schema: &Schema, word: &str) -> bool {
         "import" => schema.importable,
         "adopt" => schema.adoptable,
         "protect" | "ignore_changes" => schema.managed,
-        "retain" => schema.is_indexed,
+        "retain" => schema.managed && schema.is_tagged(),
         _ => true,
     }
 }
@@ -174,7 +174,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         resource["required"] = json!(["import"]);
     } else if schema.importable {
         // An imported resource can only set the properties that engine verifies.
-        let checked = schema.settable().filter(|it| it.change == Rule::VerifyOnly).map(|it| it.name.to_string());
+        let checked = schema.settable().filter(|it| it.verified_on_import).map(|it| it.name.to_string());
         let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
         resource["if"] = json!({ "required": ["import"] });
         resource["then"] = json!({ "additionalProperties": false, "properties": read });
@@ -192,7 +192,7 @@ fn meta(schema: &Schema, key: &str) -> (Json, Option<Json>) {
         "type" => (json!({ "const": schema.kind }), None),
         "depends_on" => (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"]))),
         "ignore_changes" => {
-            let ignorable = schema.settable().filter(|it| schema.is_ignorable(it));
+            let ignorable = schema.properties.iter().filter(|it| schema.is_ignorable(it));
             let names: Vec<&str> = ignorable.map(|it| &*it.name).collect();
             let parts: Vec<&str> = schema.settable().filter(|it| has_parts(&it.shape)).map(|it| &*it.name).collect();
             let pattern = format!("^({})\\.", parts.join("|"));

@@ -1,19 +1,39 @@
-//! The calls of `role` (docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html): only
-//! reads.
+//! The calls of `role` (docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html).
 
 use crate::aws::limits;
-use crate::operation::{At, Effect, NameForm, Operation, Service, Takes, Wire};
+use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
-    Purpose::{Apply, Check, Diff, Verify},
+    DELETE, OPTIONAL, PLAN,
+    Purpose::{Apply, Check, Destroy, Diff, Verify},
     Scope,
 };
+use crate::schema::ArnForm;
 
-/// Roles are only read, whatever their names.
-pub(crate) static ROLE: NameForm =
-    NameForm { kind: "role", arn: None, marks: None, is_qualified: false, attached_to: None };
+/// Requests name a role without its path: names are unique across paths.
+pub(crate) static ROLE: NameForm = NameForm {
+    kind: "role",
+    arn: Some(ArnForm::global("iam", "role/{path}{name}")),
+    marks: Some("_+=,.@-"),
+    is_qualified: false,
+    attached_to: None,
+};
 
 /// The roles of the spec.
 const ROLES: Scope = Scope::new("Roles", |policy| policy.roles());
+
+/// The roles that engine creates.
+const MANAGED: Scope = Scope { kind: Some("role"), ..Scope::new("ManagedRoles", |policy| policy.managed_roles()) };
+
+/// Listing roles, which IAM can't restrict.
+const LISTS: Scope = Scope {
+    why: Some("IAM has no resource type and no condition key for listing roles"),
+    kind: Some("role"),
+    ..Scope::new("ListRoles", |policy| if policy.has_managed_roles() { vec!["*".to_owned()] } else { Vec::new() })
+};
+
+/// The permissions policies of the roles.
+const ROLES_POLICIES: Scope =
+    Scope { why: Some(OPTIONAL), ..Scope::new("OptionalRolesPolicies", |policy| policy.roles()) };
 
 pub(crate) const GET_ROLE: Operation = Operation::new(
     Service::IAM,
@@ -21,9 +41,40 @@ pub(crate) const GET_ROLE: Operation = Operation::new(
     Effect::Read,
     Wire::Query,
     &limits::IAM,
-    &[(&ROLES, &[Diff, Apply, Verify, Check])],
+    &[(&ROLES, &[Diff, Apply, Verify, Check]), (&MANAGED, &[Destroy])],
 )
 .of_kind("role")
 .on(&ROLE, At::Form("RoleName"), Takes::Name);
 
-pub(super) const OPERATIONS: &[Operation] = &[GET_ROLE];
+const fn of(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::IAM, action, effect, Wire::Query, &limits::IAM, grants).of_kind("role")
+}
+
+const fn read(action: &'static str, grants: &'static [Grant]) -> Operation {
+    of(action, Effect::Read, grants).on(&ROLE, At::Form("RoleName"), Takes::Name)
+}
+
+const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
+    of(action, Effect::Write, grants).on(&ROLE, At::Form("RoleName"), Takes::Name)
+}
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    write("iam:AttachRolePolicy", &[(&MANAGED, &[Apply])]),
+    of("iam:CreateRole", Effect::Create, &[(&MANAGED, &[Apply])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    write("iam:DeleteRole", &[(&MANAGED, DELETE)]),
+    write("iam:DeleteRolePermissionsBoundary", &[(&MANAGED, &[Apply])]),
+    write("iam:DeleteRolePolicy", &[(&MANAGED, DELETE)]),
+    write("iam:DetachRolePolicy", &[(&MANAGED, DELETE)]),
+    GET_ROLE,
+    read("iam:GetRolePolicy", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
+    read("iam:ListAttachedRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
+    read("iam:ListInstanceProfilesForRole", &[(&MANAGED, DELETE)]),
+    read("iam:ListRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
+    of("iam:ListRoles", Effect::Read, &[(&LISTS, PLAN)]),
+    write("iam:PutRolePermissionsBoundary", &[(&MANAGED, &[Apply])]),
+    write("iam:PutRolePolicy", &[(&MANAGED, &[Apply])]),
+    write("iam:TagRole", &[(&MANAGED, &[Apply])]),
+    write("iam:UntagRole", &[(&MANAGED, DELETE)]),
+    write("iam:UpdateAssumeRolePolicy", &[(&MANAGED, &[Apply])]),
+    write("iam:UpdateRole", &[(&MANAGED, &[Apply])]),
+];

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use engine_core::kind::AccessLevel;
 use engine_core::wait::limiter::Limit;
 use serde_json::{Value as Json, json};
 
@@ -114,3 +115,28 @@ pub(super) const OPERATIONS: &[Operation] = &[
     write("dynamodb:UpdateTable", &[(&TABLES, &[Apply])]).in_place(),
     write("dynamodb:UpdateTimeToLive", &[(&TABLES, &[Apply])]).in_place(),
 ];
+
+/// What `access: { table: read }` and `write` allow
+/// (docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html).
+pub(super) fn access_levels() -> Vec<AccessLevel> {
+    let read = [
+        "dynamodb:BatchGetItem",
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DescribeTable",
+        "dynamodb:GetItem",
+        "dynamodb:PartiQLSelect",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+    ];
+    let write = [
+        "dynamodb:BatchWriteItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:PartiQLDelete",
+        "dynamodb:PartiQLInsert",
+        "dynamodb:PartiQLUpdate",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    ];
+    let parts = ["", "/index/*"];
+    vec![AccessLevel::new("read", &read, &parts), AccessLevel::new("write", &write, &parts)]
+}

@@ -214,7 +214,7 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
         value.visit_templates(&Path::default(), &mut |_, template| {
             found.extend(template.holes().filter_map(|hole| match hole {
                 Placeholder::Output { resource, .. } => Some((resource.as_str(), needs)),
-                Placeholder::Account | Placeholder::Region => None,
+                Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
             }));
         });
     }

@@ -1,0 +1,239 @@
+//! What functions do with their execution role: the permissions that follow from a spec, each with
+//! its reasons.
+//!
+//! `engine policy --role` prints them for imported roles, and the roles that engine creates get
+//! them as their policy.
+//!
+//! **Invariant:** pure: a spec and an environment in, statements out. ARNs follow from names alone,
+//! so a statement makes no dependency.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::aws::trust::LAMBDA;
+use crate::kinds::{TABLE, default_log_group, via_dynamodb};
+use crate::schema::{AwsEnv, Str, partition_of};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::Value;
+
+use super::policy::{Document, PolicyBuilder, Statement, allow, env_arn, in_region, log_group, merged, narrowest};
+
+/// The policies of a role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RolePolicies {
+    /// Its trust policy.
+    pub trust: Document,
+    /// Its permissions policy.
+    pub permissions: Document,
+}
+
+/// The policies of each role in the spec, by name, and of those that functions name by ARN.
+pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
+    let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
+    let policy = PolicyBuilder { spec, env, exact: true };
+    for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
+        roles.entry(role.id.name.clone()).or_default();
+    }
+    for function in policy.functions() {
+        if let Some((name, _)) = policy.role(function) {
+            roles.entry(name).or_default().push(function);
+        }
+    }
+    let policies = |functions: Vec<&ResourceDecl>| {
+        let permissions = narrowest(spec, env, true, |policy| Document::new(statements(policy, &functions)));
+        RolePolicies { trust: trust(), permissions }
+    };
+    roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
+}
+
+fn trust() -> Document {
+    Document::new(vec![Statement {
+        principal: Some(json!({ "Service": LAMBDA })),
+        ..allow("LambdaRunsFunctions", "sts:AssumeRole", Vec::new(), None, None)
+    }])
+}
+
+/// The permissions that these functions need of their role, with each resource by its own name.
+pub(crate) fn of_functions(spec: &Spec, env: &AwsEnv, functions: &[&ResourceDecl]) -> Vec<Statement> {
+    statements(&PolicyBuilder { spec, env, exact: true }, functions)
+}
+
+/// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
+/// where it is checked.
+pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
+    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true }, statements: Vec::new() };
+    needs.access(declared);
+    merged(needs.statements)
+}
+
+/// docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<Statement> {
+    let mut needs = Needs { policy, statements: Vec::new() };
+    for function in functions {
+        needs.logs(function);
+        needs.tracing(function);
+        if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
+            needs.send(&target, &format!("`{}` sends failed invocations there", function.name));
+        }
+        for mapping in policy.mappings(&function.id.name) {
+            needs.stream(mapping);
+            if let Some(target) = policy.text(mapping.desired.get("on_failure_destination_arn")) {
+                needs.send(&target, &format!("`{}` sends failed records there", mapping.name));
+            }
+        }
+        needs.access(function);
+    }
+    merged(needs.statements)
+}
+
+/// The statements so far.
+struct Needs<'p, 's> {
+    policy: &'p PolicyBuilder<'s>,
+    statements: Vec<Statement>,
+}
+
+impl Needs<'_, '_> {
+    /// Adds a statement, for this reason.
+    fn add(&mut self, sid: &'static str, actions: &[Str], resources: &[String], reason: &str) {
+        for action in actions {
+            let reasons = vec![reason.to_owned()];
+            let statement = allow(sid, action.clone(), resources.to_vec(), None, None);
+            self.statements.push(Statement { reasons, ..statement });
+        }
+    }
+
+    fn add_all(&mut self, sid: &'static str, actions: &[&'static str], resources: &[String], reason: &str) {
+        let actions: Vec<Str> = actions.iter().map(|action| (*action).into()).collect();
+        self.add(sid, &actions, resources, reason);
+    }
+
+    /// The same, on every resource, with the reason why it can't be more restrictive.
+    fn add_unrestricted(&mut self, statement: Statement, actions: &[&'static str], reason: &str) {
+        self.statements.extend(actions.iter().map(|action| Statement {
+            action: vec![(*action).into()],
+            resource: vec!["*".to_owned()],
+            reasons: vec![reason.to_owned()],
+            ..statement.clone()
+        }));
+    }
+
+    /// Lambda writes a function's log with the function's role. If engine manages the group, the
+    /// function can't create it again.
+    fn logs(&mut self, function: &ResourceDecl) {
+        let (policy, env) = (self.policy, self.policy.env);
+        let group = policy.text(function.desired.get("log_group"));
+        let resources = match &group {
+            Some(group) if policy.exact || *group != default_log_group(&function.id.name) => log_group(env, group),
+            _ => vec![env_arn(env, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
+        };
+        let is_managed = policy.spec.managed("log_group").any(|it| Some(&it.id.name) == group.as_ref());
+        let reason = format!("`{}` writes its log", function.name);
+        if !is_managed {
+            self.add_all("WriteLogs", &["logs:CreateLogGroup"], &resources, &reason);
+        }
+        self.add_all("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], &resources, &reason);
+    }
+
+    fn tracing(&mut self, function: &ResourceDecl) {
+        if self.policy.text(function.desired.get("tracing")).as_deref() == Some("Active") {
+            let why = Some("IAM has no resource type for X-Ray traces");
+            let statement = allow("Trace", "", Vec::new(), None, why);
+            let actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+            self.add_unrestricted(statement, &actions, &format!("`{}` has `tracing: Active`", function.name));
+        }
+    }
+
+    /// docs.aws.amazon.com/lambda/latest/dg/services-ddb.html
+    fn stream(&mut self, mapping: &ResourceDecl) {
+        let (policy, env) = (self.policy, self.policy.env);
+        let (stream, table) = policy.stream(mapping);
+        let stream = match table {
+            Some(table) if !policy.exact && !table.imported => {
+                TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-")))
+            }
+            _ => stream,
+        };
+        let source = table.map_or("its source".to_owned(), |table| format!("`{}`", table.name));
+        let reason = format!("`{}` reads the stream of {source}", mapping.name);
+        let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+        self.add_all("ReadStreams", &reads, &[stream], &reason);
+        let why = Some("IAM has no resource type for listing streams, so it is restricted to the region");
+        let lists = allow("ListStreams", "", Vec::new(), Some(in_region(policy)), why);
+        self.add_unrestricted(lists, &["dynamodb:ListStreams"], &reason);
+        if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
+            let condition = Some(via_dynamodb(policy));
+            let statement = allow("DecryptStreams", "kms:Decrypt", vec![key], condition, None);
+            self.statements.push(Statement { reasons: vec![reason], ..statement });
+        }
+    }
+
+    /// Sending to a queue, a topic or a bucket
+    /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
+    fn send(&mut self, target: &str, reason: &str) {
+        let resource = [target.to_owned()];
+        match target.split(':').nth(2) {
+            Some("sqs") => self.add_all("SendToQueues", &["sqs:SendMessage"], &resource, reason),
+            Some("sns") => self.add_all("PublishToTopics", &["sns:Publish"], &resource, reason),
+            Some("s3") => {
+                self.add_all("ListBuckets", &["s3:ListBucket"], &resource, reason);
+                self.add_all("PutIntoBuckets", &["s3:PutObject"], &[format!("{target}/*")], reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// What `access` grants: a level of the target's type, or an IAM action on the target and on
+    /// what belongs to it.
+    fn access(&mut self, declared: &ResourceDecl) {
+        let (policy, env) = (self.policy, self.policy.env);
+        let Some(Value::Map(access)) = declared.desired.get("access") else { return };
+        for (name, granted) in access {
+            let Some(target) = policy.spec.resource(name) else { continue };
+            let Some(form) = &target.schema().arn else { continue };
+            let arn = target.id.arn.clone().unwrap_or_else(|| form.of(env, &target.id.name));
+            for word in levels(granted) {
+                let reason = format!("`{}` has `access: {{ {name}: {word} }}`", declared.name);
+                match target.kind.access_levels().iter().find(|level| level.name == word) {
+                    Some(level) => {
+                        let resources: Vec<String> = level.parts.iter().map(|part| format!("{arn}{part}")).collect();
+                        self.add("Access", &level.actions, &resources, &reason);
+                    }
+                    None => {
+                        let resources = [arn.clone(), format!("{arn}/*")];
+                        self.add("Access", &[word.to_owned().into()], &resources, &reason);
+                    }
+                }
+                self.key(target, &form.service, &reason);
+            }
+        }
+    }
+
+    /// The key of a resource that encrypts its data with one, through its service.
+    fn key(&mut self, target: &ResourceDecl, service: &str, reason: &str) {
+        let policy = self.policy;
+        let key = target.desired.get("kms_key_arn").and_then(|key| policy.text(Some(key)));
+        let Some(key) = key.filter(|key| key.starts_with("arn:")) else { return };
+        let (region, suffix) = (&policy.env.region, partition_of(&policy.env.region).dns_suffix);
+        let condition = json!({ "StringEquals": { "kms:ViaService": format!("{service}.{region}.{suffix}") } });
+        for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
+            let statement = allow("UseKeys", action, vec![key.clone()], Some(condition.clone()), None);
+            self.statements.push(Statement { reasons: vec![reason.to_owned()], ..statement });
+        }
+    }
+}
+
+/// The words in one entry of `access`: one text or a list.
+pub(crate) fn levels(granted: &Value) -> Vec<&str> {
+    match granted {
+        Value::String(word) => vec![word],
+        Value::List(words) => words.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A statement as JSON, in IAM's own form.
+pub(crate) fn to_json(statement: &Statement) -> Json {
+    serde_json::to_value(statement).unwrap_or_default()
+}

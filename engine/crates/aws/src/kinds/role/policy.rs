@@ -1,0 +1,245 @@
+//! A role's inline policy: `access` and `statements` in the spec, and statements by name instead of
+//! a document, so that a plan shows which one changes.
+//!
+//! **Invariant:** a policy that was changed by hand is kept as IAM returns it, and never equals a
+//! desired one by accident: both are compared as documents.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::iam::execution::levels;
+use crate::iam::policy::Statement;
+use crate::iam::{document, execution};
+use crate::schema::{AwsEnv, Problem, Shape, Text, property};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::{Path, Tree, Value, tree_to_json};
+
+/// The members of a statement in the spec, and IAM's names for them.
+const MEMBERS: [(&str, &str); 4] =
+    [("effect", "Effect"), ("actions", "Action"), ("resources", "Resource"), ("conditions", "Condition")];
+
+/// `access: { todos: read, dead: [send, sqs:PurgeQueue] }`.
+pub(in crate::kinds) fn access() -> Shape {
+    let word = Text::new(2..=128, "an access level or an IAM action", |text| {
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'*' | b'-'))
+    });
+    Shape::Map { key: Text::any(63), value: Box::new(Shape::Texts { item: word, max: 50 }), max: 100 }
+}
+
+/// The shape of `statements`.
+pub(in crate::kinds) fn statements() -> Shape {
+    let action = Text::new(1..=256, "an IAM action, like `ses:SendEmail`", |text| {
+        text == "*" || text.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty())
+    });
+    let resource = Text::new(1..=2048, "a reference, an ARN or `*`", |text| {
+        text == "*" || (text.starts_with("arn:") && text.split(':').count() >= 6)
+    });
+    let conditions = Shape::Json {
+        max: 2048,
+        example: "StringEquals: { \"ses:FromAddress\": noreply@example.com }".into(),
+        faults: std::sync::Arc::new(|_, _| Vec::new()),
+    };
+    let members = vec![
+        property("effect", Shape::choice(["Allow", "Deny"]), "whether it allows or denies").default("Allow"),
+        property("actions", Shape::Texts { item: action, max: 100 }, "IAM actions").required(),
+        property("resources", Shape::Texts { item: resource, max: 100 }, "ARNs, references or `*`").required(),
+        property("conditions", conditions, "conditions in IAM's form"),
+    ];
+    Shape::List { item: Box::new(Shape::Record(members)), max: 50 }
+}
+
+/// Any policy document.
+pub(super) fn document_shape() -> Shape {
+    Shape::Json {
+        // docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 2,048 characters,
+        // up to 4,096 on request.
+        max: 4096,
+        example: "Version: \"2012-10-17\", Statement: […]".into(),
+        faults: std::sync::Arc::new(|document, path| {
+            let has = |element: &str| document.get(element).is_some();
+            let missing = ["Version", "Statement"].into_iter().find(|element| !has(element));
+            let missing = missing.map(|element| {
+                let problem = format!("the policy has no `{element}`");
+                Problem::error(
+                    path.clone(),
+                    problem,
+                    "write a policy document: `Version: \"2012-10-17\"`, `Statement: […]`",
+                )
+            });
+            missing.into_iter().collect()
+        }),
+    }
+}
+
+/// Statements by name.
+pub(super) fn policy_shape() -> Shape {
+    Shape::Map { key: Text::any(128), value: Box::new(statements_record()), max: 500 }
+}
+
+fn statements_record() -> Shape {
+    match statements() {
+        Shape::List { item, .. } => *item,
+        other => other,
+    }
+}
+
+/// Errors in `statements`, and a warning where one allows everything.
+pub(in crate::kinds) fn check_statements(desired: &Tree) -> Vec<Problem> {
+    let Some(Value::List(statements)) = desired.get("statements") else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (at, statement) in statements.iter().enumerate() {
+        let Value::Map(statement) = statement else { continue };
+        let has_any = |member: &str| statement.get(member).is_some_and(|value| levels(value).contains(&"*"));
+        if has_any("actions") && has_any("resources") && statement.get("effect") != Some(&Value::String("Deny".into()))
+        {
+            let path = Path::property("statements").index(at);
+            let problem = "this statement allows every action on every resource of the account";
+            problems.push(Problem::warning(path, problem, "list the actions and resources that the code uses"));
+        }
+    }
+    problems
+}
+
+/// Errors in `access`: unknown resources and levels.
+pub(in crate::kinds) fn unknown_access(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
+    let Some(Value::Map(access)) = declared.desired.get("access") else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (name, granted) in access {
+        let path = Path::property("access").key(name);
+        let Some(target) = spec.resource(name) else {
+            let known = spec.resources.iter().map(|it| it.name.as_str());
+            let hint = match engine_core::diagnostic::nearest(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "use the name of a resource of this spec; for anything else, add it to `statements`".to_owned(),
+            };
+            problems.push(Problem::error(path, format!("there is no resource `{name}` in this spec"), hint));
+            continue;
+        };
+        let kind = &target.schema().kind;
+        if target.schema().arn.is_none() {
+            let problem = format!("`{name}` is a {kind}, to which no access can be granted");
+            problems.push(Problem::error(path, problem, "remove the line"));
+            continue;
+        }
+        for word in levels(granted).into_iter().filter(|word| !word.contains(':')) {
+            let levels: Vec<&str> = target.kind.access_levels().iter().map(|level| &*level.name).collect();
+            if levels.contains(&word) {
+                continue;
+            }
+            let problem = format!("`{word}` is no access level of a {kind}");
+            let hint = match levels.is_empty() {
+                true => format!("use IAM actions; a {kind} has no access levels"),
+                false => format!(
+                    "use {}, or an IAM action",
+                    levels.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
+                ),
+            };
+            problems.push(Problem::error(path.clone(), problem, hint));
+        }
+    }
+    problems
+}
+
+/// A name that no statement has yet.
+pub(super) fn unique(statements: &Tree, sid: &str) -> String {
+    let numbered = (1..).map(|n| if n == 1 { sid.to_owned() } else { format!("{sid}{n}") });
+    numbered.into_iter().find(|name| !statements.contains_key(name)).unwrap_or_default()
+}
+
+/// A derived statement in the spec's form, in which unknown parts of ARNs are placeholders.
+pub(super) fn derived(statement: &Statement) -> Value {
+    of_document(&execution::to_json(statement))
+}
+
+/// The `statements` of a declaration.
+pub(super) fn written(declared: &ResourceDecl) -> Vec<Value> {
+    let Some(Value::List(statements)) = declared.desired.get("statements") else { return Vec::new() };
+    let canonical = statements.iter().filter_map(|statement| {
+        let Value::Map(statement) = statement else { return None };
+        let mut statement: Tree = statement.clone();
+        statement.retain(|_, value| *value != Value::Null);
+        if statement.get("effect") == Some(&Value::String("Allow".to_owned())) {
+            statement.remove("effect");
+        }
+        for list in ["actions", "resources"] {
+            if let Some(one @ (Value::String(_) | Value::Unknown(_))) = statement.get(list).cloned() {
+                statement.insert(list.to_owned(), Value::List(vec![one]));
+            }
+        }
+        Some(Value::Map(statement))
+    });
+    canonical.collect()
+}
+
+/// A statement of a document in the spec's form. Elements that the spec doesn't have keep IAM's
+/// name.
+fn of_document(statement: &Json) -> Value {
+    let Json::Object(elements) = statement else { return Value::from(statement.clone()) };
+    let mut tree = Tree::new();
+    for (name, value) in elements {
+        let member = MEMBERS.iter().find(|(_, element)| element == name).map_or(name.as_str(), |(member, _)| member);
+        let value = match (member, value) {
+            ("effect", Json::String(effect)) if effect == "Allow" => continue,
+            ("Sid", _) => continue,
+            ("actions" | "resources", Json::String(one)) => json!([one]),
+            (_, value) => value.clone(),
+        };
+        tree.insert(member.to_owned(), unmarked(value));
+    }
+    Value::Map(tree)
+}
+
+/// JSON as a value, with placeholders instead of marks.
+fn unmarked(json: Json) -> Value {
+    match json {
+        Json::String(text) => AwsEnv::unmarked(&text),
+        Json::Array(items) => Value::List(items.into_iter().map(unmarked).collect()),
+        Json::Object(map) => Value::Map(map.into_iter().map(|(key, value)| (key, unmarked(value))).collect()),
+        other => Value::from(other),
+    }
+}
+
+/// A policy document as statements by name; those without one are numbered.
+pub(super) fn by_name(document: &Json) -> Value {
+    let statements = match document.get("Statement") {
+        Some(Json::Array(statements)) => statements.clone(),
+        Some(statement) => vec![statement.clone()],
+        None => Vec::new(),
+    };
+    let mut tree = Tree::new();
+    for statement in &statements {
+        let sid = statement.get("Sid").and_then(Json::as_str).unwrap_or("Statement");
+        let sid = unique(&tree, sid);
+        tree.insert(sid, of_document(statement));
+    }
+    Value::Map(tree)
+}
+
+/// The document of statements by name. Unknown values become `null`.
+pub(super) fn document_of(policy: &Value) -> Json {
+    let Value::Map(statements) = policy else { return json!({ "Version": "2012-10-17", "Statement": [] }) };
+    let statements = statements.iter().map(|(sid, statement)| {
+        let Value::Map(members) = statement else { return Json::Null };
+        let mut elements = Map::new();
+        elements.insert("Sid".to_owned(), json!(sid));
+        elements.insert("Effect".to_owned(), json!("Allow"));
+        for (name, value) in members {
+            let element = MEMBERS.iter().find(|(member, _)| member == name).map_or(name.as_str(), |(_, it)| it);
+            elements.insert(element.to_owned(), Json::from(value));
+        }
+        Json::Object(elements)
+    });
+    json!({ "Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>() })
+}
+
+/// Whether two policies by name grant the same.
+pub(super) fn is_same_policy(have: &Value, want: &Value) -> bool {
+    !want.has_unknown() && document::is_equivalent(&document_of(have), &document_of(want))
+}
+
+/// Whether two documents grant the same.
+pub(super) fn is_same_document(have: &Value, want: &Value) -> bool {
+    match (have, want) {
+        (Value::Map(have), Value::Map(want)) => document::is_equivalent(&tree_to_json(have), &tree_to_json(want)),
+        _ => false,
+    }
+}

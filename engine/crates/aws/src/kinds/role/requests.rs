@@ -1,0 +1,352 @@
+//! The requests about one role: its read, and the changes, one at a time.
+//!
+//! **Invariant:** each change sends only what differs, since IAM's updates leave absent members
+//! unchanged, and every list is read to its end before something is removed from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_iam::error::BuildError;
+use aws_sdk_iam::types::Tag;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value as Json, json};
+
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::kinds::{ExistenceTracker, all_tags, detail, differing, missing, missing_tags, must_tag, own_tags};
+use crate::ownership::OwnershipVerdict;
+use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps};
+use crate::value::Value;
+
+use super::Props;
+use super::policy::{by_name, document_of};
+
+/// The name of the inline policy that engine writes.
+const POLICY: &str = "engine";
+/// IAM has one set of role names for all regions, so a role's tags name its region too.
+const TAG_REGION: &str = "engine:region";
+
+/// docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+const BUSY: Wait = Wait {
+    what: "IAM to accept the change",
+    reason: "IAM allows one change of a role at a time and needs seconds to propagate each",
+    inspect_cmd: "aws iam get-role --role-name {}",
+    limit: None,
+    budget: Duration::from_secs(120),
+};
+const GONE: Wait = Wait { what: "the role to be deleted", ..BUSY };
+
+/// Reads a role with its policies, all at once.
+pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
+    let name = id.name.as_str();
+    let (role, attached, inline, policy) =
+        tokio::join!(get(cx, name), attached(cx, name), inline(cx, name), inline_policy(cx, name));
+    let Some(role) = role? else { return Ok(None) };
+    let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
+    cx.aws.seen.note_trust(&role.role_name, trust);
+    let mut unknown = missing([("path", role.path.is_empty())]);
+    let managed_policy_arns = detail(attached, &["managed_policy_arns"], &mut unknown)?.unwrap_or_default();
+    let inline_policies = detail(inline, &["inline_policies"], &mut unknown)?.unwrap_or_default();
+    let policy = detail(policy, &["policy"], &mut unknown)?;
+    let tags: Vec<(&str, &str)> = role.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
+    let props = Props {
+        // IAM always sends it; the SDK uses an empty string if it is missing.
+        path: Some(role.path.clone()).filter(|path| !path.is_empty()),
+        description: role.description.clone().unwrap_or_default(),
+        max_session_duration: role.max_session_duration.unwrap_or(3600),
+        assume_role_policy: decoded(trust).unwrap_or_default(),
+        policy: policy.map_or_else(|| json!({}), |policy| Json::from(&by_name(&policy))),
+        managed_policy_arns,
+        inline_policies: inline_policies.into_iter().filter(|name| name != POLICY).collect(),
+        permissions_boundary: role.permissions_boundary().and_then(|it| it.permissions_boundary_arn.clone()),
+        tags: own_tags(tags.iter().copied()),
+        ..Props::default()
+    };
+    Ok(Some(Live {
+        props,
+        outputs: outputs(id, &role.arn),
+        owner: owner(cx, tags),
+        status: Status::Stable,
+        unique_id: Some(role.role_id),
+        revision: None,
+        timestamps: Timestamps { created: role.create_date.to_millis().ok(), modified: None },
+        notes: Vec::new(),
+        unknown,
+    }))
+}
+
+/// The owner in a role's tags. A role of the same stack in another region is another stack's.
+fn owner(cx: &Context, tags: Vec<(&str, &str)>) -> Ownership {
+    let region = tags.iter().find(|(key, _)| *key == TAG_REGION).map(|(_, region)| (*region).to_owned());
+    match (Ownership::from_tags(tags), region) {
+        (Ownership::Engine(mut owner), Some(region)) if region != cx.aws.region => {
+            owner.stack = format!("{} in {region}", owner.stack);
+            Ownership::Engine(owner)
+        }
+        (owner, _) => owner,
+    }
+}
+
+/// Right after a role's creation, IAM may return an ID instead of its ARN.
+fn outputs(id: &Id, arn: &str) -> Outputs {
+    let arn = match &id.env {
+        Some(env) if !arn.starts_with("arn:") => super::operations::ROLE.arn(env, &id.name),
+        _ => arn.to_owned(),
+    };
+    BTreeMap::from([("arn".to_owned(), arn), ("name".to_owned(), id.name.clone())])
+}
+
+async fn get(cx: &Context, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, AwsError> {
+    let answer = cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name).if_exists()?;
+    Ok(answer.and_then(|answer| answer.role))
+}
+
+/// The ARNs of the attached managed policies, sorted.
+async fn attached(cx: &Context, name: &str) -> Result<Option<Vec<String>>, AwsError> {
+    let pages = cx.aws.iam.list_attached_role_policies().role_name(name).into_paginator().items().send();
+    let policies = pages.collect::<Result<Vec<_>, _>>().await.context("ListAttachedRolePolicies", name).if_exists()?;
+    let arns = policies.map(|it| it.into_iter().filter_map(|it| it.policy_arn).collect::<BTreeSet<_>>());
+    Ok(arns.map(|arns| arns.into_iter().collect()))
+}
+
+/// The names of all inline policies.
+async fn inline(cx: &Context, name: &str) -> Result<Option<Vec<String>>, AwsError> {
+    let pages = cx.aws.iam.list_role_policies().role_name(name).into_paginator().items().send();
+    pages.collect::<Result<Vec<_>, _>>().await.context("ListRolePolicies", name).if_exists()
+}
+
+/// engine's inline policy.
+async fn inline_policy(cx: &Context, name: &str) -> Result<Option<Json>, AwsError> {
+    let request = cx.aws.iam.get_role_policy().role_name(name).policy_name(POLICY);
+    let answer = request.send().await.context("GetRolePolicy", name).if_exists()?;
+    Ok(answer.and_then(|answer| decoded(&answer.policy_document)))
+}
+
+/// IAM percent-encodes documents once; `+` is a plus
+/// (docs.aws.amazon.com/IAM/latest/APIReference/API_GetRolePolicy.html).
+fn decoded(document: &str) -> Option<Json> {
+    serde_json::from_str(&percent_decode_str(document).decode_utf8().ok()?).ok()
+}
+
+/// The names of all roles of the account.
+pub(super) async fn names(cx: &Context) -> Result<Vec<String>, AwsError> {
+    let pages = cx.aws.iam.list_roles().max_items(1000).into_paginator().items().send();
+    let roles = pages.collect::<Result<Vec<_>, _>>().await.context("ListRoles", "")?;
+    Ok(roles.into_iter().map(|role| role.role_name).collect())
+}
+
+/// Creates a role with its policies.
+pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Outputs, AwsError> {
+    let trust = want.assume_role_policy.to_string();
+    let tags = tags(cx, id, want)?;
+    let tracker = ExistenceTracker::default();
+    let send = || async {
+        let request = cx
+            .aws
+            .iam
+            .create_role()
+            .role_name(&id.name)
+            .assume_role_policy_document(&trust)
+            .set_path(want.path.clone().filter(|path| path != "/"))
+            .set_description(Some(want.description.clone()).filter(|text| !text.is_empty()))
+            .set_max_session_duration(Some(want.max_session_duration).filter(|seconds| *seconds != 3600))
+            .set_permissions_boundary(want.permissions_boundary.clone())
+            .set_tags(Some(tags.clone()));
+        let answer = request.send().await.context("CreateRole", &id.name)?;
+        Ok(outputs(id, answer.role.as_ref().map_or("", |role| &role.arn)))
+    };
+    let find = || async {
+        let Some(live) = tracker.note("GetRole", id, read(cx, id).await?)? else { return Ok(None) };
+        if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
+            let later = ["policy", "managed_policy_arns", "inline_policies"];
+            let inputs = ["trusted_services", "access", "statements", "derive_permissions", "tags"];
+            let differing = differing(want, &live.props, &[&later[..], &inputs[..]].concat());
+            crate::kinds::ensure_matches("CreateRole", id, &differing)?;
+            return Ok(Some(live.outputs));
+        }
+        Err(crate::kinds::name_conflict("CreateRole", id))
+    };
+    let outputs = cx.create(BUSY, &id.name, send, find).await?;
+    put_policy(cx, id, &want.policy).await?;
+    for arn in &want.managed_policy_arns {
+        attach(cx, id, arn).await?;
+    }
+    Ok(outputs)
+}
+
+/// Changes a role from `have` to `want`.
+pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<(), AwsError> {
+    let before = &have.props;
+    if must_tag(cx, id, &have.owner, &before.tags, &want.tags) {
+        tag(cx, id, &missing_tags(&before.tags, &want.tags)).await?;
+    }
+    if (&before.description, before.max_session_duration) != (&want.description, want.max_session_duration) {
+        let send = || async {
+            let request = cx.aws.iam.update_role().role_name(&id.name);
+            let request = request
+                .set_description((before.description != want.description).then(|| want.description.clone()))
+                .set_max_session_duration(
+                    (before.max_session_duration != want.max_session_duration).then_some(want.max_session_duration),
+                );
+            request.send().await.context("UpdateRole", &id.name).map(drop)
+        };
+        cx.send(BUSY, &id.name, send).await?;
+    }
+    if before.assume_role_policy != want.assume_role_policy {
+        let trust = want.assume_role_policy.to_string();
+        let send = || async {
+            let request = cx.aws.iam.update_assume_role_policy().role_name(&id.name).policy_document(&trust);
+            request.send().await.context("UpdateAssumeRolePolicy", &id.name).map(drop)
+        };
+        cx.send(BUSY, &id.name, send).await?;
+    }
+    update_boundary(cx, id, before, want).await?;
+    if before.policy != want.policy {
+        put_policy(cx, id, &want.policy).await?;
+    }
+    for arn in want.managed_policy_arns.iter().filter(|arn| !before.managed_policy_arns.contains(arn)) {
+        attach(cx, id, arn).await?;
+    }
+    for arn in before.managed_policy_arns.iter().filter(|arn| !want.managed_policy_arns.contains(arn)) {
+        detach(cx, id, arn).await?;
+    }
+    for name in before.inline_policies.iter().filter(|name| !want.inline_policies.contains(name)) {
+        delete_inline(cx, id, name).await?;
+    }
+    Ok(())
+}
+
+async fn update_boundary(cx: &Context, id: &Id, before: &Props, want: &Props) -> Result<(), AwsError> {
+    if before.permissions_boundary == want.permissions_boundary {
+        return Ok(());
+    }
+    let send = || async {
+        match &want.permissions_boundary {
+            Some(arn) => {
+                let request = cx.aws.iam.put_role_permissions_boundary().role_name(&id.name).permissions_boundary(arn);
+                request.send().await.context("PutRolePermissionsBoundary", &id.name).map(drop)
+            }
+            None => {
+                let request = cx.aws.iam.delete_role_permissions_boundary().role_name(&id.name);
+                request.send().await.context("DeleteRolePermissionsBoundary", &id.name).if_deleted()
+            }
+        }
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// Writes engine's inline policy, or deletes it if it has no statement.
+async fn put_policy(cx: &Context, id: &Id, policy: &Json) -> Result<(), AwsError> {
+    let policy = Value::from(policy.clone());
+    if !matches!(&policy, Value::Map(statements) if !statements.is_empty()) {
+        return delete_inline(cx, id, POLICY).await;
+    }
+    let document = document_of(&policy).to_string();
+    let send = || async {
+        let request = cx.aws.iam.put_role_policy().role_name(&id.name).policy_name(POLICY).policy_document(&document);
+        request.send().await.context("PutRolePolicy", &id.name).map(drop)
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+async fn delete_inline(cx: &Context, id: &Id, policy: &str) -> Result<(), AwsError> {
+    let send = || async {
+        let request = cx.aws.iam.delete_role_policy().role_name(&id.name).policy_name(policy);
+        request.send().await.context("DeleteRolePolicy", &id.name).if_deleted()
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+async fn attach(cx: &Context, id: &Id, arn: &str) -> Result<(), AwsError> {
+    let send = || async {
+        let request = cx.aws.iam.attach_role_policy().role_name(&id.name).policy_arn(arn);
+        request.send().await.context("AttachRolePolicy", &id.name).map(drop)
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+async fn detach(cx: &Context, id: &Id, arn: &str) -> Result<(), AwsError> {
+    let send = || async {
+        let request = cx.aws.iam.detach_role_policy().role_name(&id.name).policy_arn(arn);
+        request.send().await.context("DetachRolePolicy", &id.name).if_deleted()
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// All tags of a role: the declared ones, the owner's, and its region.
+fn tags(cx: &Context, id: &Id, want: &Props) -> Result<Vec<Tag>, AwsError> {
+    let mut tags: BTreeMap<String, String> = all_tags(&id.owner, &want.tags).into_iter().collect();
+    tags.insert(TAG_REGION.to_owned(), cx.aws.region.clone());
+    to_sdk(tags)
+}
+
+fn to_sdk(tags: BTreeMap<String, String>) -> Result<Vec<Tag>, AwsError> {
+    let build = |(key, value): (String, String)| Tag::builder().key(key).value(value).build();
+    let defect = |error: BuildError| AwsError::defect(format!("a tag can't be built: {error}"));
+    tags.into_iter().map(build).collect::<Result<Vec<_>, _>>().map_err(defect)
+}
+
+async fn tag(cx: &Context, id: &Id, missing: &BTreeMap<String, String>) -> Result<(), AwsError> {
+    let tags = tags(cx, id, &Props { tags: missing.clone(), ..Props::default() })?;
+    let send = || async {
+        let request = cx.aws.iam.tag_role().role_name(&id.name).set_tags(Some(tags.clone()));
+        request.send().await.context("TagRole", &id.name).map(drop)
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// Removes the owner tags and the region.
+pub(super) async fn untag(cx: &Context, id: &Id) -> Result<(), AwsError> {
+    let keys = id.owner.tags().map(|(key, _)| key.to_owned()).into_iter().chain([TAG_REGION.to_owned()]);
+    let keys: Vec<String> = keys.collect();
+    let send = || async {
+        let request = cx.aws.iam.untag_role().role_name(&id.name).set_tag_keys(Some(keys.clone()));
+        request.send().await.context("UntagRole", &id.name).map(drop)
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// Deletes a role: its policies first, as IAM requires
+/// (docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html).
+pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
+    let name = id.name.as_str();
+    let users = || async { users(cx, name).await };
+    let users = cx.read(name, users).await?;
+    if !users.is_empty() {
+        let message = format!("it is still used by {}", users.join(", "));
+        return Err(AwsError::own(Class::Rejected, "DeleteRole", name, message));
+    }
+    let (attached, inline) = (|| attached(cx, name), || inline(cx, name));
+    let (attached, inline) = tokio::try_join!(cx.read(name, attached), cx.read(name, inline))?;
+    for arn in attached.iter().flatten() {
+        detach(cx, id, arn).await?;
+    }
+    for policy in inline.iter().flatten() {
+        delete_inline(cx, id, policy).await?;
+    }
+    let send =
+        || async { cx.aws.iam.delete_role().role_name(name).send().await.context("DeleteRole", name).if_deleted() };
+    cx.send(BUSY, name, send).await?;
+    let is_deleted = || async { Ok(get(cx, name).await?.is_none().then_some(())) };
+    cx.until(GONE, name, is_deleted).await
+}
+
+/// What would stop working without the role, as texts: instance profiles that contain it, and
+/// functions that run with it. Those of this stack are already deleted.
+async fn users(cx: &Context, name: &str) -> Result<Vec<String>, AwsError> {
+    let profiles = async {
+        let pages = cx.aws.iam.list_instance_profiles_for_role().role_name(name).into_paginator().items().send();
+        let profiles = pages.collect::<Result<Vec<_>, _>>().await;
+        profiles.context("ListInstanceProfilesForRole", name).if_exists()
+    };
+    let functions = async {
+        let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
+        pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "")
+    };
+    let (profiles, functions) = tokio::join!(profiles, functions);
+    let profiles =
+        profiles?.into_iter().flatten().map(|it| format!("the instance profile `{}`", it.instance_profile_name));
+    let is_user = |role: &str| role.rsplit('/').next() == Some(name);
+    let functions = functions?.into_iter().filter(|it| it.role().is_some_and(is_user));
+    let functions = functions.filter_map(|it| Some(format!("the function `{}`", it.function_name?)));
+    Ok(profiles.chain(functions).collect())
+}
