@@ -147,11 +147,15 @@ fn every_file_starts_with_a_module_comment() {
 /// The maximum length of a function, in lines.
 const MAX_LINES: usize = 60;
 
-/// The crates that this limit applies to.
-const WITH_SHORT_FUNCTIONS: [&str; 2] = ["engine", "engine-core"];
-
-/// The functions that are tables, each with its file: one arm for each kind of syntax error.
-const TABLES: [(&str, &str); 1] = [("yaml.rs", "fn explain(")];
+/// The functions that are tables, each with its file: one arm for each kind of syntax error, and one
+/// entry for each property of a kind.
+const TABLES: [(&str, &str); 5] = [
+    ("yaml.rs", "fn explain("),
+    ("kinds/function.rs", "fn schema("),
+    ("kinds/mapping.rs", "fn schema("),
+    ("kinds/permission.rs", "fn schema("),
+    ("kinds/table.rs", "fn schema("),
+];
 
 /// Each function with its number of lines: rustfmt indents the closing brace like the signature.
 fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
@@ -175,7 +179,7 @@ fn functions<'t>(text: &'t str) -> Vec<(&'t str, usize)> {
 #[test]
 fn no_function_exceeds_the_limit_and_no_match_is_a_chain_of_conditions() {
     let (mut found, mut n_functions) = (Vec::new(), 0);
-    for (name, root) in CRATES.into_iter().filter(|(name, _)| WITH_SHORT_FUNCTIONS.contains(name)) {
+    for (name, root) in CRATES {
         for (path, text) in sources_of(root) {
             let functions = functions(&text);
             n_functions += functions.len();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError, ServiceError};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -248,34 +248,14 @@ where
     }
     // Nothing is known about the result; a success status proves nothing, because the server may
     // not be AWS.
-    let unreadable =
-        |status: u16| own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"));
+    let garbled = |response: &HttpResponse| {
+        let status = response.status().as_u16();
+        own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"))
+    };
     match error {
-        SdkError::ServiceError(service) => {
-            let meta = service.err().meta();
-            let status = service.raw().status().as_u16();
-            if service.raw().status().is_success() {
-                return unreadable(status);
-            }
-            let code = meta.code().unwrap_or_default();
-            let message = meta.message().unwrap_or_default();
-            let error = AwsError {
-                operation: operation.into(),
-                resource: resource.into(),
-                class: classify(operation, code, message, status),
-                code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
-                message: aws_text(message),
-                reason: None,
-                remedy: None,
-                known: None,
-                api: None,
-            };
-            match service.raw().headers().get("date").and_then(crate::connect::seconds_ahead) {
-                Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
-                _ => error,
-            }
-        }
-        SdkError::ResponseError(response) => unreadable(response.raw().status().as_u16()),
+        SdkError::ServiceError(service) if service.raw().status().is_success() => garbled(service.raw()),
+        SdkError::ServiceError(service) => refused(operation, resource, service),
+        SdkError::ResponseError(response) => garbled(response.raw()),
         SdkError::TimeoutError(_) => own(Class::NoAnswer, "the request timed out".to_owned()),
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
@@ -285,6 +265,31 @@ where
         _ => headers::unsendable_environment().unwrap_or_else(|| {
             own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
         }),
+    }
+}
+
+/// An error response of a service.
+fn refused<E>(operation: &str, resource: &str, error: &ServiceError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata,
+{
+    let (meta, response) = (error.err().meta(), error.raw());
+    let (code, message) = (meta.code().unwrap_or_default(), meta.message().unwrap_or_default());
+    let status = response.status().as_u16();
+    let error = AwsError {
+        operation: operation.into(),
+        resource: resource.into(),
+        class: classify(operation, code, message, status),
+        code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
+        message: aws_text(message),
+        reason: None,
+        remedy: None,
+        known: None,
+        api: None,
+    };
+    match response.headers().get("date").and_then(crate::connect::seconds_ahead) {
+        Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
+        _ => error,
     }
 }
 

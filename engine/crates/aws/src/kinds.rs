@@ -239,13 +239,14 @@ fn detail<T>(
 /// Why AWS returned an error instead of an encrypted value.
 fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
     let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-    match () {
-        () if code.contains("AccessDenied") || message.contains("access was denied") => {
-            "you lack permission to use the KMS key".to_owned()
-        }
-        () if message.is_empty() => format!("AWS can't decrypt it: {code}"),
-        () if code.is_empty() => message.to_owned(),
-        () => format!("AWS can't decrypt it: {message}"),
+    if code.contains("AccessDenied") || message.contains("access was denied") {
+        "you lack permission to use the KMS key".to_owned()
+    } else if message.is_empty() {
+        format!("AWS can't decrypt it: {code}")
+    } else if code.is_empty() {
+        message.to_owned()
+    } else {
+        format!("AWS can't decrypt it: {message}")
     }
 }
 

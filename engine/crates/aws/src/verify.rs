@@ -19,6 +19,7 @@ use crate::inventory::{Inventory, SearchScope};
 use crate::kinds::{default_log_group, function_name};
 use crate::logs::EventName;
 use crate::ownership::OwnershipVerdict;
+use crate::schema::Live;
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
@@ -231,7 +232,7 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &SearchScope) -> 
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::new(), Vec::new());
     for mapping in mappings {
-        match pipeline(spec, inventory, searched, mapping) {
+        match (Lookup { spec, inventory, searched, mapping }).pipeline() {
             Ok(pipeline) => pipelines.push(pipeline),
             Err(error) => errors.push(match spec.place(&mapping.name, &crate::value::Path::default()) {
                 Some(place) => error.at(place),
@@ -246,79 +247,108 @@ pub fn pipelines(spec: &Spec, inventory: &Inventory, searched: &SearchScope) -> 
     if errors.is_empty() { Ok(pipelines) } else { Err(errors) }
 }
 
-fn pipeline(
-    spec: &Spec,
-    inventory: &Inventory,
-    searched: &SearchScope,
-    mapping: &ResourceDecl,
-) -> Result<Pipeline, Diagnostic> {
-    let problem =
-        |what: String, hint: &str| Diagnostic::error(format!("`{}` can't be verified: {what}", mapping.name), hint);
-    let missing = |what: &str| {
-        let diagnostic = problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
+/// A mapping of the spec, and where the parts of its pipeline are looked up.
+struct Lookup<'s> {
+    spec: &'s Spec,
+    inventory: &'s Inventory,
+    searched: &'s SearchScope,
+    mapping: &'s ResourceDecl,
+}
+
+impl<'s> Lookup<'s> {
+    fn pipeline(&self) -> Result<Pipeline, Diagnostic> {
+        let Lookup { spec, mapping, .. } = self;
+        let live = self.live(mapping).ok_or_else(|| self.missing("the mapping"))?;
+        let stream = text(&live.props, "event_source_arn");
+        let (table, live_table) = self.own_table(&stream)?;
+        let (_, name) = mapping.parent().unwrap_or_default();
+        let function = self.declared("function", name);
+        let live_function = function.and_then(|it| self.live(it)).ok_or_else(|| self.missing("its function"))?;
+        let declared_group = function.and_then(|it| it.desired.get("log_group"));
+        let log_group = live_function.props.get("log_group").or(declared_group).and_then(Value::as_str);
+        let filters = match live.props.get("filters") {
+            Some(Value::List(filters)) => filters.iter().map(Json::from).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Pipeline {
+            team: spec.team.clone(),
+            stack: spec.stack.clone(),
+            mapping: mapping.name.clone(),
+            uuid: live.unique_id.clone().unwrap_or_default(),
+            enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
+            table: table.id.name.clone(),
+            keys: key_attributes(table, live_table),
+            current: live_table.outputs.get("stream_arn") == Some(&stream),
+            stream,
+            view: text(&live_table.props, "stream_view_type"),
+            function: name.to_owned(),
+            role: text(&live_function.props, "role"),
+            log_group: log_group.map_or_else(|| default_log_group(name), str::to_owned),
+            throttled: number(&live_function.props, "reserved_concurrent_executions") == Some(0),
+            filters,
+            window: Duration::from_secs(number(&live.props, "maximum_batching_window_in_seconds").unwrap_or_default()),
+        })
+    }
+
+    /// The table of a stream, if this stack owns it.
+    fn own_table(&self, stream: &str) -> Result<(&'s ResourceDecl, &'s Live), Diagnostic> {
+        let name = stream.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+        let table = self.declared("table", name).filter(|table| !table.imported).ok_or_else(|| {
+            let hint = "declare the table in this spec, or ask its owner to change an item and check `engine logs`";
+            self.problem(format!("this spec doesn't manage the table `{name}`"), hint)
+                .why("engine writes a test item only to a table that the spec declares and doesn't import")
+        })?;
+        let live = self.live(table).ok_or_else(|| self.missing("its table"))?;
+        let verdict = OwnershipVerdict::of(&live.owner, None, &table.id.owner);
+        if verdict == OwnershipVerdict::Free {
+            let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
+            return Err(self.problem(what, "run `engine apply` to adopt it"));
+        }
+        if let Some(owner) = verdict.other_owner() {
+            let hint = "ask its owner to change an item, then check `engine logs`";
+            return Err(self.problem(format!("the table `{name}` is owned by {owner}"), hint));
+        }
+        Ok((table, live))
+    }
+
+    /// The declaration with this name in AWS.
+    fn declared(&self, kind: &str, name: &str) -> Option<&'s ResourceDecl> {
+        self.spec.resources.iter().find(|it| it.schema().kind == kind && it.id.name == name)
+    }
+
+    fn live(&self, declared: &ResourceDecl) -> Option<&'s Live> {
+        self.inventory.live(&declared.name)
+    }
+
+    fn problem(&self, what: String, hint: &str) -> Diagnostic {
+        Diagnostic::error(format!("`{}` can't be verified: {what}", self.mapping.name), hint)
+    }
+
+    fn missing(&self, what: &str) -> Diagnostic {
+        let searched = self.searched;
+        let diagnostic = self.problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
         diagnostic.hint(format!("otherwise run `{}` to create it", searched.apply()))
-    };
-    let live = inventory.live(&mapping.name).ok_or_else(|| missing("the mapping"))?;
-    let stream = text(&live.props, "event_source_arn");
-    let name = stream.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
-    let of_kind =
-        |kind: &str, name: &str| spec.resources.iter().find(|it| it.schema().kind == kind && it.id.name == name);
-    let table = of_kind("table", name);
-    let table = table.filter(|table| !table.imported).ok_or_else(|| {
-        let hint = "declare the table in this spec, or ask its owner to change an item and check `engine logs`";
-        problem(format!("this spec doesn't manage the table `{name}`"), hint)
-            .why("engine writes a test item only to a table that the spec declares and doesn't import")
-    })?;
-    let live_table = inventory.live(&table.name).ok_or_else(|| missing("its table"))?;
-    let verdict = OwnershipVerdict::of(&live_table.owner, None, &table.id.owner);
-    if verdict == OwnershipVerdict::Free {
-        let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
-        return Err(problem(what, "run `engine apply` to adopt it"));
     }
-    if let Some(owner) = verdict.other_owner() {
-        let hint = "ask its owner to change an item, then check `engine logs`";
-        return Err(problem(format!("the table `{name}` is owned by {owner}"), hint));
-    }
-    let (_, function) = mapping.parent().unwrap_or_default();
-    let of_function = of_kind("function", function);
-    let function_live = of_function.and_then(|it| inventory.live(&it.name)).ok_or_else(|| missing("its function"))?;
-    let declared_group = of_function.and_then(|it| it.desired.get("log_group"));
-    let log_group = function_live.props.get("log_group").or(declared_group).and_then(Value::as_str);
-    let log_group = log_group.map_or_else(|| default_log_group(function), str::to_owned);
-    // A table's key can't change, so the spec has it if the read doesn't.
-    let of_table = |property: &str| live_table.props.get(property).or(table.desired.get(property));
+}
+
+/// A table's key attributes, partition key first. They can't change, so the spec has them if the
+/// read doesn't.
+fn key_attributes(table: &ResourceDecl, live: &Live) -> Vec<KeyAttribute> {
+    let value = |property: &str| live.props.get(property).or(table.desired.get(property));
     let key = |property: &str| {
-        let name = of_table(property).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Some(Value::Map(types)) = of_table("attributes") else { return None };
+        let name = value(property).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(Value::Map(types)) = value("attributes") else { return None };
         let type_ = types.get(&name)?.as_str()?.to_owned();
         Some(KeyAttribute { name, type_ })
     };
-    let number = |tree: &crate::value::Tree, name: &str| match tree.get(name) {
+    [key("hash_key"), key("range_key")].into_iter().flatten().collect()
+}
+
+fn number(tree: &crate::value::Tree, name: &str) -> Option<u64> {
+    match tree.get(name) {
         Some(Value::Number(number)) => number.as_u64(),
         _ => None,
-    };
-    let filters = match live.props.get("filters") {
-        Some(Value::List(filters)) => filters.iter().map(Json::from).collect(),
-        _ => Vec::new(),
-    };
-    Ok(Pipeline {
-        team: spec.team.clone(),
-        stack: spec.stack.clone(),
-        mapping: mapping.name.clone(),
-        uuid: live.unique_id.clone().unwrap_or_default(),
-        enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
-        table: table.id.name.clone(),
-        keys: [key("hash_key"), key("range_key")].into_iter().flatten().collect(),
-        current: live_table.outputs.get("stream_arn") == Some(&stream),
-        stream,
-        view: text(&live_table.props, "stream_view_type"),
-        function: function.to_owned(),
-        role: text(&function_live.props, "role"),
-        log_group,
-        throttled: number(&function_live.props, "reserved_concurrent_executions") == Some(0),
-        filters,
-        window: Duration::from_secs(number(&live.props, "maximum_batching_window_in_seconds").unwrap_or_default()),
-    })
+    }
 }
 
 fn text(tree: &crate::value::Tree, name: &str) -> String {
@@ -406,62 +436,91 @@ async fn prove(
     }
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
     let (names, name) = (item::names(pipeline), item_name(pipeline));
-    let (mut log, before) =
-        futures_util::future::try_join(Log::follow(cx, &pipeline.log_group, &name, pace.skew), async {
-            Ok(diagnosis::result(cx, pipeline).await.ok())
-        })
-        .await?;
+    let (log, before) = futures_util::future::try_join(Log::follow(cx, &pipeline.log_group, &name, pace.skew), async {
+        Ok(diagnosis::result(cx, pipeline).await.ok())
+    })
+    .await?;
     let mut before = before.map(|(_, result)| result);
+    let mut verification = Verification { cx, pipeline, pace, deadline, names, log, item, report };
     for change in EventName::ALL {
         let step = Step { change, n_writes: 0, written: None, invoked: None, logged: None, sighting: None };
         steps.push(step);
         let Some(step) = steps.last_mut() else { continue };
-        log.forget();
-        let mut failing = None::<Instant>;
-        let mut written = Instant::now();
-        let mut again = written;
-        loop {
-            let now = Instant::now();
-            let is_first = step.n_writes == 0;
-            if is_first || (pace.again.is_some() && now >= again && !log.shows_a_call()) {
-                step.n_writes += 1;
-                if let Err(error) = item.write(cx, change, deadline).await {
-                    return Err(match error.class {
-                        Class::Interrupted => Stop::Failed(error),
-                        _ => Stop::Finding(Box::new(diagnosis::write(pipeline, change, &error))),
-                    });
-                }
-                if is_first {
-                    written = Instant::now();
-                    step.written = Some(written - now);
-                    report(step, Hop::Written);
-                }
-                again = Instant::now() + pace.again.unwrap_or_default() + pipeline.window;
-            }
-            log.look(cx).await?;
-            if step.invoked.is_none() && log.shows_a_call() {
-                step.invoked = Some(written.elapsed());
-                report(step, Hop::Invoked);
-            }
-            if let Some(sighting) = log.is_fresh().then(|| log.shows(&names, item, change)).flatten() {
-                step.logged = Some(written.elapsed());
-                step.sighting = Some(sighting);
-                report(step, Hop::Logged);
-                break;
-            }
-            let now = Instant::now();
-            let fails = log.error().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
-            if log.error().is_none() {
-                failing = None;
-            }
-            if fails || now >= deadline {
-                let finding = diagnosis::of(cx, pipeline, change, &log, before.as_deref()).await?;
-                return Err(Stop::Finding(Box::new(finding)));
-            }
-            cx.rest(pace.look, "the function's log", &pipeline.function).await?;
-        }
+        verification.verify_change(step, before.as_deref()).await?;
         // From the second change on, the result may be that of the previous change.
         before = None;
     }
     Ok(())
+}
+
+/// The verification of one mapping, in progress.
+struct Verification<'p> {
+    cx: &'p Context,
+    pipeline: &'p Pipeline,
+    pace: Timing,
+    deadline: Instant,
+    /// The test item's partition key in the forms in which the log may show it.
+    names: Vec<String>,
+    log: Log,
+    item: &'p mut Item,
+    report: &'p mut dyn FnMut(&Step, Hop),
+}
+
+impl Verification<'_> {
+    /// Makes a change and waits until the log shows it. `before` is the mapping's result before the
+    /// first write, if it could be read.
+    async fn verify_change(&mut self, step: &mut Step, before: Option<&str>) -> Result<(), Stop> {
+        let Verification { cx, pipeline, pace, .. } = *self;
+        self.log.forget();
+        let start = Instant::now();
+        self.write(step).await?;
+        let written = Instant::now();
+        step.written = Some(written - start);
+        (self.report)(step, Hop::Written);
+        let next_write = || Some(Instant::now() + pace.again? + pipeline.window);
+        let (mut again, mut failing) = (next_write(), None::<Instant>);
+        loop {
+            self.log.look(cx).await?;
+            if self.is_logged(step, written) {
+                return Ok(());
+            }
+            let now = Instant::now();
+            let fails = self.log.error().is_some() && now >= *failing.get_or_insert(now) + pace.grace;
+            if self.log.error().is_none() {
+                failing = None;
+            }
+            if fails || now >= self.deadline {
+                let finding = diagnosis::of(cx, pipeline, step.change, &self.log, before).await?;
+                return Err(Stop::Finding(Box::new(finding)));
+            }
+            cx.rest(pace.look, "the function's log", &pipeline.function).await?;
+            if again.is_some_and(|again| Instant::now() >= again) && !self.log.shows_a_call() {
+                self.write(step).await?;
+                again = next_write();
+            }
+        }
+    }
+
+    async fn write(&mut self, step: &mut Step) -> Result<(), Stop> {
+        step.n_writes += 1;
+        self.item.write(self.cx, step.change, self.deadline).await.map_err(|error| match error.class {
+            Class::Interrupted => Stop::Failed(error),
+            _ => Stop::Finding(Box::new(diagnosis::write(self.pipeline, step.change, &error))),
+        })
+    }
+
+    /// Whether the log shows the change; reports the hops that it shows for the first time.
+    fn is_logged(&mut self, step: &mut Step, written: Instant) -> bool {
+        if step.invoked.is_none() && self.log.shows_a_call() {
+            step.invoked = Some(written.elapsed());
+            (self.report)(step, Hop::Invoked);
+        }
+        let sighting = self.log.is_fresh().then(|| self.log.shows(&self.names, self.item, step.change)).flatten();
+        if sighting.is_some() {
+            step.logged = Some(written.elapsed());
+            step.sighting = sighting;
+            (self.report)(step, Hop::Logged);
+        }
+        sighting.is_some()
+    }
 }

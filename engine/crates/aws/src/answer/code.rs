@@ -62,11 +62,13 @@ impl Answer<'_> {
     }
 
     pub(super) fn denied(&self) -> Code {
-        match () {
-            // Lambda's response to a role from another account.
-            () if self.says("Cross-account pass role") => Code::RoleOfOtherAccount,
-            () if self.says("explicit deny") => Code::ExplicitDeny,
-            () => Code::AccessDenied,
+        // Lambda's response to a role from another account.
+        if self.says("Cross-account pass role") {
+            Code::RoleOfOtherAccount
+        } else if self.says("explicit deny") {
+            Code::ExplicitDeny
+        } else {
+            Code::AccessDenied
         }
     }
 

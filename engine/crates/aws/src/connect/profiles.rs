@@ -58,6 +58,17 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Why credentials can't be used, and what to do.
+type Explanation = (Code, String, String);
+
+/// The option with which AWS's tools use a profile; nothing for the default one.
+fn profile_flag(name: &str) -> String {
+    match name {
+        "default" => String::new(),
+        name => format!(" --profile {}", shell_word(name)),
+    }
+}
+
 impl Profiles {
     /// Reads the AWS settings files. A file that can't be read has no profiles.
     pub(crate) fn read(settings: &Settings) -> Profiles {
@@ -242,97 +253,99 @@ impl Profiles {
     /// The error of a failed credential source; `text`: the message of the SDK, which is shown
     /// last.
     pub(crate) fn failed(&self, source: Source, text: String) -> AwsError {
-        let chain = self.chain();
-        let with = |key: &str| {
-            let has = |name: &&str| {
-                self.known.get(*name).is_some_and(|settings| settings.keys().any(|it| it.starts_with(key)))
-            };
-            chain.iter().copied().find(has)
-        };
-        let config = &self.files[0];
-        let named = |name: &str| match name {
-            "default" => String::new(),
-            name => format!(" --profile {}", shell_word(name)),
-        };
         let (code, why, remedy) = match source {
-            Source::SignOn => {
-                let name = with("sso_").unwrap_or(&self.name);
-                (
-                    Code::CredentialsExpired,
-                    format!(
-                        "the profile `{name}` gets its credentials from SSO, but this machine has no valid SSO session: \
-                         the session expired, or you haven't signed in yet"
-                    ),
-                    format!("sign in with `aws sso login{}`, then run the same command again", named(name)),
-                )
-            }
-            Source::Process => {
-                let name = with("credential_process").unwrap_or(&self.name);
-                (
-                    Code::CredentialsNotFetched,
-                    format!(
-                        "the `credential_process` command of the profile `{name}` failed or printed no credentials; its \
-                         output is not shown, because it may contain keys"
-                    ),
-                    format!(
-                        "run that command yourself (it is in `{config}`) until it prints credentials, then run the same \
-                         engine command again"
-                    ),
-                )
-            }
-            Source::Settings if with("login_session").is_some() => (
-                Code::CredentialsNotFetched,
-                format!("the profile `{}` uses `aws login`, whose sessions engine doesn't read", self.name),
-                format!(
-                    "export the session with `eval \"$(aws configure export-credentials{} --format env)\"`, then run the \
-                     same command again without `--profile`",
-                    named(&self.name)
-                ),
-            ),
-            Source::Settings => (
-                Code::CredentialsNotFetched,
-                format!("the credential settings of the profile `{}` are invalid", self.name),
-                format!(
-                    "fix the profile in `{config}` according to the message below, or use another one with `--profile`"
-                ),
-            ),
-            Source::Other if with("mfa_serial").is_some() => {
-                let name = with("mfa_serial").unwrap_or(&self.name);
-                (
-                    Code::MfaRequired,
-                    format!(
-                        "the profile `{name}` has an `mfa_serial`, so its role requires an MFA code, and engine doesn't \
-                         prompt for one"
-                    ),
-                    format!(
-                        "let the AWS CLI prompt for the code and export the session: `eval \"$(aws configure \
-                         export-credentials{} --format env)\"`, then run the same command again without `--profile`",
-                        named(&self.name)
-                    ),
-                )
-            }
-            Source::Other => match self.token_file(&chain) {
-                Some((file, by, error)) => (
-                    Code::CredentialsNotFetched,
-                    format!("the web identity token file `{}` can't be read: {error}", file.display()),
-                    format!(
-                        "make sure that the token is written there (by a CI job or a pod's service account), or remove the \
-                         setting: {by}"
-                    ),
-                ),
-                None => (
-                    Code::CredentialsNotFetched,
-                    Code::CredentialsNotFetched.entry().why.to_owned(),
-                    format!(
-                        "run `aws sts get-caller-identity{}` to see whether other tools get credentials; fix the profile in \
-                         `{config}`, or use another one with `--profile`",
-                        named(&self.name)
-                    ),
-                ),
-            },
+            Source::SignOn => self.no_sso_session(),
+            Source::Process => self.failed_process(),
+            Source::Settings => self.unusable_settings(),
+            Source::Other => self.mfa_required().unwrap_or_else(|| self.not_fetched()),
         };
         let error = AwsError { code: Some("AWS SDK".into()), ..AwsError::own(Class::BadCredentials, "", "", text) };
         error.known(code, why, remedy)
+    }
+
+    fn no_sso_session(&self) -> Explanation {
+        let name = self.with_setting("sso_").unwrap_or(&self.name);
+        let why = format!(
+            "the profile `{name}` gets its credentials from SSO, but this machine has no valid SSO session: the session \
+             expired, or you haven't signed in yet"
+        );
+        let remedy = format!("sign in with `aws sso login{}`, then run the same command again", profile_flag(name));
+        (Code::CredentialsExpired, why, remedy)
+    }
+
+    fn failed_process(&self) -> Explanation {
+        let name = self.with_setting("credential_process").unwrap_or(&self.name);
+        let why = format!(
+            "the `credential_process` command of the profile `{name}` failed or printed no credentials; its output is \
+             not shown, because it may contain keys"
+        );
+        let remedy = format!(
+            "run that command yourself (it is in `{}`) until it prints credentials, then run the same engine command \
+             again",
+            self.files[0]
+        );
+        (Code::CredentialsNotFetched, why, remedy)
+    }
+
+    /// Invalid settings, or those of `aws login`.
+    fn unusable_settings(&self) -> Explanation {
+        let name = &self.name;
+        let (why, remedy) = if self.with_setting("login_session").is_some() {
+            let remedy = format!(
+                "export the session with `eval \"$(aws configure export-credentials{} --format env)\"`, then run the \
+                 same command again without `--profile`",
+                profile_flag(name)
+            );
+            (format!("the profile `{name}` uses `aws login`, whose sessions engine doesn't read"), remedy)
+        } else {
+            let remedy = format!(
+                "fix the profile in `{}` according to the message below, or use another one with `--profile`",
+                self.files[0]
+            );
+            (format!("the credential settings of the profile `{name}` are invalid"), remedy)
+        };
+        (Code::CredentialsNotFetched, why, remedy)
+    }
+
+    fn mfa_required(&self) -> Option<Explanation> {
+        let name = self.with_setting("mfa_serial")?;
+        let why = format!(
+            "the profile `{name}` has an `mfa_serial`, so its role requires an MFA code, and engine doesn't prompt for \
+             one"
+        );
+        let remedy = format!(
+            "let the AWS CLI prompt for the code and export the session: `eval \"$(aws configure \
+             export-credentials{} --format env)\"`, then run the same command again without `--profile`",
+            profile_flag(&self.name)
+        );
+        Some((Code::MfaRequired, why, remedy))
+    }
+
+    fn not_fetched(&self) -> Explanation {
+        let (why, remedy) = if let Some((file, by, error)) = self.token_file(&self.chain()) {
+            let remedy = format!(
+                "make sure that the token is written there (by a CI job or a pod's service account), or remove the \
+                 setting: {by}"
+            );
+            (format!("the web identity token file `{}` can't be read: {error}", file.display()), remedy)
+        } else {
+            let remedy = format!(
+                "run `aws sts get-caller-identity{}` to see whether other tools get credentials; fix the profile in \
+                 `{}`, or use another one with `--profile`",
+                profile_flag(&self.name),
+                self.files[0]
+            );
+            (Code::CredentialsNotFetched.entry().why.to_owned(), remedy)
+        };
+        (Code::CredentialsNotFetched, why, remedy)
+    }
+
+    /// The first of the profile in use and its source profiles with a setting that starts with
+    /// `key`.
+    fn with_setting(&self, key: &str) -> Option<&str> {
+        let has =
+            |name: &&str| self.known.get(*name).is_some_and(|settings| settings.keys().any(|it| it.starts_with(key)));
+        self.chain().into_iter().find(has)
     }
 
     /// The web identity token file if it can't be read, and the setting that names it.

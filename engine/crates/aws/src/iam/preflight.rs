@@ -265,78 +265,93 @@ fn capacity(spec: &Spec, table: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
 
 /// Conflicting settings of a mapping, its function and its table.
 fn settings(spec: &Spec, mapping: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
-    let name = &mapping.name;
-    let number = |of: &ResourceDecl, property: &str| of.desired.get(property).and_then(integer);
-    let mut find = |property: &str, finding: Diagnostic| {
-        findings.push(at(spec, mapping, &Path::property(property), finding));
-    };
+    let (function, table) = (spec.target(mapping, "function"), spec.target(mapping, "event_source_arn"));
+    let found = [
+        function.and_then(|function| concurrency(mapping, function)),
+        function.and_then(|function| record_age(mapping, function)),
+        failure_destination(mapping),
+        table.and_then(|table| filters(mapping, table)),
+    ];
+    let place = |(property, finding)| at(spec, mapping, &Path::property(property), finding);
+    findings.extend(found.into_iter().flatten().map(place));
+}
+
+/// A finding and the property that it is about.
+type OfProperty = (&'static str, Diagnostic);
+
+/// A function that can't run as many batches at once as its mapping sends.
+fn concurrency(mapping: &ResourceDecl, function: &ResourceDecl) -> Option<OfProperty> {
     let factor = number(mapping, "parallelization_factor").unwrap_or(1);
-    let (retries, age) =
-        (number(mapping, "maximum_retry_attempts"), number(mapping, "maximum_record_age_in_seconds").unwrap_or(-1));
-    if let Some(function) = spec.target(mapping, "function") {
-        match number(function, "reserved_concurrent_executions") {
-            Some(0) => {
-                let problem = format!("`{}` can never run, so `{name}` delivers no records", function.name);
-                let finding =
-                    Diagnostic::warning(problem, "set `reserved_concurrent_executions` to more than 0, or remove it")
-                        .why("its `reserved_concurrent_executions` is 0");
-                find("function", finding);
-            }
-            Some(reserved) if reserved < factor => {
-                let problem = format!(
-                    "`{name}` sends up to {factor} batches per shard at once, but the concurrency of `{}` \
-                     is limited to {reserved}",
-                    function.name
-                );
-                let finding = Diagnostic::warning(
-                    problem,
-                    "lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`",
-                )
-                .why("Lambda throttles the other invocations, so their batches wait");
-                find("parallelization_factor", finding);
-            }
-            _ => {}
-        }
-        let timeout = number(function, "timeout").unwrap_or_default();
-        if (0..timeout).contains(&age) {
-            let problem = format!("`{name}` discards records after {age} s, but one invocation can take {timeout} s");
-            let finding =
-                Diagnostic::warning(problem, "raise `maximum_record_age_in_seconds` above the function's `timeout`")
-                    .why("Lambda can discard records that wait behind a slow invocation before it processes them");
-            find("maximum_record_age_in_seconds", finding);
-        }
+    let reserved = number(function, "reserved_concurrent_executions").filter(|it| *it == 0 || *it < factor)?;
+    if reserved == 0 {
+        let problem = format!("`{}` can never run, so `{}` delivers no records", function.name, mapping.name);
+        let hint = "set `reserved_concurrent_executions` to more than 0, or remove it";
+        let finding = Diagnostic::warning(problem, hint).why("its `reserved_concurrent_executions` is 0");
+        return Some(("function", finding));
     }
-    let has_destination = mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str).is_some();
-    if has_destination && retries == Some(-1) && age == -1 {
-        let problem = format!(
-            "the failure destination of `{name}` gets a failed batch only when its records expire, after 24 hours"
-        );
-        let finding = Diagnostic::warning(problem, "set `maximum_retry_attempts` or `maximum_record_age_in_seconds`")
-            .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits");
-        find("on_failure_destination_arn", finding);
+    let problem = format!(
+        "`{}` sends up to {factor} batches per shard at once, but the concurrency of `{}` is limited to {reserved}",
+        mapping.name, function.name
+    );
+    let hint = "lower `parallelization_factor`, or raise the function's `reserved_concurrent_executions`";
+    let finding =
+        Diagnostic::warning(problem, hint).why("Lambda throttles the other invocations, so their batches wait");
+    Some(("parallelization_factor", finding))
+}
+
+/// Records that expire while an earlier batch is processed.
+fn record_age(mapping: &ResourceDecl, function: &ResourceDecl) -> Option<OfProperty> {
+    let (age, timeout) = (number(mapping, "maximum_record_age_in_seconds")?, number(function, "timeout")?);
+    if !(0..timeout).contains(&age) {
+        return None;
     }
-    let table = spec.target(mapping, "event_source_arn");
-    let view = table.and_then(|table| table.desired.get("stream_view_type")).and_then(Value::as_str);
-    if let (Some(view), Some(Value::List(filters))) = (view, mapping.desired.get("filters")) {
-        let filters: Vec<Json> = filters.iter().map(Json::from).collect();
-        let record = |change| {
-            let mut record = filter::record(change, view, &Json::Null, &Json::Null);
-            // TTL deletions have a user identity
-            // (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
-            if change == EventName::Remove {
-                record["userIdentity"] = Json::Null;
-            }
-            record
-        };
-        if EventName::ALL.into_iter().all(|change| filter::certainly_drops(&filters, &record(change))) {
-            let finding = Diagnostic::warning(
-                format!("the filters of `{name}` drop every record"),
-                "correct `filters`, or the table's `stream_view_type`",
-            )
-            .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)));
-            find("filters", finding);
+    let problem = format!("`{}` discards records after {age} s, but one invocation can take {timeout} s", mapping.name);
+    let finding = Diagnostic::warning(problem, "raise `maximum_record_age_in_seconds` above the function's `timeout`")
+        .why("Lambda can discard records that wait behind a slow invocation before it processes them");
+    Some(("maximum_record_age_in_seconds", finding))
+}
+
+/// A failure destination of a mapping that retries without a limit.
+fn failure_destination(mapping: &ResourceDecl) -> Option<OfProperty> {
+    mapping.desired.get("on_failure_destination_arn").and_then(Value::as_str)?;
+    let age = number(mapping, "maximum_record_age_in_seconds").unwrap_or(-1);
+    if number(mapping, "maximum_retry_attempts") != Some(-1) || age != -1 {
+        return None;
+    }
+    let problem = format!(
+        "the failure destination of `{}` gets a failed batch only when its records expire, after 24 hours",
+        mapping.name
+    );
+    let finding = Diagnostic::warning(problem, "set `maximum_retry_attempts` or `maximum_record_age_in_seconds`")
+        .why("without a limit, Lambda retries a failed batch until then, and the rest of the shard waits");
+    Some(("on_failure_destination_arn", finding))
+}
+
+/// Filters that drop every record of the table's stream.
+fn filters(mapping: &ResourceDecl, table: &ResourceDecl) -> Option<OfProperty> {
+    let view = table.desired.get("stream_view_type").and_then(Value::as_str)?;
+    let Some(Value::List(filters)) = mapping.desired.get("filters") else { return None };
+    let filters: Vec<Json> = filters.iter().map(Json::from).collect();
+    let record = |change| {
+        let mut record = filter::record(change, view, &Json::Null, &Json::Null);
+        // TTL deletions have a user identity
+        // (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
+        if change == EventName::Remove {
+            record["userIdentity"] = Json::Null;
         }
+        record
+    };
+    if !EventName::ALL.into_iter().all(|change| filter::certainly_drops(&filters, &record(change))) {
+        return None;
     }
+    let problem = format!("the filters of `{}` drop every record", mapping.name);
+    let finding = Diagnostic::warning(problem, "correct `filters`, or the table's `stream_view_type`")
+        .why(format!("a record has an `eventName` of INSERT, MODIFY or REMOVE, and contains {}", images(view)));
+    Some(("filters", finding))
+}
+
+fn number(declared: &ResourceDecl, property: &str) -> Option<i64> {
+    declared.desired.get(property).and_then(integer)
 }
 
 fn images(view: &str) -> &'static str {

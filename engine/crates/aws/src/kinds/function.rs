@@ -356,67 +356,10 @@ impl Kind for Function {
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         problems.extend(super::unusual_target(desired, "dead_letter_target_arn", &["sqs", "sns"]));
-        if desired.get("log_format").and_then(Value::as_str) == Some("Text") {
-            for level in ["application_log_level", "system_log_level"] {
-                if desired.get(level).is_some_and(|value| *value != Value::Null) {
-                    let problem = format!("`{level}` requires `log_format: JSON`");
-                    let hint = format!("add `log_format: JSON`, or remove `{level}`");
-                    problems.push(Problem::error(Path::property(level), problem, hint));
-                }
-            }
-        }
-        if let Some(Value::List(layers)) = desired.get("layers") {
-            let mut seen = Vec::new();
-            for (index, name) in layers.iter().enumerate().filter_map(|(at, it)| Some((at, layer(it.as_str()?)?))) {
-                if seen.contains(&name) {
-                    let problem = "a function can't have two versions of one layer".to_owned();
-                    let path = Path::property("layers").index(index);
-                    problems.push(Problem::error(path, problem, "remove one of them"));
-                }
-                seen.push(name);
-            }
-        }
-        if let Some(key) = desired.get("code").and_then(Value::as_str).and_then(glued) {
-            let problem =
-                format!("a space is missing after `{key}:`, so YAML reads the whole value of `code` as a path");
-            problems.push(Problem::error(Path::property("code"), problem, format!("write `{key}: …`")));
-        }
-        if let Some(Value::Map(code)) = desired.get("code") {
-            let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
-            // A missing key here had an invalid value, which is already reported.
-            let known = code.contains_key("inline") && code.contains_key("path");
-            if has("inline") && has("path") {
-                let problem = "`code` has both `inline` and `path`";
-                problems.push(Problem::error(Path::property("code"), problem, "remove one of them"));
-            } else if known && !has("inline") && !has("path") {
-                let problem = "`code` needs either `inline` or `path`";
-                let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";
-                problems.push(Problem::error(Path::property("code"), problem, hint));
-            } else if has("inline") && has("exclude") {
-                let path = Path::property("code").key("exclude");
-                problems.push(Problem::error(path, "`exclude` has no effect with `inline`", "remove `exclude`"));
-            }
-        }
-        if let Some(Value::Map(variables)) = desired.get("environment") {
-            let path = Path::property("environment");
-            for name in variables.keys().filter(|name| RESERVED.contains(&name.as_str())) {
-                let problem = format!("the environment variable `{name}` is reserved by Lambda");
-                problems.push(Problem::error(path.key(name), problem, "choose another name"));
-            }
-            // Values that AWS assigns later count as empty, so this is the minimum size.
-            let known = |value: &Value| Json::from(value.as_str().unwrap_or_default());
-            let json: Json = variables.iter().map(|(name, value)| (name.clone(), known(value))).collect();
-            let bytes = json.to_string().len();
-            if bytes > ENVIRONMENT_BYTES {
-                let problem =
-                    format!("the environment has {bytes} bytes as JSON, but the maximum is {ENVIRONMENT_BYTES}");
-                problems.push(Problem::error(
-                    path,
-                    problem,
-                    "move large values to a file in the code, or to Parameter Store",
-                ));
-            }
-        }
+        problems.extend(log_level_problems(desired));
+        problems.extend(layer_problems(desired));
+        problems.extend(code_problem(desired));
+        problems.extend(environment_problems(desired));
         problems
     }
 
@@ -963,6 +906,82 @@ async fn explained<T>(
         }
         answer => answer,
     }
+}
+
+/// Log levels of a log format that has none.
+fn log_level_problems(desired: &Tree) -> Vec<Problem> {
+    if desired.get("log_format").and_then(Value::as_str) != Some("Text") {
+        return Vec::new();
+    }
+    let levels = ["application_log_level", "system_log_level"].into_iter();
+    let is_set = |level: &&str| desired.get(*level).is_some_and(|value| *value != Value::Null);
+    let problem = |level: &str| {
+        let problem = format!("`{level}` requires `log_format: JSON`");
+        let hint = format!("add `log_format: JSON`, or remove `{level}`");
+        Problem::error(Path::property(level), problem, hint)
+    };
+    levels.filter(is_set).map(problem).collect()
+}
+
+fn layer_problems(desired: &Tree) -> Vec<Problem> {
+    let Some(Value::List(layers)) = desired.get("layers") else { return Vec::new() };
+    let (mut problems, mut seen) = (Vec::new(), Vec::new());
+    for (index, name) in layers.iter().enumerate().filter_map(|(at, it)| Some((at, layer(it.as_str()?)?))) {
+        if seen.contains(&name) {
+            let problem = "a function can't have two versions of one layer";
+            let path = Path::property("layers").index(index);
+            problems.push(Problem::error(path, problem, "remove one of them"));
+        }
+        seen.push(name);
+    }
+    problems
+}
+
+fn code_problem(desired: &Tree) -> Option<Problem> {
+    let path = Path::property("code");
+    let code = match desired.get("code")? {
+        Value::String(text) => {
+            let key = glued(text)?;
+            let problem =
+                format!("a space is missing after `{key}:`, so YAML reads the whole value of `code` as a path");
+            return Some(Problem::error(path, problem, format!("write `{key}: …`")));
+        }
+        Value::Map(code) => code,
+        _ => return None,
+    };
+    let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
+    // A missing key here had an invalid value, which is already reported.
+    let known = code.contains_key("inline") && code.contains_key("path");
+    if has("inline") && has("path") {
+        Some(Problem::error(path, "`code` has both `inline` and `path`", "remove one of them"))
+    } else if known && !has("inline") && !has("path") {
+        let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";
+        Some(Problem::error(path, "`code` needs either `inline` or `path`", hint))
+    } else if has("inline") && has("exclude") {
+        Some(Problem::error(path.key("exclude"), "`exclude` has no effect with `inline`", "remove `exclude`"))
+    } else {
+        None
+    }
+}
+
+fn environment_problems(desired: &Tree) -> Vec<Problem> {
+    let Some(Value::Map(variables)) = desired.get("environment") else { return Vec::new() };
+    let path = Path::property("environment");
+    let reserved = variables.keys().filter(|name| RESERVED.contains(&name.as_str())).map(|name| {
+        let problem = format!("the environment variable `{name}` is reserved by Lambda");
+        Problem::error(path.key(name), problem, "choose another name")
+    });
+    let mut problems: Vec<Problem> = reserved.collect();
+    // Values that AWS assigns later count as empty, so this is the minimum size.
+    let known = |value: &Value| Json::from(value.as_str().unwrap_or_default());
+    let json: Json = variables.iter().map(|(name, value)| (name.clone(), known(value))).collect();
+    let bytes = json.to_string().len();
+    if bytes > ENVIRONMENT_BYTES {
+        let problem = format!("the environment has {bytes} bytes as JSON, but the maximum is {ENVIRONMENT_BYTES}");
+        let hint = "move large values to a file in the code, or to Parameter Store";
+        problems.push(Problem::error(path, problem, hint));
+    }
+    problems
 }
 
 /// The key of `code` at the start of a text, where the space after its colon is missing.

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{TableDescription, TableStatus};
 use aws_sdk_lambda::config::Builder as Override;
+use aws_sdk_lambda::operation::create_event_source_mapping::CreateEventSourceMappingOutput;
 use aws_sdk_lambda::types::{
     DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
     FilterCriteriaError, FunctionResponseType, OnFailure,
@@ -333,31 +334,7 @@ impl Kind for Mapping {
         let (inquiry, tracker, end) = (RoleDiagnosis::default(), ExistenceTracker::default(), StreamEnd::default());
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
-        let send_with = |tags: Option<HashMap<String, String>>| async {
-            let request = cx
-                .aws
-                .lambda
-                .create_event_source_mapping()
-                .function_name(id.parent("function"))
-                .event_source_arn(&props.event_source_arn)
-                .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
-                // The default depends on the event source
-                // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
-                .batch_size(props.batch_size)
-                .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
-                .set_filter_criteria(beyond.member(filter_criteria))
-                .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
-                .set_maximum_record_age_in_seconds(beyond.member(|it| it.maximum_record_age_in_seconds))
-                .set_bisect_batch_on_function_error(beyond.member(|it| it.bisect_batch_on_function_error))
-                .set_parallelization_factor(beyond.member(|it| it.parallelization_factor))
-                .set_tumbling_window_in_seconds(beyond.member(|it| it.tumbling_window_in_seconds))
-                .set_function_response_types(beyond.member(response_types))
-                .set_destination_config(beyond.member(destination))
-                .set_enabled(beyond.member(|it| it.enabled))
-                .set_tags(tags);
-            let once = request.customize().config_override(once());
-            once.send().await.context("CreateEventSourceMapping", &id.name)
-        };
+        let send_with = |tags| send_create(cx, id, &beyond, tags);
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
                 // Without tags, reads can't show an owner, as if the tags were unreadable.
@@ -376,51 +353,7 @@ impl Kind for Mapping {
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
-        let find = || async {
-            let of_pair = |mapping: &EventSourceMappingConfiguration| {
-                mapping.event_source_arn() == Some(&*props.event_source_arn)
-            };
-            let mut mappings = list(cx, Some(id.parent("function"))).await?;
-            mappings.retain(of_pair);
-            let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
-            let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
-            let (mut leaving, mut taken, mut lagging) = (false, false, false);
-            for (seen, tags) in seen.iter().zip(owners) {
-                let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
-                match (condition(mapping), OwnershipVerdict::of(&tags.owner, None, &id.owner)) {
-                    (Status::Deleting, _) => leaving = true,
-                    (_, OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)) => {
-                        let has_tags = tags.unknown.is_none();
-                        let unknown = unknown(mapping);
-                        let unknown: Vec<&str> = unknown.keys().map(|name| &**name).collect();
-                        let live = self::props(mapping, tags.own);
-                        let unlike = live.differing(&props, &unknown).into_iter();
-                        // AWS shows whether it is enabled only after its creation.
-                        let unlike = unlike.filter(|name| name != "`enabled`");
-                        let tags = (has_tags && !super::has_tags(&live.tags, &props.tags)).then(|| "`tags`".to_owned());
-                        let unlike: Vec<String> = unlike.chain(tags).collect();
-                        super::ensure_matches("CreateEventSourceMapping", id, &unlike)?;
-                        return Ok(Some(outputs(mapping)));
-                    }
-                    (_, OwnershipVerdict::Unknown(UnreadableTags::NotYet(_))) => lagging = true,
-                    _ => taken |= !is_qualified(mapping),
-                }
-            }
-            if taken {
-                return Err(super::name_conflict("CreateEventSourceMapping", id));
-            }
-            if lagging {
-                let message = "AWS doesn't show the owner of this stream's mapping yet";
-                return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
-            }
-            if leaving {
-                // A new mapping is possible once the old one is deleted.
-                let message = "an older mapping of the same stream is being deleted";
-                return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
-            }
-            Ok(None)
-        };
-        let made = cx.create(BUSY, &id.name, send, find).await?;
+        let made = cx.create(BUSY, &id.name, send, || find_created(cx, id, &props)).await?;
         if is_dead(cx, &props.event_source_arn).await {
             let message = "the table's stream was replaced outside this run, and this stream gets no new records";
             return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
@@ -446,24 +379,8 @@ impl Kind for Mapping {
             let inquiry = RoleDiagnosis::default();
             let delta = Delta { from: &have.props, to: &props };
             let change = || async {
-                let request = cx
-                    .aws
-                    .lambda
-                    .update_event_source_mapping()
-                    .uuid(&uuid)
-                    .set_batch_size(delta.member(|it| it.batch_size))
-                    .set_maximum_batching_window_in_seconds(delta.member(|it| it.maximum_batching_window_in_seconds))
-                    .set_filter_criteria(delta.member(filter_criteria))
-                    .set_maximum_retry_attempts(delta.member(|it| it.maximum_retry_attempts))
-                    .set_maximum_record_age_in_seconds(delta.member(|it| it.maximum_record_age_in_seconds))
-                    .set_bisect_batch_on_function_error(delta.member(|it| it.bisect_batch_on_function_error))
-                    .set_parallelization_factor(delta.member(|it| it.parallelization_factor))
-                    .set_tumbling_window_in_seconds(delta.member(|it| it.tumbling_window_in_seconds))
-                    .set_function_response_types(delta.member(response_types))
-                    .set_destination_config(delta.member(destination))
-                    .set_enabled(delta.member(|it| it.enabled));
-                let answer = request.send().await.context("UpdateEventSourceMapping", &id.name);
-                explained(cx, id, &inquiry, answer).await.map(|_| ())
+                let answer = send_update(cx, id, &uuid, &delta).await;
+                explained(cx, id, &inquiry, answer).await
             };
             let again = || async {
                 let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
@@ -478,10 +395,12 @@ impl Kind for Mapping {
                 let unknown_now = self::unknown(&mapping);
                 let unknown: Vec<&str> =
                     unknown.iter().copied().chain(unknown_now.keys().map(|name| &**name)).collect();
-                match () {
-                    () if now.differing(&props, &unknown).is_empty() => Ok(Some(())),
-                    () if now.differing(&have.props, &unknown).is_empty() => Ok(None),
-                    () => Err(changed("the mapping was changed outside this run")),
+                if now.differing(&props, &unknown).is_empty() {
+                    Ok(Some(()))
+                } else if now.differing(&have.props, &unknown).is_empty() {
+                    Ok(None)
+                } else {
+                    Err(changed("the mapping was changed outside this run"))
                 }
             };
             cx.change(BUSY, &id.name, change, again).await?;
@@ -581,6 +500,104 @@ impl Props {
     fn differing(&self, other: &Props, unknown: &[&str]) -> Vec<String> {
         super::differing(self, other, &[&["function", "tags"], unknown].concat())
     }
+}
+
+async fn send_create(
+    cx: &Context,
+    id: &Id,
+    beyond: &Delta<'_, Props>,
+    tags: Option<HashMap<String, String>>,
+) -> Result<CreateEventSourceMappingOutput, AwsError> {
+    let props = beyond.to;
+    let request = cx
+        .aws
+        .lambda
+        .create_event_source_mapping()
+        .function_name(id.parent("function"))
+        .event_source_arn(&props.event_source_arn)
+        .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
+        // The default depends on the event source
+        // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
+        .batch_size(props.batch_size)
+        .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
+        .set_filter_criteria(beyond.member(filter_criteria))
+        .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
+        .set_maximum_record_age_in_seconds(beyond.member(|it| it.maximum_record_age_in_seconds))
+        .set_bisect_batch_on_function_error(beyond.member(|it| it.bisect_batch_on_function_error))
+        .set_parallelization_factor(beyond.member(|it| it.parallelization_factor))
+        .set_tumbling_window_in_seconds(beyond.member(|it| it.tumbling_window_in_seconds))
+        .set_function_response_types(beyond.member(response_types))
+        .set_destination_config(beyond.member(destination))
+        .set_enabled(beyond.member(|it| it.enabled))
+        .set_tags(tags);
+    let once = request.customize().config_override(once());
+    once.send().await.context("CreateEventSourceMapping", &id.name)
+}
+
+async fn send_update(cx: &Context, id: &Id, uuid: &str, delta: &Delta<'_, Props>) -> Result<(), AwsError> {
+    let request = cx
+        .aws
+        .lambda
+        .update_event_source_mapping()
+        .uuid(uuid)
+        .set_batch_size(delta.member(|it| it.batch_size))
+        .set_maximum_batching_window_in_seconds(delta.member(|it| it.maximum_batching_window_in_seconds))
+        .set_filter_criteria(delta.member(filter_criteria))
+        .set_maximum_retry_attempts(delta.member(|it| it.maximum_retry_attempts))
+        .set_maximum_record_age_in_seconds(delta.member(|it| it.maximum_record_age_in_seconds))
+        .set_bisect_batch_on_function_error(delta.member(|it| it.bisect_batch_on_function_error))
+        .set_parallelization_factor(delta.member(|it| it.parallelization_factor))
+        .set_tumbling_window_in_seconds(delta.member(|it| it.tumbling_window_in_seconds))
+        .set_function_response_types(delta.member(response_types))
+        .set_destination_config(delta.member(destination))
+        .set_enabled(delta.member(|it| it.enabled));
+    request.send().await.context("UpdateEventSourceMapping", &id.name).map(drop)
+}
+
+/// The mapping that a create without a clear response may have made.
+async fn find_created(cx: &Context, id: &Id, props: &Props) -> Result<Option<Outputs>, AwsError> {
+    let mut mappings = list(cx, Some(id.parent("function"))).await?;
+    mappings.retain(|mapping| mapping.event_source_arn() == Some(&*props.event_source_arn));
+    let owners = try_join_all(mappings.iter().map(|mapping| list_tags(cx, mapping))).await?;
+    let seen = try_join_all(mappings.iter().map(|mapping| in_full(cx, mapping))).await?;
+    let (mut leaving, mut taken, mut lagging) = (false, false, false);
+    for (seen, tags) in seen.iter().zip(owners) {
+        let (Some(mapping), Some(tags)) = (seen, tags) else { continue };
+        match (condition(mapping), OwnershipVerdict::of(&tags.owner, None, &id.owner)) {
+            (Status::Deleting, _) => leaving = true,
+            (_, OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Unsupported)) => {
+                super::ensure_matches("CreateEventSourceMapping", id, &unlike_created(mapping, tags, props))?;
+                return Ok(Some(outputs(mapping)));
+            }
+            (_, OwnershipVerdict::Unknown(UnreadableTags::NotYet(_))) => lagging = true,
+            _ => taken |= !is_qualified(mapping),
+        }
+    }
+    if taken {
+        return Err(super::name_conflict("CreateEventSourceMapping", id));
+    }
+    if lagging {
+        let message = "AWS doesn't show the owner of this stream's mapping yet";
+        return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
+    }
+    if leaving {
+        // A new mapping is possible once the old one is deleted.
+        let message = "an older mapping of the same stream is being deleted";
+        return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
+    }
+    Ok(None)
+}
+
+/// Names of properties of a found mapping that differ from those that a create has sent.
+fn unlike_created(mapping: &EventSourceMappingConfiguration, tags: Tags, sent: &Props) -> Vec<String> {
+    let has_tags = tags.unknown.is_none();
+    let unknown = unknown(mapping);
+    let unknown: Vec<&str> = unknown.keys().map(|name| &**name).collect();
+    let live = props(mapping, tags.own);
+    // AWS shows whether it is enabled only after its creation.
+    let unlike = live.differing(sent, &unknown).into_iter().filter(|name| name != "`enabled`");
+    let tags = (has_tags && !super::has_tags(&live.tags, &sent.tags)).then(|| "`tags`".to_owned());
+    unlike.chain(tags).collect()
 }
 
 fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {

@@ -286,38 +286,8 @@ impl Kind for Table {
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = attribute_problems(desired);
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
-        let is_set = |name: &str| !matches!(desired.get(name), None | Some(Value::Null));
-        if let Some(Value::Map(attributes)) = desired.get("attributes") {
-            let own = ["hash_key", "range_key"].into_iter().filter_map(|it| Some((Path::property(it), text(it)?)));
-            let keys: Vec<(Path, &str)> = own.chain(index::keys(desired)).collect();
-            let mut missing = BTreeSet::new();
-            for (path, key) in &keys {
-                if !attributes.contains_key(*key) && missing.insert(*key) {
-                    problems.push(Problem::error(
-                        path.clone(),
-                        format!("`{path}` refers to `{key}`, which is missing from `attributes`"),
-                        format!("add it, like `attributes: {{ {key}: S }}`"),
-                    ));
-                }
-            }
-            // Unused attributes can only be determined if all keys are valid.
-            let is_readable = text("hash_key").is_some() && desired.contains_key("range_key");
-            let surplus = |name: &&String| {
-                is_readable && index::are_readable(desired) && !keys.iter().any(|(_, key)| key == name)
-            };
-            for attribute in attributes.keys().filter(surplus) {
-                problems.push(
-                    Problem::error(
-                        Path::property("attributes").key(attribute),
-                        format!("the attribute `{attribute}` is not used in any key"),
-                        "remove it; items can have attributes that aren't declared",
-                    )
-                    .why("DynamoDB accepts only attributes that are keys of the table or its indexes"),
-                );
-            }
-        }
         if text("hash_key").is_some() && text("hash_key") == text("range_key") {
             problems.push(Problem::error(
                 Path::property("range_key"),
@@ -325,44 +295,16 @@ impl Kind for Table {
                 "remove `range_key`, or use another attribute",
             ));
         }
-        let provisioned = text("billing_mode") == Some("PROVISIONED");
-        for property in ["read_capacity", "write_capacity"] {
-            if provisioned && !is_set(property) {
-                problems.push(
-                    Problem::error(
-                        Path::property(property),
-                        format!("`{property}` is missing"),
-                        format!("add `{property}: 1`, or `billing_mode: PAY_PER_REQUEST`"),
-                    )
-                    .why("the default billing mode, PROVISIONED, requires it"),
-                );
-            } else if text("billing_mode") == Some("PAY_PER_REQUEST") && is_set(property) {
-                problems.push(Problem::error(
-                    Path::property(property),
-                    format!("`{property}` has no effect with billing mode PAY_PER_REQUEST"),
-                    format!("remove `{property}`, or set `billing_mode: PROVISIONED`"),
-                ));
-            }
-        }
-        if is_set("recovery_period_in_days") && desired.get("point_in_time_recovery") == Some(&Value::Bool(false)) {
+        problems.extend(capacity_problems(desired));
+        let recovery = desired.get("point_in_time_recovery");
+        if is_set(desired, "recovery_period_in_days") && recovery == Some(&Value::Bool(false)) {
             problems.push(Problem::error(
                 Path::property("recovery_period_in_days"),
                 "`recovery_period_in_days` has no effect without point-in-time recovery",
                 "remove it, or add `point_in_time_recovery: true`",
             ));
         }
-        if text("kms_key_arn").is_some_and(|key| {
-            key != MANAGED_KEY && !(key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/"))
-        }) {
-            problems.push(
-                Problem::error(
-                    Path::property("kms_key_arn"),
-                    "`kms_key_arn` is not the ARN of a KMS key",
-                    "use the ARN from `aws kms describe-key --key-id …` (`arn:aws:kms:REGION:ACCOUNT:key/ID`), or `alias/aws/dynamodb` for the AWS managed key",
-                )
-                .why("AWS returns the key's ARN, so an alias or ID would appear as a change in every plan"),
-            );
-        }
+        problems.extend(encryption_problem(desired));
         problems.extend(index::check(desired));
         problems
     }
@@ -601,6 +543,78 @@ impl Kind for Table {
     fn errors(&self) -> &'static [ErrorRow] {
         errors::ERRORS
     }
+}
+
+fn is_set(desired: &Tree, property: &str) -> bool {
+    !matches!(desired.get(property), None | Some(Value::Null))
+}
+
+/// Keys whose attributes aren't declared, and declared attributes that aren't in any key.
+fn attribute_problems(desired: &Tree) -> Vec<Problem> {
+    let Some(Value::Map(attributes)) = desired.get("attributes") else { return Vec::new() };
+    let text = |name: &str| desired.get(name).and_then(Value::as_str);
+    let own = ["hash_key", "range_key"].into_iter().filter_map(|it| Some((Path::property(it), text(it)?)));
+    let keys: Vec<(Path, &str)> = own.chain(index::keys(desired)).collect();
+    let (mut problems, mut missing) = (Vec::new(), BTreeSet::new());
+    for (path, key) in &keys {
+        if !attributes.contains_key(*key) && missing.insert(*key) {
+            problems.push(Problem::error(
+                path.clone(),
+                format!("`{path}` refers to `{key}`, which is missing from `attributes`"),
+                format!("add it, like `attributes: {{ {key}: S }}`"),
+            ));
+        }
+    }
+    // Unused attributes can only be determined if all keys are valid.
+    let is_readable = text("hash_key").is_some() && desired.contains_key("range_key") && index::are_readable(desired);
+    let surplus = |name: &&String| is_readable && !keys.iter().any(|(_, key)| key == name);
+    for attribute in attributes.keys().filter(surplus) {
+        problems.push(
+            Problem::error(
+                Path::property("attributes").key(attribute),
+                format!("the attribute `{attribute}` is not used in any key"),
+                "remove it; items can have attributes that aren't declared",
+            )
+            .why("DynamoDB accepts only attributes that are keys of the table or its indexes"),
+        );
+    }
+    problems
+}
+
+fn capacity_problems(desired: &Tree) -> Vec<Problem> {
+    let mode = desired.get("billing_mode").and_then(Value::as_str);
+    let mut problems = Vec::new();
+    for property in ["read_capacity", "write_capacity"] {
+        if mode == Some("PROVISIONED") && !is_set(desired, property) {
+            problems.push(
+                Problem::error(
+                    Path::property(property),
+                    format!("`{property}` is missing"),
+                    format!("add `{property}: 1`, or `billing_mode: PAY_PER_REQUEST`"),
+                )
+                .why("the default billing mode, PROVISIONED, requires it"),
+            );
+        } else if mode == Some("PAY_PER_REQUEST") && is_set(desired, property) {
+            problems.push(Problem::error(
+                Path::property(property),
+                format!("`{property}` has no effect with billing mode PAY_PER_REQUEST"),
+                format!("remove `{property}`, or set `billing_mode: PROVISIONED`"),
+            ));
+        }
+    }
+    problems
+}
+
+fn encryption_problem(desired: &Tree) -> Option<Problem> {
+    let key = desired.get("kms_key_arn").and_then(Value::as_str)?;
+    let is_key_arn = key.starts_with("arn:") && key.contains(":kms:") && key.contains(":key/");
+    if key == MANAGED_KEY || is_key_arn {
+        return None;
+    }
+    let hint = "use the ARN from `aws kms describe-key --key-id …` (`arn:aws:kms:REGION:ACCOUNT:key/ID`), or \
+                `alias/aws/dynamodb` for the AWS managed key";
+    let problem = Problem::error(Path::property("kms_key_arn"), "`kms_key_arn` is not the ARN of a KMS key", hint);
+    Some(problem.why("AWS returns the key's ARN, so an alias or ID would appear as a change in every plan"))
 }
 
 /// Types of attributes in a table's key are fixed; those of global indexes change with the indexes.

@@ -97,17 +97,10 @@ pub(super) async fn of(
     log: &Log,
     before: Option<&str>,
 ) -> Result<Finding, AwsError> {
-    let Pipeline { mapping, function, log_group, .. } = pipeline;
-    let word = change.word();
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
-    if let Some(LoggedError { message, trace }) = log.error() {
-        let hint = format!("fix the function, then run the command again; the full log is in {log_group}");
-        let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(message)), hint);
-        let trace = trace.iter().take(TRACE).map(|line| mask(line.trim())).collect::<Vec<_>>().join("\n");
-        let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
-        let diagnostic = diagnostic.cause(Code::FunctionFails.name(), None);
-        return finding(Hop::Logged, Cause::FunctionError, diagnostic);
+    if let Some(error) = log.error() {
+        return finding(Hop::Logged, Cause::FunctionError, function_fails(pipeline, error, mask));
     }
     // The other causes can be found without it.
     let answer = match self::result(cx, pipeline).await {
@@ -116,77 +109,112 @@ pub(super) async fn of(
     };
     let (state, result) = answer.as_ref().map_or(("", ""), |(state, result)| (state.as_str(), result.as_str()));
     if log.shows_a_call() {
-        let problem = format!("Lambda invoked `{function}`, but its log doesn't show the {word} of the test item");
-        let why = match log.n_own_lines() {
-            _ if log.is_cut() => {
-                "it logged more lines in a millisecond than AWS returns, and none with the item's key was \
-                                  found"
-                    .to_owned()
-            }
-            0 => "it printed nothing: it doesn't log its records, or it fails before that, as with a syntax error"
-                .to_owned(),
-            1 => "its only line doesn't name the item".to_owned(),
-            n if log.names_a_change() => {
-                format!("some of its {n} lines name a change, but none has `{}`", item::names(pipeline).join("` or `"))
-            }
-            n => format!("none of its {n} lines names the item"),
-        };
-        let hint = "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
-                    `eventName`";
-        let mut diagnostic = Diagnostic::error(problem, hint).why(why);
-        if !pipeline.filters.is_empty() {
-            diagnostic = diagnostic.hint(format!("the invocation may have been for another item: {}", shown(pipeline)));
-        }
-        let diagnostic = diagnostic.hint("run `engine validate` to check the function's code");
-        return finding(Hop::Logged, Cause::NotLogged, diagnostic.cause(Code::NotLogged.name(), None));
+        return finding(Hop::Logged, Cause::NotLogged, item_not_logged(pipeline, change, log));
     }
     if matches!(state, "Disabled" | "Disabling") {
         return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
     }
-    let role = pipeline.role.rsplit('/').next().unwrap_or_default();
-    if let Some(Trust::Missing(others)) = cx.aws.seen.trusts().get(role) {
-        let (why, remedy) = closed(role, others);
-        let diagnostic = Diagnostic::error(format!("Lambda can't assume the role of `{function}`"), remedy).why(why);
-        let diagnostic = diagnostic.cause(Code::RoleNotAssumable.name(), None);
+    if let Some(diagnostic) = role_not_assumable(cx, pipeline) {
         return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
     }
     if result.starts_with("PROBLEM") || result == "FAILED" {
-        let hint = format!(
-            "the role {} needs dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream, and its \
-             trust policy must allow lambda.amazonaws.com",
-            pipeline.role
-        );
-        let diagnostic =
-            Diagnostic::error(format!("Lambda reports a problem with `{mapping}`"), hint).why(mask(result));
-        let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
-        let diagnostic = diagnostic.cause(Code::StreamNotReadable.name(), None);
-        return finding(Hop::Invoked, Cause::MappingProblem, diagnostic);
+        return finding(Hop::Invoked, Cause::MappingProblem, stream_not_readable(pipeline, mask(result)));
     }
     if !log.exists && result.starts_with("OK") {
-        let problem = format!("Lambda invoked `{function}`, but the log group {log_group} doesn't exist");
-        let why = "Lambda creates a function's log group with the permissions of the function's role";
-        let hint = format!(
-            "the role {} needs logs:CreateLogGroup, logs:CreateLogStream and logs:PutLogEvents; ask its owner",
-            pipeline.role
-        );
-        let diagnostic = Diagnostic::error(problem, hint).why(why);
-        let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
-        return finding(Hop::Logged, Cause::NoLogGroup, diagnostic.cause(Code::RoleLacksRight.name(), None));
+        return finding(Hop::Logged, Cause::NoLogGroup, no_log_group(pipeline));
     }
     let is_newer = before.is_some_and(|before| before != result);
     if is_newer && result.starts_with("OK") {
-        let problem = format!("Lambda invoked `{function}`, but {log_group} has no line of that invocation");
-        let why = format!("the mapping's last result changed to \"{}\" after the test item was written", mask(result));
-        let hint = "logs can arrive late: run `engine logs --raw` to show what has arrived by now";
-        let diagnostic = Diagnostic::error(problem, hint).why(why);
-        return finding(Hop::Logged, Cause::NotLogged, diagnostic.cause(Code::NotLogged.name(), None));
+        return finding(Hop::Logged, Cause::NotLogged, invocation_not_logged(pipeline, &mask(result)));
     }
-    let problem = format!("Lambda didn't invoke `{function}` for the {word} of the test item");
     let of_when = if before == Some(result) { ", as before the item was written" } else { "" };
-    let mut found = vec![match answer {
+    let status = match answer {
         Some(_) => format!("the mapping is {state}, and its last result is \"{}\"{of_when}", mask(result)),
         None => "you lack permission to read the mapping's state and last result".to_owned(),
-    }];
+    };
+    finding(Hop::Invoked, Cause::NotInvoked, not_invoked(pipeline, change, log, status))
+}
+
+fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) -> String) -> Diagnostic {
+    let Pipeline { function, log_group, .. } = pipeline;
+    let LoggedError { message, trace } = error;
+    let hint = format!("fix the function, then run the command again; the full log is in {log_group}");
+    let diagnostic = Diagnostic::error(format!("`{function}` fails: {}", mask(message)), hint);
+    let trace = trace.iter().take(TRACE).map(|line| mask(line.trim())).collect::<Vec<_>>().join("\n");
+    let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
+    diagnostic.cause(Code::FunctionFails.name(), None)
+}
+
+fn item_not_logged(pipeline: &Pipeline, change: EventName, log: &Log) -> Diagnostic {
+    let (function, word) = (&pipeline.function, change.word());
+    let problem = format!("Lambda invoked `{function}`, but its log doesn't show the {word} of the test item");
+    let why = match log.n_own_lines() {
+        _ if log.is_cut() => {
+            "it logged more lines in a millisecond than AWS returns, and none with the item's key was found".to_owned()
+        }
+        0 => {
+            "it printed nothing: it doesn't log its records, or it fails before that, as with a syntax error".to_owned()
+        }
+        1 => "its only line doesn't name the item".to_owned(),
+        n if log.names_a_change() => {
+            format!("some of its {n} lines name a change, but none has `{}`", item::names(pipeline).join("` or `"))
+        }
+        n => format!("none of its {n} lines names the item"),
+    };
+    let hint = "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
+                `eventName`";
+    let mut diagnostic = Diagnostic::error(problem, hint).why(why);
+    if !pipeline.filters.is_empty() {
+        diagnostic = diagnostic.hint(format!("the invocation may have been for another item: {}", shown(pipeline)));
+    }
+    diagnostic.hint("run `engine validate` to check the function's code").cause(Code::NotLogged.name(), None)
+}
+
+/// The function's role, if its trust policy is known not to let Lambda assume it.
+fn role_not_assumable(cx: &Context, pipeline: &Pipeline) -> Option<Diagnostic> {
+    let role = pipeline.role.rsplit('/').next().unwrap_or_default();
+    let trusts = cx.aws.seen.trusts();
+    let Some(Trust::Missing(others)) = trusts.get(role) else { return None };
+    let (why, remedy) = closed(role, others);
+    let problem = format!("Lambda can't assume the role of `{}`", pipeline.function);
+    Some(Diagnostic::error(problem, remedy).why(why).cause(Code::RoleNotAssumable.name(), None))
+}
+
+fn stream_not_readable(pipeline: &Pipeline, result: String) -> Diagnostic {
+    let Pipeline { mapping, role, .. } = pipeline;
+    let hint = format!(
+        "the role {role} needs dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream, and \
+         its trust policy must allow lambda.amazonaws.com"
+    );
+    let diagnostic = Diagnostic::error(format!("Lambda reports a problem with `{mapping}`"), hint).why(result);
+    let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
+    diagnostic.cause(Code::StreamNotReadable.name(), None)
+}
+
+fn no_log_group(pipeline: &Pipeline) -> Diagnostic {
+    let Pipeline { function, log_group, role, .. } = pipeline;
+    let problem = format!("Lambda invoked `{function}`, but the log group {log_group} doesn't exist");
+    let hint =
+        format!("the role {role} needs logs:CreateLogGroup, logs:CreateLogStream and logs:PutLogEvents; ask its owner");
+    let diagnostic = Diagnostic::error(problem, hint)
+        .why("Lambda creates a function's log group with the permissions of the function's role");
+    let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
+    diagnostic.cause(Code::RoleLacksRight.name(), None)
+}
+
+fn invocation_not_logged(pipeline: &Pipeline, result: &str) -> Diagnostic {
+    let Pipeline { function, log_group, .. } = pipeline;
+    let problem = format!("Lambda invoked `{function}`, but {log_group} has no line of that invocation");
+    let why = format!("the mapping's last result changed to \"{result}\" after the test item was written");
+    let hint = "logs can arrive late: run `engine logs --raw` to show what has arrived by now";
+    Diagnostic::error(problem, hint).why(why).cause(Code::NotLogged.name(), None)
+}
+
+/// `status`: what is known about the mapping.
+fn not_invoked(pipeline: &Pipeline, change: EventName, log: &Log, status: String) -> Diagnostic {
+    let Pipeline { function, log_group, .. } = pipeline;
+    let problem = format!("Lambda didn't invoke `{function}` for the {} of the test item", change.word());
+    let mut found = vec![status];
     if !log.exists {
         found.push(format!("the log group {log_group} doesn't exist, as for a function that was never invoked"));
     }
@@ -195,6 +223,5 @@ pub(super) async fn of(
     }
     let hint =
         "a new mapping may need minutes before it reads its stream: run the command again with a longer `--timeout`";
-    let diagnostic = Diagnostic::error(problem, hint).why(found.join("; "));
-    finding(Hop::Invoked, Cause::NotInvoked, diagnostic.cause(Code::NotInvoked.name(), None))
+    Diagnostic::error(problem, hint).why(found.join("; ")).cause(Code::NotInvoked.name(), None)
 }

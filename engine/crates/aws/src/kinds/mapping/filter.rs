@@ -53,6 +53,14 @@ impl Wrong {
     fn new(problem: impl Into<String>, hint: impl Into<String>) -> Wrong {
         Wrong { problem: problem.into(), hint: hint.into(), is_unknown: false }
     }
+
+    fn unknown_operator(name: &str) -> Wrong {
+        let hint = nearest(name, OPERATORS).map(|near| format!("did you mean `{near}`?")).unwrap_or_else(|| {
+            let known: Vec<String> = OPERATORS.iter().map(|it| format!("`{it}`")).collect();
+            format!("the operators are {}; write a nested field under its parent without a list", known.join(", "))
+        });
+        Wrong { is_unknown: true, ..Wrong::new(format!("has an unknown operator `{name}`"), hint) }
+    }
 }
 
 /// Fields of a record that always exist, with unknown values.
@@ -193,20 +201,7 @@ impl<'p> Test<'p> {
                 }
                 _ => wrong("it must be only texts or only numbers", "{ anything-but: [one, two] }"),
             },
-            unknown => Err(Wrong {
-                is_unknown: true,
-                problem: format!("has an unknown operator `{unknown}`"),
-                hint: match nearest(unknown, OPERATORS) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => {
-                        let known: Vec<String> = OPERATORS.iter().map(|it| format!("`{it}`")).collect();
-                        format!(
-                            "the operators are {}; write a nested field under its parent without a list",
-                            known.join(", ")
-                        )
-                    }
-                },
-            }),
+            unknown => Err(Wrong::unknown_operator(unknown)),
         }
     }
 }

@@ -254,13 +254,14 @@ async fn alter<V: PartialEq>(
     // After a lost response, the table may already show this change in progress.
     let again = || async {
         let table = present(cx, id).await?;
-        match () {
-            () if !is_at_rest(&table) => {
-                Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "another change is in progress"))
-            }
-            () if now(&table) == to => Ok(Some(())),
-            () if now(&table) == from => Ok(None),
-            () => Err(changed()),
+        if !is_at_rest(&table) {
+            Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "another change is in progress"))
+        } else if now(&table) == to {
+            Ok(Some(()))
+        } else if now(&table) == from {
+            Ok(None)
+        } else {
+            Err(changed())
         }
     };
     cx.change(Wait { budget: wait.budget.max(BUSY.budget), ..BUSY }, &id.name, send, again).await?;

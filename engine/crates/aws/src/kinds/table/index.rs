@@ -225,64 +225,21 @@ fn projected_keys<'t>(desired: &'t Tree, index: &'t Tree) -> Vec<&'t str> {
 /// Errors in a table's indexes that AWS would reject.
 pub(super) fn check(desired: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let text = |name: &str| desired.get(name).and_then(Value::as_str);
     let mut projected = 0;
-    for (property, (name, index)) in
-        [GLOBAL, LOCAL].into_iter().flat_map(|property| declared(desired, property).map(move |it| (property, it)))
-    {
-        let path = Path::property(property).key(name);
-        let (hash, range) = (texts(index.get("hash_key")), texts(index.get("range_key")));
-        let hash: Vec<&str> = if property == LOCAL { text("hash_key").into_iter().collect() } else { hash.collect() };
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = hash.into_iter().chain(range).find(|key| !seen.insert(*key)) {
-            problems.push(
-                Problem::error(
-                    path.clone(),
-                    format!("the key of the index `{name}` contains the attribute `{twice}` twice"),
-                    "use different attributes",
+    for property in [GLOBAL, LOCAL] {
+        for (name, index) in declared(desired, property) {
+            projected += texts(index.get("non_key_attributes")).count();
+            problems.extend(key_problem(desired, property, name, index));
+            problems.extend(projection_problem(property, name, index));
+            problems.extend(projected_keys(desired, index).into_iter().map(|key| {
+                Problem::warning(
+                    Path::property(property).key(name).key("non_key_attributes"),
+                    format!("`non_key_attributes` contains the key attribute `{key}`"),
+                    "remove it",
                 )
-                .why(match property {
-                    LOCAL => "the partition key of a local index is the table's `hash_key`",
-                    _ => "the attributes of a key must differ",
-                }),
-            );
-        }
-        let names = texts(index.get("non_key_attributes")).count();
-        projected += names;
-        let is_include = index.get("projection_type").and_then(Value::as_str) == Some("INCLUDE");
-        let written = index.get("non_key_attributes").is_some_and(|names| *names != Value::Null);
-        if is_include && names == 0 && index.contains_key("non_key_attributes") {
-            problems.push(
-                Problem::error(
-                    path.clone(),
-                    format!("the index `{name}` has no `non_key_attributes`"),
-                    "add `non_key_attributes: [name]`, or use another `projection_type`",
-                )
-                .why("projection type INCLUDE requires them"),
-            );
-        } else if written && !is_include && index.contains_key("projection_type") {
-            problems.push(Problem::error(
-                path.key("non_key_attributes"),
-                "`non_key_attributes` requires `projection_type: INCLUDE`",
-                "remove it, or set `projection_type: INCLUDE`",
-            ));
-        }
-        problems.extend(projected_keys(desired, index).into_iter().map(|key| {
-            Problem::warning(
-                path.key("non_key_attributes"),
-                format!("`non_key_attributes` contains the key attribute `{key}`"),
-                "remove it",
-            )
-            .why("an index always contains its own key and the table's key")
-        }));
-        if text("billing_mode") == Some("PAY_PER_REQUEST") {
-            for capacity in CAPACITIES.iter().filter(|it| matches!(index.get(**it), Some(Value::Number(_)))) {
-                problems.push(Problem::error(
-                    path.key(capacity),
-                    format!("`{capacity}` has no effect with billing mode PAY_PER_REQUEST"),
-                    format!("remove `{capacity}`, or set `billing_mode: PROVISIONED` on the table"),
-                ));
-            }
+                .why("an index always contains its own key and the table's key")
+            }));
+            problems.extend(capacity_problems(desired, property, name, index));
         }
     }
     if projected > MAX_PROJECTED_TOGETHER {
@@ -294,6 +251,66 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
             "remove some, or use `projection_type: ALL`",
         ));
     }
+    problems.extend(local_problems(desired));
+    problems
+}
+
+fn key_problem(desired: &Tree, property: &str, name: &str, index: &Tree) -> Option<Problem> {
+    let hash = if property == LOCAL { desired.get("hash_key") } else { index.get("hash_key") };
+    let mut seen = BTreeSet::new();
+    let twice = texts(hash).chain(texts(index.get("range_key"))).find(|key| !seen.insert(*key))?;
+    let problem = Problem::error(
+        Path::property(property).key(name),
+        format!("the key of the index `{name}` contains the attribute `{twice}` twice"),
+        "use different attributes",
+    );
+    Some(problem.why(match property {
+        LOCAL => "the partition key of a local index is the table's `hash_key`",
+        _ => "the attributes of a key must differ",
+    }))
+}
+
+/// `non_key_attributes` without the projection type that they belong to, or the reverse.
+fn projection_problem(property: &str, name: &str, index: &Tree) -> Option<Problem> {
+    let path = Path::property(property).key(name);
+    let is_include = index.get("projection_type").and_then(Value::as_str) == Some("INCLUDE");
+    let attributes = index.get("non_key_attributes");
+    if is_include && attributes.is_some() && texts(attributes).next().is_none() {
+        let problem = Problem::error(
+            path,
+            format!("the index `{name}` has no `non_key_attributes`"),
+            "add `non_key_attributes: [name]`, or use another `projection_type`",
+        );
+        return Some(problem.why("projection type INCLUDE requires them"));
+    }
+    let is_set = attributes.is_some_and(|names| *names != Value::Null);
+    (is_set && !is_include && index.contains_key("projection_type")).then(|| {
+        Problem::error(
+            path.key("non_key_attributes"),
+            "`non_key_attributes` requires `projection_type: INCLUDE`",
+            "remove it, or set `projection_type: INCLUDE`",
+        )
+    })
+}
+
+fn capacity_problems(desired: &Tree, property: &str, name: &str, index: &Tree) -> Vec<Problem> {
+    if desired.get("billing_mode").and_then(Value::as_str) != Some("PAY_PER_REQUEST") {
+        return Vec::new();
+    }
+    let set = CAPACITIES.iter().filter(|it| matches!(index.get(**it), Some(Value::Number(_))));
+    let problem = |capacity: &&str| {
+        Problem::error(
+            Path::property(property).key(name).key(capacity),
+            format!("`{capacity}` has no effect with billing mode PAY_PER_REQUEST"),
+            format!("remove `{capacity}`, or set `billing_mode: PROVISIONED` on the table"),
+        )
+    };
+    set.map(problem).collect()
+}
+
+/// Local indexes with the name of a global one, or of a table without a `range_key`.
+fn local_problems(desired: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for (name, _) in declared(desired, LOCAL) {
         if declared(desired, GLOBAL).any(|(other, _)| other == name) {
             problems.push(Problem::error(

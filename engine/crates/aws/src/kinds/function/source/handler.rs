@@ -40,10 +40,12 @@ pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> V
     if handler.starts_with('/') {
         return Vec::new();
     }
-    let problem = match () {
-        () if runtime.starts_with("python") => python(files, handler),
-        () if runtime.starts_with("ruby") => ruby(files, handler),
-        () => None,
+    let problem = if runtime.starts_with("python") {
+        python(files, handler)
+    } else if runtime.starts_with("ruby") {
+        ruby(files, handler)
+    } else {
+        None
     };
     problem.into_iter().collect()
 }
