@@ -277,7 +277,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
         fn any_other_form_of_a_policy_compares_equal(policy in policy(), choices in prop::collection::vec(any::<bool>(), 64)) {
