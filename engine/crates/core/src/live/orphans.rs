@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
-use crate::error::AwsError;
+use crate::error::{AwsError, Class};
 use crate::inventory::{self, Inventory, is_assigned};
 use crate::kind::{Definition, Kinds};
 use crate::provider::Tags;
 use crate::remedy::{Advice, Remedy};
 use crate::schema::{
-    ArnForm, AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Reading, Shape, Str, TAG_RESOURCE, TAG_STACK,
-    TAG_TEAM, is_of_team,
+    ArnForm, AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Reading, Schema, Shape, Str, TAG_RESOURCE,
+    TAG_STACK, TAG_TEAM, Tagging, is_of_team,
 };
 use crate::spec::{ResourceDecl, Spec};
+use crate::value::Value;
 use crate::wait::Context;
 
 use super::{Undeclared, observe, read_masked, with_unique_id};
@@ -60,9 +61,20 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         let services = services(&cx.kinds);
         cx.read("", || cx.account.tagged(&tags, &services)).await
     };
-    let (index, scanned) = tokio::join!(index, async {
-        if orphans == OrphanSearch::Scanned { Some(scan(cx, &owner).await) } else { None }
-    });
+    let declares = |schema: &Schema| spec.managed(&schema.kind).next().is_some();
+    // The index doesn't list all kinds, and a diff finds the others by what refers to them.
+    let (index, scanned, unindexed) = tokio::join!(
+        index,
+        async {
+            if orphans == OrphanSearch::Scanned { Some(scan_kinds(cx, &owner, |_| true, declares).await) } else { None }
+        },
+        async {
+            match orphans {
+                OrphanSearch::IndexedOrScanned => scan_kinds(cx, &owner, |schema| !schema.is_indexed(), declares).await,
+                _ => Ok(Vec::new()),
+            }
+        }
+    );
     let (mut found, trouble) = match index {
         Ok(entries) => {
             let entries = entries.into_iter();
@@ -71,7 +83,9 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         Err(error) => (Vec::new(), Some(error)),
     };
     let scanned = match (scanned, &trouble) {
-        (None, Some(_)) if orphans == OrphanSearch::IndexedOrScanned => Some(scan(cx, &owner).await),
+        (None, Some(_)) if orphans == OrphanSearch::IndexedOrScanned => {
+            Some(scan_kinds(cx, &owner, |_| true, declares).await)
+        }
         (scanned, _) => scanned,
     };
     let search = match (scanned, trouble) {
@@ -85,18 +99,48 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
             found.extend(more);
             complete
         }
-        (Some(Err(error)), _) => inventory::Search::Partial(format!("engine may have missed orphans: {error}").into()),
+        (Some(Err(error)), _) => missed(&error),
+    };
+    let search = match unindexed {
+        Ok(more) => {
+            found.extend(more);
+            search
+        }
+        Err(error) if error.passes() => return Err(error),
+        Err(error) => missed(&error),
     };
     Ok(Candidates { found, search })
 }
 
-/// Everything whose name begins with the team's prefix, for each kind.
-pub(super) async fn scan(cx: &Context, owner: &Owner) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
-    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged());
+fn missed(error: &AwsError) -> inventory::Search {
+    inventory::Search::Partial(format!("engine may have missed orphans: {error}").into())
+}
+
+/// Everything of some kinds whose name begins with the team's prefix. Without permission to list a
+/// kind that the tag index doesn't list either, a team that `declares` none of it probably has
+/// none.
+pub(super) async fn scan_kinds(
+    cx: &Context,
+    owner: &Owner,
+    includes: impl Fn(&Schema) -> bool,
+    declares: impl Fn(&Schema) -> bool,
+) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged() && includes(kind.schema()));
+    let declares = &declares;
     let scans = kinds.map(|kind| async move {
-        let provider = cx.provider(&kind.schema().kind)?;
-        let ids = cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await?;
-        Ok::<_, AwsError>(ids.into_iter().map(|id| (Arc::clone(kind), id)).collect::<Vec<_>>())
+        let schema = kind.schema();
+        let provider = cx.provider(&schema.kind)?;
+        let ids = match cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await {
+            Err(error) if error.class == Class::Denied && !schema.is_indexed() => {
+                if declares(schema) {
+                    Err(error)
+                } else {
+                    Ok(Vec::new())
+                }
+            }
+            ids => ids,
+        };
+        Ok::<_, AwsError>(ids?.into_iter().map(|id| (Arc::clone(kind), id)).collect::<Vec<_>>())
     });
     Ok(try_join_all(scans).await?.concat())
 }
@@ -226,10 +270,45 @@ pub(super) async fn add(
     inventory.search = candidates.search;
     attached.into_iter().for_each(|(kind, id, live)| inventory.add_orphan(spec, &kind, id, live, None));
     Box::pin(verify(cx, spec, inventory, candidates.found)).await?;
+    let referenced = referenced(cx, spec, inventory);
+    if !referenced.is_empty() {
+        Box::pin(verify(cx, spec, inventory, referenced)).await?;
+    }
     for orphan in &inventory.orphans {
         observe(cx, &orphan.declared, orphan.found.live.as_ref());
     }
     Box::pin(read_parents(cx, spec, inventory)).await
+}
+
+/// What live resources of this stack refer to by ARN, of kinds that the tag index doesn't list.
+fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Vec<(Arc<dyn Definition>, Id)> {
+    let declared = spec.resources.iter().filter_map(|it| Some((it.schema(), inventory.live(&it.name)?)));
+    let orphans = inventory.orphans.iter();
+    let orphans = orphans.filter_map(|it| Some((it.declared.schema(), it.found.live.as_ref()?)));
+    let mut found: BTreeMap<(Str, String), (Arc<dyn Definition>, Id)> = BTreeMap::new();
+    for (schema, live) in declared.chain(orphans) {
+        for property in &schema.properties {
+            let Shape::Link { to, .. } = &property.shape else { continue };
+            let Some(arn) = live.props.get(&*property.name).and_then(Value::as_str) else { continue };
+            for kind in to.iter().filter_map(|(kind, _)| cx.kinds.get(kind)) {
+                let target = kind.schema();
+                let name = target.arn.as_ref().and_then(|form| form.name(arn));
+                if let Some(name) = name.filter(|name| target.tagging == Tagging::Own && is_of_team(name, &spec.team)) {
+                    let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
+                    let id = Id {
+                        owner,
+                        name: name.to_owned(),
+                        arn: None,
+                        parents: BTreeMap::new(),
+                        env: None,
+                        unique_id: None,
+                    };
+                    found.insert((target.kind.clone(), name.to_owned()), (Arc::clone(kind), id));
+                }
+            }
+        }
+    }
+    found.into_values().filter(|(kind, id)| !inventory.is_tracked(spec, kind, id)).collect()
 }
 
 /// Reads what the search found: the index lags and lists deleted resources, so a direct read

@@ -13,7 +13,7 @@ use crate::ownership::OwnershipVerdict;
 use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Str, TAG_STACK, TAG_TEAM};
 use crate::wait::Context;
 
-use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan, services};
+use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
 use super::{Undeclared, read_masked};
 
 /// Everything with engine's tags, of one team and stack or of all, and everything whose name begins
@@ -70,9 +70,11 @@ async fn search(
     let services = services(&cx.kinds);
     let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
     let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..blank_owner() }).collect();
-    let (index, scans) = tokio::join!(
+    let team = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..blank_owner() });
+    let (index, scans, unindexed) = tokio::join!(
         cx.read("", || cx.account.tagged(&tags, &services)),
-        join_all(owners.iter().map(|owner| scan(cx, owner)))
+        join_all(owners.iter().map(|owner| scan_kinds(cx, owner, |_| true, |_| false))),
+        join_all(team.iter().map(|owner| scan_kinds(cx, owner, |schema| !schema.is_indexed(), |_| false)))
     );
     let mut candidates: Vec<(Arc<dyn Definition>, Id)> = Vec::new();
     match index {
@@ -84,7 +86,7 @@ async fn search(
         Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
         Err(error) => return Err(error),
     }
-    for scan in scans {
+    for scan in scans.into_iter().chain(unindexed) {
         candidates.extend(scan?);
     }
     let mut seen = HashSet::new();
