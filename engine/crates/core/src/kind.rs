@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::schema::{Id, Problem, Schema, Str};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::Tree;
+use crate::value::{Path, Tree};
 
 /// Bytes to upload in addition to the properties: a function's zip.
 pub type Artifact = Arc<[u8]>;
@@ -85,8 +85,8 @@ impl AccessLevel {
 pub struct Derived {
     /// Values of derived properties. They contain no references, so they make no dependency.
     pub values: Tree,
-    /// Why properties have these values, by property; one sentence each.
-    pub reasons: Vec<(Str, String)>,
+    /// Why properties or parts of them have these values, one sentence each.
+    pub reasons: Vec<(Path, String)>,
     /// The names of resources that it has to wait for although it doesn't refer to them.
     pub depends_on: Vec<String>,
     /// Errors and warnings.

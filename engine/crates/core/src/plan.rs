@@ -316,9 +316,8 @@ impl<'a> Planner<'a> {
 
     fn present(&mut self, declared: &ResourceDecl) -> Change {
         let mut row = self.wanted(declared);
-        let is_shown = |property: &str| row.properties.iter().any(|it| it.path.root() == Some(property));
-        let reasons =
-            declared.reasons.iter().filter(|(property, _)| is_shown(property)).map(|(_, reason)| reason.clone());
+        let is_shown = |path: &Path| row.properties.iter().any(|it| it.path.contains(path) || path.contains(&it.path));
+        let reasons = declared.reasons.iter().filter(|(path, _)| is_shown(path)).map(|(_, reason)| reason.clone());
         row.remarks.extend(reasons.collect::<Vec<_>>());
         if row.action == Action::Refused {
             // It doesn't change, so references to it resolve to its current outputs.

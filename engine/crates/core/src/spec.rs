@@ -24,7 +24,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
-use crate::schema::{Id, Identity, Schema, Shape, Str};
+use crate::schema::{Id, Identity, Schema, Shape};
 use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
@@ -80,8 +80,8 @@ pub struct ResourceDecl {
     pub artifact: Option<Artifact>,
     /// The declaration that implies it, if the file doesn't contain it.
     pub implied_by: Option<String>,
-    /// Why derived properties have their values, by property.
-    pub reasons: Vec<(Str, String)>,
+    /// Why derived properties, or parts of them, have their values.
+    pub reasons: Vec<(Path, String)>,
 }
 
 /// A resource's lifecycle settings.

@@ -272,6 +272,18 @@ impl Path {
         Some(self.0.as_ref()?.parent.clone())
     }
 
+    /// Whether `other` is this path or a path inside it.
+    pub fn contains(&self, other: &Path) -> bool {
+        let mut path = Some(other.clone());
+        while let Some(at) = path {
+            if at == *self {
+                return true;
+            }
+            path = at.parent();
+        }
+        false
+    }
+
     fn with(&self, segment: Segment) -> Path {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);

@@ -302,13 +302,15 @@ fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl]
     for statement in granted {
         let sid = policy::unique(&statements, statement.sid);
         let reasons = statement.reasons.join(", and ");
-        derived.reasons.push(("policy".into(), format!("{sid}: {reasons}")));
+        derived.reasons.push((Path::property("policy").key(&sid), format!("{sid}: {reasons}")));
         statements.insert(sid, policy::derived(&statement));
     }
     let written = std::iter::once(declared).chain(functions.iter().copied().filter(|_| follows));
     for (owner, statement) in written.flat_map(|owner| policy::written(owner).into_iter().map(move |it| (owner, it))) {
         let sid = policy::unique(&statements, "Statement");
-        derived.reasons.push(("policy".into(), format!("{sid}: `{}` has it in `statements`", owner.name)));
+        derived
+            .reasons
+            .push((Path::property("policy").key(&sid), format!("{sid}: `{}` has it in `statements`", owner.name)));
         statements.insert(sid, statement);
     }
     let policy = Value::Map(statements);
