@@ -188,6 +188,8 @@ pub struct Property {
     /// Whether a live and a desired value mean the same to AWS, though they are written
     /// differently.
     pub equivalent: Option<ChangeFn<bool>>,
+    /// What names end with if this property is true, and only then.
+    pub name_suffix: Option<Str>,
 }
 
 /// A limit that AWS can raise on request.
@@ -269,8 +271,10 @@ pub enum Shape {
         max: usize,
         /// An example in YAML.
         example: Str,
-        /// The errors in an object at a path.
+        /// The errors in an object at a path; values that aren't known yet are `null`.
         faults: JsonFn,
+        /// Whether its texts can contain references, if it is written as YAML.
+        references: bool,
     },
     /// A mapping with fixed keys.
     Record(Vec<Property>),
@@ -815,6 +819,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         member: None,
         unclear: None,
         equivalent: None,
+        name_suffix: None,
     }
 }
 
@@ -988,6 +993,13 @@ impl Property {
     #[must_use]
     pub fn equivalent(mut self, is_same: impl Fn(&Value, &Value) -> bool + Send + Sync + 'static) -> Self {
         self.equivalent = Some(Arc::new(is_same));
+        self
+    }
+
+    /// Sets what names of resources end with if this property is true, and only then.
+    #[must_use]
+    pub fn name_suffix(mut self, suffix: impl Into<Str>) -> Self {
+        self.name_suffix = Some(suffix.into());
         self
     }
 

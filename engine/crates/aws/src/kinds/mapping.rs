@@ -90,7 +90,12 @@ static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
 });
 /// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 fn pattern() -> Shape {
-    Shape::Json { max: 4096, example: "{ eventName: [INSERT] }".into(), faults: Arc::new(filter::faults) }
+    Shape::Json {
+        max: 4096,
+        example: "{ eventName: [INSERT] }".into(),
+        faults: Arc::new(filter::faults),
+        references: false,
+    }
 }
 /// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides
 /// about more.

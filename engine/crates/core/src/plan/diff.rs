@@ -102,8 +102,8 @@ fn compare<'v>(
 }
 
 /// Copies live values into `desired` where the spec doesn't decide: ignored properties and parts of
-/// them, those that keep their value unless set, and those that can't be compared. Returns notes
-/// about the last.
+/// them, those that keep their value unless set, those that mean the same in another form, and
+/// those that can't be compared. Returns notes about the last.
 pub fn keep(declared: &ResourceDecl, live: &Tree, desired: &mut Tree) -> Vec<String> {
     let ignored = &declared.lifecycle.ignore_changes;
     let mut notes = Vec::new();
@@ -112,7 +112,8 @@ pub fn keep(declared: &ResourceDecl, live: &Tree, desired: &mut Tree) -> Vec<Str
         let (Some(have), name) = (live.get(&*property.name), &*property.name) else { continue };
         let is_left = ignored.contains(name)
             || property.derived_from.as_ref().is_some_and(|other| ignored.contains(&**other))
-            || (property.optional_computed && !declared.explicit.contains(name));
+            || (property.optional_computed && !declared.explicit.contains(name))
+            || property.equivalent.as_ref().zip(desired.get(name)).is_some_and(|(is_same, want)| is_same(have, want));
         let why = property.unclear.as_ref().and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
         notes.extend(why.as_ref().map(|why| format!("`{name}` is not compared: {why}")));
         let is_same = property.equivalent.as_ref().zip(desired.get(name)).is_some_and(|(same, want)| same(have, want));

@@ -186,6 +186,7 @@ impl Planner<'_> {
         if let Some(successor) = successor.filter(|successor| self.is_former(orphan.source, successor))
             && row.action != Action::Forget
             && !self.options.replace.contains(&successor.name)
+            && !differs_in_suffix(&row.name, successor)
         {
             return self.renamed(orphan.goal, row, successor);
         }
@@ -228,6 +229,14 @@ impl Planner<'_> {
             None => "it is no longer in the spec".to_owned(),
         })
     }
+}
+
+/// Whether a name differs from a declaration's only in the suffix that a property requires, so that
+/// a change of that property created the other name.
+fn differs_in_suffix(name: &str, successor: &ResourceDecl) -> bool {
+    let mut suffixes = successor.schema().properties.iter().filter_map(|property| property.name_suffix.as_deref());
+    let stem = |name: &str, suffix: &str| name.strip_suffix(suffix).unwrap_or(name).to_owned();
+    suffixes.any(|suffix| stem(name, suffix) == stem(&successor.id.name, suffix))
 }
 
 /// An orphan with what decides about it.

@@ -345,6 +345,7 @@ impl<'a> Checker<'a> {
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
+        self.check_targets(&resources);
         self.duplicates(&mut resources);
         self.load(&mut resources);
         self.derive(&mut resources);
@@ -570,15 +571,16 @@ impl<'a> Checker<'a> {
             self.error(entry.key_span, "`name` and `import` can't be combined", hint);
         }
         if !imported {
-            self.finish(&mut declared, entry.key_span);
+            self.finish(&mut declared, find("name"), entry.key_span);
         }
         Some(Draft { declared, depends_on })
     }
 
     /// Completes a managed resource whose own properties are known, and checks it as a whole.
-    fn finish(&mut self, declared: &mut ResourceDecl, span: Span) {
+    fn finish(&mut self, declared: &mut ResourceDecl, name: Option<&Entry>, span: Span) {
         let kind = Arc::clone(&declared.kind);
         self.complete(&mut declared.desired, &kind.schema().properties, &declared.explicit, span, &declared.name);
+        self.name_suffix(declared, kind.schema(), name, span);
         kind.normalize(&declared.id, &mut declared.desired);
         // Skip follow-up errors about properties whose value is already reported as invalid.
         let mut problems = kind.check(&declared.desired);
@@ -958,6 +960,38 @@ impl<'a> Checker<'a> {
             );
         }
         name
+    }
+
+    /// Appends to a default name what a property requires at its end, and requires it in `name:`.
+    fn name_suffix(&mut self, declared: &mut ResourceDecl, schema: &Schema, written: Option<&Entry>, resource: Span) {
+        let Identity::Named { text } = &schema.identity else { return };
+        let rule = schema.properties.iter().find_map(|it| Some((it, it.name_suffix.as_deref()?)));
+        let Some((property, suffix)) = rule else { return };
+        // An invalid value is already reported.
+        let Some(Value::Bool(is_on)) = declared.desired.get(&*property.name) else { return };
+        let (name, property) = (&mut declared.id.name, &property.name);
+        let Some(written) = written else {
+            if *is_on {
+                name.push_str(suffix);
+                if let Some(violation) = text.violation(name) {
+                    let problem = format!("the {} name `{name}` {violation}", schema.kind);
+                    self.error(resource, problem, "rename the resource, or set `name:`");
+                }
+            }
+            return;
+        };
+        let (problem, hint) = match (is_on, name.ends_with(suffix)) {
+            (true, false) => (
+                format!("the name `{name}` must end with `{suffix}`, because `{property}` is true"),
+                format!("write `name: {name}{suffix}`, or remove `{property}`"),
+            ),
+            (false, true) => (
+                format!("the name `{name}` can't end with `{suffix}`, because `{property}` isn't true"),
+                format!("add `{property}: true`, or remove `{suffix}` from the name"),
+            ),
+            _ => return,
+        };
+        self.error(written.value.span, problem, hint);
     }
 
     /// Warns of a name that depends on a variable: another value names another resource in AWS and

@@ -68,7 +68,7 @@ impl Checker<'_> {
             implied_by: Some(by.name.clone()),
             reasons: Vec::new(),
         };
-        self.finish(&mut declared, span);
+        self.finish(&mut declared, None, span);
         Some(Draft { declared, depends_on: Vec::new() })
     }
 

@@ -63,10 +63,11 @@ impl<'a> Checker<'a> {
                 Some(Value::List(items))
             }
             Shape::Texts { item, max } => self.texts(item, *max, node, name, around, path),
-            Shape::Json { max, example, faults } => {
+            Shape::Json { max, example, faults, references } => {
+                let around = Around { literal: around.literal || !references, ..around };
                 let json = self.json(*max, example, node, name, around, path)?;
-                self.faults(faults, &json, node, around, path);
-                Some(Value::from(json))
+                self.faults(faults, &Json::from(&json), node, around, path);
+                Some(json)
             }
             Shape::Record(properties) => self.record(properties, node, name, around, path),
             Shape::TextOrRecord(text, properties) => match node.value {
@@ -220,8 +221,7 @@ impl<'a> Checker<'a> {
         values.into_iter().collect()
     }
 
-    /// A JSON object, written as YAML or as text. It can contain variables but no references, since
-    /// values that AWS assigns later can't be compared key by key.
+    /// A JSON object, written as YAML or as text. Text can contain variables but no references.
     fn json(
         &mut self,
         max: usize,
@@ -230,19 +230,24 @@ impl<'a> Checker<'a> {
         name: &str,
         around: Around<'_>,
         path: &Path,
-    ) -> Option<Json> {
-        let around = Around { literal: true, ..around };
+    ) -> Option<Value> {
         let json = match &node.value {
             Yaml::Map(_) => self.plain(node, name, around, path)?,
             Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::List(_) => {
-                let problem = format!("each entry of `{name}` must be a mapping");
-                self.error(node.span, problem, format!("write `{name}: [{example}]`"));
+                let is_entry = path.to_string().ends_with(']');
+                let (problem, hint) = match is_entry {
+                    true => {
+                        (format!("each entry of `{name}` must be a mapping"), format!("write `{name}: [{example}]`"))
+                    }
+                    false => (format!("`{name}` must be a mapping"), format!("write `{name}: {example}`")),
+                };
+                self.error(node.span, problem, hint);
                 return None;
             }
             Yaml::String(_) => {
-                let text = self.text(node, name, around, path)?;
+                let text = self.text(node, name, Around { literal: true, ..around }, path)?;
                 match serde_json::from_str(text.as_str().unwrap_or_default()) {
-                    Ok(json @ Json::Object(_)) => json,
+                    Ok(json @ Json::Object(_)) => Value::from(json),
                     Ok(_) => {
                         self.error(node.span, format!("`{name}` is not a JSON object"), "start it with `{`");
                         return None;
@@ -255,7 +260,7 @@ impl<'a> Checker<'a> {
                 }
             }
         };
-        let length = json.to_string().chars().count();
+        let length = Json::from(&json).to_string().chars().count();
         if length > max {
             let problem = format!("`{name}` has {length} characters as JSON, but the maximum is {max}");
             self.error(node.span, problem, format!("shorten it to {max} characters"));
@@ -271,23 +276,23 @@ impl<'a> Checker<'a> {
         self.problems(around.resource, faults);
     }
 
-    /// YAML as JSON, without a schema.
-    fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Json> {
+    /// YAML as a value without a schema.
+    fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
         self.places.set(around.resource, path.clone(), node.span);
         Some(match &node.value {
-            Yaml::Null => Json::Null,
-            Yaml::Bool(bool) => Json::Bool(*bool),
-            Yaml::Number(number) => Json::Number(number.clone()),
-            Yaml::String(_) => Json::from(&self.text(node, name, around, path)?),
+            Yaml::Null => Value::Null,
+            Yaml::Bool(bool) => Value::Bool(*bool),
+            Yaml::Number(number) => Value::Number(number.clone()),
+            Yaml::String(_) => self.text(node, name, around, path)?,
             Yaml::List(items) => {
                 let items = items.iter().enumerate().map(|(at, item)| self.plain(item, name, around, &path.index(at)));
-                Json::Array(items.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+                Value::List(items.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
             }
             Yaml::Map(entries) => {
                 let entries = entries.iter().map(|Entry { key, value, .. }| {
                     Some((key.clone(), self.plain(value, name, around, &path.key(key))?))
                 });
-                Json::Object(entries.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
+                Value::Map(entries.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
             }
         })
     }
