@@ -10,6 +10,7 @@ mod ownership;
 mod packages;
 mod project;
 mod pruning;
+mod queues;
 mod replacement;
 mod saved;
 mod schema;

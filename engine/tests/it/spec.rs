@@ -299,6 +299,8 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
         // Only Kinesis supports AT_TIMESTAMP.
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
+        // The SDK takes this document as text.
+        ("queue.redrive_allow_policy.redrive_permission", false, vec!["allowAll", "denyAll", "byQueue"]),
         ("table.attributes", false, dynamodb::ScalarAttributeType::values().to_vec()),
         ("table.billing_mode", false, dynamodb::BillingMode::values().to_vec()),
         ("table.global_secondary_indexes.projection_type", false, dynamodb::ProjectionType::values().to_vec()),
@@ -844,7 +846,7 @@ fn texts() -> Vec<(String, String)> {
         let shipped = code.split("#[cfg(test)]").next().unwrap();
         texts.extend(literals(shipped).into_iter().map(|text| (name.to_owned(), text)));
     }
-    for name in ["function", "mapping", "permission", "role", "table", "text", "table/index"] {
+    for name in ["function", "mapping", "permission", "queue", "role", "table", "text", "table/index"] {
         let (name, code) = (format!("kinds/{name}.rs"), read(&format!("kinds/{name}.rs")));
         let check = code.split("fn check(").nth(1).map_or("", |rest| rest.split("\n    fn ").next().unwrap());
         let check = check.split("\n    async fn ").next().unwrap().split("\nimpl ").next().unwrap();

@@ -8,6 +8,7 @@
 mod function;
 mod mapping;
 mod permission;
+mod queue;
 mod role;
 mod stage;
 mod table;
@@ -30,7 +31,7 @@ use stage::{OTHER_ROLE, Request, Stage};
 const AT_ONCE: usize = 8;
 
 /// The pipeline that every walk begins with: resources with their properties.
-const PIPELINE: [(&str, &str); 5] = [
+const PIPELINE: [(&str, &str); 6] = [
     (
         "todos",
         "type: table
@@ -64,6 +65,8 @@ function: ${logger.arn}
 event_source_arn: ${todos.stream_arn}
 starting_position: TRIM_HORIZON",
     ),
+    // Only for its own rows.
+    ("jobs", "type: queue"),
 ];
 
 /// The walk of one property. Values are lines of the spec; a property without a value is left out.
@@ -215,7 +218,8 @@ impl Row {
     fn spec(&self, lines: &str) -> String {
         let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
         for (resource, properties) in PIPELINE {
-            if self.alone && resource != self.resource() {
+            let is_apart = self.alone || resource == "jobs";
+            if is_apart && resource != self.resource() {
                 continue;
             }
             text.push_str(&format!("  {resource}:\n"));
@@ -253,7 +257,7 @@ fn resource_of(kind: &str) -> &'static str {
 }
 
 fn rows() -> Vec<Row> {
-    [function::rows(), mapping::rows(), permission::rows(), role::rows(), table::rows()].concat()
+    [function::rows(), mapping::rows(), permission::rows(), queue::rows(), role::rows(), table::rows()].concat()
 }
 
 // The walk.

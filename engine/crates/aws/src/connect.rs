@@ -80,6 +80,8 @@ pub struct Aws {
     pub(crate) lambda: aws_sdk_lambda::Client,
     /// IAM, read-only.
     pub(crate) iam: aws_sdk_iam::Client,
+    /// Queues, without their messages.
+    pub(crate) sqs: aws_sdk_sqs::Client,
     /// The caller's identity.
     pub(crate) sts: aws_sdk_sts::Client,
     /// The logs of functions, read-only.
@@ -321,6 +323,7 @@ impl Connection {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             lambda: aws_sdk_lambda::Client::new(&sdk),
             iam: aws_sdk_iam::Client::new(&sdk),
+            sqs: aws_sdk_sqs::Client::new(&sdk),
             sts: aws_sdk_sts::Client::new(&sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(&sdk),
             tagging: aws_sdk_resourcegroupstagging::Client::new(&sdk),

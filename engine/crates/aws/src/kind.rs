@@ -67,12 +67,6 @@ pub trait Kind: Send + Sync + 'static {
         Derived::default()
     }
 
-    /// Checks rules between the resource and those that it refers to; `name_of` is the name in AWS in
-    /// a reference or an ARN.
-    fn check_targets(&self, _desired: &Tree, _name_of: &dyn Fn(&Value) -> Option<String>) -> Vec<Problem> {
-        Vec::new()
-    }
-
     /// Loads local files and adds their content hashes to the declaration. Only for files.
     fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
         Loaded::default()
@@ -304,10 +298,6 @@ impl<K: Kind> Definition for Erased<K> {
 
     fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
         self.kind.derive(declared, spec)
-    }
-
-    fn check_targets(&self, desired: &Tree, name_of: &dyn Fn(&Value) -> Option<String>) -> Vec<Problem> {
-        self.kind.check_targets(desired, name_of)
     }
 
     fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {

@@ -6,6 +6,7 @@
 pub mod function;
 pub mod mapping;
 mod permission;
+mod queue;
 mod role;
 pub mod runtimes;
 mod table;
@@ -42,6 +43,7 @@ pub fn registry() -> Vec<Arc<dyn DynKind>> {
         erase(function::Function),
         erase(mapping::Mapping),
         erase(permission::Permission),
+        erase(queue::Queue),
         erase(role::Role),
         erase(table::Table),
     ]

@@ -16,7 +16,7 @@ use crate::iam::permissions;
 use crate::kinds;
 use crate::logs;
 use crate::policy::{Purpose, Scope};
-use crate::schema::{ArnForm, AwsEnv};
+use crate::schema::{ArnForm, AwsEnv, partition_of};
 use crate::verify;
 use crate::wire::limits;
 
@@ -38,6 +38,8 @@ impl Service {
     pub const LAMBDA: &Service = &Service { name: "lambda", reference: "lambda/latest/api" };
     /// CloudWatch Logs.
     pub const LOGS: &Service = &Service { name: "logs", reference: "AmazonCloudWatchLogs/latest/APIReference" };
+    /// SQS.
+    pub const SQS: &Service = &Service { name: "sqs", reference: "AWSSimpleQueueService/latest/APIReference" };
     /// STS.
     pub const STS: &Service = &Service { name: "sts", reference: "STS/latest/APIReference" };
     /// The tag index.
@@ -98,9 +100,23 @@ pub struct NameForm {
 }
 
 impl NameForm {
+    /// Whether a name has only the characters that AWS allows.
+    pub(crate) fn is_plain(&self, name: &str) -> bool {
+        let is_allowed = |c: char, marks: &str| c.is_ascii_alphanumeric() || marks.contains(c);
+        self.marks.is_none_or(|marks| !name.is_empty() && name.chars().all(|c| is_allowed(c, marks)))
+    }
+
     /// The ARN of the resource with this name; the name itself if requests never contain an ARN.
     pub fn arn(&self, env: &AwsEnv, name: &str) -> String {
         self.arn.as_ref().map_or_else(|| name.to_owned(), |arn| arn.of(env, name))
+    }
+
+    /// The URL of the resource with this name, for services that name resources by URL
+    /// (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html).
+    pub fn url(&self, env: &AwsEnv, name: &str) -> String {
+        let service = self.arn.as_ref().map_or("", |arn| &*arn.service);
+        let domain = partition_of(&env.region).dns_suffix;
+        format!("https://{service}.{}.{domain}/{}/{name}", env.region, env.account)
     }
 
     /// The name in a name, a partial ARN or an ARN, without version or alias.
@@ -132,6 +148,8 @@ pub enum Takes {
     Arn,
     /// A name or an ARN.
     Either,
+    /// Only a URL of the form of [`NameForm::url`].
+    Url,
 }
 
 /// What a response shows about resources that are attached to others.

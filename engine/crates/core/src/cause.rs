@@ -402,6 +402,15 @@ catalogue! {
                `retain: true` in the spec.",
         blames: [],
     }
+    QueueNotEmpty "queue-not-empty" {
+        title: "the queue is not empty",
+        why: "deleting the queue would permanently delete its messages",
+        next: "keep the queue, or pass `--delete-data` to delete its messages too: `engine destroy --delete-data`",
+        more: "engine counts messages again right before it deletes the queue, including those in flight and delayed \
+               ones, so they may have been sent after the plan was made. SQS's counts are approximate and can be a \
+               minute old. To keep the queue, set `retain: true` in the spec.",
+        blames: [],
+    }
     DeletionProtected "deletion-protected" {
         title: "deletion protection is enabled for the table",
         why: "AWS deletes the table only after deletion protection is disabled",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::schema::{Id, Problem, Schema, Str};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::{Path, Tree, Value};
+use crate::value::{Path, Tree};
 
 /// Bytes to upload in addition to the properties: a function's zip.
 pub type Artifact = Arc<[u8]>;
@@ -122,12 +122,6 @@ pub trait Definition: Send + Sync {
     /// What follows for a declaration from the other resources of its spec.
     fn derive(&self, _declared: &ResourceDecl, _spec: &Spec) -> Derived {
         Derived::default()
-    }
-
-    /// Checks rules between the resource and those that it refers to; `name_of` is the name in AWS in
-    /// a reference or an ARN.
-    fn check_targets(&self, _desired: &Tree, _name_of: &dyn Fn(&Value) -> Option<String>) -> Vec<Problem> {
-        Vec::new()
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.

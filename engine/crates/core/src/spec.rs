@@ -335,6 +335,18 @@ impl Spec {
         }
     }
 
+    /// The name in AWS of what a value refers to: a resource of this spec, or the one in an ARN.
+    pub fn name_of(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(arn) => Some(arn.rsplit(':').next().unwrap_or_default().to_owned()),
+            Value::Unknown(template) => match template.as_reference()? {
+                Placeholder::Output { resource, .. } => Some(self.resource(resource)?.id.name.clone()),
+                Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The position of a resource's property in the file, or of its closest ancestor.
     pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
         Some(self.file.place(self.places.get(resource, path)?))

@@ -31,6 +31,9 @@ resources:
   logger: { type: function, runtime: nodejs22.x, handler: index.handler, role: '${role.arn}', code: { inline: 'exports.handler = 1' } }
   their-logger: { type: function, name: blue-owls-their-logger, runtime: nodejs22.x, handler: index.handler, role: '${role.arn}', code: { inline: 'exports.handler = 1' } }
   shared-logger: { type: function, import: blue-owls-imported-logger }
+  jobs: { type: queue }
+  their-jobs: { type: queue, name: blue-owls-their-jobs }
+  shared-jobs: { type: queue, import: blue-owls-imported-jobs }
   feed: { type: mapping, function: '${logger.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
 ";
 
@@ -95,6 +98,7 @@ fn forms(target: &Target, name: &str) -> Vec<String> {
         Takes::Name => vec![name.to_owned()],
         Takes::Arn => vec![arn.clone()],
         Takes::Either => vec![name.to_owned(), arn.clone()],
+        Takes::Url => vec![target.form.url(&AwsEnv::new(REGION, ACCOUNT), name)],
     };
     if target.form.is_qualified {
         forms.extend(["live", "$LATEST", "1"].map(|version| format!("{arn}:{version}")));
@@ -158,6 +162,15 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     ] {
         world.stand_function(name, tags(team, resource));
     }
+    for (name, team, resource) in [
+        ("blue-owls-jobs", "blue-owls", "jobs"),
+        ("blue-owls-their-jobs", "red-foxes", "their-jobs"),
+        ("blue-owls-imported-jobs", "blue-owls", "shared-jobs"),
+        ("blue-owls-unseen-jobs", "blue-owls", "unseen"),
+        ("red-foxes-jobs", "red-foxes", "jobs"),
+    ] {
+        world.stand_queue(name, tags(team, resource));
+    }
     world.stand_mapping("blue-owls-logger", &stream, tags("blue-owls", "feed"));
     world.stand_mapping("blue-owls-logger", "arn:aws:dynamodb:x:1:table/t/stream/1", tags("red-foxes", "feed"));
     world.stand_mapping("red-foxes-logger", &stream, tags("blue-owls", "feed"));
@@ -205,6 +218,18 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
             "blue-owls-todos/../red-foxes-todos",
             "",
         ],
+        "queue" => vec![
+            "red-foxes-jobs",
+            "Blue-Owls-jobs",
+            "blue-owlsjobs",
+            "blue-owls",
+            "blue-owls-their-jobs",
+            "blue-owls-imported-jobs",
+            "red-foxes-jobs/blue-owls-jobs",
+            "blue-owls-jobs/../red-foxes-jobs",
+            "blue-owls-jobs?Action=DeleteQueue",
+            "",
+        ],
         "mapping" => return vec![their_mapping, unseen_mapping, "blue-owls-feed", "..", "%2E%2E"],
         _ => vec![
             "red-foxes-logger",
@@ -220,7 +245,11 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
         ],
     };
     if effect != Effect::Create {
-        names.push(if kind == "table" { "blue-owls-unseen" } else { "blue-owls-unseen-logger" });
+        names.push(match kind {
+            "table" => "blue-owls-unseen",
+            "queue" => "blue-owls-unseen-jobs",
+            _ => "blue-owls-unseen-logger",
+        });
     }
     names
 }
@@ -230,7 +259,7 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
     let (mut n_lies, mut n_true) = (0, 0);
     for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
         let (name, target) = (operation.name, operation.target.expect("a write is about something"));
-        if !["table", "function", "mapping"].contains(&target.form.kind) {
+        if !["table", "function", "mapping", "queue"].contains(&target.form.kind) {
             continue;
         }
         let access = match operation.effect {
@@ -242,16 +271,34 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
         let ours = match kind {
             "table" => "blue-owls-todos",
             "mapping" => &mappings[0],
+            "queue" => "blue-owls-jobs",
             _ => "blue-owls-logger",
         };
         let not_ours = not_ours(kind, operation.effect, &mappings);
         let mut lies: Vec<String> = not_ours.iter().flat_map(|name| forms(&target, name)).collect();
         // The same name in another account or region is another resource.
-        for arn in forms(&target, ours).into_iter().filter(|form| form.contains("arn")) {
+        for arn in forms(&target, ours).into_iter().filter(|form| form.contains("arn") || form.contains("://")) {
             lies.push(arn.replace(ACCOUNT, "210987654321"));
             lies.push(arn.replace(REGION, "eu-west-1").replace(&encoded(REGION), &encoded("eu-west-1")));
         }
         lies.retain(|form| !forms(&target, ours).contains(form));
+        if target.takes == Takes::Url {
+            // AWS could read these differently: a name, an ARN, and other hosts and paths.
+            lies.extend([ours.to_owned(), target.form.arn(&AwsEnv::new(REGION, ACCOUNT), ours)]);
+            lies.extend(
+                [
+                    "http://127.0.0.1:4566",
+                    "https://sqs.eu-central-1.amazonaws.com.example",
+                    "http://sqs.eu-central-1.amazonaws.com",
+                    "https://sqs.amazonaws.com",
+                ]
+                .map(|host| format!("{host}/{ACCOUNT}/{ours}")),
+            );
+            lies.extend([
+                format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/x/{ours}"),
+                format!("https://sqs.{REGION}.amazonaws.com/{ours}"),
+            ]);
+        }
         if kind == "function" {
             // Partial ARNs: of another team's function, and of this stack's in another account.
             lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));

@@ -73,6 +73,12 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         "GetCallerIdentity" => Vec::new(),
         "ListTables" => vec![right(&named("dynamodb"), "*".to_owned(), &here())],
         "ListFunctions" | "ListEventSourceMappings" => vec![right(&named("lambda"), "*".to_owned(), &here())],
+        "ListQueues" => vec![right(&named("sqs"), "*".to_owned(), &here())],
+        "CreateQueue" => {
+            let queue = arn("sqs", about);
+            vec![right(&named("sqs"), queue.clone(), &[]), along(right("sqs:TagQueue", queue, &[]))]
+        }
+        name if name.contains("Queue") => vec![right(&named("sqs"), arn("sqs", about), &[])],
         "GetResources" => vec![right(&named("tag"), "*".to_owned(), &here())],
         "GetRole" => vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])],
         "ListAttachedRolePolicies" | "ListRolePolicies" | "GetRolePolicy" => {
@@ -281,6 +287,9 @@ impl Witness for Clerk {
     fn after(&mut self, _: &Call, _: &World, _: u16) {}
 }
 
+/// A queue beside the pipeline.
+const QUEUE: &str = "  jobs:\n    type: queue\n";
+
 /// Changes to every resource type, applied one after another.
 const EDITS: [&[(&str, &str)]; 4] = [
     &[
@@ -290,12 +299,14 @@ const EDITS: [&[(&str, &str)]; 4] = [
              tags: { course: cloud }",
         ),
         ("read_capacity: 1", "read_capacity: 2"),
+        ("    type: queue\n", "    type: queue\n    delay_seconds: 1\n"),
         ("handler: index.handler", "handler: index.handler\n    reserved_concurrent_executions: 5"),
         ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    batch_size: 7"),
     ],
     &[
         ("    reserved_concurrent_executions: 5", "    memory_size: 256\n    tags: { course: cloud }"),
         ("batch_size: 7", "batch_size: 7\n    tags: { course: cloud }"),
+        ("    delay_seconds: 1\n", "    tags: { course: cloud }\n"),
     ],
     &[
         ("handler: index.handler\n    memory_size: 256\n    tags: { course: cloud }", "handler: index.handler"),
@@ -312,7 +323,7 @@ fn spec_before(text: &str, line: &str) -> String {
 
 /// The spec with `retain` on its resources.
 fn retained(text: &str) -> String {
-    let heads = [("todos", "table"), ("logger", "function"), ("todos-to-logger", "mapping")];
+    let heads = [("todos", "table"), ("logger", "function"), ("todos-to-logger", "mapping"), ("jobs", "queue")];
     let heads = heads.map(|(name, kind)| format!("  {name}:\n    type: {kind}\n"));
     heads.iter().fold(text.to_owned(), |text, head| replaced(&text, head, &format!("{head}    retain: true\n")))
 }
@@ -346,13 +357,14 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("apply", &["apply", "--yes"]);
     run("verify", &["verify", "--yes", "--timeout", "60"]);
     run("logs", &["logs"]);
-    for name in ["todos-to-logger", "logger", "todos"] {
+    for name in ["todos-to-logger", "logger", "todos", "jobs"] {
         run("apply", &["release", name]);
     }
     // Adopt them again.
     run("apply", &["apply", "--yes"]);
     run("apply", &["apply", "--yes", "--replace", "logger"]);
     run("apply", &["apply", "--yes", "--replace", "todos"]);
+    run("apply", &["apply", "--yes", "--replace", "jobs"]);
     spec(Some(&retained(&text)));
     run("destroy", &["destroy", "--yes"]);
     spec(Some(&text));
@@ -362,7 +374,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
 
 /// On the scripted AWS.
 fn scripted_life() -> Ledger {
-    let project = Project::usual();
+    let project = Project::new(|text| replaced(&text, "resources:\n", &format!("resources:\n{QUEUE}")));
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
         world.index.mappings = true;
@@ -417,7 +429,7 @@ fn real_life() -> Ledger {
     aws.create_function("green-newts-logger", |function| function);
     let imports = "resources:\n  theirs:\n    type: table\n    import: green-newts-todos\n  helper:\n    \
                    type: function\n    import: green-newts-logger\n";
-    project.edit(SPEC, &[("resources:\n", imports)]);
+    project.edit(SPEC, &[("resources:\n", &format!("{imports}{QUEUE}"))]);
     let print = |args: &[&str]| {
         let ran = project.run(&[&["policy", "--account", LOCAL], args].concat()).expect(0, &[]);
         serde_json::from_str(&ran.out).unwrap()

@@ -168,7 +168,7 @@ impl Cloud {
     pub(crate) fn sent(&self) -> Vec<String> {
         let taken = self.calls().into_iter().filter(|call| super::is_write(call) && call.status < 400);
         let sent = taken.map(|call| {
-            let identity = ["FunctionName", "ResourceArn", "RevisionId", "TableName"];
+            let identity = ["FunctionName", "QueueName", "QueueUrl", "ResourceArn", "RevisionId", "TableName"];
             let members = call.body.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
             let mut members: Vec<&str> = members.filter(|name| !identity.contains(name)).collect();
             members.sort_unstable();

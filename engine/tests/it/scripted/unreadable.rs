@@ -35,6 +35,8 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
     // The local AWS never returns the window, so a missing one was never set.
     ("mapping", &["tumbling_window_in_seconds"]),
+    // SQS omits what isn't set, and what only FIFO queues have.
+    ("queue", &["fifo_queue", "redrive_policy", "redrive_allow_policy", "policy", "kms_key_arn"]),
     ("permission", &["source_arn", "source_account", "principal_org_id", "other_conditions"]),
     (
         "table",
@@ -123,6 +125,22 @@ macro_rules! of_function {
     };
 }
 
+/// An attribute that is missing from a queue.
+macro_rules! of_queue {
+    ($property:literal, $attribute:literal, $drift:expr) => {
+        Row {
+            kind: "queue",
+            properties: &[$property],
+            drift: |world| {
+                let queue = world.queues.get_mut(JOBS).unwrap();
+                queue.attributes.insert($attribute.to_owned(), $drift.to_owned());
+            },
+            hide: |cloud| without(cloud, "GetQueueAttributes", concat!("/Attributes/", $attribute)),
+            senders: &[$attribute],
+        }
+    };
+}
+
 /// A field that is missing from a mapping.
 macro_rules! of_mapping {
     ($property:literal, $field:literal, $drift:expr) => {
@@ -136,6 +154,7 @@ macro_rules! of_mapping {
     };
 }
 
+const JOBS: &str = "blue-owls-jobs.fifo";
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:failed";
 
 fn of_functions() -> Vec<Row> {
@@ -292,6 +311,25 @@ fn of_mappings() -> Vec<Row> {
     ]
 }
 
+fn of_queues() -> Vec<Row> {
+    vec![
+        of_queue!("visibility_timeout_seconds", "VisibilityTimeout", "7"),
+        of_queue!("message_retention_seconds", "MessageRetentionPeriod", "700"),
+        of_queue!("delay_seconds", "DelaySeconds", "7"),
+        of_queue!("receive_wait_time_seconds", "ReceiveMessageWaitTimeSeconds", "7"),
+        of_queue!("max_message_size", "MaximumMessageSize", "7000"),
+        of_queue!("content_based_deduplication", "ContentBasedDeduplication", "true"),
+        of_queue!("sqs_managed_sse_enabled", "SqsManagedSseEnabled", "false"),
+        Row {
+            kind: "queue",
+            properties: &["tags"],
+            drift: |_| {},
+            hide: |cloud| denied(cloud, "ListQueueTags"),
+            senders: &["TagQueue"],
+        },
+    ]
+}
+
 fn insert_only() -> Json {
     json!({ "Filters": [{ "Pattern": r#"{"eventName":["INSERT"]}"# }] })
 }
@@ -331,7 +369,7 @@ fn of_the_rest() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    [of_functions(), of_tables(), of_mappings(), of_the_rest()].into_iter().flatten().collect()
+    [of_functions(), of_tables(), of_mappings(), of_queues(), of_the_rest()].into_iter().flatten().collect()
 }
 
 /// A spec that changes each kind that can change, beside what a row hides, and declares tags.
@@ -346,11 +384,19 @@ fn project(kind: &str) -> Project {
         "starting_position: TRIM_HORIZON",
         &format!("starting_position: TRIM_HORIZON\n    tumbling_window_in_seconds: 30\n{tags}"),
     );
+    if kind == "queue" {
+        // Another attribute changes in each row.
+        let policy = "{ Statement: { Effect: Allow, Principal: '*', Action: sqs:SendMessage, Resource: '*' } }";
+        let queue = format!("{QUEUE_SPEC}    policy: {policy}\n{tags}\n");
+        project.edit("resources:\n", &format!("resources:\n{queue}"));
+    }
     if kind == "role" {
         project.edit(&format!("import: {ROLE}"), &format!("import: {ROLE}\n    path: /teams/"));
     }
     project
 }
+
+const QUEUE_SPEC: &str = "  jobs:\n    type: queue\n    fifo_queue: true\n";
 
 const LAYER: &str = "arn:aws:lambda:eu-central-1:123456789012:layer:any:1";
 
@@ -375,6 +421,7 @@ fn sent(cloud: &Cloud, kind: &str) -> BTreeSet<String> {
     let name = match kind {
         "table" => TABLE.to_owned(),
         "mapping" => cloud.world(|world| world.mappings[0].uuid.clone()),
+        "queue" => JOBS.to_owned(),
         _ => FUNCTION.to_owned(),
     };
     let writes = cloud.calls().into_iter().filter(|call| is_write(call) && call.about == name);
@@ -405,7 +452,12 @@ async fn unknown_values_are_reported_but_not_compared_or_sent() {
     let rows = rows();
     for row in &rows {
         let name = format!("{} {:?}", row.kind, row.properties);
-        let cloud = Cloud::join(super::deployed_world()).await;
+        let mut world = super::deployed_world();
+        if row.kind == "queue" {
+            let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
+            world.stand_queue(JOBS, tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        }
+        let cloud = Cloud::join(world).await;
         cloud.world(row.drift);
         let project = project(row.kind);
         let mut spec = load(&project.path("specs/team.yaml"));

@@ -5,6 +5,7 @@
 //! [`READS`] times before it ends, so nothing is ever ready at the first read.
 
 mod lambda;
+pub(super) mod queue;
 mod stage;
 mod table;
 mod tagging;
@@ -97,6 +98,7 @@ impl Reply {
             "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
             _ if IAM_READS.contains(&operation) => Reply::query(status, code, message),
             "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
+            _ if queue::operation(operation) == operation => Reply { status, ..queue::error(code, message) },
             _ if table::operation(operation) == operation => Reply { status, ..Reply::dynamodb(code, message) },
             _ => Reply::lambda(status, code, message),
         }
@@ -146,6 +148,9 @@ impl Call {
             }
             if target == "Logs_20140328.FilterLogEvents" {
                 return Call { operation: "FilterLogEvents", about: text("logGroupName"), body, query };
+            }
+            if let Some(operation) = target.to_str().unwrap().strip_prefix("AmazonSQS.") {
+                return Call { operation: queue::operation(operation), about: queue::about(&body), body, query };
             }
             let operation = target.to_str().unwrap().strip_prefix("DynamoDB_20120810.").map_or("?", table::operation);
             let about = if body["TableName"].is_string() { text("TableName") } else { last(&text("ResourceArn")) };
@@ -245,6 +250,9 @@ pub(crate) struct World {
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) functions: BTreeMap<String, Function>,
     pub(super) mappings: Vec<Mapping>,
+    pub(super) queues: BTreeMap<String, queue::Queue>,
+    /// Names of deleted queues, and how many creates AWS still refuses.
+    pub(super) deleted_queues: BTreeMap<String, u32>,
     /// The paths of the roles, by name.
     pub(crate) roles: BTreeMap<String, String>,
     /// When the roles were created; `None`: long before everything else.
@@ -295,13 +303,19 @@ impl World {
         for table in self.tables.values_mut() {
             table.age();
         }
+        for queue in self.queues.values_mut() {
+            queue.age();
+        }
+        self.queues.retain(|_, queue| !queue.is_leaving());
+        self.deleted_queues.clear();
         self
     }
 
     /// Whether nothing is left except resources that are being deleted.
     pub(super) fn is_empty(&self) -> bool {
         let mappings = self.mappings.iter().all(Mapping::is_leaving);
-        self.functions.is_empty() && mappings && self.tables.values().all(Table::is_leaving)
+        let queues = self.queues.values().all(queue::Queue::is_leaving);
+        self.functions.is_empty() && mappings && queues && self.tables.values().all(Table::is_leaving)
     }
 
     fn id(&mut self) -> u32 {
@@ -310,6 +324,9 @@ impl World {
     }
 
     pub(super) fn execute(&mut self, call: &Call) -> Reply {
+        if let Some(done) = self.queue_call(call) {
+            return done.unwrap_or_else(|refusal| refusal);
+        }
         if let Some(done) = self.table_call(call) {
             return done.unwrap_or_else(|refusal| refusal);
         }

@@ -16,6 +16,7 @@ use crate::shared::program::{Program, Ran};
 use crate::support::{DEADLINE, eventually};
 
 pub(super) const TABLE: &str = "blue-owls-todos";
+const QUEUE: &str = "blue-owls-jobs";
 pub(super) const FUNCTION: &str = "blue-owls-logger";
 pub(super) const STATEMENT: &str = "blue-owls-logger-permission";
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
@@ -33,6 +34,8 @@ const NO_ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/walk/root.
 pub(super) enum Request {
     /// An operation of DynamoDB on the table.
     Dynamodb(&'static str, Json),
+    /// An operation of SQS on the queue.
+    Sqs(&'static str, Json),
     /// Method and path of Lambda.
     Lambda(&'static str, Json),
     /// Deletes and re-creates the resource, with these fields of its create call changed.
@@ -171,6 +174,22 @@ impl Stage {
         self.json("dynamodb", "POST", "/", Some(&format!("DynamoDB_20120810.{operation}")), &body)
     }
 
+    fn sqs(&self, operation: &str, mut body: Json) -> (u16, Json) {
+        if operation == "CreateQueue" {
+            return self.json("sqs", "POST", "/", Some("AmazonSQS.CreateQueue"), &body);
+        }
+        let mut last = (400, Json::Null);
+        // A FIFO queue has another name.
+        for name in [QUEUE, "blue-owls-jobs.fifo"] {
+            body["QueueUrl"] = json!(format!("https://sqs.eu-central-1.amazonaws.com/{}/{name}", self.account));
+            last = self.json("sqs", "POST", "/", Some(&format!("AmazonSQS.{operation}")), &body);
+            if last.0 == 200 {
+                break;
+            }
+        }
+        last
+    }
+
     fn lambda(&self, method: &str, path: &str, body: &Json) -> (u16, Json) {
         self.json("lambda", method, path, None, body)
     }
@@ -244,6 +263,20 @@ impl Stage {
                 })
             }
             "function" => self.get("/2015-03-31/functions/{function}"),
+            "queue" => {
+                let mut seen = self.sqs("GetQueueAttributes", json!({ "AttributeNames": ["All"] })).1;
+                let attributes = seen["Attributes"].as_object_mut().into_iter().flatten();
+                for (_, value) in attributes {
+                    let text = value.as_str().unwrap().to_owned();
+                    // The local AWS shows an empty text for what isn't set.
+                    *value = if text.is_empty() { Json::Null } else { json!(text) };
+                    if text.starts_with('{') {
+                        *value = serde_json::from_str(&text).unwrap();
+                    }
+                }
+                seen["Tags"] = self.sqs("ListQueueTags", json!({})).1["Tags"].clone();
+                seen
+            }
             "permission" => {
                 let (status, answer) = self.lambda("GET", "/2015-03-31/functions/{function}/policy", &Json::Null);
                 if status != 200 {
@@ -300,6 +333,7 @@ impl Stage {
     pub(super) fn meddle(&self, kind: &str, request: &Request) {
         let (status, body) = match request {
             Request::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
+            Request::Sqs(operation, body) => self.sqs(operation, body.clone()),
             Request::Lambda(line, body) => {
                 let (method, path) = line.split_once(' ').unwrap();
                 let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));

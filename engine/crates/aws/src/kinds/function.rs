@@ -113,8 +113,11 @@ static LAYER: LazyLock<Text> = LazyLock::new(|| {
     })
 });
 /// docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-static DEAD_LETTER: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1..=2048, "the ARN of a non-FIFO SQS queue or SNS topic", super::text::is_target));
+static DEAD_LETTER: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=2048, "a reference like `${failed.arn}` or the ARN of a non-FIFO SQS queue or SNS topic", |text| {
+        super::text::is_target(text) && !text.ends_with(".fifo")
+    })
+});
 /// Maximum size of a function's environment variables as compact JSON
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; Lambda accepts 4,096 bytes and
 /// rejects 4,097).

@@ -86,7 +86,11 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
-    Text::new(1..=350, "the ARN of a non-FIFO SQS queue or SNS topic, or of an S3 bucket", super::text::is_target)
+    Text::new(
+        1..=350,
+        "a reference like `${failed.arn}` or the ARN of an SQS queue, SNS topic or S3 bucket",
+        super::text::is_target,
+    )
 });
 /// A filter pattern (docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html).
 fn pattern() -> Shape {
@@ -247,7 +251,7 @@ impl Kind for Mapping {
                 .default(false),
                 property(
                     "on_failure_destination_arn",
-                    Shape::Text(DESTINATION.clone()),
+                    Shape::link([("queue", "arn")], Some(&DESTINATION)),
                     "destination for information about discarded records",
                 )
                 .member("DestinationConfig.OnFailure.Destination"),
@@ -291,7 +295,13 @@ impl Kind for Mapping {
     fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
         let role = spec.target(declared, "function").and_then(|function| spec.target(function, "role"));
         let managed = role.filter(|role| !role.imported).map(|role| role.name.clone());
-        Derived { depends_on: managed.into_iter().collect(), ..Derived::default() }
+        let destination = declared.desired.get("on_failure_destination_arn").and_then(|it| spec.name_of(it));
+        let fifo = destination.filter(|name| name.ends_with(".fifo")).map(|name| fifo_destination(&name));
+        Derived {
+            depends_on: managed.into_iter().collect(),
+            problems: fifo.into_iter().collect(),
+            ..Derived::default()
+        }
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -498,6 +508,14 @@ impl Kind for Mapping {
     fn errors(&self) -> &'static [ErrorRow] {
         errors::ERRORS
     }
+}
+
+/// The warning for a FIFO queue as the destination for discarded records: AWS documents only
+/// standard queues (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
+fn fifo_destination(name: &str) -> Problem {
+    let problem = format!("Lambda may refuse the FIFO queue `{name}` as a destination for discarded records");
+    let path = Path::property("on_failure_destination_arn");
+    Problem::warning(path, problem, "use a standard queue").why("AWS documents only standard queues as destinations")
 }
 
 impl Props {

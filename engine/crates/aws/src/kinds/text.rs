@@ -53,12 +53,20 @@ pub(super) fn word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Whether it is the ARN of a possible destination of Lambda. AWS adds services over time; FIFO is
-/// not supported.
+/// Whether it is the ARN of a possible destination of Lambda. AWS adds services over time.
 pub(super) fn is_target(text: &str) -> bool {
     let service = text.split(':').nth(2).unwrap_or_default();
-    !service.is_empty() && is_arn(text, service) && !text.ends_with(".fifo")
+    !service.is_empty() && is_arn(text, service)
 }
+
+/// A queue's ARN.
+pub(super) static QUEUE_ARN: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(
+        20..=2048,
+        "a reference like `${failed.arn}` or the ARN of a queue (`arn:aws:sqs:eu-central-1:123456789012:name`)",
+        |text| is_arn(text, "sqs"),
+    )
+});
 
 /// Whether it is an ARN of this service.
 pub(super) fn is_arn(text: &str, service: &str) -> bool {

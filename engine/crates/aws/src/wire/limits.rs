@@ -42,6 +42,10 @@ pub static TAG_INDEX: Limit = limit("the tag index", 5.0, 5.0, 10.0);
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
 pub static LOGS: Limit = limit("CloudWatch Logs", 4.0, 5.0, 5.0);
 
+/// Not documented for SQS's control plane
+/// (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html).
+pub static QUEUES: Limit = limit("SQS", 20.0, 50.0, 20.0);
+
 /// STS allows 600 calls per second
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub static STS: Limit = limit("STS", 50.0, 100.0, 50.0);

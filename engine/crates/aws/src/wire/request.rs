@@ -11,6 +11,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
+use crate::schema::AwsEnv;
+
 use crate::operation::{At, Attachments, Effect, NameForm, Operation, Operations, Takes, Target, Wire};
 
 /// The parts of a request that the guard checks.
@@ -221,9 +223,16 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// The name in a name or ARN, and region and account of the ARN; `None` for what AWS could read
-/// differently, like a partial ARN, whose account can't be compared.
+/// The name in a name, ARN or URL, and region and account of the ARN or URL; `None` for what AWS
+/// could read differently, like a partial ARN, whose account can't be compared.
 fn named(form: &NameForm, text: &str, takes: Takes) -> Option<(String, Option<(String, String)>)> {
+    if takes == Takes::Url {
+        let (region, account, name) = url(text)?;
+        // Only one text is the URL of this resource.
+        let env = AwsEnv::new(region, account);
+        return (form.is_plain(name) && form.url(&env, name) == text)
+            .then(|| (name.to_owned(), Some((env.region, env.account))));
+    }
     let in_arn = form.arn.as_ref().and_then(|of| Some((arn(text, &of.service)?, of.prefix())));
     let (place, name) = match in_arn {
         Some(((place, resource), prefix)) if takes != Takes::Name => (Some(place), resource.strip_prefix(prefix)?),
@@ -231,12 +240,17 @@ fn named(form: &NameForm, text: &str, takes: Takes) -> Option<(String, Option<(S
         _ => return None,
     };
     let (name, qualifier) = if form.is_qualified { name.split_once(':').unwrap_or((name, "")) } else { (name, "") };
-    let is_plain = form
-        .marks
-        .is_none_or(|marks| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c)));
     let is_partial =
         qualifier.contains(':') || form.arn.as_ref().is_some_and(|of| of.prefix().strip_suffix(':') == Some(qualifier));
-    (is_plain && !is_partial).then(|| (name.to_owned(), place))
+    (form.is_plain(name) && !is_partial).then(|| (name.to_owned(), place))
+}
+
+/// Region, account and name in the URL of a resource.
+fn url(text: &str) -> Option<(&str, &str, &str)> {
+    let (host, path) = text.strip_prefix("https://")?.split_once('/')?;
+    let (account, name) = path.split_once('/')?;
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    is_account.then_some((host.split('.').nth(1)?, account, name))
 }
 
 /// Region, account and resource of an ARN of that service.

@@ -345,7 +345,6 @@ impl<'a> Checker<'a> {
         let outputs = self.outputs(find("outputs"));
         self.unused_vars();
         self.follow_references(&mut resources);
-        self.check_targets(&resources);
         self.duplicates(&mut resources);
         self.load(&mut resources);
         self.derive(&mut resources);

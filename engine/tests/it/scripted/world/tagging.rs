@@ -26,6 +26,9 @@ impl World {
             for (name, table) in &self.tables {
                 known.push((format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"), &table.tags));
             }
+            for (name, queue) in &self.queues {
+                known.push((super::queue::arn(name), &queue.tags));
+            }
             for (name, function) in &self.functions {
                 known.push((function_arn(name), &function.tags));
             }

@@ -35,6 +35,7 @@ pub(in crate::kinds) fn statements() -> Shape {
     });
     let conditions = Shape::Json {
         max: 2048,
+        references: true,
         example: "StringEquals: { \"ses:FromAddress\": noreply@example.com }".into(),
         faults: std::sync::Arc::new(|_, _| Vec::new()),
     };
@@ -53,6 +54,7 @@ pub(super) fn document_shape() -> Shape {
         // docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 2,048 characters,
         // up to 4,096 on request.
         max: 4096,
+        references: true,
         example: "Version: \"2012-10-17\", Statement: […]".into(),
         faults: std::sync::Arc::new(|document, path| {
             let has = |element: &str| document.get(element).is_some();

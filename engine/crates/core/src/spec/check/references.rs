@@ -58,24 +58,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the rules that each resource has for its targets.
-    pub(super) fn check_targets(&mut self, drafts: &[Draft]) {
-        let names: HashMap<&str, &str> =
-            drafts.iter().map(|draft| (draft.declared.name.as_str(), draft.declared.id.name.as_str())).collect();
-        let name_of = |value: &Value| match value {
-            Value::String(arn) => Some(arn.rsplit(':').next().unwrap_or_default().to_owned()),
-            Value::Unknown(template) => match template.as_reference()? {
-                Placeholder::Output { resource, .. } => names.get(resource.as_str()).map(|name| (*name).to_owned()),
-                Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
-            },
-            _ => None,
-        };
-        for ResourceDecl { name, kind, desired, imported, .. } in drafts.iter().map(|draft| &draft.declared) {
-            let problems = if *imported { Vec::new() } else { kind.check_targets(desired, &name_of) };
-            self.problems(name, problems);
-        }
-    }
-
     /// Whether the spec has a resource with this name, even an invalid one, which is already
     /// reported.
     fn is_declared(&self, name: &str) -> bool {

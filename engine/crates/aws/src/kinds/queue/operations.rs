@@ -1,0 +1,68 @@
+//! The calls of `queue`
+//! (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html), and the
+//! permissions on queues. None of them reads or writes a message.
+
+use engine_core::kind::AccessLevel;
+
+use crate::aws::limits::QUEUES as RATE;
+use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
+use crate::policy::{DELETE, Imported, PLAN, Purpose::Apply, READ, Scope};
+use crate::schema::ArnForm;
+
+/// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
+pub(super) static QUEUE: NameForm = NameForm {
+    kind: "queue",
+    arn: Some(ArnForm::regional("sqs", "{name}")),
+    marks: Some("-_."),
+    is_qualified: false,
+    attached_to: None,
+};
+
+/// The team's queues.
+const QUEUES: Scope = Scope {
+    kind: Some("queue"),
+    imported: Some(Imported {
+        sid: "ImportedQueues",
+        kind: "queue",
+        resources: |policy, queue| vec![policy.arn(&QUEUE, queue)],
+        why: None,
+    }),
+    ..Scope::new("Queues", |policy| policy.of_team(&QUEUE))
+};
+
+const fn call(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
+    Operation::new(Service::SQS, action, effect, Wire::Json("AmazonSQS"), &RATE, grants).of_kind("queue")
+}
+
+/// A call about the queue with this name.
+const fn by_name(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
+    call(action, effect, grants).on(&QUEUE, At::Body("QueueName"), Takes::Name)
+}
+
+/// A call about the queue with this URL.
+const fn by_url(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
+    call(action, effect, grants).on(&QUEUE, At::Body("QueueUrl"), Takes::Url)
+}
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    by_name("sqs:CreateQueue", Effect::Create, &[(&QUEUES, &[Apply])]),
+    by_url("sqs:DeleteQueue", Effect::Write, &[(&QUEUES, DELETE)]),
+    by_url("sqs:GetQueueAttributes", Effect::Read, &[(&QUEUES, READ)]),
+    by_name("sqs:GetQueueUrl", Effect::Read, &[(&QUEUES, READ)]),
+    by_url("sqs:ListQueueTags", Effect::Read, &[(&QUEUES, READ)]),
+    call("sqs:ListQueues", Effect::Read, &[(&Scope::LISTS, PLAN)]),
+    by_url("sqs:SetQueueAttributes", Effect::Write, &[(&QUEUES, &[Apply])]).in_place(),
+    by_url("sqs:TagQueue", Effect::Write, &[(&QUEUES, &[Apply])]),
+    by_url("sqs:UntagQueue", Effect::Write, &[(&QUEUES, DELETE)]),
+];
+
+/// What `access: { queue: send }` and `receive` allow
+/// (docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html).
+pub(super) fn access_levels() -> Vec<AccessLevel> {
+    let looks = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"];
+    let receive = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"];
+    vec![
+        AccessLevel::new("send", &[&looks[..], &["sqs:SendMessage"]].concat(), &[""]),
+        AccessLevel::new("receive", &[&looks[..], &receive[..]].concat(), &[""]),
+    ]
+}
