@@ -111,7 +111,8 @@ fn spec_settings_are_explained_with_resource_types_and_alone() {
     assert!(explained(&["table", "protect"]).contains("never delete or replace the resource"));
     assert!(explained(&["role.import"]).contains("name or ARN of a resource that this spec doesn't manage"));
     // A resource type's page doesn't explain a property that the type doesn't accept.
-    assert!(exec(folder.path(), &["explain", "role.protect"], 64)[1].contains("a role has no property `protect`"));
+    let refused = &exec(folder.path(), &["explain", "permission.retain"], 64)[1];
+    assert!(refused.contains("a permission has no property `retain`"), "{refused}");
     assert_eq!(explained(&["table", "hash_key"]), explained(&["table.hash_key"]));
     let spec = explained(&["spec"]);
     for word in ["team", "region", "account", "stack", "vars", "resources", "outputs", "type", "import"] {
@@ -665,7 +666,7 @@ fn drawn(svg: &str) -> Drawn {
         let words = label.split(['>', '<']).nth(1).unwrap();
         // Assumes letters of one width and a height of eleven.
         let (x, y, width) = (number(label, "x"), number(label, "y"), words.len() as f64 * 6.6);
-        let left = if attribute(label, "text-parent") == "end" { x - width } else { x };
+        let left = if attribute(label, "text-anchor") == "end" { x - width } else { x };
         (pieces(attribute(edge, "d")), Area { x: [left, left + width], y: [y - 9.0, y + 2.5] })
     });
     Drawn { boxes: boxes.collect(), lines: lines.collect() }
