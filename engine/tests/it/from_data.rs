@@ -175,6 +175,7 @@ impl Document {
                 has_region: true,
                 has_account: true,
                 resource: self.arn.resource.into(),
+                has_folders: false,
             }),
             tagging: Tagging::Indexed,
         }

@@ -16,7 +16,7 @@ use crate::iam::permissions;
 use crate::kinds;
 use crate::logs;
 use crate::policy::{Purpose, Scope};
-use crate::schema::{ArnForm, AwsEnv, partition_of};
+use crate::schema::{ArnForm, AwsEnv, is_of_team, partition_of};
 use crate::verify;
 use crate::wire::limits;
 
@@ -117,6 +117,11 @@ impl NameForm {
         let service = self.arn.as_ref().map_or("", |arn| &*arn.service);
         let domain = partition_of(&env.region).dns_suffix;
         format!("https://{service}.{}.{domain}/{}/{name}", env.region, env.account)
+    }
+
+    /// Whether a name is the team's.
+    pub fn is_of_team(&self, name: &str, team: &str) -> bool {
+        self.arn.as_ref().map_or_else(|| is_of_team(name, team), |arn| arn.is_of_team(name, team))
     }
 
     /// The name in a name, a partial ARN or an ARN, without version or alias.

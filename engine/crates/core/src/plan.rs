@@ -583,7 +583,7 @@ impl<'a> Planner<'a> {
             );
         }
         if matches!(declared.schema().identity, Identity::Named { .. })
-            && !is_of_team(&row.name, &declared.id.owner.team)
+            && !declared.schema().is_of_team(&row.name, &declared.id.owner.team)
         {
             let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
             return refused(row, reason, "ask its owner to remove the tags".to_owned());

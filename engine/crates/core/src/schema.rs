@@ -456,7 +456,8 @@ impl AwsEnv {
     }
 }
 
-/// Whether a name starts with the team, as all names of managed resources do.
+/// Whether a name starts with the team, as all names of managed resources do; [`Schema::is_of_team`]
+/// also knows the kinds whose names can begin with folders.
 pub fn is_of_team(name: &str, team: &str) -> bool {
     name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
@@ -720,6 +721,11 @@ impl Problem {
 }
 
 impl Schema {
+    /// Whether a name is the team's.
+    pub fn is_of_team(&self, name: &str, team: &str) -> bool {
+        self.arn.as_ref().map_or_else(|| is_of_team(name, team), |arn| arn.is_of_team(name, team))
+    }
+
     /// The property with this name.
     pub fn property(&self, name: &str) -> Option<&Property> {
         self.properties.iter().find(|property| property.name == name)

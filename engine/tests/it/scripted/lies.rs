@@ -196,6 +196,8 @@ fn in_cloud(operation: &Operation) -> &'static str {
     match operation.action {
         "dynamodb:TagResource" => "TagTable",
         "dynamodb:UntagResource" => "UntagTable",
+        "logs:TagResource" => "TagLogGroup",
+        "logs:UntagResource" => "UntagLogGroup",
         "iam:GetPolicy" => "IAM's GetPolicy",
         _ => operation.name,
     }
@@ -355,7 +357,9 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
         }
         guard.observe_import(target.form.kind, "blue-owls-z");
         let unseen = (operation.effect != Effect::Create).then_some("blue-owls-unseen");
-        for lie in ["blue-owls-y", "blue-owls-z", "red-foxes-x", "blue-owls"].into_iter().chain(unseen) {
+        let elsewhere = ["blue-owls-x/red-foxes-x", "/blue-owls-x/red-foxes-x", "/blue-owls-x/", "/blue-owls/x"];
+        let lies = ["blue-owls-y", "blue-owls-z", "red-foxes-x", "blue-owls"].into_iter().chain(elsewhere);
+        for lie in lies.chain(unseen) {
             for form in forms(&target, lie) {
                 assert_blocked(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
             }

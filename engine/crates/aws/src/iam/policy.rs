@@ -281,16 +281,26 @@ impl<'s> PolicyBuilder<'s> {
 
     /// The ARNs of the team's resources of a type.
     pub(crate) fn of_team(&self, form: &NameForm) -> Vec<String> {
+        self.of_team_in(form, &[""])
+    }
+
+    /// The same for names in these folders, and in those that the spec uses.
+    pub(crate) fn of_team_in(&self, form: &NameForm, folders: &[&'s str]) -> Vec<String> {
         let managed = || self.spec.managed(form.kind);
         if self.exact {
             return managed().map(|it| self.arn(form, it)).collect();
         }
-        let marks = ["-", "_", "."].into_iter().filter(|mark| {
-            let begins =
-                |it: &ResourceDecl| it.id.name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
-            *mark == "-" || managed().any(begins)
-        });
-        marks.map(|mark| form.arn(self.env, &self.prefix(mark))).collect()
+        let split = |it: &'s ResourceDecl| {
+            let name = it.id.name.as_str();
+            form.arn.as_ref().map_or(("", name), |arn| arn.split_folders(name))
+        };
+        let begins = |name: &str, mark: &str| name.strip_prefix(&self.spec.team).is_some_and(|it| it.starts_with(mark));
+        let used = |mark| managed().map(split).filter(move |(_, name)| begins(name, mark)).map(|(folder, _)| folder);
+        let usual = folders.iter().map(|folder| (*folder, "-"));
+        let used = ["-", "_", "."].into_iter().flat_map(|mark| used(mark).map(move |folder| (folder, mark)));
+        let prefixes: BTreeSet<(&str, &str)> = usual.chain(used).collect();
+        let arn = |(folder, mark)| form.arn(self.env, &format!("{folder}{}", self.prefix(mark)));
+        prefixes.into_iter().map(arn).collect()
     }
 
     /// The ARN of a resource.

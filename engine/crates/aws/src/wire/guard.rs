@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 use crate::operation::{Attachments, Operations};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
-use crate::schema::{AwsEnv, Id, Identity, Live, Schema, is_of_team};
+use crate::schema::{self, AwsEnv, Id, Identity, Live, Schema};
 
 pub use super::request::Request;
 pub use crate::operation::Effect;
@@ -229,13 +229,14 @@ impl Guard {
             return refuse("it doesn't name the resource that it would change".to_owned());
         };
         // If AWS assigned the name, only a read can show the owner.
-        if request.attached_to.is_none() && !is_of_team(name, team) {
+        let is_of_team = request.form.is_some_and(|form| form.is_of_team(name, team));
+        if request.attached_to.is_none() && !is_of_team {
             return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
         }
         if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
             return refuse(format!("the {kind} `{name}` is in another account or region"));
         }
-        if let Some(statement) = request.statement.as_ref().filter(|statement| !is_of_team(statement, team)) {
+        if let Some(statement) = request.statement.as_ref().filter(|it| !schema::is_of_team(it, team)) {
             return refuse(format!("the statement ID `{statement}` doesn't start with the team's name `{team}`"));
         }
         if let Some(parent) = request.attached_to
@@ -274,7 +275,7 @@ impl Guard {
             return Some(format!("no read in this run showed which {parent_kind} the {kind} `{name}` is attached to"));
         };
         let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
-        if !is_of_team(parent, team) {
+        if !schema::is_of_team(parent, team) {
             return Some(format!("{of}, whose name doesn't start with the team's name `{team}`"));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -425,6 +426,7 @@ mod tests {
             effect,
             is_in_place: declared.is_none_or(|it| it.is_in_place),
             target: Some((kind, name.to_owned())),
+            form: Some(form),
             attached_to: form.attached_to,
             place: None,
             statement: None,

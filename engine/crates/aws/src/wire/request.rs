@@ -28,6 +28,8 @@ pub struct Request {
     pub is_in_place: bool,
     /// The kind and name (or UUID) of its resource, if it names one.
     pub target: Option<(&'static str, String)>,
+    /// How the resource is named.
+    pub form: Option<&'static NameForm>,
     /// The kind of the resource that the target is attached to, if AWS assigns the target's name.
     pub attached_to: Option<&'static str>,
     /// Region and account, if the target is an ARN.
@@ -96,6 +98,7 @@ impl Message<'_> {
             Some(at) => Some(values.get(at)?.to_owned()),
             None => None,
         };
+        let form = named.as_ref().map(|(form, _)| *form);
         let (target, attached_to, place) = match named {
             Some((form, (name, place))) => (Some((form.kind, name)), form.attached_to, place),
             None => (None, None, None),
@@ -106,6 +109,7 @@ impl Message<'_> {
             effect: operation.effect,
             is_in_place: operation.is_in_place,
             target,
+            form,
             attached_to,
             place,
             statement,

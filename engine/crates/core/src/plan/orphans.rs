@@ -104,7 +104,8 @@ impl Planner<'_> {
     /// Why an orphan must not be deleted, regardless of the owner in its tags.
     fn out_of_reach(&self, declared: &ResourceDecl) -> Option<String> {
         let team = &self.spec.team;
-        if matches!(declared.schema().identity, Identity::Named { .. }) && !is_of_team(&declared.id.name, team) {
+        let schema = declared.schema();
+        if matches!(schema.identity, Identity::Named { .. }) && !schema.is_of_team(&declared.id.name, team) {
             // Tags are easily copied, and engine never writes outside the team's prefix.
             return Some(format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`"));
         }

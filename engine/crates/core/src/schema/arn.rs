@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{AwsEnv, Str};
+use super::{AwsEnv, Str, is_of_team};
 
 /// The form of the ARNs of one resource type
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
@@ -19,6 +19,9 @@ pub struct ArnForm {
     /// The last field, with `{name}` at its end: `table/{name}`. `{path}` before it matches any
     /// number of folders.
     pub resource: Str,
+    /// Whether a name can begin with folders (`/aws/lambda/todos`). Its last part then starts with
+    /// the team.
+    pub has_folders: bool,
 }
 
 const NAME: &str = "{name}";
@@ -28,13 +31,19 @@ impl ArnForm {
     /// ARNs with a region and an account.
     pub const fn regional(service: &'static str, resource: &'static str) -> ArnForm {
         let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
-        ArnForm { service, has_region: true, has_account: true, resource }
+        ArnForm { service, has_region: true, has_account: true, resource, has_folders: false }
+    }
+
+    /// The same with names that can begin with folders.
+    pub const fn regional_with_folders(service: &'static str, resource: &'static str) -> ArnForm {
+        let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
+        ArnForm { service, has_region: true, has_account: true, resource, has_folders: true }
     }
 
     /// ARNs with an account and without a region.
     pub const fn global(service: &'static str, resource: &'static str) -> ArnForm {
         let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
-        ArnForm { service, has_region: false, has_account: true, resource }
+        ArnForm { service, has_region: false, has_account: true, resource, has_folders: false }
     }
 
     /// The ARN of the resource with this name, without a path.
@@ -55,6 +64,17 @@ impl ArnForm {
             true => rest.rsplit('/').next(),
             false => rest.split(|c| self.prefix().ends_with(c)).next(),
         }
+    }
+
+    /// Whether a name is the team's ([`is_of_team`]): if it has folders, its last part decides.
+    pub fn is_of_team(&self, name: &str, team: &str) -> bool {
+        is_of_team(self.split_folders(name).1, team)
+    }
+
+    /// The folders of a name, with the slash at their end, and the rest.
+    pub fn split_folders<'n>(&self, name: &'n str) -> (&'n str, &'n str) {
+        let start = name.rfind('/').filter(|_| self.has_folders).map_or(0, |at| at + 1);
+        name.split_at(start)
     }
 
     /// What precedes path and name in the last field.
@@ -78,6 +98,26 @@ mod tests {
             (free, "arn:aws-cn:s3:::todos"),
         ] {
             assert_eq!((form.of(&env, "todos").as_str(), form.name(arn)), (arn, Some("todos")));
+        }
+    }
+
+    #[test]
+    fn only_a_name_that_can_have_folders_is_the_teams_by_its_last_part() {
+        let group = ArnForm::regional_with_folders("logs", "log-group:{name}");
+        let names = [
+            ("owls-todos", true, true),
+            ("/aws/lambda/owls-todos", true, false),
+            ("red/owls.todos", true, false),
+            ("/owls-a/red-todos", false, false),
+            ("owls-a/red-todos", false, true),
+            ("/aws/lambda/owls-todos/", false, false),
+            ("/aws/lambda/owls", false, false),
+            ("/aws/lambda/Owls-todos", false, false),
+            ("/", false, false),
+        ];
+        for (name, with_folders, without) in names {
+            assert_eq!(group.is_of_team(name, "owls"), with_folders, "{name}");
+            assert_eq!(ArnForm::regional("x", "{name}").is_of_team(name, "owls"), without, "{name}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::schema::{
     Id, Identity, Locality, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
-    is_of_team, is_region, part_of, regions, settable,
+    is_region, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
@@ -921,21 +921,9 @@ impl<'a> Checker<'a> {
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
                 self.warn_of_variable(entry, &resource.key);
-                let team = &self.scope.team;
-                if !is_of_team(&name, team) {
-                    let problem = format!("the name `{name}` must start with `{team}-`, `{team}_` or `{team}.`");
-                    let diagnostic = Diagnostic::error(
-                        problem,
-                        match schema.importable {
-                            true => {
-                                format!("write `name: ${{team}}-{name}`, or use `import:` if another team owns it")
-                            }
-                            false => format!("write `{}: ${{team}}-{name}`", entry.key),
-                        },
-                    )
-                    .at(self.file.place(entry.value.span))
-                    .why("the prefix separates the teams in an account");
-                    self.push(diagnostic);
+                if !schema.is_of_team(&name, &self.scope.team) {
+                    let diagnostic = self.without_the_team(schema, &entry.key, &name);
+                    self.push(diagnostic.at(self.file.place(entry.value.span)));
                     return usual;
                 }
                 (name, entry.value.span)
@@ -991,6 +979,19 @@ impl<'a> Checker<'a> {
             _ => return,
         };
         self.error(written.value.span, problem, hint);
+    }
+
+    /// The error for a name, set by the property `key`, that doesn't start with the team.
+    fn without_the_team(&self, schema: &Schema, key: &str, name: &str) -> Diagnostic {
+        let team = &self.scope.team;
+        let (folders, last) = schema.arn.as_ref().map_or(("", name), |arn| arn.split_folders(name));
+        let which = if folders.is_empty() { "the name" } else { "the last part of the name" };
+        let other = if schema.importable { ", or use `import:` if another team owns it" } else { "" };
+        Diagnostic::error(
+            format!("{which} `{name}` must start with `{team}-`, `{team}_` or `{team}.`"),
+            format!("write `{key}: {folders}${{team}}-{last}`{other}"),
+        )
+        .why("the prefix separates the teams in an account")
     }
 
     /// Warns of a name that depends on a variable: another value names another resource in AWS and
