@@ -297,6 +297,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.log_format", false, lambda::LogFormat::values().to_vec()),
         ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
+        ("log_group.log_group_class", true, vec!["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"]),
         // Only Kinesis supports AT_TIMESTAMP.
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
         // The SDK takes this document as text.
@@ -846,7 +847,7 @@ fn texts() -> Vec<(String, String)> {
         let shipped = code.split("#[cfg(test)]").next().unwrap();
         texts.extend(literals(shipped).into_iter().map(|text| (name.to_owned(), text)));
     }
-    for name in ["function", "mapping", "permission", "queue", "role", "table", "text", "table/index"] {
+    for name in ["function", "log_group", "mapping", "permission", "queue", "role", "table", "text", "table/index"] {
         let (name, code) = (format!("kinds/{name}.rs"), read(&format!("kinds/{name}.rs")));
         let check = code.split("fn check(").nth(1).map_or("", |rest| rest.split("\n    fn ").next().unwrap());
         let check = check.split("\n    async fn ").next().unwrap().split("\nimpl ").next().unwrap();

@@ -6,6 +6,7 @@
 //! a row without a property.
 
 mod function;
+mod log_group;
 mod mapping;
 mod permission;
 mod queue;
@@ -31,7 +32,7 @@ use stage::{OTHER_ROLE, Request, Stage};
 const AT_ONCE: usize = 8;
 
 /// The pipeline that every walk begins with: resources with their properties.
-const PIPELINE: [(&str, &str); 6] = [
+const PIPELINE: [(&str, &str); 7] = [
     (
         "todos",
         "type: table
@@ -67,6 +68,7 @@ starting_position: TRIM_HORIZON",
     ),
     // Only for its own rows.
     ("jobs", "type: queue"),
+    ("logs", "type: log_group\nname: /aws/lambda/blue-owls-logger"),
 ];
 
 /// The walk of one property. Values are lines of the spec; a property without a value is left out.
@@ -257,7 +259,16 @@ fn resource_of(kind: &str) -> &'static str {
 }
 
 fn rows() -> Vec<Row> {
-    [function::rows(), mapping::rows(), permission::rows(), queue::rows(), role::rows(), table::rows()].concat()
+    [
+        function::rows(),
+        log_group::rows(),
+        mapping::rows(),
+        permission::rows(),
+        queue::rows(),
+        role::rows(),
+        table::rows(),
+    ]
+    .concat()
 }
 
 // The walk.

@@ -84,7 +84,7 @@ pub struct Aws {
     pub(crate) sqs: aws_sdk_sqs::Client,
     /// The caller's identity.
     pub(crate) sts: aws_sdk_sts::Client,
-    /// The logs of functions, read-only.
+    /// Log groups, and the logs of functions.
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     /// The tag index.
     pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,

@@ -4,6 +4,7 @@
 //! the names in [`Shape::Link`](crate::schema::Shape::Link).
 
 pub mod function;
+mod log_group;
 pub mod mapping;
 mod permission;
 mod queue;
@@ -41,6 +42,7 @@ pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
 pub fn registry() -> Vec<Arc<dyn DynKind>> {
     vec![
         erase(function::Function),
+        erase(log_group::LogGroup),
         erase(mapping::Mapping),
         erase(permission::Permission),
         erase(queue::Queue),

@@ -61,6 +61,7 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
     };
     let tags = || ("aws:RequestTag/engine:team", body["Tags"]["engine:team"].as_str().unwrap_or_default().to_owned());
     let mapping_arn = || arn("lambda", &format!("event-source-mapping:{about}"));
+    let log_group = |rest: &str| arn("logs", &format!("log-group:{about}{rest}"));
     let here = || [("aws:RequestedRegion", REGION.to_owned())];
     let pass = || {
         let role = body["Role"].as_str().map(str::to_owned);
@@ -71,6 +72,18 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
     match *operation {
         // Requires no permission.
         "GetCallerIdentity" => Vec::new(),
+        "DescribeLogGroups" => vec![right(&named("logs"), "*".to_owned(), &here())],
+        // Calls about tags name the log group, and the others also its streams.
+        "ListTagsForResource" => vec![right(&named("logs"), log_group(""), &[])],
+        "TagLogGroup" => vec![right("logs:TagResource", log_group(""), &[])],
+        "UntagLogGroup" => vec![right("logs:UntagResource", log_group(""), &[])],
+        "CreateLogGroup" => vec![
+            right(&named("logs"), log_group(":log-stream:"), &[]),
+            along(right("logs:TagResource", log_group(""), &[])),
+        ],
+        name if LOG_GROUP_CALLS.contains(&name) => {
+            vec![right(&named("logs"), log_group(":log-stream:"), &[])]
+        }
         "ListTables" => vec![right(&named("dynamodb"), "*".to_owned(), &here())],
         "ListFunctions" | "ListEventSourceMappings" => vec![right(&named("lambda"), "*".to_owned(), &here())],
         "ListQueues" => vec![right(&named("sqs"), "*".to_owned(), &here())],
@@ -89,9 +102,7 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         "IAM's GetPolicy" => vec![right("iam:GetPolicy", query["PolicyArn"].clone(), &[])],
         "GetPolicyVersion" => vec![right(&named("iam"), query["PolicyArn"].clone(), &[])],
         // Access-denied messages name a log stream of the group with an empty name.
-        "FilterLogEvents" => ["", ":log-stream:"]
-            .map(|rest| right(&named("logs"), arn("logs", &format!("log-group:{about}{rest}")), &[]))
-            .to_vec(),
+        "FilterLogEvents" => ["", ":log-stream:"].map(|rest| right(&named("logs"), log_group(rest), &[])).to_vec(),
         "CreateTable" => {
             vec![right(&named("dynamodb"), table(), &[]), along(right("dynamodb:TagResource", table(), &[]))]
         }
@@ -137,6 +148,16 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         _ => vec![right(&named("lambda"), function(about), &[])],
     }
 }
+
+/// The other calls about one log group.
+const LOG_GROUP_CALLS: [&str; 6] = [
+    "AssociateKmsKey",
+    "DeleteLogGroup",
+    "DeleteRetentionPolicy",
+    "DescribeLogStreams",
+    "DisassociateKmsKey",
+    "PutRetentionPolicy",
+];
 
 /// The names of the statements that allow it, by the subset of IAM's rules used here.
 fn allowing<'p>(policy: &'p Json, right: &Right) -> Vec<&'p str> {
@@ -302,11 +323,13 @@ const EDITS: [&[(&str, &str)]; 4] = [
         ("    type: queue\n", "    type: queue\n    delay_seconds: 1\n"),
         ("handler: index.handler", "handler: index.handler\n    reserved_concurrent_executions: 5"),
         ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    batch_size: 7"),
+        ("retention_in_days: 7", "retention_in_days: 14\n    tags: { course: cloud }"),
     ],
     &[
         ("    reserved_concurrent_executions: 5", "    memory_size: 256\n    tags: { course: cloud }"),
         ("batch_size: 7", "batch_size: 7\n    tags: { course: cloud }"),
         ("    delay_seconds: 1\n", "    tags: { course: cloud }\n"),
+        ("    retention_in_days: 14\n", ""),
     ],
     &[
         ("handler: index.handler\n    memory_size: 256\n    tags: { course: cloud }", "handler: index.handler"),
@@ -316,6 +339,9 @@ const EDITS: [&[(&str, &str)]; 4] = [
     &[("principal: dynamodb.amazonaws.com", "principal: dynamodb.amazonaws.com\n    source_account: \"123456789012\"")],
 ];
 
+/// A log group after the other resources of the spec.
+const LOGS: &str = "\n  logs:\n    type: log_group\n    retention_in_days: 7\n";
+
 /// The spec before this line.
 fn spec_before(text: &str, line: &str) -> String {
     text.split_once(line).unwrap().0.to_owned()
@@ -323,7 +349,13 @@ fn spec_before(text: &str, line: &str) -> String {
 
 /// The spec with `retain` on its resources.
 fn retained(text: &str) -> String {
-    let heads = [("todos", "table"), ("logger", "function"), ("todos-to-logger", "mapping"), ("jobs", "queue")];
+    let heads = [
+        ("todos", "table"),
+        ("logger", "function"),
+        ("todos-to-logger", "mapping"),
+        ("jobs", "queue"),
+        ("logs", "log_group"),
+    ];
     let heads = heads.map(|(name, kind)| format!("  {name}:\n    type: {kind}\n"));
     heads.iter().fold(text.to_owned(), |text, head| replaced(&text, head, &format!("{head}    retain: true\n")))
 }
@@ -357,7 +389,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("apply", &["apply", "--yes"]);
     run("verify", &["verify", "--yes", "--timeout", "60"]);
     run("logs", &["logs"]);
-    for name in ["todos-to-logger", "logger", "todos", "jobs"] {
+    for name in ["todos-to-logger", "logger", "todos", "jobs", "logs"] {
         run("apply", &["release", name]);
     }
     // Adopt them again.
@@ -374,7 +406,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
 
 /// On the scripted AWS.
 fn scripted_life() -> Ledger {
-    let project = Project::new(|text| replaced(&text, "resources:\n", &format!("resources:\n{QUEUE}")));
+    let project = Project::new(|text| replaced(&text, "resources:\n", &format!("resources:\n{QUEUE}")) + LOGS);
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
         world.index.mappings = true;
@@ -398,6 +430,12 @@ fn scripted_life() -> Ledger {
         let source = project.path("lambda-src/log-events/index.js");
         std::fs::write(&source, format!("// New.\n{}", std::fs::read_to_string(&source).unwrap())).unwrap();
     });
+    // The local AWS can't change a log group's key.
+    for lines in ["", "    kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one\n", ""] {
+        project.spec(&format!("{}{lines}", spec(None).split("    kms_key_arn").next().unwrap()));
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
+    }
     // Without access to the tag index, engine lists resources.
     let text = "User: X is not authorized to perform: tag:GetResources";
     cloud.always("GetResources", Fault::Answer(Reply::of("GetResources", 400, "AccessDeniedException", text)));
@@ -430,6 +468,7 @@ fn real_life() -> Ledger {
     let imports = "resources:\n  theirs:\n    type: table\n    import: green-newts-todos\n  helper:\n    \
                    type: function\n    import: green-newts-logger\n";
     project.edit(SPEC, &[("resources:\n", &format!("{imports}{QUEUE}"))]);
+    project.write(SPEC, &(project.read(SPEC) + LOGS));
     let print = |args: &[&str]| {
         let ran = project.run(&[&["policy", "--account", LOCAL], args].concat()).expect(0, &[]);
         serde_json::from_str(&ran.out).unwrap()

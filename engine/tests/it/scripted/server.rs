@@ -168,11 +168,20 @@ impl Cloud {
     pub(crate) fn sent(&self) -> Vec<String> {
         let taken = self.calls().into_iter().filter(|call| super::is_write(call) && call.status < 400);
         let sent = taken.map(|call| {
-            let identity = ["FunctionName", "QueueName", "QueueUrl", "ResourceArn", "RevisionId", "TableName"];
+            let identity = [
+                "FunctionName",
+                "QueueName",
+                "QueueUrl",
+                "ResourceArn",
+                "RevisionId",
+                "TableName",
+                "logGroupName",
+                "resourceArn",
+            ];
             let members = call.body.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
             let mut members: Vec<&str> = members.filter(|name| !identity.contains(name)).collect();
             members.sort_unstable();
-            let operation = call.operation.replace("TagTable", "TagResource");
+            let operation = call.operation.replace("TagTable", "TagResource").replace("TagLogGroup", "TagResource");
             [operation.as_str()].into_iter().chain(members).collect::<Vec<_>>().join(" ")
         });
         sent.collect()

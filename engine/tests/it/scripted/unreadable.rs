@@ -33,6 +33,7 @@ struct Row {
 /// Properties that AWS omits if they have their default, so that a missing value is known.
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
+    ("log_group", &["kms_key_arn"]),
     // The local AWS never returns the window, so a missing one was never set.
     ("mapping", &["tumbling_window_in_seconds"]),
     // SQS omits what isn't set, and what only FIFO queues have.
@@ -61,6 +62,10 @@ fn mapping(world: &mut World, field: &str, value: Json) {
 
 fn table(world: &mut World, field: &str, value: Json) {
     world.tables.get_mut(TABLE).unwrap().shown[field] = value;
+}
+
+fn log_group(world: &mut World, field: &str, value: Json) {
+    world.log_groups.get_mut(LOG_GROUP).unwrap().shown[field] = value;
 }
 
 /// Applies `edit` to the responses of `operation`.
@@ -265,6 +270,33 @@ fn of_tables() -> Vec<Row> {
     ]
 }
 
+fn of_log_groups() -> Vec<Row> {
+    let row = |properties, drift, hide, senders| Row { kind: "log_group", properties, drift, hide, senders };
+    vec![
+        row(
+            &["log_group_class"],
+            |world| log_group(world, "logGroupClass", json!("INFREQUENT_ACCESS")),
+            |cloud| without(cloud, "DescribeLogGroups", "/logGroups/0/logGroupClass"),
+            &["CreateLogGroup"],
+        ),
+        // Under an account's policy, AWS shows that policy's period.
+        row(
+            &["retention_in_days"],
+            |world| log_group(world, "retentionInDays", json!(7)),
+            |cloud| {
+                edited(cloud, "DescribeLogGroups", |answer| {
+                    answer["logGroups"].as_array_mut().into_iter().flatten().for_each(|group| {
+                        group["retentionInDays"] = json!(365);
+                        group["retentionPolicyName"] = json!("audit");
+                    });
+                });
+            },
+            &["PutRetentionPolicy", "DeleteRetentionPolicy"],
+        ),
+        row(&["tags"], |_| {}, |cloud| denied(cloud, "ListTagsForResource"), &["TagLogGroup"]),
+    ]
+}
+
 fn of_mappings() -> Vec<Row> {
     vec![
         of_mapping!("event_source_arn", "EventSourceArn", json!("arn:aws:dynamodb:x:1:table/blue-owls-todos/stream/1")),
@@ -369,7 +401,10 @@ fn of_the_rest() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    [of_functions(), of_tables(), of_mappings(), of_queues(), of_the_rest()].into_iter().flatten().collect()
+    [of_functions(), of_tables(), of_log_groups(), of_mappings(), of_queues(), of_the_rest()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A spec that changes each kind that can change, beside what a row hides, and declares tags.
@@ -389,6 +424,8 @@ fn project(kind: &str) -> Project {
         let policy = "{ Statement: { Effect: Allow, Principal: '*', Action: sqs:SendMessage, Resource: '*' } }";
         let queue = format!("{QUEUE_SPEC}    policy: {policy}\n{tags}\n");
         project.edit("resources:\n", &format!("resources:\n{queue}"));
+    } else if kind == "log_group" {
+        project.edit("  logger:", &format!("{LOGS}{tags}\n    retention_in_days: 14\n\n  logger:"));
     }
     if kind == "role" {
         project.edit(&format!("import: {ROLE}"), &format!("import: {ROLE}\n    path: /teams/"));
@@ -398,6 +435,9 @@ fn project(kind: &str) -> Project {
 
 const QUEUE_SPEC: &str = "  jobs:\n    type: queue\n    fifo_queue: true\n";
 
+/// A log group that AWS has, without tags of its own.
+const LOGS: &str = "  logs:\n    type: log_group\n";
+const LOG_GROUP: &str = "blue-owls-logs";
 const LAYER: &str = "arn:aws:lambda:eu-central-1:123456789012:layer:any:1";
 
 async fn planned(cx: &Context, spec: &mut Spec) -> (Inventory, Plan) {
@@ -422,6 +462,7 @@ fn sent(cloud: &Cloud, kind: &str) -> BTreeSet<String> {
         "table" => TABLE.to_owned(),
         "mapping" => cloud.world(|world| world.mappings[0].uuid.clone()),
         "queue" => JOBS.to_owned(),
+        "log_group" => LOG_GROUP.to_owned(),
         _ => FUNCTION.to_owned(),
     };
     let writes = cloud.calls().into_iter().filter(|call| is_write(call) && call.about == name);
@@ -453,9 +494,15 @@ async fn unknown_values_are_reported_but_not_compared_or_sent() {
     for row in &rows {
         let name = format!("{} {:?}", row.kind, row.properties);
         let mut world = super::deployed_world();
-        if row.kind == "queue" {
-            let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
-            world.stand_queue(JOBS, tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        let tags = |resource: &str| {
+            [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", resource)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        };
+        match row.kind {
+            "queue" => drop(world.stand_queue(JOBS, tags("jobs"))),
+            "log_group" => world.stand_log_group(LOG_GROUP, tags("logs")),
+            _ => {}
         }
         let cloud = Cloud::join(world).await;
         cloud.world(row.drift);

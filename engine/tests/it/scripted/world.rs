@@ -5,6 +5,7 @@
 //! [`READS`] times before it ends, so nothing is ever ready at the first read.
 
 mod lambda;
+mod log_group;
 pub(super) mod queue;
 mod stage;
 mod table;
@@ -20,6 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::{Value as Json, json};
 use tokio::time::{Duration, Instant};
 
+use log_group::LogGroup;
 use table::Table;
 
 pub(super) use lambda::{Function, Mapping, function_arn, not_assumable, stream_not_readable};
@@ -74,6 +76,11 @@ impl Reply {
         Reply::json(400, &json!({ "__type": kind, "message": message }))
     }
 
+    /// An error as CloudWatch Logs sends it.
+    pub(super) fn logs(code: &str, message: &str) -> Reply {
+        Reply::json(400, &json!({ "__type": code, "message": message }))
+    }
+
     /// An error as Lambda sends it.
     pub(super) fn lambda(status: u16, code: &str, message: &str) -> Reply {
         let mut reply = Reply::json(status, &json!({ "Type": "User", "Message": message }));
@@ -100,6 +107,8 @@ impl Reply {
             "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
             _ if queue::operation(operation) == operation => Reply { status, ..queue::error(code, message) },
             _ if table::operation(operation) == operation => Reply { status, ..Reply::dynamodb(code, message) },
+            "TagLogGroup" | "UntagLogGroup" => Reply { status, ..Reply::logs(code, message) },
+            _ if log_group::operation(operation) == operation => Reply { status, ..Reply::logs(code, message) },
             _ => Reply::lambda(status, code, message),
         }
     }
@@ -151,6 +160,12 @@ impl Call {
             }
             if let Some(operation) = target.to_str().unwrap().strip_prefix("AmazonSQS.") {
                 return Call { operation: queue::operation(operation), about: queue::about(&body), body, query };
+            }
+            if let Some(name) = target.to_str().unwrap().strip_prefix("Logs_20140328.") {
+                let named = if body["logGroupName"].is_string() { "logGroupName" } else { "logGroupNamePrefix" };
+                let arn = text("resourceArn");
+                let about = if arn.is_empty() { text(named) } else { log_group::name_in(&arn) };
+                return Call { operation: log_group::operation(name), about, body, query };
             }
             let operation = target.to_str().unwrap().strip_prefix("DynamoDB_20120810.").map_or("?", table::operation);
             let about = if body["TableName"].is_string() { text("TableName") } else { last(&text("ResourceArn")) };
@@ -249,6 +264,7 @@ pub(super) enum Orphans {
 pub(crate) struct World {
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) functions: BTreeMap<String, Function>,
+    pub(super) log_groups: BTreeMap<String, LogGroup>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) queues: BTreeMap<String, queue::Queue>,
     /// Names of deleted queues, and how many creates AWS still refuses.
@@ -315,7 +331,8 @@ impl World {
     pub(super) fn is_empty(&self) -> bool {
         let mappings = self.mappings.iter().all(Mapping::is_leaving);
         let queues = self.queues.values().all(queue::Queue::is_leaving);
-        self.functions.is_empty() && mappings && queues && self.tables.values().all(Table::is_leaving)
+        let is_idle = self.functions.is_empty() && self.log_groups.is_empty();
+        is_idle && mappings && queues && self.tables.values().all(Table::is_leaving)
     }
 
     fn id(&mut self) -> u32 {
@@ -328,6 +345,9 @@ impl World {
             return done.unwrap_or_else(|refusal| refusal);
         }
         if let Some(done) = self.table_call(call) {
+            return done.unwrap_or_else(|refusal| refusal);
+        }
+        if let Some(done) = self.log_group_call(call) {
             return done.unwrap_or_else(|refusal| refusal);
         }
         let done = match call.operation {

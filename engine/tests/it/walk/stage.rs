@@ -18,6 +18,7 @@ use crate::support::{DEADLINE, eventually};
 pub(super) const TABLE: &str = "blue-owls-todos";
 const QUEUE: &str = "blue-owls-jobs";
 pub(super) const FUNCTION: &str = "blue-owls-logger";
+const LOG_GROUP: &str = "/aws/lambda/blue-owls-logger";
 pub(super) const STATEMENT: &str = "blue-owls-logger-permission";
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
 /// Another role in the account.
@@ -36,6 +37,8 @@ pub(super) enum Request {
     Dynamodb(&'static str, Json),
     /// An operation of SQS on the queue.
     Sqs(&'static str, Json),
+    /// An operation of CloudWatch Logs on the log group.
+    Logs(&'static str, Json),
     /// Method and path of Lambda.
     Lambda(&'static str, Json),
     /// Deletes and re-creates the resource, with these fields of its create call changed.
@@ -190,6 +193,16 @@ impl Stage {
         last
     }
 
+    fn logs(&self, operation: &str, mut body: Json) -> (u16, Json) {
+        if operation.contains("Tag") {
+            let arn = format!("arn:aws:logs:eu-central-1:{}:log-group:{LOG_GROUP}", self.account);
+            body["resourceArn"] = json!(arn);
+        } else {
+            body["logGroupName"] = json!(LOG_GROUP);
+        }
+        self.json("logs", "POST", "/", Some(&format!("Logs_20140328.{operation}")), &body)
+    }
+
     fn lambda(&self, method: &str, path: &str, body: &Json) -> (u16, Json) {
         self.json("lambda", method, path, None, body)
     }
@@ -261,6 +274,14 @@ impl Stage {
                     "Backups": self.dynamodb("DescribeContinuousBackups", json!({})).1["ContinuousBackupsDescription"],
                     "Tags": tags,
                 })
+            }
+            "log_group" => {
+                let prefix = json!({ "logGroupNamePrefix": LOG_GROUP });
+                let (_, answer) = self.json("logs", "POST", "/", Some("Logs_20140328.DescribeLogGroups"), &prefix);
+                let groups = answer["logGroups"].as_array().unwrap();
+                let Some(group) = groups.iter().find(|it| it["logGroupName"] == LOG_GROUP) else { return Json::Null };
+                let tags = self.logs("ListTagsForResource", json!({})).1["tags"].take();
+                json!({ "Group": group, "Tags": tags })
             }
             "function" => self.get("/2015-03-31/functions/{function}"),
             "queue" => {
@@ -334,6 +355,7 @@ impl Stage {
         let (status, body) = match request {
             Request::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
             Request::Sqs(operation, body) => self.sqs(operation, body.clone()),
+            Request::Logs(operation, body) => self.logs(operation, body.clone()),
             Request::Lambda(line, body) => {
                 let (method, path) = line.split_once(' ').unwrap();
                 let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
@@ -384,6 +406,13 @@ impl Stage {
                 assert_eq!(status, 200, "{said}");
                 eventually("the table is gone", gone);
                 self.dynamodb("CreateTable", body)
+            }
+            "log_group" => {
+                let mut body = json!({ "tags": was["Tags"] });
+                replace(&mut body, fields);
+                let (status, said) = self.logs("DeleteLogGroup", json!({}));
+                assert_eq!(status, 200, "{said}");
+                self.logs("CreateLogGroup", body)
             }
             "mapping" => {
                 let mut body = json!({ "FunctionName": FUNCTION, "BatchSize": 100 });

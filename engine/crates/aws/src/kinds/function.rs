@@ -302,8 +302,12 @@ impl Kind for Function {
                 property("log_format", Shape::choice(["Text", "JSON"]), "format of log lines")
                     .member("LoggingConfig.LogFormat")
                     .default("Text"),
-                property("log_group", Shape::Text(LOG_GROUP.clone()), "CloudWatch log group; defaults to /aws/lambda/NAME")
-                    .member("LoggingConfig.LogGroup"),
+                property(
+                    "log_group",
+                    Shape::link([("log_group", "name")], Some(&LOG_GROUP)),
+                    "CloudWatch log group; defaults to /aws/lambda/NAME",
+                )
+                .member("LoggingConfig.LogGroup"),
                 property(
                     "application_log_level",
                     super::open(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),

@@ -46,6 +46,14 @@ pub static LOGS: Limit = limit("CloudWatch Logs", 4.0, 5.0, 5.0);
 /// (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html).
 pub static QUEUES: Limit = limit("SQS", 20.0, 50.0, 20.0);
 
+/// CreateLogGroup and DescribeLogGroups have limits of 10 per second each, and calls about tags and
+/// streams have higher ones (same page).
+pub static LOG_GROUP_READS: Limit = limit("CloudWatch Logs", 5.0, 10.0, 10.0);
+
+/// The other changes of log groups have limits of 5 to 10 per second each, depending on the region
+/// (same page).
+pub static LOG_GROUP_CHANGES: Limit = limit("CloudWatch Logs", 5.0, 5.0, 5.0);
+
 /// STS allows 600 calls per second
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub static STS: Limit = limit("STS", 50.0, 100.0, 50.0);

@@ -530,6 +530,7 @@ impl Case {
         let mut world = World::empty();
         for seed in &self.tables {
             let name = self.table_name(seed.name);
+            world.stand_log_group(&name, seed.tagged.tags(us, &name));
             let table = world.stand_table(&name, seed.has_stream, seed.tagged.tags(us, &name));
             (table.items, table.counted) = (seed.items, seed.items);
             table.shown["DeletionProtectionEnabled"] = json!(seed.is_protected);
@@ -540,6 +541,7 @@ impl Case {
         for seed in &self.functions {
             let name = self.function_name(seed.name);
             world.stand_function(&name, seed.tagged.tags(us, &name));
+            world.stand_log_group(&format!("/aws/lambda/{name}"), seed.tagged.tags(us, &name));
             let function = world.functions.get_mut(&name).unwrap();
             function.concurrency = seed.concurrency;
             for id in seed.statements.iter().map(|at| self.statement_id(*at)) {

@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 15] = [
+const READS: [&str; 18] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -26,6 +26,9 @@ const READS: [&str; 15] = [
     "GetRole",
     "GetResources",
     "SimulatePrincipalPolicy",
+    "DescribeLogGroups",
+    "DescribeLogStreams",
+    "ListTagsForResource",
 ];
 
 /// A change by another actor, made right before a write (the first is 1), or at once.
@@ -113,6 +116,8 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
             all.insert(format!("statement {name} {id}"), statement.to_string());
         }
     }
+    let groups = world.log_groups.iter();
+    all.extend(groups.map(|(name, group)| (format!("log_group {name}"), format!("{group:?}"))));
     all.extend(world.mappings.iter().map(|it| (format!("mapping {}", it.uuid), it.bits())));
     all
 }
@@ -193,6 +198,16 @@ impl Judge {
                     Whose::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
+            "log_group" => {
+                if !has_prefix(name.rsplit('/').next().unwrap(), us) {
+                    return Some(format!("it does not bear the name of {us}"));
+                }
+                match owner_of(&world.log_groups.get(name)?.tags, us) {
+                    Whose::Ours => None,
+                    Whose::Nobody => Some("nobody owns it".to_owned()),
+                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                }
+            }
             "mapping" => {
                 let mapping = world.mappings.iter().find(|it| it.uuid == name)?;
                 if let Some(why) = self.barred_parent(world, mapping.function.split(':').next().unwrap()) {
@@ -246,8 +261,12 @@ impl Judge {
     /// Checks whether a write may be sent at all, whatever AWS's response would be.
     fn judge(&self, call: &Call, world: &World) {
         let Rules { us, aim, declared, imported, denied, assume_owner, .. } = &self.rules;
-        let name = call.about.rsplit([':', '/']).next().unwrap();
         let operation = call.operation;
+        if ["DeleteLogGroup", "UntagLogGroup"].contains(&operation) {
+            let why = self.barred(world, &format!("log_group {}", call.about));
+            return why.into_iter().for_each(|why| self.wrong(call, &why));
+        }
+        let name = call.about.rsplit([':', '/']).next().unwrap();
         let fits = match aim {
             Aim::Apply => true,
             Aim::Destroy | Aim::DestroyBare => {

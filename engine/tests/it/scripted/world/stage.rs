@@ -38,6 +38,18 @@ impl World {
         }
     }
 
+    /// An empty log group with default settings.
+    pub(in crate::scripted) fn stand_log_group(&mut self, name: &str, tags: Tags) {
+        let look = Call {
+            operation: "CreateLogGroup",
+            about: name.to_owned(),
+            body: json!({ "logGroupName": name }),
+            query: Tags::new(),
+        };
+        self.execute(&look);
+        self.log_groups.get_mut(name).unwrap().tags = tags;
+    }
+
     /// An old mapping; `function` may have a qualifier, and neither end has to exist.
     pub(in crate::scripted) fn stand_mapping(&mut self, function: &str, stream: &str, tags: Tags) {
         let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());

@@ -29,6 +29,9 @@ impl World {
             for (name, queue) in &self.queues {
                 known.push((super::queue::arn(name), &queue.tags));
             }
+            for (name, group) in &self.log_groups {
+                known.push((format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"), &group.tags));
+            }
             for (name, function) in &self.functions {
                 known.push((function_arn(name), &function.tags));
             }

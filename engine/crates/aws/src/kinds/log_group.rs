@@ -1,0 +1,581 @@
+//! `log_group`: a CloudWatch Logs log group with its retention period and its key.
+//!
+//! ```yaml
+//! team: blue-owls
+//! resources:
+//!   logs:
+//!     type: log_group
+//!     name: /aws/lambda/blue-owls-logger
+//!     retention_in_days: 14
+//!   execution-role:
+//!     type: role
+//!     import: fhms-pulumi-challenge-lambda-execution-role
+//!   logger:
+//!     type: function
+//!     runtime: nodejs22.x
+//!     handler: index.handler
+//!     role: ${execution-role.arn}
+//!     log_group: ${logs.name}
+//!     code:
+//!       inline: |
+//!         exports.handler = async (event) => console.log(JSON.stringify(event));
+//! ```
+
+mod errors;
+pub(super) mod operations;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use aws_sdk_cloudwatchlogs::config::Builder as Override;
+use aws_sdk_cloudwatchlogs::types::{LogGroup as Description, LogGroupClass};
+use aws_smithy_types::retry::RetryConfig;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::aws::error::ErrorRow;
+use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::kind::Kind;
+use crate::operation::Operation;
+use crate::ownership::{OwnershipVerdict, UnreadableTags};
+use crate::schema::{
+    Contents, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading,
+    Schema, Shape, Status, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
+};
+use crate::value::{Path, Tree, Value};
+use engine_core::kind::Want;
+
+use super::{Delta, ExistenceTracker};
+
+use operations::{LOG_GROUP, OF_FUNCTIONS};
+
+pub(super) struct LogGroup;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Props {
+    retention_in_days: Option<i32>,
+    log_group_class: String,
+    kms_key_arn: Option<String>,
+    tags: BTreeMap<String, String>,
+}
+
+impl Props {
+    /// The properties that differ from what a create would have set. The retention period has a
+    /// separate call.
+    fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
+        let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
+        super::differing(self, want, &["retention_in_days", "tags"]).into_iter().chain(tags).collect()
+    }
+
+    /// Whether a read shows everything that was wanted and can be read.
+    fn shows(&self, want: &Props, is_known: impl Fn(&str) -> bool) -> bool {
+        (!is_known("retention_in_days") || self.retention_in_days == want.retention_in_days)
+            && (!is_known("kms_key_arn") || self.kms_key_arn == want.kms_key_arn)
+            && (!is_known("tags") || super::has_tags(&self.tags, &want.tags))
+    }
+}
+
+/// docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
+static NAME: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=512, "letters, digits and `.-_/#`, not starting with `aws/`", |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte)) && !text.starts_with("aws/")
+    })
+});
+/// CloudWatch Logs takes only the ARN of a key, not its ID or alias (same page).
+static KMS_KEY: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=256, "the ARN of a KMS key (`arn:aws:kms:region:account:key/id`)", |text| {
+        super::text::is_arn(text, "kms") && text.contains(":key/")
+    })
+});
+/// The periods that AWS accepts
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
+const PERIODS: [i64; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+/// The class whose log events are kept for one day
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html).
+const DELIVERY: &str = "DELIVERY";
+
+/// docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch_Logs_Log_Classes.html
+const FIXED_CLASS: &str = "CloudWatch Logs can't change the class of an existing log group; a new one would be empty";
+
+/// Several calls about one log group at once are in conflict
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/CommonErrors.html,
+/// OperationAbortedException).
+const BUSY: Wait = Wait {
+    what: "an earlier change of the log group to finish",
+    reason: "AWS allows one change at a time",
+    inspect_cmd: LOOK,
+    limit: None,
+    budget: Duration::from_secs(120),
+};
+/// A key takes up to five minutes to take effect
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_AssociateKmsKey.html).
+const SHOWN: Wait = Wait {
+    what: "the log group to show its settings",
+    reason: "AWS's reads are eventually consistent",
+    inspect_cmd: LOOK,
+    limit: None,
+    budget: Duration::from_secs(360),
+};
+const GONE: Wait = Wait {
+    what: "the log group to be deleted",
+    reason: "AWS's reads are eventually consistent",
+    inspect_cmd: LOOK,
+    limit: None,
+    budget: Duration::from_secs(120),
+};
+const LOOK: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
+
+impl Kind for LogGroup {
+    type Props = Props;
+
+    fn schema(&self) -> Schema {
+        Schema {
+            kind: "log_group".into(),
+            summary: "a CloudWatch Logs log group".into(),
+            remark: "`name` can begin with a path, like `/aws/lambda/blue-owls-logger`: its last part starts with the team's name.".into(),
+            source: "https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html"
+                .into(),
+            identity: Identity::Named { text: NAME.clone() },
+            managed: true,
+            importable: true,
+            adoptable: true,
+            holds_data: true,
+            delete_block: None,
+            retained_on_delete: None,
+            disruption: Some(Disruption {
+                deleted: "its log events are deleted too".into(),
+                replaced: "its log events are deleted; the new log group is empty".into(),
+            }),
+            recreate_note: None,
+            arn: LOG_GROUP.arn.clone(),
+            tagging: Tagging::Indexed,
+            properties: vec![
+                property(
+                    "retention_in_days",
+                    Shape::Integer { min: 1, max: i32::MAX.into() },
+                    "days after which log events are deleted; omit it to keep them",
+                )
+                .destructive_notes(retention_loss),
+                property(
+                    "log_group_class",
+                    super::open(&["STANDARD", "INFREQUENT_ACCESS", "ESSENTIALS", DELIVERY]),
+                    "log class: features and cost",
+                )
+                .default("STANDARD")
+                .no_references()
+                .on_change(Effect::refuse(FIXED_CLASS)),
+                property(
+                    "kms_key_arn",
+                    Shape::Text(KMS_KEY.clone()),
+                    "ARN of the KMS key that encrypts new log events; defaults to encryption by CloudWatch Logs",
+                )
+                .member("KmsKeyId")
+                .in_locality(Locality::Region)
+                .destructive_notes(key_loss),
+                super::tags(),
+            ],
+            outputs: vec![
+                Output::arn("arn", "the log group's ARN, without `:*`"),
+                Output::computed("name", "the log group's name", |_, name| name.to_owned()),
+            ],
+        }
+    }
+
+    fn check(&self, desired: &Tree) -> Vec<Problem> {
+        let Some(Value::Number(days)) = desired.get("retention_in_days") else { return Vec::new() };
+        let path = Path::property("retention_in_days");
+        if desired.get("log_group_class").and_then(Value::as_str) == Some(DELIVERY) {
+            let problem = "`retention_in_days` has no effect with the log class DELIVERY";
+            let why = "CloudWatch Logs keeps the events of these log groups for one day";
+            return vec![Problem::error(path, problem, "remove `retention_in_days`").why(why)];
+        }
+        let Some(days) = days.as_i64().filter(|days| !PERIODS.contains(days)) else { return Vec::new() };
+        let problem = format!("`{days}` is not a known retention period");
+        let hint = format!("if AWS rejects it, use one of {}", PERIODS.map(|it| it.to_string()).join(", "));
+        vec![Problem::warning(path, problem, hint)]
+    }
+
+    async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        // If the account is known, so is the ARN, and both reads can run at once.
+        let (group, tags) = match &id.env {
+            Some(env) => {
+                let arn = LOG_GROUP.arn(env, &id.name);
+                tokio::join!(describe(cx, &id.name), list_tags(cx, &arn, &id.name))
+            }
+            None => match describe(cx, &id.name).await {
+                Ok(Some(group)) => {
+                    let tags = list_tags(cx, arn(&group), &id.name).await;
+                    (Ok(Some(group)), tags)
+                }
+                nothing => (nothing, Ok(BTreeMap::new())),
+            },
+        };
+        let Some(group) = group? else { return Ok(None.into()) };
+        let mut unknown = unknown(&group);
+        let (tags, owner) = ownership(tags, &mut unknown)?;
+        let live = Live {
+            props: props(&group, tags),
+            outputs: [("arn", arn(&group)), ("name", group.log_group_name().unwrap_or_default())]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            owner,
+            status: Status::Stable,
+            // A log group that was deleted and re-created has another creation time.
+            unique_id: group.creation_time.map(|time| time.to_string()),
+            revision: None,
+            timestamps: Timestamps { created: group.creation_time, modified: None },
+            notes: is_protected(&group).then(|| PROTECTED.to_owned()).into_iter().collect(),
+            unknown,
+        };
+        Ok(Some(live).into())
+    }
+
+    async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
+        let of_functions = format!("{OF_FUNCTIONS}{}", owner.team);
+        let (own, of_functions) = tokio::try_join!(list(cx, &owner.team), list(cx, &of_functions))?;
+        let claimed = join_all(of_functions.into_iter().map(|group| claimed(cx, owner, group))).await;
+        let claimed = claimed.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+        let names = own.into_iter().chain(claimed).filter_map(|group| group.log_group_name);
+        let ours = names.filter(|name| LOG_GROUP.is_of_team(name, &owner.team));
+        Ok(ours.map(|name| super::scanned(owner, name)).collect())
+    }
+
+    async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
+        match has_events(cx, &id.name).await {
+            Ok(true) => Ok(Contents::Items(1)),
+            Ok(false) => Ok(Contents::Empty),
+            Err(error) if error.is_about_the_run() => Err(error),
+            // It is unknown whether it has any.
+            Err(_) => Ok(Contents::Unchecked),
+        }
+    }
+
+    async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let props = want.props;
+        let defaults = super::with_defaults(self, id, &props)?;
+        let beyond = Delta { from: &defaults, to: &props };
+        let send = || async {
+            let request = cx
+                .aws
+                .logs
+                .create_log_group()
+                .log_group_name(&id.name)
+                .set_log_group_class(beyond.member(|it| LogGroupClass::from(it.log_group_class.as_str())))
+                .set_kms_key_id(props.kms_key_arn.clone())
+                .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
+            request.customize().config_override(once()).send().await.context("CreateLogGroup", &id.name).map(|_| ())
+        };
+        let find = || async {
+            let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
+            match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+                OwnershipVerdict::Owned => {
+                    super::ensure_matches("CreateLogGroup", id, &live.props.diff_from_wanted(&props)).map(Some)
+                }
+                OwnershipVerdict::Unknown(UnreadableTags::NotYet(why)) => {
+                    Err(AwsError::own(Class::Busy, "CreateLogGroup", &id.name, why))
+                }
+                _ => Err(super::name_conflict("CreateLogGroup", id)),
+            }
+        };
+        cx.create(BUSY, &id.name, send, find).await?;
+        let arn = id.env.as_ref().map(|env| ("arn", LOG_GROUP.arn(env, &id.name)));
+        let outputs = arn.into_iter().chain([("name", id.name.clone())]);
+        Ok(outputs.map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
+        let want = want.props;
+        if super::must_tag(cx, id, &have.owner, &have.props.tags, &want.tags) {
+            let missing = super::missing_tags(&have.props.tags, &want.tags);
+            tag(cx, id, &have.outputs, &missing).await?;
+        }
+        let change = Delta { from: &have.props, to: &want };
+        if let Some(key) = change.member(|it| it.kms_key_arn.clone()) {
+            set_key(cx, id, key.as_deref()).await?;
+        }
+        if let Some(days) = change.member(|it| it.retention_in_days) {
+            set_retention(cx, id, days).await?;
+        }
+        Ok(have.outputs)
+    }
+
+    async fn wait_ready(
+        &self,
+        cx: &Context,
+        id: &Id,
+        want: &Props,
+        unknown: &[&str],
+        _outputs: &Outputs,
+    ) -> Result<(), AwsError> {
+        let tracker = ExistenceTracker::default();
+        // Wait until the tags are readable, because the next run needs them to determine the owner.
+        let owned = || async {
+            let look = self.read(cx, id).await?.live;
+            let Some(live) = tracker.note("DescribeLogGroups", id, look)? else { return Ok(None) };
+            match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+                OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(live)),
+                verdict if verdict.other_owner().is_some() => Err(super::name_conflict("DescribeLogGroups", id)),
+                _ => Ok(None),
+            }
+        };
+        let live = cx.until(SHOWN, &id.name, owned).await?;
+        // The create call can't set it.
+        let is_compared = !unknown.contains(&"retention_in_days");
+        if is_compared && live.props.retention_in_days != want.retention_in_days {
+            set_retention(cx, id, want.retention_in_days).await?;
+        }
+        let shown = || async {
+            let Some(live) = owned().await? else { return Ok(None) };
+            let is_known = |name: &str| !unknown.contains(&name) && !live.unknown.contains_key(name);
+            Ok(live.props.shows(want, is_known).then_some(()))
+        };
+        cx.until(SHOWN, &id.name, shown).await
+    }
+
+    async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        // AWS doesn't document the error for a protected log group.
+        if cx.read(&id.name, || describe(cx, &id.name)).await?.is_some_and(|it| is_protected(&it)) {
+            return Err(protected(id));
+        }
+        let is_empty = || async {
+            if !cx.overrides.delete_data && has_events(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
+        };
+        cx.read(&id.name, is_empty).await?;
+        let delete = || async {
+            let request = cx.aws.logs.delete_log_group().log_group_name(&id.name);
+            request.send().await.context("DeleteLogGroup", &id.name).if_deleted()
+        };
+        cx.change(BUSY, &id.name, delete, is_empty).await?;
+        let is_deleted = || async {
+            let group = describe(cx, &id.name).await?;
+            // Another creation time means a new log group with the same name.
+            let is_it = |it: Description| it.creation_time.map(|time| time.to_string()) == have.unique_id;
+            Ok((!group.is_some_and(is_it)).then_some(()))
+        };
+        cx.until(GONE, &id.name, is_deleted).await
+    }
+
+    async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        let arn = have.outputs.get("arn").cloned().unwrap_or_default();
+        let keys: Vec<String> = id.owner.tags().map(|(key, _)| key.to_owned()).to_vec();
+        let untag = || async {
+            let request = cx.aws.logs.untag_resource().resource_arn(&arn).set_tag_keys(Some(keys.clone()));
+            request.send().await.context("UntagResource", &id.name).map(|_| ())
+        };
+        cx.send(BUSY, &id.name, untag).await
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        operations::OPERATIONS
+    }
+
+    fn errors(&self) -> &'static [ErrorRow] {
+        errors::ERRORS
+    }
+}
+
+fn is_protected(group: &Description) -> bool {
+    group.deletion_protection_enabled() == Some(true)
+}
+
+const PROTECTED: &str = "its deletion protection is on, so AWS refuses to delete it";
+
+fn protected(id: &Id) -> AwsError {
+    let remedy = format!(
+        "turn it off: `aws logs put-log-group-deletion-protection --log-group-identifier {} \
+         --no-deletion-protection-enabled`",
+        id.name
+    );
+    let error = AwsError::own(Class::Protected, "DeleteLogGroup", &id.name, PROTECTED);
+    AwsError { remedy: Some(remedy.into()), ..error }
+}
+
+fn not_empty(id: &Id) -> AwsError {
+    AwsError::own(Class::NotEmpty, "DeleteLogGroup", &id.name, "a check right before the delete found log events in it")
+}
+
+/// AWS deletes the events for good, up to 72 hours later
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
+fn retention_loss(before: &Value, after: &Value) -> Vec<String> {
+    let days = |value: &Value| match value {
+        Value::Number(days) => days.as_i64(),
+        _ => None,
+    };
+    match (days(before), days(after)) {
+        (before, Some(after)) if before.is_none_or(|before| after < before) => {
+            vec![format!("log events that are older than {after} days are deleted")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+fn key_loss(before: &Value, after: &Value) -> Vec<String> {
+    let is_lost = *before != Value::Null && *after == Value::Null;
+    let loss = "new log events are encrypted by CloudWatch Logs instead of with a KMS key in the account";
+    is_lost.then(|| loss.to_owned()).into_iter().collect()
+}
+
+/// The log group with exactly this name: AWS searches by prefix.
+async fn describe(cx: &Context, name: &str) -> Result<Option<Description>, AwsError> {
+    let mut token = None;
+    loop {
+        let request = cx.aws.logs.describe_log_groups().log_group_name_prefix(name).set_next_token(token);
+        let answer = request.send().await.context("DescribeLogGroups", name)?;
+        let found = answer.log_groups.unwrap_or_default().into_iter();
+        if let Some(group) = found.into_iter().find(|group| group.log_group_name.as_deref() == Some(name)) {
+            return Ok(Some(group));
+        }
+        token = answer.next_token;
+        if token.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// All log groups whose names start with this.
+async fn list(cx: &Context, prefix: &str) -> Result<Vec<Description>, AwsError> {
+    let pages = cx.aws.logs.describe_log_groups().log_group_name_prefix(prefix).into_paginator().items().send();
+    pages.collect::<Result<Vec<_>, _>>().await.context("DescribeLogGroups", prefix)
+}
+
+/// The log group, if it has the team's tags or they can't be read. Lambda creates one for almost
+/// every function, without tags, and those are no orphans.
+async fn claimed(cx: &Context, owner: &Owner, group: Description) -> Result<Option<Description>, AwsError> {
+    let name = group.log_group_name().unwrap_or_default();
+    if !LOG_GROUP.is_of_team(name, &owner.team) {
+        return Ok(None);
+    }
+    let tags = cx.read(name, || list_tags(cx, arn(&group), name)).await.if_exists();
+    let is_ours =
+        super::readable(tags)?.is_none_or(|tags| tags.is_some_and(|tags| tags.get(TAG_TEAM) == Some(&owner.team)));
+    Ok(is_ours.then_some(group))
+}
+
+async fn list_tags(cx: &Context, arn: &str, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
+    let answer = cx.aws.logs.list_tags_for_resource().resource_arn(arn).send().await;
+    Ok(answer.context("ListTagsForResource", name)?.tags.unwrap_or_default().into_iter().collect())
+}
+
+/// Whether it has a log stream. AWS's count of bytes can be hours old.
+async fn has_events(cx: &Context, name: &str) -> Result<bool, AwsError> {
+    let mut token = None;
+    loop {
+        let request = cx.aws.logs.describe_log_streams().log_group_name(name).limit(1).set_next_token(token);
+        let Some(answer) = request.send().await.context("DescribeLogStreams", name).if_exists()? else {
+            return Ok(false);
+        };
+        token = answer.next_token;
+        if !answer.log_streams.unwrap_or_default().is_empty() {
+            return Ok(true);
+        }
+        if token.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Its ARN without `:*`, as the calls about tags require
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html).
+fn arn(group: &Description) -> &str {
+    let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
+    arn.strip_suffix(":*").unwrap_or(arn)
+}
+
+fn ownership(
+    tags: Result<BTreeMap<String, String>, AwsError>,
+    unknown: &mut Unknown,
+) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
+    match tags {
+        Ok(tags) => {
+            let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            Ok((super::own_tags(pairs()), Ownership::from_tags(pairs())))
+        }
+        Err(error) if error.class == Class::NotFound => {
+            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
+        }
+        Err(error) => {
+            let why = error.unreadable().ok_or(error)?;
+            unknown.insert("tags".into(), why);
+            Ok((BTreeMap::new(), Ownership::Denied))
+        }
+    }
+}
+
+/// What the response doesn't show: the class, which AWS always sends, and the retention period
+/// under an account-level policy, whose number it shows instead
+/// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html).
+fn unknown(group: &Description) -> Unknown {
+    let mut unknown = super::missing([("log_group_class", group.log_group_class().is_none())]);
+    if let Some(policy) = group.retention_policy_name() {
+        let why = format!("the account's retention policy `{policy}` overrides it");
+        unknown.insert("retention_in_days".into(), why);
+    }
+    unknown
+}
+
+fn props(group: &Description, tags: BTreeMap<String, String>) -> Props {
+    let class = group.log_group_class().map_or("STANDARD", LogGroupClass::as_str);
+    Props {
+        // The class alone determines it.
+        retention_in_days: group.retention_in_days.filter(|_| class != DELIVERY),
+        log_group_class: class.to_owned(),
+        kms_key_arn: group.kms_key_id.clone(),
+        tags,
+    }
+}
+
+/// Sets the retention period; with `None`, log events never expire.
+async fn set_retention(cx: &Context, id: &Id, days: Option<i32>) -> Result<(), AwsError> {
+    let send = || async {
+        let logs = &cx.aws.logs;
+        match days {
+            Some(days) => {
+                let request = logs.put_retention_policy().log_group_name(&id.name).retention_in_days(days);
+                request.send().await.context("PutRetentionPolicy", &id.name).map(|_| ())
+            }
+            None => {
+                let request = logs.delete_retention_policy().log_group_name(&id.name);
+                request.send().await.context("DeleteRetentionPolicy", &id.name).map(|_| ())
+            }
+        }
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// Sets the key of new log events, in place of an earlier one.
+async fn set_key(cx: &Context, id: &Id, key: Option<&str>) -> Result<(), AwsError> {
+    let send = || async {
+        let logs = &cx.aws.logs;
+        match key {
+            Some(key) => {
+                let request = logs.associate_kms_key().log_group_name(&id.name).kms_key_id(key);
+                request.send().await.context("AssociateKmsKey", &id.name).map(|_| ())
+            }
+            None => {
+                let request = logs.disassociate_kms_key().log_group_name(&id.name);
+                request.send().await.context("DisassociateKmsKey", &id.name).map(|_| ())
+            }
+        }
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+async fn tag(cx: &Context, id: &Id, outputs: &Outputs, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+    let arn = outputs.get("arn").map_or("", String::as_str);
+    let send = || async {
+        let tags = super::all_tags(&id.owner, tags);
+        let request = cx.aws.logs.tag_resource().resource_arn(arn).set_tags(Some(tags));
+        request.send().await.context("TagResource", &id.name).map(|_| ())
+    };
+    cx.send(BUSY, &id.name, send).await
+}
+
+/// Disables the SDK's retries: a create is sent again only after a read shows that the first one
+/// had no effect.
+fn once() -> Override {
+    aws_sdk_cloudwatchlogs::Config::builder().retry_config(RetryConfig::disabled())
+}
