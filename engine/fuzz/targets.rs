@@ -13,8 +13,8 @@ use engine::javascript;
 use engine::kinds::properties_of_policy;
 use engine::logs::{self as records, Line, LogEntry};
 use engine::operation::{self, Operations};
-use engine::render::OutputStyle;
 use engine::render::logs::{self, Journal, JournalEntry};
+use engine::render::{OutputStyle, remedy};
 use engine::sanitize::{self, Reader};
 use engine::saved::SavedPlan;
 use engine::spec::template::{Name, Token, tokens};
@@ -63,7 +63,7 @@ pub(crate) fn spec(bytes: &[u8]) {
 
 fn show(problems: &[diagnostic::Diagnostic]) {
     for style in [Style::Plain, Style::Ansi] {
-        let shown = diagnostic::render(problems, style, 80);
+        let shown = diagnostic::render(&remedy::worded(problems), style, 80);
         // A hundred errors of the file as YAML, and a hundred of it as a spec.
         assert!(shown.len() < 2_000_000, "{} bytes of errors", shown.len());
         let is_plain = |c: char| !c.is_control() || c == '\n' || (c == '\x1b' && style == Style::Ansi);
@@ -96,7 +96,7 @@ pub(crate) fn plan(bytes: &[u8]) {
         Ok(Some(saved)) => {
             let written = serde_json::to_vec(&saved).unwrap_or_default();
             assert_eq!(SavedPlan::parse(&written).ok().flatten().as_ref(), Some(&saved));
-            assert_eq!(saved.moved(&saved), Vec::<String>::new());
+            assert_eq!(saved.moved(&saved), Vec::new());
         }
         Ok(None) => {}
         Err(problem) => {

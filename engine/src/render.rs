@@ -62,7 +62,16 @@ impl OutputStyle {
             OutputStyle { color: true, .. } => diagnostic::Style::Ansi,
             _ => diagnostic::Style::Plain,
         };
-        diagnostic::render(diagnostics, style, self.width)
+        let diagnostics = remedy::worded(diagnostics);
+        let text = diagnostic::render(&diagnostics, style, self.width);
+        let codes = diagnostic::codes(&diagnostics);
+        if codes.is_empty() {
+            return text;
+        }
+        let commands = codes.iter().map(|code| format!("`engine explain {code}`")).collect::<Vec<_>>().join(", ");
+        let more = format!("For more information, run {commands}");
+        let more = if self.plain { more } else { diagnostic::wrap(&more, self.width).join("\n") };
+        format!("{text}\n{more}\n")
     }
 
     /// A text made safe for the stream; see [`sanitize`].

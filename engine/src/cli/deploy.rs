@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::live::OrphanSearch;
 use crate::plan::{Action, Change, Goal, Options, Plan};
+use crate::remedy::Advice;
 use crate::render;
 use crate::saved::SavedPlan;
 use crate::spec::Depth;
@@ -173,7 +174,7 @@ fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result
     }
     let problem = "the saved plan is out of date, so nothing was changed";
     let hint = "review the plan above, and save it again with `engine diff --out`";
-    Err(CommandError::one(Diagnostic::error(problem, hint).why(changes.join("; "))))
+    Err(CommandError::one(Diagnostic::error(problem, hint).why(Advice::join(changes, "; "))))
 }
 
 /// Whether a plan sends code to the local AWS.

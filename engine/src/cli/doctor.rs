@@ -18,7 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
 use crate::plan::Options;
 use crate::policy::{self, Purpose};
-use crate::render;
+use crate::render::{self, remedy};
 use crate::schema::AwsEnv;
 use crate::spec::Depth;
 
@@ -150,7 +150,7 @@ fn check_spec(cx: &CommandContext<'_>, spec: &SpecArgs, checks: &mut Checks) -> 
             false
         }
         Err(failure) => {
-            let problem = failure.diagnostics.first().map_or_else(String::new, |it| it.problem.clone());
+            let problem = failure.diagnostics.first().map_or_else(String::new, |it| remedy::words(&it.problem));
             checks.note("spec", problem, "`engine init` writes a starter spec");
             false
         }
@@ -161,13 +161,19 @@ async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch
     let AwsTarget::Account(settings) = &session.target else { return };
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
-        Err(error) => return checks.problem(missing_of(&error, "region"), error.brief(), Some(error.hint())),
+        Err(error) => {
+            return checks.problem(missing_of(&error, "region"), error.brief(), Some(remedy::words(&error.hint())));
+        }
     }
     checks.fine("endpoint", endpoint(settings));
     match session.connection().await {
         Ok(connection) => check_credentials(&connection, settings, checks).await,
         Err(error) => {
-            return checks.problem(missing_of(&error, "credentials"), error.brief(), Some(error.hint()));
+            return checks.problem(
+                missing_of(&error, "credentials"),
+                error.brief(),
+                Some(remedy::words(&error.hint())),
+            );
         }
     }
     let Ok(cx) = session.context(Access::ReadOnly, interrupt).await else { return };
@@ -176,7 +182,7 @@ async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch
     check_clock(&skew, checks);
     let arn = match caller {
         Ok(arn) => arn,
-        Err(error) => return checks.problem("account", error.to_string(), Some(error.hint())),
+        Err(error) => return checks.problem("account", error.to_string(), Some(remedy::words(&error.hint()))),
     };
     let mut fields = arn.splitn(6, ':').skip(4);
     let (account, caller) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());

@@ -4,6 +4,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::local::LocalError;
+use crate::remedy::Advice;
 
 /// How a run ended, as the documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) struct CommandError {
 
 impl CommandError {
     /// An invalid command line.
-    pub(super) fn usage(problem: impl Into<String>, hint: impl Into<String>) -> CommandError {
+    pub(super) fn usage(problem: impl Into<Advice>, hint: impl Into<Advice>) -> CommandError {
         CommandError { exit: Exit::Usage, diagnostics: vec![Diagnostic::error(problem, hint)] }
     }
 
@@ -62,7 +63,7 @@ impl CommandError {
 impl From<LocalError> for CommandError {
     fn from(error: LocalError) -> CommandError {
         let mut diagnostic = Diagnostic::error(error.problem(), error.hint());
-        diagnostic.why = error.why();
+        diagnostic.why = error.why().map(Into::into);
         let exit = if matches!(error, LocalError::Interrupted { .. }) { Exit::Interrupted } else { Exit::Failed };
         CommandError { exit, diagnostics: vec![diagnostic] }
     }

@@ -30,12 +30,14 @@ pub(super) fn with_address(repository: &str, problem: &Diagnostic) -> Diagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::remedy::words;
 
     #[test]
     fn links_need_a_repository() {
         let bug = Diagnostic::error("engine has a bug", "please report it");
-        assert_eq!(with_address("", &bug).hints, ["please report it"]);
-        assert_eq!(with_address("https://x", &bug).hints, ["please report it", "report it at https://x/issues"]);
+        let hints = |repository| with_address(repository, &bug).worded(words).hints;
+        assert_eq!(hints(""), ["please report it"]);
+        assert_eq!(hints("https://x"), ["please report it", "report it at https://x/issues"]);
         let typo = Diagnostic::error("unknown `x`", "did you mean `y`?");
         assert_eq!(with_address("https://x", &typo), typo);
         assert!(!further_reading("").contains("http") && further_reading("https://x").ends_with(": https://x"));

@@ -12,7 +12,7 @@ use crate::aws::{Access, Class, Context};
 use crate::inventory::SearchScope;
 use crate::live;
 use crate::plan::Options;
-use crate::render::{self, Owned, OwnerKind};
+use crate::render::{self, Owned, OwnerKind, remedy};
 use crate::schema::{AwsEnv, Id, Live, Ownership};
 use crate::spec::Depth;
 use crate::value::Value;
@@ -117,7 +117,7 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
                 terminal.show(&format!(
                     "No resources of {owners} exist {}.\n{}\n",
                     scope.place(),
-                    sentence(scope.elsewhere())
+                    sentence(&remedy::words(&scope.elsewhere()))
                 ));
             }
         }

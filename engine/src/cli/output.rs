@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Inventory;
 use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
+use crate::remedy::Advice;
 use crate::render;
 use crate::spec::{Depth, Spec};
 use crate::value::{Placeholder, Value};
@@ -86,7 +87,9 @@ async fn print(
             let problem =
                 format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
             let diagnostic = Diagnostic::error(problem, scope.elsewhere());
-            return Err(CommandError::one(diagnostic.hint(format!("otherwise run `{}` first", scope.apply()))));
+            return Err(CommandError::one(
+                diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")),
+            ));
         }
         terminal.print(&match (format, name, wanted.as_slice()) {
             (OutputFormat::Json, _, _) => format!("{}\n", render::outputs_json(&wanted)),

@@ -22,6 +22,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::live::OrphanSearch;
 use crate::plan::{Action, Goal, Options, Plan};
 use crate::preflight::{self, Question, Who};
+use crate::render::remedy;
 use crate::spec::{Depth, ResourceDecl};
 
 use super::args::{OutputFormat, SpecArgs, WhenStopped};
@@ -93,7 +94,7 @@ async fn check(
                 let env = &run.inventory.env;
                 let document = json!({
                     "format_version": 1, "team": spec.team, "stack": spec.stack, "region": env.region,
-                    "account": env.account, "findings": findings, "not_checked": unchecked,
+                    "account": env.account, "findings": remedy::worded(&findings), "not_checked": unchecked,
                 });
                 terminal.print(&format!("{document}\n"));
             }

@@ -15,7 +15,7 @@ use anstream::ColorChoice;
 use tracing::{error, info, warn};
 
 use crate::diagnostic::{self, Diagnostic, Severity};
-use crate::render::{OutputStyle, Progress, reflow};
+use crate::render::{OutputStyle, Progress, reflow, remedy};
 use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{ColorWhen, Global, LogFormat};
@@ -186,7 +186,7 @@ impl Terminal {
         if self.logs != LogFormat::Json {
             return;
         }
-        for it in diagnostic::in_order(diagnostics) {
+        for it in diagnostic::in_order(&remedy::worded(diagnostics)) {
             let Diagnostic { problem, why, .. } = it;
             let (code, said) = (it.code(), it.aws_text());
             let (file, hint) = (it.at.as_ref().map(|place| place.file.name()), it.hints.join("; "));

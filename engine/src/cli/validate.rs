@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, printable};
 use crate::preflight;
+use crate::render::remedy;
 use crate::spec::Depth;
 
 use super::args::SpecArgs;
@@ -63,11 +64,12 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, C
     match args.format {
         ValidateFormat::Human => print_verdict(cx.terminal, &loaded, &distinct, n_errors),
         ValidateFormat::Json => {
-            let document = json!({ "format_version": 1, "valid": n_errors == 0, "problems": distinct });
+            let document =
+                json!({ "format_version": 1, "valid": n_errors == 0, "problems": remedy::worded(&distinct) });
             cx.terminal.print(&format!("{document}\n"));
         }
         ValidateFormat::Github => {
-            let lines: String = distinct.iter().map(annotation).collect();
+            let lines: String = remedy::worded(&distinct).iter().map(annotation).collect();
             cx.terminal.print_commands(&lines);
         }
     }
@@ -97,7 +99,7 @@ pub(super) fn counted(n: usize, what: &str) -> String {
 
 /// A line that GitHub Actions shows as an annotation in the file
 /// (docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
-fn annotation(problem: &Diagnostic) -> String {
+fn annotation(problem: &Diagnostic<String>) -> String {
     let level = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

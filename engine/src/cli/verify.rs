@@ -180,7 +180,7 @@ fn report(terminal: &Terminal, pipeline: &Pipeline, outcome: &Outcome) {
     if let Some(error) = &outcome.left {
         let item = verify::item_name(pipeline);
         let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
-        let diagnostic = Diagnostic { problem, hints: Vec::new(), ..error.diagnostic("") };
+        let diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..error.diagnostic("") };
         terminal.problems(&[diagnostic.hint("run `engine verify` again: it deletes the item")]);
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::apply::StepOutcome;
-use crate::aws::AwsError;
 use crate::plan::{Change, Op, Plan};
 use crate::schema::{AwsEnv, Effect};
 use crate::spec::Spec;
@@ -81,7 +80,7 @@ pub fn outcome_json(
             "seconds": seconds,
             "reason": reason,
             "code": failure.map(|error| error.cause().name()),
-            "hint": failure.map(AwsError::hint),
+            "hint": failure.map(|error| remedy::words(&error.hint())),
         })
     });
     let mut document = plan_json(spec, env, plan);

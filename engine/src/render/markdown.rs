@@ -267,7 +267,8 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
                 let cause = error.cause();
                 let text =
                     format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
-                let notes = [Some(error.why()), Some(error.hint()), error.aws_text()].into_iter().flatten();
+                let notes =
+                    [Some(error.why()), Some(remedy::words(&error.hint())), error.aws_text()].into_iter().flatten();
                 notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
             StepOutcome::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),

@@ -1,20 +1,27 @@
 //! Words the advice of the core: the names of options and commands.
 //!
-//! **Invariant:** each remedy is an imperative and each request a noun, so that they fit into any
-//! sentence.
+//! **Invariant:** each remedy is an imperative, and each request and command a noun, so that they
+//! fit into any sentence.
 
 use std::borrow::Cow;
 
-use crate::remedy::{Advice, AdvicePart, Remedy, Request};
+use crate::diagnostic::Diagnostic;
+use crate::remedy::{Advice, AdvicePart, Command, Remedy, Request};
 
 /// Advice as text.
 pub fn words(advice: &Advice) -> String {
     let words = advice.parts().iter().map(|part| match part {
         AdvicePart::Text(text) => Cow::from(text),
         AdvicePart::Remedy(remedy) => Cow::from(imperative(remedy)),
-        AdvicePart::Request(request) => Cow::from(noun(*request)),
+        AdvicePart::Request(request) => Cow::from(format!("`{}`", option(request))),
+        AdvicePart::Command(command) => Cow::from(format!("`{}`", command_line(command))),
     });
     words.collect()
+}
+
+/// Diagnostics with their texts, to be shown.
+pub fn worded<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<Diagnostic<String>> {
+    diagnostics.into_iter().map(|it| it.worded(words)).collect()
 }
 
 fn imperative(remedy: &Remedy) -> String {
@@ -25,16 +32,41 @@ fn imperative(remedy: &Remedy) -> String {
         Remedy::Forget(None) => "run `engine forget`".to_owned(),
         Remedy::Forget(Some(name)) => format!("run `engine forget {name}`"),
         Remedy::SearchByName => "add `--prune-scan`".to_owned(),
+        Remedy::SetVariable(name) => format!("pass `--var {name}=…`, or set ENGINE_VAR_{name}"),
         Remedy::DestroyStack { team, stack, region } => {
             format!("run `engine destroy --team {team} --stack {stack} --region {region}`")
         }
     }
 }
 
-fn noun(request: Request) -> &'static str {
-    match request {
-        Request::Apply => "`apply`",
-        Request::Replace => "`--replace`",
-        Request::Targets => "`--target`",
-    }
+fn option(request: &Request) -> String {
+    let (option, value) = match request {
+        Request::Apply => ("apply", None),
+        Request::AssumeOwner => ("--assume-owner", None),
+        Request::Destroy => ("--destroy", None),
+        Request::Local => ("--local", None),
+        Request::Profile => ("--profile", None),
+        Request::Region(region) => ("--region", region.clone()),
+        Request::Replace => ("--replace", None),
+        Request::SearchByName => ("--prune-scan", None),
+        Request::Stack(stack) => ("--stack", Some(stack.clone())),
+        Request::Targets => ("--target", None),
+        Request::Team(team) => ("--team", team.clone()),
+        Request::Variable(name) => ("--var", Some(format!("{name}=…"))),
+    };
+    value.map_or_else(|| option.to_owned(), |value| format!("{option} {value}"))
+}
+
+fn command_line(command: &Command) -> String {
+    let (name, argument) = match command {
+        Command::Apply { is_local: false } => ("apply", None),
+        Command::Apply { is_local: true } => ("apply", Some("--local")),
+        Command::Diff { spec } => ("diff", *spec),
+        Command::Doctor => ("doctor", None),
+        Command::Explain(name) => ("explain", name.as_deref()),
+        Command::Init => ("init", None),
+        Command::SavePlan => ("diff", Some("--out FILE")),
+        Command::Validate(path) => ("validate", Some(&**path)),
+    };
+    argument.map_or_else(|| format!("engine {name}"), |argument| format!("engine {name} {argument}"))
 }

@@ -14,6 +14,7 @@ use crate::spec::Spec;
 use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
 
 use super::json::{FORMAT_VERSION, headed};
+use super::remedy;
 
 /// The heading of a mapping.
 pub fn pipeline(pipeline: &Pipeline) -> String {
@@ -82,7 +83,7 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
     };
     let failed = |outcome: &Outcome| match &outcome.stop {
         Some(Stop::Finding(it)) => {
-            json!({ "change": it.change, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic })
+            json!({ "change": it.change, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::words) })
         }
         Some(Stop::Failed(error)) => {
             json!({ "cause": "error", "code": error.cause().name(), "message": error.to_string() })
@@ -117,6 +118,6 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
 pub fn not_started(problems: &[Diagnostic]) -> Json {
     json!({
         "format_version": FORMAT_VERSION, "team": null, "stack": null, "region": null, "account": null,
-        "verified": false, "mappings": [], "problems": problems,
+        "verified": false, "mappings": [], "problems": remedy::worded(problems),
     })
 }

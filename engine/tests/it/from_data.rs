@@ -15,6 +15,7 @@ use engine::kind::{Definition, Kinds, Want};
 use engine::live::{self, OrphanSearch};
 use engine::plan::{Action, Change, Goal, Options, Plan, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
+use engine::render::remedy;
 use engine::schema::{
     ArnForm, AwsEnv, DeleteBlock, Disruption, Effect, Id, Identity, Live, Origin, Output, Outputs, Ownership, Property,
     Reading, Rule, Schema, Shape, Status, Tagging, Text, Timestamps, property,
@@ -358,7 +359,7 @@ impl Stage {
     fn spec(&self, text: &str) -> Result<Spec, String> {
         let overrides = SpecOverrides::default();
         let spec = Spec::parse(&self.cx.kinds, Path::new("main.yaml"), text.as_bytes(), &overrides, Depth::Full);
-        spec.map_err(|errors| diagnostic::render(&errors, Style::Plain, 120))
+        spec.map_err(|errors| diagnostic::render(&remedy::worded(&errors), Style::Plain, 120))
     }
 
     async fn plan(&self, spec: &Spec) -> (Inventory, Plan) {
@@ -509,7 +510,7 @@ fn a_parent_of_any_kind_must_be_managed_by_the_spec() {
     };
     let managed = spec("stream: 'arn:aws:dynamodb:eu-central-1:1:table/t/stream/1'").unwrap();
     assert_eq!(managed.resource("reads").unwrap().parent(), Some(("archive", "owls-keep")));
-    let errors = diagnostic::render(&spec("import: foxes-keep").unwrap_err(), Style::Plain, 120);
+    let errors = diagnostic::render(&remedy::worded(&spec("import: foxes-keep").unwrap_err()), Style::Plain, 120);
     assert!(errors.contains("`keep` is imported, so nothing can be attached to it"), "{errors}");
     assert!(errors.contains("refer to a archive that this spec manages"), "{errors}");
 }

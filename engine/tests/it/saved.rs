@@ -8,6 +8,7 @@ use engine::inventory::{Found, Inventory, Orphan};
 use engine::kinds::all;
 use engine::plan::{Goal, Options, plan};
 use engine::plan_file;
+use engine::render::remedy::words;
 use engine::saved::{Flags, Salt, SavedPlan};
 use engine::schema::{Id, Live, Owner, Ownership, Status, Timestamps};
 use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
@@ -77,11 +78,16 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
     inventory.orphans.push(Orphan { declared, found, instead: None });
 }
 
+/// What has changed since `then` was saved.
+fn moved(then: &SavedPlan, now: &SavedPlan) -> Vec<String> {
+    then.moved(now).iter().map(words).collect()
+}
+
 #[test]
 fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     let salt = Salt::random();
     let then = Given::new();
-    assert_eq!(then.saved(&salt).moved(&then.saved(&salt)), Vec::<String>::new());
+    assert_eq!(moved(&then.saved(&salt), &then.saved(&salt)), Vec::<String>::new());
 
     let read = |moves: fn(&mut Inventory)| Given { moves, ..Given::new() };
     let text = |old: &str, new: &str| Given { text: with(&Given::new().text, old, new), ..Given::new() };
@@ -138,22 +144,22 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     ];
     for (now, expected) in cases {
         let then = then.saved(&salt);
-        let moved = then.moved(&now.saved(&salt));
+        let moved = moved(&then, &now.saved(&salt));
         let expected: Vec<String> = expected.iter().map(|it| it.replace("SPEC", &then.spec)).collect();
         assert_eq!(moved, expected);
     }
     // The reverse changes.
     let gone = read(|it| it.found.get_mut("pipe").unwrap().live = None);
-    assert_eq!(gone.saved(&salt).moved(&then.saved(&salt)), ["`pipe` did not exist and now does"]);
+    assert_eq!(moved(&gone.saved(&salt), &then.saved(&salt)), ["`pipe` did not exist and now does"]);
     let left = read(|it| leave(it, "9", Ownership::Nobody));
     let what = "the mapping of `old-pipe`, which isn't in the spec,";
-    assert_eq!(left.saved(&salt).moved(&then.saved(&salt)), [format!("{what} existed and no longer does")]);
+    assert_eq!(moved(&left.saved(&salt), &then.saved(&salt)), [format!("{what} existed and no longer does")]);
     let ours = read(|it| leave(it, "9", Ownership::Denied));
-    assert_eq!(left.saved(&salt).moved(&ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
+    assert_eq!(moved(&left.saved(&salt), &ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
     // A variable that the spec doesn't use.
     let mut more = Given::new();
     more.overrides.env.insert("elsewhere".into(), "x".into());
-    assert_eq!(then.saved(&salt).moved(&more.saved(&salt)), Vec::<String>::new());
+    assert_eq!(moved(&then.saved(&salt), &more.saved(&salt)), Vec::<String>::new());
 }
 
 #[test]
@@ -166,14 +172,14 @@ fn another_plan_from_the_same_inputs_is_detected() {
         let plan = plan(&spec, &inventory, goal, &Options { delete_data: true, ..Options::default() });
         SavedPlan::new(&spec, &inventory, &plan, &SpecOverrides::default(), Flags::default(), salt.clone())
     };
-    let moved = of(Goal::Present).moved(&of(Goal::Absent));
+    let changes = moved(&of(Goal::Present), &of(Goal::Absent));
     let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` has changed"));
-    assert_eq!(moved, rows);
+    assert_eq!(changes, rows);
 
     let older = serde_json::to_string(&then).unwrap().replace(&format!("{:?}", then.engine), "\"0.0.1\"");
     let older = SavedPlan::parse(older.as_bytes()).unwrap().unwrap();
     let version = format!("the plan was saved by engine 0.0.1, but this is engine {}", then.engine);
-    assert_eq!(older.moved(&then), [version]);
+    assert_eq!(moved(&older, &then), [version]);
 }
 
 #[test]
@@ -187,7 +193,7 @@ fn a_saved_plan_differs_from_a_spec_and_from_an_incomplete_plan() {
         assert_eq!(SavedPlan::parse(other.as_bytes()).unwrap(), None, "{other}");
     }
     assert_eq!(SavedPlan::parse(b"\xff\xfe").unwrap(), None);
-    let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().problem;
+    let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().worded(words).problem;
     assert_eq!(problem(&text[..text.len() / 2]), "the saved plan is incomplete");
     assert_eq!(problem(&compact[..compact.len() - 1]), "the saved plan is incomplete");
     let newer = text.replace("\"format_version\": 2", "\"format_version\": 3");
@@ -217,12 +223,12 @@ fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     let saved = Given::new().saved(&Salt::random());
     for other in [PIPELINE, "", "{}"] {
         fs::write(&path, other).unwrap();
-        let error = plan_file::write(&saved, &path).unwrap_err();
+        let error = plan_file::write(&saved, &path).unwrap_err().worded(words);
         assert!(error.problem.ends_with("already exists and isn't a saved plan"), "{error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), other);
     }
     for unwritable in [folder.path().to_owned(), folder.path().join("missing/my.plan"), "..".into()] {
-        let error = plan_file::write(&saved, &unwritable).unwrap_err();
+        let error = plan_file::write(&saved, &unwritable).unwrap_err().worded(words);
         assert!(error.problem.starts_with("failed to save the plan to"), "{error:?}");
     }
     assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));

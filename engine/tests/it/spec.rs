@@ -10,6 +10,7 @@ use std::time::Duration;
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
 use engine::kinds::all;
 use engine::preflight;
+use engine::render::remedy;
 use engine::schema::{Shape, Str};
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::yaml::{self, Yaml};
@@ -56,7 +57,7 @@ fn load(spec: &str, overrides: &SpecOverrides) -> Result<Spec, String> {
     fs::write(&path, spec).unwrap();
     Spec::load(&engine::kinds::all(), &path, overrides, Depth::Full).map_err(|problems| {
         let folder = format!("{}/", folder.path().display());
-        diagnostic::render(&problems, Style::Plain, 100).replace(&folder, "")
+        diagnostic::render(&remedy::worded(&problems), Style::Plain, 100).replace(&folder, "")
     })
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn catalogue() -> String {
         let errors =
             Spec::load(&engine::kinds::all(), &folder.join(&it.files[0]), &SpecOverrides::default(), Depth::Full)
                 .unwrap_err();
-        let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap();
+        let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap().worded(remedy::words);
         let hints = first.hints.join("; ");
         writeln!(page, "| {} | {} | {} |", cell(&it.cause), cell(&first.problem), cell(&hints)).unwrap();
     }
@@ -177,7 +178,12 @@ fn a_problem_that_syntax_cannot_prove_is_only_a_warning() {
         assert!(!spec.warnings.is_empty(), "{}", path.display());
         assert!(spec.warnings.iter().all(|it| it.severity == Severity::Warning));
         let folder = format!("{}/", path.parent().unwrap().display());
-        writeln!(all, "{}", diagnostic::render(&spec.warnings, Style::Plain, 100).replace(&folder, "")).unwrap();
+        writeln!(
+            all,
+            "{}",
+            diagnostic::render(&remedy::worded(&spec.warnings), Style::Plain, 100).replace(&folder, "")
+        )
+        .unwrap();
     }
     assert_snapshot!(all);
 }
@@ -350,7 +356,8 @@ fn runtime_warnings_follow_the_deprecation_dates_of_aws() {
         let spec = load(&PIPELINE.replace("nodejs22.x", runtime), &SpecOverrides::default()).unwrap();
         let findings = preflight::offline(&spec, day);
         assert!(findings.iter().all(|it| it.severity == Severity::Warning));
-        findings.into_iter().map(|it| format!("{}; {}", it.problem, it.why.unwrap_or_default())).collect::<String>()
+        let findings = remedy::worded(&findings).into_iter();
+        findings.map(|it| format!("{}; {}", it.problem, it.why.unwrap_or_default())).collect::<String>()
     };
     let cases = [
         ("nodejs22.x", "2026-11-30", ""),

@@ -33,4 +33,4 @@ pub mod aws {
     pub use crate::wire::{guard, limits};
 }
 
-use engine_core::{cause, diagnostic, inventory, ownership, schema, spec, value};
+use engine_core::{cause, diagnostic, inventory, ownership, remedy, schema, spec, value};

@@ -19,6 +19,7 @@ use crate::inventory::{Inventory, SearchScope};
 use crate::kinds::{default_log_group, function_name};
 use crate::logs::EventName;
 use crate::ownership::OwnershipVerdict;
+use crate::remedy::Advice;
 use crate::schema::Live;
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -320,14 +321,14 @@ impl<'s> Lookup<'s> {
         self.inventory.live(&declared.name)
     }
 
-    fn problem(&self, what: String, hint: &str) -> Diagnostic {
+    fn problem(&self, what: String, hint: impl Into<Advice>) -> Diagnostic {
         Diagnostic::error(format!("`{}` can't be verified: {what}", self.mapping.name), hint)
     }
 
     fn missing(&self, what: &str) -> Diagnostic {
         let searched = self.searched;
         let diagnostic = self.problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
-        diagnostic.hint(format!("otherwise run `{}` to create it", searched.apply()))
+        diagnostic.hint(Advice::from("otherwise run ").then(searched.apply()).then(" to create it"))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Diagnostics: what is wrong, where, why, and how to fix it, and their rendering with the source
-//! line.
+//! line. Only those whose texts the program has worded can be shown.
 //!
 //! **Invariant.** This module knows source text and positions, never YAML, resources or AWS. It
 //! prints nothing, and it shows no value of a file unless that file was revealed, so that a
@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::printable::printable;
 use crate::printable::printable_char;
+use crate::remedy::Advice;
 
 /// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret
 /// doesn't show.
@@ -22,17 +23,17 @@ const MASK: &str = "***";
 
 /// One problem. Texts are lower-case sentences without a full stop, with values in backticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
+pub struct Diagnostic<Text = Advice> {
     /// Whether the command can continue.
     pub severity: Severity,
     /// What is wrong.
-    pub problem: String,
+    pub problem: Text,
     /// Its place in a file, if it has one.
     pub at: Option<Place>,
     /// The reason, if the problem alone doesn't explain it.
-    pub why: Option<String>,
+    pub why: Option<Text>,
     /// What the user can do next.
-    pub hints: Vec<String>,
+    pub hints: Vec<Text>,
     /// Its cause in the catalogue, if it has one; boxed, because most have none.
     pub cause: Option<Box<Cause>>,
 }
@@ -58,31 +59,52 @@ pub enum Severity {
 
 impl Diagnostic {
     /// A problem that stops the command, and what to do about it.
-    pub fn error(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn error(problem: impl Into<Advice>, hint: impl Into<Advice>) -> Self {
         Self::new(Severity::Error, problem, hint)
     }
 
     /// A problem that doesn't stop the command, and what to do about it.
-    pub fn warning(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn warning(problem: impl Into<Advice>, hint: impl Into<Advice>) -> Self {
         Self::new(Severity::Warning, problem, hint)
     }
 
     /// A problem of this severity, and what to do about it.
-    pub fn new(severity: Severity, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn new(severity: Severity, problem: impl Into<Advice>, hint: impl Into<Advice>) -> Self {
         Self { severity, problem: problem.into(), at: None, why: None, hints: vec![hint.into()], cause: None }
-    }
-
-    /// Sets the place.
-    #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.at = Some(place);
-        self
     }
 
     /// Sets the reason.
     #[must_use]
-    pub fn why(mut self, why: impl Into<String>) -> Self {
+    pub fn why(mut self, why: impl Into<Advice>) -> Self {
         self.why = Some(why.into());
+        self
+    }
+
+    /// Adds another hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<Advice>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The same with its texts as `words` words them.
+    pub fn worded(&self, words: impl Fn(&Advice) -> String) -> Diagnostic<String> {
+        Diagnostic {
+            severity: self.severity,
+            problem: words(&self.problem),
+            at: self.at.clone(),
+            why: self.why.as_ref().map(&words),
+            hints: self.hints.iter().map(&words).collect(),
+            cause: self.cause.clone(),
+        }
+    }
+}
+
+impl<Text> Diagnostic<Text> {
+    /// Sets the place.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.at = Some(place);
         self
     }
 
@@ -102,17 +124,10 @@ impl Diagnostic {
     pub fn aws_text(&self) -> Option<&str> {
         self.cause.as_ref()?.aws_text.as_deref()
     }
-
-    /// Adds another hint.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
 }
 
 /// The flat form for JSON: `line` and `column` are 1-based, both absent together with `file`.
-impl Serialize for Diagnostic {
+impl Serialize for Diagnostic<String> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Flat<'a> {
@@ -301,8 +316,8 @@ fn hidden_in_unknown_line(line: &str, offset: usize) -> Option<Span> {
 
 /// The order in which diagnostics are shown: without a place first, then by file and position, each
 /// only once.
-pub fn in_order(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
-    let mut ordered: Vec<&Diagnostic> = diagnostics.iter().collect();
+pub fn in_order(diagnostics: &[Diagnostic<String>]) -> Vec<&Diagnostic<String>> {
+    let mut ordered: Vec<&Diagnostic<String>> = diagnostics.iter().collect();
     ordered.sort_by(|a, b| match (&a.at, &b.at) {
         (Some(a), Some(b)) => a.key().cmp(&b.key()),
         (None, None) => Ordering::Equal,
@@ -328,31 +343,27 @@ pub enum Style {
 /// All diagnostics as text, [`in_order`], separated by blank lines. Source lines are truncated to
 /// `width` columns around the marked range; notes are wrapped, problems are not. Control characters
 /// are removed.
-pub fn render(diagnostics: &[Diagnostic], style: Style, width: usize) -> String {
-    let width = if style == Style::Words { UNWRAPPED } else { width };
-    let ordered = in_order(diagnostics);
-    let rendered = ordered.iter().map(|diagnostic| match style {
+pub fn render(diagnostics: &[Diagnostic<String>], style: Style, width: usize) -> String {
+    let rendered = in_order(diagnostics).into_iter().map(|diagnostic| match style {
         Style::Plain => render_one(&Renderer::plain().term_width(width), diagnostic, width) + "\n",
         Style::Ansi => render_one(&Renderer::styled().term_width(width), diagnostic, width) + "\n",
         Style::Words => in_words(diagnostic),
     });
-    let text = rendered.collect::<Vec<_>>().join("\n");
-    let mut codes: Vec<&str> = ordered.iter().filter_map(|diagnostic| diagnostic.code()).collect();
-    let mut seen = HashSet::new();
-    codes.retain(|code| seen.insert(*code));
-    if codes.is_empty() {
-        return text;
-    }
-    let commands = codes.iter().map(|code| format!("`engine explain {code}`")).collect::<Vec<_>>().join(", ");
-    format!("{text}\n{}\n", wrap(&format!("For more information, run {commands}"), width).join("\n"))
+    rendered.collect::<Vec<_>>().join("\n")
 }
 
-/// A width that no text reaches.
-const UNWRAPPED: usize = 1 << 20;
+/// The codes of diagnostics in the order in which they are shown, each only once.
+pub fn codes(diagnostics: &[Diagnostic<String>]) -> Vec<&'static str> {
+    let mut codes: Vec<&str> = in_order(diagnostics).into_iter().filter_map(Diagnostic::code).collect();
+    let mut seen = HashSet::new();
+    codes.retain(|code| seen.insert(*code));
+    codes
+}
+
 /// The maximum length of a source line for screen readers.
 const READ_OUT: usize = 200;
 
-fn in_words(diagnostic: &Diagnostic) -> String {
+fn in_words(diagnostic: &Diagnostic<String>) -> String {
     let level = match diagnostic.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -377,7 +388,7 @@ fn in_words(diagnostic: &Diagnostic) -> String {
     text
 }
 
-fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, width: usize) -> String {
+fn render_one(renderer: &Renderer, diagnostic: &Diagnostic<String>, width: usize) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -536,7 +547,7 @@ pub fn note_omitted(shown: &mut [Diagnostic], n_omitted: usize) {
     if n_omitted > 0
         && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
     {
-        last.hints.push(format!("fix these first; {n_omitted} more errors not shown"));
+        last.hints.push(format!("fix these first; {n_omitted} more errors not shown").into());
     }
 }
 
@@ -620,8 +631,12 @@ mod tests {
         file.place(Span::new(start, start + needle.len()))
     }
 
+    fn worded(diagnostics: &[Diagnostic]) -> Vec<Diagnostic<String>> {
+        diagnostics.iter().map(|it| it.worded(Advice::own_text)).collect()
+    }
+
     fn plain(diagnostics: &[Diagnostic]) -> String {
-        render(diagnostics, Style::Plain, 80)
+        render(&worded(diagnostics), Style::Plain, 80)
     }
 
     const TODOS: &str = "resources:\n  todos:\n    type: table\n    attributes: { id: S }\n\r\n    hash_key: pk\n";
@@ -704,7 +719,7 @@ mod tests {
     fn json_is_flat_and_counts_columns_in_characters() {
         let diagnostic = Diagnostic::warning("odd", "change it").at(place("a.yaml", "a: 1\nä日: x\n", "x"));
         let nowhere = Diagnostic::error("bad", "fix it").why("because");
-        assert_snapshot!(serde_json::to_string_pretty(&[diagnostic, nowhere]).unwrap(), @r#"
+        assert_snapshot!(serde_json::to_string_pretty(&worded(&[diagnostic, nowhere])).unwrap(), @r#"
         [
           {
             "severity": "warning",
@@ -743,9 +758,9 @@ mod tests {
         let at =
             |needle| Diagnostic::error(format!("at {}", needle), "fix it").at(place("s.yaml", environment, needle));
         let mut second_line = at("exports");
-        second_line.problem = "inside".to_owned();
+        second_line.problem = "inside".into();
         let mut value = at("hunter2,");
-        value.problem = "value".to_owned();
+        value.problem = "value".into();
         assert_snapshot!(plain(&[at("B"), at("C"), value, at("inline"), second_line, at("x #")]), @"
         error: value
          --> s.yaml:1:19
@@ -936,14 +951,15 @@ mod tests {
                 file.reveal_except(vec![Span::new(start, start + length)]);
             }
             let all = Diagnostic::error(&text, &text).at(file.place(Span::new(start, start + length))).why(&text);
-            let rendered = render(std::slice::from_ref(&all), Style::Plain, width);
+            let all = worded(&[all]);
+            let rendered = render(&all, Style::Plain, width);
             let steering = |c: char| match c {
                 '\n' | '\t' => false,
                 '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
                 c => c.is_control(),
             };
             prop_assert!(!rendered.contains(steering), "{:?}", rendered);
-            let coloured = render(&[all], Style::Ansi, width);
+            let coloured = render(&all, Style::Ansi, width);
             prop_assert!(coloured.contains("\u{1b}[0m"), "{:?}", coloured);
         }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
+use crate::remedy::{Advice, Command};
 
 /// A failed call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,9 +254,9 @@ impl AwsError {
     }
 
     /// What to do next.
-    pub fn hint(&self) -> String {
+    pub fn hint(&self) -> Advice {
         if let Some(remedy) = &self.remedy {
-            return remedy.to_string();
+            return (&**remedy).into();
         }
         let code = self.cause();
         let next = code.entry().next;
@@ -264,27 +265,30 @@ impl AwsError {
                 let Api { permission, on, .. } = &**api;
                 let on = if on.is_empty() { &self.resource } else { on };
                 let on = if on.is_empty() { String::new() } else { format!(" on `{on}`") };
-                format!(
+                Advice::from(format!(
                     "ask the account's administrator for the permission `{permission}`{on}; `aws sts \
                      get-caller-identity` shows which identity made the call"
-                )
+                ))
             }
             (Code::Rejected, Some(api)) if let Some((kind, page)) = &api.page => {
-                let kind = kind.map_or_else(String::new, |kind| format!("`engine explain {kind}` and "));
                 let on = match &*self.resource {
                     "" => String::new(),
                     name => format!(" on `{name}`"),
                 };
-                format!(
-                    "{next}; for what `{}`{on} accepts, see {kind}{page}. If AWS's message is unclear, please report it: \
-                     all lines after `aws:`, and this resource's part of the spec",
-                    self.operation
-                )
+                let see = Advice::from(format!("{next}; for what `{}`{on} accepts, see ", self.operation));
+                let see = match kind {
+                    Some(kind) => see.then(Command::Explain(Some((*kind).to_owned()))).then(" and "),
+                    None => see,
+                };
+                see.then(format!(
+                    "{page}. If AWS's message is unclear, please report it: all lines after `aws:`, and this resource's \
+                     part of the spec"
+                ))
             }
-            _ if self.leaves_open() => {
-                format!("{next}; completed changes are kept, and `engine diff` shows what is left")
-            }
-            _ => next.to_owned(),
+            _ if self.leaves_open() => Advice::from(format!("{next}; completed changes are kept, and "))
+                .then(Command::Diff { spec: None })
+                .then(" shows what is left"),
+            _ => next.into(),
         }
     }
 

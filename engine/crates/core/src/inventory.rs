@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::remedy::Advice;
+use crate::remedy::{Advice, Command, Request};
 use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
@@ -223,15 +223,21 @@ impl SearchScope {
 
     /// What to do if it was the wrong place; shown before any hint that would create something
     /// there.
-    pub fn elsewhere(&self) -> &'static str {
+    pub fn elsewhere(&self) -> Advice {
         match self.is_local {
-            true => "to search your account, leave out `--local`",
-            false => "to search elsewhere, pass `--region` or `--profile`; `engine doctor` shows the current ones",
+            true => Advice::from("to search your account, leave out ").then(Request::Local),
+            false => Advice::from("to search elsewhere, pass ")
+                .then(Request::Region(None))
+                .then(" or ")
+                .then(Request::Profile)
+                .then("; ")
+                .then(Command::Doctor)
+                .then(" shows the current ones"),
         }
     }
 
     /// The command that creates what is missing there.
-    pub fn apply(&self) -> &'static str {
-        if self.is_local { "engine apply --local" } else { "engine apply" }
+    pub fn apply(&self) -> Command {
+        Command::Apply { is_local: self.is_local }
     }
 }

@@ -1,9 +1,9 @@
-//! Advice about a plan, which refers to the program's options and commands without naming them.
+//! Texts for the user that refer to the program's options and commands without naming them.
 //!
 //! **Invariant:** how an option or a command is called and spelled, only the program knows.
 
-/// What a user can do about something in a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a user can do about a problem.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Remedy {
     /// Delete tables that are not empty, too.
     AllowDataLoss,
@@ -15,6 +15,8 @@ pub enum Remedy {
     Forget(Option<String>),
     /// Search for orphans by name, too.
     SearchByName,
+    /// Set the variable with this name, outside of the spec.
+    SetVariable(String),
     /// Delete everything that a stack owns.
     DestroyStack {
         /// Its team.
@@ -26,19 +28,62 @@ pub enum Remedy {
     },
 }
 
-/// What the user can request of a run, as the reason for something in a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the user can request of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     /// To apply the plan.
     Apply,
+    /// To assume ownership by name if tags can't be read.
+    AssumeOwner,
+    /// To delete everything that the stack owns.
+    Destroy,
+    /// To use the local AWS.
+    Local,
+    /// To use a profile of AWS's tools.
+    Profile,
+    /// To use a region, or this one.
+    Region(Option<String>),
     /// To re-create some resources.
     Replace,
+    /// To search for orphans by name, too.
+    SearchByName,
+    /// To use the stack with this name.
+    Stack(String),
     /// To plan some resources only.
     Targets,
+    /// To use a team, or the one with this name.
+    Team(Option<String>),
+    /// To set the variable with this name.
+    Variable(String),
+}
+
+/// A command of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Create and update the resources of a spec.
+    Apply {
+        /// Whether in the local AWS.
+        is_local: bool,
+    },
+    /// Show what an apply would change; for a spec, if one is given.
+    Diff {
+        /// Its path.
+        spec: Option<&'static str>,
+    },
+    /// Diagnose the settings of this machine.
+    Doctor,
+    /// Explain the resource type or error code with this name, or list the resource types.
+    Explain(Option<String>),
+    /// Create a spec.
+    Init,
+    /// Save a plan to a file.
+    SavePlan,
+    /// Validate the specs in this file or folder.
+    Validate(String),
 }
 
 /// A part of an [`Advice`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AdvicePart {
     /// Text as it is.
     Text(String),
@@ -46,10 +91,12 @@ pub enum AdvicePart {
     Remedy(Remedy),
     /// A request as a noun.
     Request(Request),
+    /// A command as a noun.
+    Command(Command),
 }
 
-/// A text for the user, in which the program words remedies and requests.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A text for the user, in which the program words remedies, requests and commands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Advice(Vec<AdvicePart>);
 
 impl Advice {
@@ -69,6 +116,29 @@ impl Advice {
         }
         self
     }
+
+    /// All of them, with `separator` in between.
+    pub fn join(all: impl IntoIterator<Item = Advice>, separator: &str) -> Advice {
+        all.into_iter().reduce(|all, next| all.then(separator).then(next)).unwrap_or_default()
+    }
+
+    /// Whether its own text contains `text`.
+    pub fn contains(&self, text: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, AdvicePart::Text(own) if own.contains(text)))
+    }
+
+    /// Cuts its own text to `most` characters.
+    pub fn cut(&mut self, most: usize) {
+        let mut left = most;
+        for part in &mut self.0 {
+            let AdvicePart::Text(text) = part else { continue };
+            let cut = text.char_indices().nth(left).map(|(end, _)| end);
+            left = left.saturating_sub(text.chars().count());
+            if let Some(end) = cut {
+                text.replace_range(end.., "…");
+            }
+        }
+    }
 }
 
 impl From<String> for Advice {
@@ -83,6 +153,12 @@ impl From<&str> for Advice {
     }
 }
 
+impl From<&String> for Advice {
+    fn from(text: &String) -> Advice {
+        Advice::from(text.as_str())
+    }
+}
+
 impl From<Remedy> for Advice {
     fn from(remedy: Remedy) -> Advice {
         Advice(vec![AdvicePart::Remedy(remedy)])
@@ -92,5 +168,23 @@ impl From<Remedy> for Advice {
 impl From<Request> for Advice {
     fn from(request: Request) -> Advice {
         Advice(vec![AdvicePart::Request(request)])
+    }
+}
+
+impl From<Command> for Advice {
+    fn from(command: Command) -> Advice {
+        Advice(vec![AdvicePart::Command(command)])
+    }
+}
+
+#[cfg(test)]
+impl Advice {
+    /// Its own text, without what only the program words.
+    pub(crate) fn own_text(&self) -> String {
+        let texts = self.0.iter().filter_map(|part| match part {
+            AdvicePart::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
     }
 }

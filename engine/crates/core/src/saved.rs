@@ -33,6 +33,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
+use crate::remedy::{Advice, Command, Request};
 use crate::schema::{Live, Ownership, Property, Rule, Schema, Status};
 use crate::spec::{ResourceDecl, Spec, SpecOverrides, files};
 use crate::value::{Part, Tree, Value};
@@ -250,7 +251,8 @@ impl SavedPlan {
     /// The saved plan is damaged or from another version of engine.
     pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
         let unusable = |problem: String| {
-            Diagnostic::error(problem, "save the plan again with `engine diff --out FILE`, and review it again")
+            let hint = Advice::from("save the plan again with ").then(Command::SavePlan).then(", and review it again");
+            Diagnostic::error(problem, hint)
         };
         // Not parsed into a tree, which would need many times the memory of an untrusted file.
         #[derive(Deserialize)]
@@ -289,10 +291,11 @@ impl SavedPlan {
 
     /// Everything that changed since this was saved, one sentence each; empty if the plan can be
     /// applied. `now` must have the same salt.
-    pub fn moved(&self, now: &SavedPlan) -> Vec<String> {
-        let mut moved = Vec::new();
+    pub fn moved(&self, now: &SavedPlan) -> Vec<Advice> {
+        let mut moved: Vec<Advice> = Vec::new();
         if self.engine != now.engine {
-            moved.push(format!("the plan was saved by engine {}, but this is engine {}", self.engine, now.engine));
+            let (then, now) = (&self.engine, &now.engine);
+            moved.push(format!("the plan was saved by engine {then}, but this is engine {now}").into());
         }
         let who = [
             ("team", &self.team, &now.team),
@@ -301,25 +304,25 @@ impl SavedPlan {
             ("account", &self.account, &now.account),
         ];
         for (what, then, now) in who.into_iter().filter(|(_, then, now)| then != now) {
-            moved.push(format!("the plan was saved for {what} `{then}`, but this is {what} `{now}`"));
+            moved.push(format!("the plan was saved for {what} `{then}`, but this is {what} `{now}`").into());
         }
-        moved.extend(
-            self.flags.differing(&now.flags).map(|flag| format!("`{flag}` has changed since the plan was saved")),
-        );
+        let flags = self.flags.differing(&now.flags);
+        moved.extend(flags.map(|flag| Advice::from(flag).then(" has changed since the plan was saved")));
         if self.spec_text != now.spec_text {
-            moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec));
+            moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec).into());
         }
         for name in differing(&self.variables, &now.variables) {
-            moved.push(match (self.variables.get(name), now.variables.get(name)) {
-                (Some(_), _) => format!("the variable `{name}` has another value or isn't set"),
-                (None, _) => format!("the variable `{name}` wasn't set when the plan was saved"),
-            });
+            let change = match self.variables.get(name) {
+                Some(_) => format!("the variable `{name}` has another value or isn't set"),
+                None => format!("the variable `{name}` wasn't set when the plan was saved"),
+            };
+            moved.push(change.into());
         }
         moved.extend(
             // Added and removed functions are reported as a change of the spec.
             differing(&self.sources, &now.sources)
                 .filter(|name| self.sources.contains_key(*name) && now.sources.contains_key(*name))
-                .map(|name| format!("the source of `{name}` has changed")),
+                .map(|name| format!("the source of `{name}` has changed").into()),
         );
         for name in differing(&self.found, &now.found) {
             changed(&format!("`{name}`"), self.found.get(name), now.found.get(name), &mut moved);
@@ -336,7 +339,7 @@ impl SavedPlan {
             let (then, now) = (of(self), of(now));
             moved.extend(differing(&then, &now).filter_map(|at| {
                 let row = then.get(at).or(now.get(at))?;
-                Some(format!("the plan for `{}` has changed", row.resource))
+                Some(format!("the plan for `{}` has changed", row.resource).into())
             }));
         }
         moved
@@ -344,16 +347,16 @@ impl SavedPlan {
 }
 
 impl Flags {
-    fn differing(&self, other: &Flags) -> impl Iterator<Item = &'static str> {
+    fn differing(&self, other: &Flags) -> impl Iterator<Item = Request> {
         let flags = [
-            ("--destroy", self.destroy != other.destroy),
-            ("--local", self.local != other.local),
-            ("--assume-owner", self.assume_owner != other.assume_owner),
-            ("--prune-scan", self.prune_scan != other.prune_scan),
-            ("--replace", self.replace != other.replace),
-            ("--target", self.target != other.target),
-            ("--team", self.team != other.team),
-            ("--region", self.region != other.region),
+            (Request::Destroy, self.destroy != other.destroy),
+            (Request::Local, self.local != other.local),
+            (Request::AssumeOwner, self.assume_owner != other.assume_owner),
+            (Request::SearchByName, self.prune_scan != other.prune_scan),
+            (Request::Replace, self.replace != other.replace),
+            (Request::Targets, self.target != other.target),
+            (Request::Team(None), self.team != other.team),
+            (Request::Region(None), self.region != other.region),
         ];
         flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag))
     }
@@ -379,27 +382,27 @@ impl ResourceDigest {
 }
 
 /// How the reads of one resource differ.
-fn changed(what: &str, then: Option<&ResourceDigest>, now: Option<&ResourceDigest>, moved: &mut Vec<String>) {
+fn changed(what: &str, then: Option<&ResourceDigest>, now: Option<&ResourceDigest>, moved: &mut Vec<Advice>) {
     let (then, now) = match (then, now) {
         (Some(then), Some(now)) => (then, now),
-        (None, Some(_)) => return moved.push(format!("{what} did not exist and now does")),
-        (Some(_), None) => return moved.push(format!("{what} existed and no longer does")),
+        (None, Some(_)) => return moved.push(format!("{what} did not exist and now does").into()),
+        (Some(_), None) => return moved.push(format!("{what} existed and no longer does").into()),
         (None, None) => return,
     };
     if then.unique_id != now.unique_id {
         // All other differences are a consequence.
-        return moved.push(format!("{what} was deleted and re-created"));
+        return moved.push(format!("{what} was deleted and re-created").into());
     }
     if then.owner != now.owner {
-        moved.push(format!("in AWS, the owner of {what} has changed"));
+        moved.push(format!("in AWS, the owner of {what} has changed").into());
     }
     if then.condition != now.condition {
-        moved.push(format!("in AWS, the state of {what} has changed"));
+        moved.push(format!("in AWS, the state of {what} has changed").into());
     }
     let is_known = |name: &&String| !then.unknown.contains(*name) && !now.unknown.contains(*name);
     let properties = differing(&then.properties, &now.properties).filter(is_known);
     for name in properties.chain(differing(&then.outputs, &now.outputs)) {
-        moved.push(format!("in AWS, `{name}` of {what} has changed"));
+        moved.push(format!("in AWS, `{name}` of {what} has changed").into());
     }
 }
 

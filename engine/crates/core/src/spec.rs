@@ -24,10 +24,14 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
+use crate::remedy::{Advice, Command, Remedy};
 use crate::schema::{Id, Identity, Schema, Shape};
 use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
+
+/// A spec in examples of commands.
+const EXAMPLE: &str = "specs/team.yaml";
 
 /// A spec that can be planned.
 #[derive(Debug)]
@@ -253,11 +257,12 @@ impl Spec {
             errors => errors,
         };
         let Some(root) = root else {
-            let hint =
-                "to delete the stack without its spec, run `engine destroy --team TEAM --stack STACK --region REGION`";
+            let [team, stack, region] = ["TEAM", "STACK", "REGION"].map(str::to_owned);
+            let destroy = Remedy::DestroyStack { team, stack, region };
+            let hint = Advice::from("to delete the stack without its spec, ").then(destroy);
             return Err(match depth {
                 Depth::Full => errors,
-                Depth::Identities => errors.into_iter().map(|error| error.hint(hint)).collect(),
+                Depth::Identities => errors.into_iter().map(|error| error.hint(hint.clone())).collect(),
             });
         };
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
@@ -372,9 +377,11 @@ fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
     files::read(path, yaml::MAX_BYTES.saturating_add(1)).map_err(|unread| {
         let shown = path.display();
         let hint = match unread {
-            Unread::Folder => format!("pass a file in it; `engine validate {shown}` checks every spec in the folder"),
-            Unread::Refused(_) => "make the file readable, or pass another file".to_owned(),
-            _ => "pass the path of a YAML file, like `engine diff specs/team.yaml`".to_owned(),
+            Unread::Folder => Advice::from("pass a file in it; ")
+                .then(Command::Validate(shown.to_string()))
+                .then(" checks every spec in the folder"),
+            Unread::Refused(_) => "make the file readable, or pass another file".into(),
+            _ => Advice::from("pass the path of a YAML file, like ").then(Command::Diff { spec: Some(EXAMPLE) }),
         };
         let error = Diagnostic::error(format!("the spec `{shown}` {}", unread.reason()), hint);
         match unread {

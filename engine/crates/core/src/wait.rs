@@ -103,8 +103,8 @@ pub struct Wait {
     pub what: &'static str,
     /// Why it takes a while, worded to follow "since".
     pub reason: &'static str,
-    /// The AWS CLI command that shows the progress, with `{}` for the name; empty if there is no
-    /// single one.
+    /// The AWS CLI command that shows the progress, with `{}` for the name and `{region}`; empty if
+    /// there is no single one.
     pub inspect_cmd: &'static str,
     /// The rate limit that the polls share with other calls, if it matters.
     pub limit: Option<LimitId>,
@@ -478,11 +478,8 @@ impl Context {
         if wait.inspect_cmd.is_empty() || error.remedy.is_some() {
             return error;
         }
-        let command = wait.inspect_cmd.replace("{}", resource);
-        let remedy = format!(
-            "check the progress with `{command} --region {}`; run the same command again to continue waiting",
-            self.account.region()
-        );
+        let command = wait.inspect_cmd.replace("{region}", self.account.region()).replace("{}", resource);
+        let remedy = format!("check the progress with `{command}`; run the same command again to continue waiting");
         AwsError { remedy: Some(remedy.into()), ..error }
     }
 

@@ -16,6 +16,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use serde_json::Number;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, note_omitted};
+use crate::remedy::Advice;
 
 /// Maximum file size in bytes. Callers don't need to read more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -35,7 +36,7 @@ const REPEATED: &str = "is set more than once";
 
 /// The errors of a file whose text must stay hidden, including its keys.
 pub fn without_keys(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    errors.retain(|error| !error.problem.ends_with(REPEATED));
+    errors.retain(|error| !error.problem.contains(REPEATED));
     errors
 }
 
@@ -539,7 +540,7 @@ fn anchor_error() -> Diagnostic {
     .hint("quote the value if the `&` or `*` is part of it")
 }
 
-fn encoding_error(problem: impl Into<String>, bytes: &[u8]) -> Diagnostic {
+fn encoding_error(problem: impl Into<Advice>, bytes: &[u8]) -> Diagnostic {
     let error = Diagnostic::error(problem, "save the file with UTF-8 encoding");
     if looks_like_utf16(bytes) { error.why("it looks like UTF-16") } else { error }
 }
@@ -742,9 +743,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::diagnostic::{Style, render};
+    use crate::diagnostic::{self, Style};
 
     const SECRET: &str = "hunter2";
+
+    fn worded(errors: &[Diagnostic]) -> Vec<Diagnostic<String>> {
+        errors.iter().map(|it| it.worded(Advice::own_text)).collect()
+    }
+
+    fn render(errors: &[Diagnostic]) -> String {
+        diagnostic::render(&worded(errors), Style::Plain, 80)
+    }
 
     fn errors_of(bytes: &[u8]) -> Vec<Diagnostic> {
         parse("s.yaml", bytes).1.expect_err("the file should be refused")
@@ -752,12 +761,12 @@ mod tests {
 
     /// The rendered errors of several broken files.
     fn refusals<const N: usize>(texts: [&str; N]) -> String {
-        let rendered = texts.map(|text| render(&errors_of(text.as_bytes()), Style::Plain, 80));
+        let rendered = texts.map(|text| render(&errors_of(text.as_bytes())));
         rendered.concat()
     }
 
     fn problems_of(bytes: &[u8]) -> Vec<String> {
-        errors_of(bytes).into_iter().map(|error| error.problem).collect()
+        errors_of(bytes).into_iter().map(|error| error.problem.own_text()).collect()
     }
 
     fn json(node: &Node) -> serde_json::Value {
@@ -1252,7 +1261,7 @@ mod tests {
           = hint: remove the line
         ");
         let bytes: [&[u8]; 5] = [b"a: 1\nb: \xff", b"\xef\xbb\xbf\xff", b"\xff\xfea\0", b"a: \0", b"a: b\rc: d"];
-        assert_snapshot!(bytes.map(|bytes| render(&errors_of(bytes), Style::Plain, 80)).concat(), @r"
+        assert_snapshot!(bytes.map(|bytes| render(&errors_of(bytes))).concat(), @r"
         error: the file is not valid UTF-8 at byte 8
          --> s.yaml:2:4
           |
@@ -1349,8 +1358,8 @@ mod tests {
         ];
         for text in broken {
             let errors = errors_of(text.as_bytes());
-            let rendered = render(&errors, Style::Plain, 80);
-            let shown = format!("{rendered}{errors:?}{}", serde_json::to_string(&errors).unwrap());
+            let rendered = render(&errors);
+            let shown = format!("{rendered}{errors:?}{}", serde_json::to_string(&worded(&errors)).unwrap());
             assert!(!shown.contains(SECRET), "{shown}");
         }
     }
@@ -1384,7 +1393,8 @@ mod tests {
         assert!(parse("s.yaml", format!("{{{many_keys}}}").as_bytes()).1.is_ok());
         assert!(parse("s.yaml", format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).as_bytes()).1.is_ok());
         let duplicates = errors_of("a: 1\n".repeat(1_000).as_bytes());
-        assert_eq!(duplicates.last().unwrap().hints.last().unwrap(), "fix these first; 899 more errors not shown");
+        let hint = duplicates.last().unwrap().hints.last().unwrap();
+        assert_eq!(hint, &Advice::from("fix these first; 899 more errors not shown"));
     }
 
     #[test]
@@ -1431,7 +1441,7 @@ mod tests {
                 (Err(_), Err(_)) => return Ok(()),
                 (Ok(_), Err(error)) => return Err(TestCaseError::fail(format!("{text}\n{error}"))),
                 (Err(errors), Ok(_)) => {
-                    return Err(TestCaseError::fail(format!("{text}\n{}", render(&errors, Style::Plain, 80))));
+                    return Err(TestCaseError::fail(format!("{text}\n{}", render(&errors))));
                 }
             };
             prop_assert_eq!(json(&node), expected, "{}", text);
@@ -1459,7 +1469,7 @@ mod tests {
                 }
                 (_, Err(errors)) => {
                     prop_assert!(!errors.is_empty());
-                    prop_assert!(render(&errors, Style::Plain, 80).starts_with("error: "));
+                    prop_assert!(render(&errors).starts_with("error: "));
                 }
             }
         }

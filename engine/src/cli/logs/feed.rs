@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::inventory::SearchScope;
 use crate::kinds::default_log_group;
 use crate::logs::{self, Line, LogEvent, Tail};
+use crate::remedy::Advice;
 use crate::schema::Live;
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
@@ -134,6 +135,6 @@ pub(super) fn absent(spec: &Spec, declared: &ResourceDecl, scope: &SearchScope) 
     };
     match declared.imported {
         true => diagnostic.hint("otherwise ask its owner, or import another function"),
-        false => diagnostic.hint(format!("otherwise run `{}` first", scope.apply())),
+        false => diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")),
     }
 }

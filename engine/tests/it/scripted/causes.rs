@@ -10,7 +10,7 @@ use engine::apply;
 use engine::aws::{AwsError, Class};
 use engine::cause::Code;
 use engine::plan::{self, Goal, Options};
-use engine::render::{self, OutputStyle};
+use engine::render::{self, OutputStyle, remedy};
 use serde_json::{Value as Json, json};
 
 use super::library::{context, load, read, team};
@@ -801,7 +801,7 @@ fn every_class_has_a_problem_a_reason_and_a_hint() {
                 ..AwsError::own(*class, "CreateTable", "blue-owls-todos", message)
             };
             let entry = error.cause().entry();
-            let diagnostic = error.diagnostic("create `todos`");
+            let diagnostic = error.diagnostic("create `todos`").worded(remedy::words);
             assert_eq!(diagnostic.problem, format!("create `todos`: {}", entry.title));
             assert_eq!(diagnostic.code(), Some(error.cause().name()));
             assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{class:?}");

@@ -14,6 +14,7 @@ use engine::apply::{self, Event, StepOutcome};
 use engine::aws::{AwsError, Class};
 use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
+use engine::render::remedy;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -909,7 +910,7 @@ async fn run_case(case: Case) {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
             let failed = failures(&endings);
             assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [class], "{about}: {failed:?}");
-            let told = failed[0].diagnostic("");
+            let told = failed[0].diagnostic("").worded(remedy::words);
             let text = format!("{}\n{}\n{:?}\n{}", failed[0], told.problem, told.why, told.hints.join("\n"));
             for says in says {
                 assert!(text.contains(says), "{about}: no `{says}` in {text}");

@@ -171,7 +171,7 @@ async fn a_stuck_state_times_out_with_a_command_to_inspect_it() {
         let failed = failures(&endings);
         assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{about}: {failed:?}");
         let hint = failed[0].hint();
-        assert!(hint.contains(look) && hint.contains("to continue waiting"), "{about}: {hint}");
+        assert!(hint.contains(look) && hint.contains("to continue waiting"), "{about}: {hint:?}");
         assert!(failed[0].message.starts_with("still waiting for the "), "{about}: {}", failed[0].message);
         assert!(seconds.contains(&start.elapsed().as_secs()), "{about}: {:?}", start.elapsed());
     }

@@ -168,7 +168,7 @@ const UPDATED: Wait = Wait {
     budget: Duration::from_secs(600),
 };
 /// Shows the function's `State` and `LastUpdateStatus`, each with its reason.
-const LOOK: &str = "aws lambda get-function-configuration --function-name {}";
+const LOOK: &str = "aws lambda get-function-configuration --function-name {} --region {region}";
 
 impl Kind for Function {
     type Props = Props;

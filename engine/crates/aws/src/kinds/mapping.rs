@@ -127,7 +127,7 @@ const SETTLED: Wait = Wait {
     budget: Duration::from_secs(600),
 };
 /// Shows the mapping's `State`, its reason, and the result of the last batch.
-const LOOK: &str = "aws lambda get-event-source-mapping --uuid {}";
+const LOOK: &str = "aws lambda get-event-source-mapping --uuid {} --region {region}";
 /// How many reads of a ready mapping may show old values: some reads are stale.
 const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait {

@@ -181,7 +181,7 @@ const GONE: Wait = Wait {
     budget: Duration::from_secs(600),
 };
 /// Shows `TableStatus` and the status of indexes, encryption and stream.
-const LOOK: &str = "aws dynamodb describe-table --table-name {}";
+const LOOK: &str = "aws dynamodb describe-table --table-name {} --region {region}";
 /// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty
 /// response proves nothing for a table younger than this.
 const TAGS_LAG: Duration = Duration::from_secs(60);

@@ -61,14 +61,14 @@ pub(super) fn write(pipeline: &Pipeline, change: EventName, error: &AwsError) ->
     let cause = match error.class {
         Class::Throttled => {
             let problem = format!("`{table}` has no write capacity left for the test item");
-            diagnostic = Diagnostic { problem, hints: Vec::new(), ..diagnostic };
+            diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic =
                 diagnostic.hint("run the command again when there are fewer writes, or raise `write_capacity`");
             Cause::Throttled
         }
         Class::Changed => {
             let problem = format!("another process changed the test item `{}`", super::item_name(pipeline));
-            diagnostic = Diagnostic { problem, hints: Vec::new(), ..diagnostic };
+            diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic = diagnostic.why("another `engine verify` of this mapping may be running");
             diagnostic = diagnostic.hint("run the command again when the other one has finished");
             Cause::Changed

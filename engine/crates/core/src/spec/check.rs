@@ -16,6 +16,7 @@ pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
+use crate::remedy::{Advice, Command, Request};
 use crate::schema::{
     Id, Identity, Locality, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
     is_region, part_of, regions, settable,
@@ -100,10 +101,14 @@ pub(super) fn check(
 
 /// Errors in names that come from the command line.
 pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
-    let given = [("team", Some(team), &TEAM), ("stack", Some(stack), &STACK), ("region", region, &REGION)];
-    let wrong = given.into_iter().filter_map(|(flag, value, text)| {
-        let value = value?;
-        let problem = format!("invalid `--{flag} {value}`: the {flag} name {}", text.violation(value)?);
+    let given = [
+        ("team", team, &TEAM, Request::Team(Some(team.to_owned()))),
+        ("stack", stack, &STACK, Request::Stack(stack.to_owned())),
+    ];
+    let region = region.map(|it| ("region", it, &REGION, Request::Region(Some(it.to_owned()))));
+    let wrong = given.into_iter().chain(region).filter_map(|(what, value, text, request)| {
+        let violation = text.violation(value)?;
+        let problem = Advice::from("invalid ").then(request).then(format!(": the {what} name {violation}"));
         Some(Diagnostic::error(problem, text_hint(value, text)))
     });
     wrong.collect()
@@ -399,14 +404,12 @@ impl<'a> Checker<'a> {
         }
         let Some(region) = &self.overrides.region else { return written };
         if REGION.violation(region).is_some() {
-            let problem = format!("`{region}` is not a valid region for `--region`");
+            let problem = Advice::from(format!("`{region}` is not a valid region for ")).then(Request::Region(None));
             self.push(Diagnostic::error(problem, region_hint(region)));
         } else if !is_known_region(region) {
-            self.push(shape::unknown_word(
-                format!("engine doesn't recognize the region in `--region {region}`"),
-                region,
-                regions(),
-            ));
+            let request = Request::Region(Some(region.clone()));
+            let problem = Advice::from("engine doesn't recognize the region in ").then(request);
+            self.push(shape::unknown_word(problem, region, regions()));
         }
         Some(region.clone())
     }
@@ -435,7 +438,8 @@ impl<'a> Checker<'a> {
             },
             (None, Some(written)) => written,
             (None, None) => {
-                self.error(root.span, "the spec has no `team`", "add `team: your-team` at the top, or pass `--team`");
+                let hint = Advice::from("add `team: your-team` at the top, or pass ").then(Request::Team(None));
+                self.error(root.span, "the spec has no `team`", hint);
                 None
             }
         }
@@ -501,7 +505,7 @@ impl<'a> Checker<'a> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "remove it, or use it in the spec".to_owned(),
             };
-            let problem = format!("this spec doesn't use the variable in `--var {name}=…`");
+            let problem = Advice::from("this spec doesn't use the variable in ").then(Request::Variable(name.clone()));
             self.diagnostics.push(Diagnostic::warning(problem, hint));
         }
     }
@@ -1001,13 +1005,14 @@ impl<'a> Checker<'a> {
             return;
         }
         let problem = format!("the name of `{resource}` depends on a variable");
+        let why = Advice::from("with another value, ")
+            .then(Command::Apply { is_local: false })
+            .then(" creates another resource and orphans this one");
         let warning = Diagnostic::warning(
             problem,
             "write the full name; for several copies, use one spec per copy, each with its own `stack:`",
-        )
-        .at(self.file.place(name.value.span))
-        .why("with another value, `engine apply` creates another resource and orphans this one");
-        self.push(warning);
+        );
+        self.push(warning.at(self.file.place(name.value.span)).why(why));
     }
 
     /// Fills in defaults and reports missing required properties.
@@ -1066,16 +1071,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn error(&mut self, span: Span, problem: impl Into<String>, hint: impl Into<String>) {
+    fn error(&mut self, span: Span, problem: impl Into<Advice>, hint: impl Into<Advice>) {
         self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
     }
 
     fn push(&mut self, mut diagnostic: Diagnostic) {
         // A name that the message repeats may be as long as the file.
         for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
-            if let Some((end, _)) = text.char_indices().nth(MAX_SAID) {
-                text.replace_range(end.., "…");
-            }
+            text.cut(MAX_SAID);
         }
         if diagnostic.severity == Severity::Error {
             self.n_errors += 1;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
+use crate::remedy::{Advice, Command};
 use crate::yaml::{Node, Yaml};
 
 /// A spec has at least one of these keys.
@@ -29,18 +30,30 @@ pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
 pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
     Diagnostic::error(
         "this file is not a spec: it has neither `team:` nor `resources:`",
-        "pass a spec, like `engine diff specs/team.yaml`; `engine init` creates one",
+        pass_a_spec().then("; ").then(Command::Init).then(" creates one"),
     )
     .why("its text is hidden, because it may be any file")
     .at(file.place(Span::new(0, 0)))
 }
 
+fn pass_a_spec() -> Advice {
+    Advice::from("pass a spec, like ").then(Command::Diff { spec: Some(super::EXAMPLE) })
+}
+
+/// What to do with the file of a tool that deploys resources; `is_known`: a page translates its
+/// terms.
+fn declare_resources(is_known: bool) -> Advice {
+    let advice = Advice::from("declare its resources in a spec: ").then(Command::Init);
+    let advice = advice.then(if is_known { " creates one, " } else { " creates one, and " });
+    let advice = advice.then(Command::Explain(None)).then(" lists the resource types");
+    match is_known {
+        true => advice.then(", and engine/docs/from-terraform-or-pulumi.md translates the terms"),
+        false => advice,
+    }
+}
+
 /// The error for another tool's file; `None` if the file may be meant as a spec.
 pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
-    const OTHER_TOOL: &str =
-        "declare its resources in a spec: `engine init` creates one, and `engine explain` lists the resource types";
-    const KNOWN_TOOL: &str = "declare its resources in a spec: `engine init` creates one, `engine explain` lists the resource \
-                              types, and engine/docs/from-terraform-or-pulumi.md translates the terms";
     let keys: Vec<&str> = file.text().lines().map(str::trim_end).filter_map(key).collect();
     let has = |key: &str| keys.contains(&key);
     if has("team") {
@@ -56,23 +69,25 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
         (
             is_json && has("format_version") && has("spec_text"),
             "a saved plan",
-            "run `engine apply` with it; to create a new plan, pass the spec",
+            Advice::from("run ")
+                .then(Command::Apply { is_local: false })
+                .then(" with it; to create a new plan, pass the spec"),
         ),
-        (begins(&["Transform: AWS::Serverless"]), "an AWS SAM template", OTHER_TOOL),
-        (has("AWSTemplateFormatVersion"), "a CloudFormation template", OTHER_TOOL),
-        (is_terraform, "a Terraform configuration", KNOWN_TOOL),
-        (is_json && has("terraform_version"), "a Terraform state file", KNOWN_TOOL),
-        (is_json && (has("terraform") || has("provider")), "a Terraform configuration", KNOWN_TOOL),
-        (has("service") && has("provider"), "a Serverless Framework configuration", OTHER_TOOL),
-        (has("apiVersion") && has("kind"), "a Kubernetes manifest", OTHER_TOOL),
-        (has("services"), "a Docker Compose file", OTHER_TOOL),
-        (has("name") && has("runtime"), "a Pulumi project", KNOWN_TOOL),
-        (is_package, "a Node.js package manifest", "pass a spec, like `engine diff specs/team.yaml`"),
-        (is_javascript, "JavaScript source", "set its folder as `code:` of a function in the spec"),
+        (begins(&["Transform: AWS::Serverless"]), "an AWS SAM template", declare_resources(false)),
+        (has("AWSTemplateFormatVersion"), "a CloudFormation template", declare_resources(false)),
+        (is_terraform, "a Terraform configuration", declare_resources(true)),
+        (is_json && has("terraform_version"), "a Terraform state file", declare_resources(true)),
+        (is_json && (has("terraform") || has("provider")), "a Terraform configuration", declare_resources(true)),
+        (has("service") && has("provider"), "a Serverless Framework configuration", declare_resources(false)),
+        (has("apiVersion") && has("kind"), "a Kubernetes manifest", declare_resources(false)),
+        (has("services"), "a Docker Compose file", declare_resources(false)),
+        (has("name") && has("runtime"), "a Pulumi project", declare_resources(true)),
+        (is_package, "a Node.js package manifest", pass_a_spec()),
+        (is_javascript, "JavaScript source", "set its folder as `code:` of a function in the spec".into()),
         (
             begins(&["<!DOCTYPE", "<!doctype", "<html"]),
             "a web page",
-            "download the raw file instead of the page that shows it",
+            "download the raw file instead of the page that shows it".into(),
         ),
     ];
     let (_, what, hint) = formats.into_iter().find(|(is_it, ..)| *is_it)?;

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Span};
+use crate::remedy::{Advice, Remedy};
 use crate::schema::{JsonFn, Property, Shape, Str, Text, settable};
 use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
+use super::{Around, Checker, MAX_SAID, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
 
 impl<'a> Checker<'a> {
     /// A value of a shape; `None` after an error.
@@ -429,7 +430,9 @@ impl<'a> Checker<'a> {
         let problem = format!("the variable `{variable}` has no value");
         let near = nearest(variable, self.scope.vars.keys().map(String::as_str));
         let candidate = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
-        let hint = format!("{candidate}add it to `vars:`, pass `--var {variable}=…`, or set ENGINE_VAR_{variable}");
+        // It may be as long as the file.
+        let name = variable.chars().take(MAX_SAID).collect();
+        let hint = Advice::from(format!("{candidate}add it to `vars:`, ")).then(Remedy::SetVariable(name));
         self.error(span, problem, hint);
     }
 
@@ -588,7 +591,7 @@ impl<'a> Checker<'a> {
 
 /// The warning for a word that is not in engine's list.
 pub(super) fn unknown_word<'n>(
-    problem: String,
+    problem: impl Into<Advice>,
     word: &str,
     words: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
