@@ -114,8 +114,11 @@ impl Deployment<'_> {
     async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
         self.check_refusals(planned)?;
         if self.intent.goal == Goal::Present {
-            let found = join_all(planned.iter().map(|it| preflight::check_plan(&it.run, &it.plan))).await;
-            let invalid = syntax::check_sent(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan)))).await;
+            // Node.js takes as long to start as IAM takes to respond.
+            let (found, invalid) = tokio::join!(
+                join_all(planned.iter().map(|it| preflight::check_plan(&it.run, &it.plan))),
+                syntax::check_sent(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan))))
+            );
             let (errors, warnings): (Vec<_>, Vec<_>) =
                 found.into_iter().flatten().chain(invalid).partition(|it| it.severity == Severity::Error);
             if !errors.is_empty() {
