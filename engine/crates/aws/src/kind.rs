@@ -122,6 +122,15 @@ pub trait Kind: Send + Sync + 'static {
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
+    /// Checks what the read right before a delete doesn't show, like the data that would be lost; at
+    /// the same time as that read.
+    ///
+    /// # Errors
+    /// Why it must not be deleted.
+    fn check_delete(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<(), AwsError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
     fn delete(
         &self,
@@ -355,6 +364,10 @@ impl<K: Kind> Provider for Connected<K> {
             let want = self.kind.typed(want)?;
             self.kind.kind.wait_ready(&cx, id, &want, &unknown, outputs).await
         })
+    }
+
+    fn check_delete<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, ()> {
+        Box::pin(async move { self.kind.kind.check_delete(&self.context(cx), id).await })
     }
 
     fn delete<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {

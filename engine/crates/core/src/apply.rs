@@ -154,7 +154,7 @@ impl<'p> Execution<'p> {
         on_event: &mut dyn FnMut(&Event),
     ) {
         // The plan exists, so AWS was reached before.
-        let cx = &cx.riding_out_outages();
+        let cx = &cx.riding_out_outages().with_detail(inventory.detail);
         let (sender, mut messages) = mpsc::unbounded_channel();
         let (plan, outputs) = (self.plan, &self.outputs);
         let run = Run { cx, spec, inventory, plan, outputs, deleted: RefCell::default(), sender };
@@ -418,11 +418,10 @@ impl Run<'_> {
         let own = reporter.clone();
         let cx = self.cx.reporting(Arc::new(move |what| own.report(what))).with_interrupt_policy(policy(step));
         let mut write_lock = None;
-        if step.op != Op::Wait {
-            if let Some(key) = provider.write_key(&declared.id) {
-                write_lock = Some(cx.lock_writes(key).await);
-            }
-            self.host_unchanged(&cx, step.op, declared).await?;
+        if step.op != Op::Wait
+            && let Some(key) = provider.write_key(&declared.id)
+        {
+            write_lock = Some(cx.lock_writes(key).await);
         }
         let work = Work { id, step, change, declared, provider, cx, claims: (write_lock, slot) };
         match step.op {
@@ -434,7 +433,7 @@ impl Run<'_> {
                 let props = self.want_in_place(declared, change.live(self.inventory))?.props;
                 provider.wait_ready(&work.cx, &declared.id, &props, &change.outputs).await
             }
-            Op::Untag => match self.unchanged(&work.cx, change, declared).await? {
+            Op::Untag => match self.both_unchanged(&work).await? {
                 Some(have) => provider.untag(&work.cx, &declared.id, have).await,
                 None => Ok(()),
             },
@@ -443,7 +442,8 @@ impl Run<'_> {
     }
 
     async fn create(&self, work: Work<'_>) -> Result<(), AwsError> {
-        let Work { id, step, change, declared, provider, cx, claims } = work;
+        let Work { id, step, change, declared, provider, cx, claims, .. } = work;
+        self.host_unchanged(&cx, Op::Create, declared).await?;
         // Properties in `ignore_changes` survive a replacement, too.
         let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
         let want = self.want(declared, left)?;
@@ -463,21 +463,23 @@ impl Run<'_> {
     }
 
     async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {
+        let mut have = self.both_unchanged(&work).await?;
         let Work { id, change, declared, provider, cx, claims, .. } = work;
         let gone =
             || AwsError::own(Class::Changed, "update", &declared.id.name, "changed in the meantime: it was deleted");
         let mut tries = 0;
         let (props, outputs) = loop {
-            let have = self.unchanged(&cx, change, declared).await?.ok_or_else(gone)?;
-            let want = self.want_in_place(declared, Some(&have))?;
+            let now = have.ok_or_else(gone)?;
+            let want = self.want_in_place(declared, Some(&now))?;
             let props = want.props.clone();
-            match provider.update(&cx, &declared.id, have, want).await {
+            match provider.update(&cx, &declared.id, now, want).await {
                 // The resource changed between the read and the write: AWS's own transitions change
                 // its revision, and so does a call whose response was lost; or it was deleted. So
                 // it is read again.
                 Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => tries += 1,
                 answer => break (props, answer?),
             }
+            have = self.unchanged(&cx, change, declared).await?;
         };
         drop(claims);
         self.made(id, change, outputs.clone())?;
@@ -485,8 +487,11 @@ impl Run<'_> {
     }
 
     async fn delete(&self, work: Work<'_>) -> Result<(), AwsError> {
-        let Work { step, change, declared, provider, cx, claims: _claims, .. } = work;
-        let Some(have) = self.unchanged(&cx, change, declared).await? else { return Ok(()) };
+        let check = work.cx.read(&work.declared.id.name, || work.provider.check_delete(&work.cx, &work.declared.id));
+        let (have, check) = tokio::join!(self.both_unchanged(&work), check);
+        let Some(have) = have? else { return Ok(()) };
+        check?;
+        let Work { step, declared, provider, cx, claims: _claims, .. } = work;
         let is_paired = step.pair.is_some();
         if is_paired && let Ok(want) = self.want(declared, Some(&have)) {
             cx.read(&declared.id.name, || provider.precheck(&cx, &declared.id, &want.props)).await?;
@@ -542,6 +547,19 @@ impl Run<'_> {
                 Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
             }
         }
+    }
+
+    /// Reads the resource and its parent again, right before the first write.
+    ///
+    /// # Errors
+    /// Those of [`Run::host_unchanged`] and [`Run::unchanged`].
+    async fn both_unchanged(
+        &self,
+        Work { step, change, declared, cx, .. }: &Work<'_>,
+    ) -> Result<Option<Live>, AwsError> {
+        let (host, own) =
+            tokio::join!(self.host_unchanged(cx, step.op, declared), self.unchanged(cx, change, declared));
+        host.and(own)
     }
 
     /// Reads the resource again, right before the first write to it.

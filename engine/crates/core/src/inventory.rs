@@ -13,6 +13,7 @@ use crate::remedy::{Advice, Command, Request};
 use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
+use crate::wait::Detail;
 
 /// What exists in AWS.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Inventory {
     pub parents: BTreeMap<(Str, String), Ownership>,
     /// How complete the search for orphans was.
     pub search: Search,
+    /// How much the reads had to show.
+    pub detail: Detail,
 }
 
 /// The result of one read.
@@ -78,6 +81,7 @@ impl Inventory {
             orphans: Vec::new(),
             parents: BTreeMap::new(),
             search: Search::Complete,
+            detail: Detail::Full,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::plan::{Goal, Options};
 use crate::schema::{AwsEnv, Id, Identity, Live, Outputs, Ownership, Reading, Status, Timestamps, Unknown};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Tree;
-use crate::wait::{Context, Wait};
+use crate::wait::{Context, Detail, Wait};
 
 pub use orphans::OrphanSearch;
 pub use survey::survey;
@@ -61,6 +61,8 @@ pub async fn read(
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
     let mut repeats = TORN_READS;
+    let detail = if goal == Goal::Absent { Detail::ForDelete } else { Detail::Full };
+    let cx = &cx.with_detail(detail);
     loop {
         let inventory = read_once(cx, spec, goal, options, orphans, account).await?;
         // Another client may create or delete resources between the answers.
@@ -109,7 +111,8 @@ async fn read_once(
     );
     let actual = actual.map_err(whole)?;
     in_account(spec, &actual).map_err(whole)?;
-    let mut inventory = Inventory::new(AwsEnv::new(cx.account.region(), &actual));
+    let env = AwsEnv::new(cx.account.region(), &actual);
+    let mut inventory = Inventory { detail: cx.detail, ..Inventory::new(env) };
     cx.account.observe_env(&inventory.env);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();

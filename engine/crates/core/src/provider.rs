@@ -55,6 +55,12 @@ pub trait Provider: Send + Sync {
     /// for properties that are missing in `want`.
     fn wait_ready<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
 
+    /// Checks what the read right before a delete doesn't show, like the data that would be lost; at
+    /// the same time as that read.
+    fn check_delete<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Deletes it and waits until it no longer exists. Succeeds if it is already deleted.
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, have: Live) -> Pending<'a, ()>;
 

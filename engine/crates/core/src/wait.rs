@@ -44,6 +44,8 @@ pub struct Context {
     interrupt: watch::Receiver<bool>,
     interrupt_policy: InterruptPolicy,
     rides_out_outages: bool,
+    /// How much reads have to show.
+    pub detail: Detail,
     report: Reporter,
     write_locks: WriteLocks,
     suspensions: Arc<Suspensions>,
@@ -83,6 +85,17 @@ pub struct Overrides {
     pub delete_data: bool,
     /// Assume ownership by name if tags can't be read (`--assume-owner`).
     pub assume_owner: bool,
+}
+
+/// How much a read has to show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything that a spec can set.
+    #[default]
+    Full,
+    /// What decides whether and how to delete the resource; the rest is unknown if it takes a call
+    /// of its own.
+    ForDelete,
 }
 
 /// Which pauses Ctrl-C doesn't end.
@@ -158,6 +171,7 @@ impl Context {
             interrupt,
             interrupt_policy: InterruptPolicy::EndPauses,
             rides_out_outages: false,
+            detail: Detail::Full,
             report,
             write_locks: WriteLocks::default(),
             suspensions: Arc::new(Suspensions::new()),
@@ -181,6 +195,12 @@ impl Context {
     #[must_use]
     pub fn riding_out_outages(&self) -> Context {
         Context { rides_out_outages: true, ..self.clone() }
+    }
+
+    /// The same, with reads that show no more than that.
+    #[must_use]
+    pub fn with_detail(&self, detail: Detail) -> Context {
+        Context { detail, ..self.clone() }
     }
 
     /// The same, reporting waits to `report`.

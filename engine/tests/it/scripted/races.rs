@@ -704,10 +704,10 @@ fn race_cases() -> Vec<Case> {
         table.reincarnate();
         world.tables.insert(TABLE.to_owned(), table);
     };
-    let mut case_ = crossing(row, DESTROY, "DescribeTable", 5, again, End::Passes(""));
+    let mut case_ = crossing(row, DESTROY, "DescribeTable", 4, again, End::Passes(""));
     case_.faults.push((
         "DescribeTable",
-        4..5,
+        3..4,
         Fault::Answer(Reply::ok(&json!({
             "Table": { "TableName": TABLE, "TableStatus": "DELETING", "TableId": "table-1" }
         }))),

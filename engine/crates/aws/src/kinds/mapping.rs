@@ -306,8 +306,7 @@ impl Kind for Mapping {
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         if let Some(uuid) = &id.unique_id {
-            let Some(mapping) = get(cx, uuid).await? else { return Ok(None.into()) };
-            let Some(tags) = list_tags(cx, &mapping).await? else { return Ok(None.into()) };
+            let Some((mapping, tags)) = get_with_tags(cx, id, uuid).await? else { return Ok(None.into()) };
             if id.parents.is_empty() {
                 // Found in the tag index by its ARN: its function and stream become known only now.
                 let id = id_of(&mapping, &id.owner, id.owner.resource.clone(), id.env.clone());
@@ -792,6 +791,28 @@ async fn get(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfig
     }
 }
 
+/// One mapping with its tags, both read at the same time if the account is known, and so the
+/// mapping's ARN.
+async fn get_with_tags(
+    cx: &Context,
+    id: &Id,
+    uuid: &str,
+) -> Result<Option<(EventSourceMappingConfiguration, Tags)>, AwsError> {
+    let Some(env) = &id.env else {
+        let Some(mapping) = get(cx, uuid).await? else { return Ok(None) };
+        return Ok(list_tags(cx, &mapping).await?.map(|tags| (mapping, tags)));
+    };
+    let arn = operations::MAPPING.arn(env, uuid);
+    let (mapping, answer) = tokio::join!(get(cx, uuid), ask_for_tags(cx, &arn, uuid));
+    let Some(mapping) = mapping? else { return Ok(None) };
+    let tags = match mapping.event_source_mapping_arn() {
+        Some(shown) if shown == arn => tags_of(cx, uuid, answer).await?,
+        // AWS shows none, or one of another form.
+        _ => list_tags(cx, &mapping).await?,
+    };
+    Ok(tags.map(|tags| (mapping, tags)))
+}
+
 async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     let answer =
         cx.aws.lambda.get_event_source_mapping().uuid(uuid).send().await.context("GetEventSourceMapping", uuid);
@@ -829,14 +850,28 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
 /// A mapping's tags; `None` if the mapping no longer exists.
 async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
     let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
-    let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
     if arn.is_empty() {
         // AWS gives mappings an ARN where it gives them tags.
-        return nothing(Ownership::Untaggable, Some("AWS doesn't support tags of mappings here".to_owned()));
+        let why = "AWS doesn't support tags of mappings here".to_owned();
+        return Ok(Some(Tags { own: BTreeMap::new(), owner: Ownership::Untaggable, unknown: Some(why) }));
     }
-    let error = match cx.aws.lambda.list_tags().resource(arn).send().await.context("ListTags", uuid) {
-        Ok(answer) => {
-            let tags = answer.tags.unwrap_or_default();
+    tags_of(cx, uuid, ask_for_tags(cx, arn, uuid).await).await
+}
+
+async fn ask_for_tags(cx: &Context, arn: &str, uuid: &str) -> Result<HashMap<String, String>, AwsError> {
+    let answer = cx.aws.lambda.list_tags().resource(arn).send().await.context("ListTags", uuid)?;
+    Ok(answer.tags.unwrap_or_default())
+}
+
+/// What an answer to ListTags shows about a mapping; `None` if the mapping no longer exists.
+async fn tags_of(
+    cx: &Context,
+    uuid: &str,
+    answer: Result<HashMap<String, String>, AwsError>,
+) -> Result<Option<Tags>, AwsError> {
+    let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
+    let error = match answer {
+        Ok(tags) => {
             if tags.is_empty() && drops_tags(&cx.aws.region) {
                 let why = "AWS doesn't store tags of mappings here".to_owned();
                 return nothing(Ownership::Untaggable, Some(why));

@@ -48,6 +48,7 @@ use crate::schema::{
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{AccessLevel, Want};
+use engine_core::wait::Detail;
 
 use super::{Delta, ExistenceTracker};
 
@@ -330,13 +331,26 @@ impl Kind for Table {
                 },
             }
         };
-        let ((table, tags), ttl, recovery) =
-            tokio::join!(table_and_tags, read_ttl(cx, &id.name), read_recovery(cx, &id.name));
+        let details = async {
+            match cx.detail {
+                Detail::Full => Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name))),
+                Detail::ForDelete => None,
+            }
+        };
+        let ((table, tags), details) = tokio::join!(table_and_tags, details);
         let Some(table) = table? else { return Ok(None.into()) };
         let mut unknown = unknown(&table);
         let (tags, owner) = ownership(&table, tags, &mut unknown)?;
-        let ttl = super::detail(ttl, &["ttl_attribute"], &mut unknown)?;
-        let recovery = super::detail(recovery, &["point_in_time_recovery", "recovery_period_in_days"], &mut unknown)?;
+        let (ttl, recovery) = match details {
+            Some((ttl, recovery)) => {
+                (super::detail(ttl, TTL, &mut unknown)?, super::detail(recovery, RECOVERY, &mut unknown)?)
+            }
+            None => {
+                let why = "a deletion doesn't depend on it";
+                unknown.extend(TTL.iter().chain(RECOVERY).map(|property| ((*property).into(), why.to_owned())));
+                (None, None)
+            }
+        };
         let props = Props {
             ttl_attribute: ttl,
             point_in_time_recovery: recovery.is_some(),
@@ -367,10 +381,11 @@ impl Kind for Table {
     }
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
-        let (table, first) = tokio::join!(describe(cx, &id.name), has_items(cx, &id.name));
-        let estimate = table?.and_then(|table| table.item_count).unwrap_or_default();
-        match first {
-            Ok(true) => Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1))),
+        match has_items(cx, &id.name).await {
+            Ok(true) => {
+                let estimate = describe(cx, &id.name).await?.and_then(|table| table.item_count).unwrap_or_default();
+                Ok(Contents::Items(u64::try_from(estimate).unwrap_or_default().max(1)))
+            }
             Ok(false) => Ok(Contents::Empty),
             Err(error) if error.is_about_the_run() => Err(error),
             // No permission, no capacity, or no key to decrypt: it is unknown whether the table has
@@ -494,18 +509,20 @@ impl Kind for Table {
         Ok(())
     }
 
+    /// AWS's item count can be hours old, so this reads an item.
+    async fn check_delete(&self, cx: &Context, id: &Id) -> Result<(), AwsError> {
+        if !cx.overrides.delete_data && has_items(cx, &id.name).await? {
+            return Err(not_empty(id));
+        }
+        Ok(())
+    }
+
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         if have.props.deletion_protection == Some(true) {
             return Err(protected(id));
         }
-        // AWS's item count can be hours old, so check again right before the delete.
-        if !cx.overrides.delete_data && cx.read(&id.name, || has_items(cx, &id.name)).await? {
-            return Err(not_empty(id));
-        }
-        let again = || async {
-            // Items may have been added while engine waited for AWS.
-            if !cx.overrides.delete_data && has_items(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
-        };
+        // Items may have been added while engine waited for AWS.
+        let again = || async { self.check_delete(cx, id).await.map(|()| None) };
         let delete = || async {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.context("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
@@ -724,6 +741,11 @@ fn stream_loss(before: &Value, after: &Value) -> Vec<String> {
     };
     vec![loss.to_owned()]
 }
+
+/// The properties that DescribeTimeToLive shows.
+const TTL: &[&str] = &["ttl_attribute"];
+/// The properties that DescribeContinuousBackups shows.
+const RECOVERY: &[&str] = &["point_in_time_recovery", "recovery_period_in_days"];
 
 async fn describe(cx: &Context, name: &str) -> Result<Option<TableDescription>, AwsError> {
     let answer = cx.aws.dynamodb.describe_table().table_name(name).send().await.context("DescribeTable", name);

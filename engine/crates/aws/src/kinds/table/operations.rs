@@ -12,7 +12,7 @@ use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
 use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
-    Purpose::{self, Apply, Destroy, Diff, Verify},
+    Purpose::{self, Apply, Check, Destroy, Diff, Verify},
     READ, Scope,
 };
 use crate::schema::{ArnForm, partition_of};
@@ -79,6 +79,9 @@ pub(crate) const fn item_operation(action: &'static str, used_by: &'static [Gran
     of(action, Effect::Item, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
 }
 
+/// The commands that compare settings: a deletion doesn't depend on them.
+const DETAILS: &[Purpose] = &[Diff, Apply, Verify, Check];
+
 pub(super) const OPERATIONS: &[Operation] = &[
     of("dynamodb:CreateTable", Effect::Create, &TABLE_CHANGES, &[(&TABLES, &[Apply])])
         .on(&TABLE, At::Body("TableName"), Takes::Either)
@@ -91,9 +94,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
             key("kms:ReEncryptTo", &[Apply, Verify]),
         ]),
     write("dynamodb:DeleteTable", &[(&TABLES, DELETE)]),
-    read("dynamodb:DescribeContinuousBackups", &[(&TABLES, READ)]),
+    read("dynamodb:DescribeContinuousBackups", &[(&TABLES, DETAILS)]),
     read("dynamodb:DescribeTable", &[(&TABLES, READ)]).implying(&[key("kms:Decrypt", READ)]),
-    read("dynamodb:DescribeTimeToLive", &[(&TABLES, READ)]),
+    read("dynamodb:DescribeTimeToLive", &[(&TABLES, DETAILS)]),
     of("dynamodb:ListTables", Effect::Read, &TABLE_READS, &[(&Scope::LISTS, PLAN)]),
     of("dynamodb:ListTagsOfResource", Effect::Read, &TABLE_READS, &[(&TABLES, READ)]).on(
         &TABLE,
