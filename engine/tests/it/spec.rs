@@ -300,6 +300,8 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.runtime", true, lambda::Runtime::values().to_vec()),
         ("function.architecture", true, lambda::Architecture::values().to_vec()),
         ("function.tracing", true, lambda::TracingMode::values().to_vec()),
+        // The whole list of IAM's policy language.
+        ("function.statements.effect", false, vec!["Allow", "Deny"]),
         ("function.log_format", false, lambda::LogFormat::values().to_vec()),
         ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
@@ -308,6 +310,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
         // The SDK takes this document as text.
         ("queue.redrive_allow_policy.redrive_permission", false, vec!["allowAll", "denyAll", "byQueue"]),
+        ("role.statements.effect", false, vec!["Allow", "Deny"]),
         ("table.attributes", false, dynamodb::ScalarAttributeType::values().to_vec()),
         ("table.billing_mode", false, dynamodb::BillingMode::values().to_vec()),
         ("table.global_secondary_indexes.projection_type", false, dynamodb::ProjectionType::values().to_vec()),
@@ -843,12 +846,20 @@ fn texts() -> Vec<(String, String)> {
         of("core").or_else(|_| of("aws")).unwrap()
     };
     let mut texts = Vec::new();
-    let whole = ["yaml.rs", "spec.rs", "spec/check.rs", "spec/check/references.rs", "spec/check/shape.rs"];
+    let whole = [
+        "yaml.rs",
+        "spec.rs",
+        "spec/check.rs",
+        "spec/check/implied.rs",
+        "spec/check/references.rs",
+        "spec/check/shape.rs",
+    ];
     for name in whole.into_iter().chain([
         "spec/foreign.rs",
         "spec/template.rs",
         "kinds/function/source.rs",
         "kinds/function/javascript.rs",
+        "kinds/role/policy.rs",
     ]) {
         let code = read(name);
         let shipped = code.split("#[cfg(test)]").next().unwrap();
@@ -873,6 +884,7 @@ fn every_message_about_a_spec_is_triggered_by_a_test() {
     let unprovoked = [
         ("can't build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
         ("shorten the file names", "the same"),
+        ("engine can't create a {}, only import it", "engine can create each kind that a spec can have"),
     ];
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut said = String::new();

@@ -15,7 +15,7 @@ pub mod operation;
 pub mod verify;
 pub mod wire;
 
-pub use iam::{document, execution, policy, preflight};
+pub use iam::{execution, policy, preflight};
 pub use kinds::function::{javascript, source};
 pub use kinds::mapping::filter;
 

@@ -84,6 +84,7 @@ pub struct SavedPlan {
     /// What was read from AWS, by resource; resources that didn't exist are missing.
     found: BTreeMap<String, ResourceDigest>,
     /// The same for orphans. Their names in AWS may contain variables, so the key is a digest.
+    #[serde(rename = "leftovers")]
     orphans: BTreeMap<Digest, Orphan>,
     /// The changes, in the order of the plan.
     rows: Vec<Row>,
@@ -125,6 +126,7 @@ struct Digest(String);
 struct ResourceDigest {
     owner: Digest,
     condition: Digest,
+    #[serde(rename = "incarnation")]
     unique_id: Digest,
     properties: BTreeMap<String, Digest>,
     /// The properties that couldn't be read, which are not compared.

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use crate::aws::error::ErrorRow;
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::cause::Code;
-use crate::document;
+use crate::iam::document;
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};

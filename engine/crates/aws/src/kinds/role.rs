@@ -4,9 +4,6 @@
 //! ```yaml
 //! team: blue-owls
 //! resources:
-//!   execution-role:
-//!     type: role
-//!     import: fhms-pulumi-challenge-lambda-execution-role
 //!   runner:
 //!     type: role
 //!     trusted_services: [states.amazonaws.com]
@@ -272,7 +269,10 @@ fn lost(what: &str, fate: &str, before: &Value, after: &Value) -> Vec<String> {
 
 /// The trust policy, if the spec doesn't have it as a document.
 fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
-    if declared.desired.get("assume_role_policy").is_some_and(|document| *document != Value::Null) {
+    let is_invalid = |name: &&str| declared.explicit.contains(*name) && !declared.desired.contains_key(*name);
+    let has_document = declared.desired.get("assume_role_policy").is_some_and(|document| *document != Value::Null);
+    // An invalid value is already reported.
+    if has_document || ["trusted_services", "assume_role_policy"].iter().any(is_invalid) {
         return;
     }
     let services = match declared.desired.get("trusted_services") {
@@ -280,7 +280,7 @@ fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
         _ if is_used => vec![json!(crate::aws::trust::LAMBDA)],
         _ => {
             let problem = format!("`{}` has no trusted service, and no function of this spec uses it", declared.name);
-            let hint = "add `trusted_services:` with the services that assume it, like `[states.amazonaws.com]`";
+            let hint = "add `trusted_services:` with the services that assume it, or `import:` with the name of an existing role";
             derived.problems.push(Problem::error(Path::default(), problem, hint));
             return;
         }

@@ -39,10 +39,13 @@ pub enum OrphanSearch {
     Scanned,
 }
 
+/// What a search found by name or tag.
+type Found = Vec<(Arc<dyn Definition>, Id)>;
+
 /// Possible orphans, and how complete the search was.
 #[derive(Default)]
 pub(super) struct Candidates {
-    found: Vec<(Arc<dyn Definition>, Id)>,
+    found: Found,
     search: inventory::Search,
 }
 
@@ -51,7 +54,6 @@ pub(super) struct Candidates {
 /// # Errors
 /// Transient errors: a retry may find more. Missing permissions are reported in the outcome.
 pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> Result<Candidates, AwsError> {
-    let complete = inventory::Search::Complete;
     if matches!(orphans, OrphanSearch::Ignored | OrphanSearch::Attached) {
         return Ok(Candidates::default());
     }
@@ -88,28 +90,38 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         }
         (scanned, _) => scanned,
     };
-    let search = match (scanned, trouble) {
-        (None, None) => complete,
+    let (more, search) = outcome(scanned, trouble, unindexed)?;
+    found.extend(more);
+    Ok(Candidates { found, search })
+}
+
+/// What the scans found, and how complete the search was.
+///
+/// # Errors
+/// Transient ones.
+fn outcome(
+    scanned: Option<Result<Found, AwsError>>,
+    trouble: Option<AwsError>,
+    unindexed: Result<Found, AwsError>,
+) -> Result<(Found, inventory::Search), AwsError> {
+    let (mut found, search) = match (scanned, trouble) {
+        (None, None) => (Vec::new(), inventory::Search::Complete),
         (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
         (None, Some(error)) => {
             let problem = format!("engine couldn't search for orphans ({}); to find them by name, ", error.message);
-            inventory::Search::Partial(Advice::from(problem).then(Remedy::SearchByName))
+            (Vec::new(), inventory::Search::Partial(Advice::from(problem).then(Remedy::SearchByName)))
         }
-        (Some(Ok(more)), _) => {
-            found.extend(more);
-            complete
-        }
-        (Some(Err(error)), _) => missed(&error),
+        (Some(Ok(more)), _) => (more, inventory::Search::Complete),
+        (Some(Err(error)), _) => (Vec::new(), missed(&error)),
     };
-    let search = match unindexed {
+    match unindexed {
         Ok(more) => {
             found.extend(more);
-            search
+            Ok((found, search))
         }
-        Err(error) if error.passes() => return Err(error),
-        Err(error) => missed(&error),
-    };
-    Ok(Candidates { found, search })
+        Err(error) if error.passes() => Err(error),
+        Err(error) => Ok((found, missed(&error))),
+    }
 }
 
 fn missed(error: &AwsError) -> inventory::Search {
@@ -124,7 +136,7 @@ pub(super) async fn scan_kinds(
     owner: &Owner,
     includes: impl Fn(&Schema) -> bool,
     declares: impl Fn(&Schema) -> bool,
-) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
+) -> Result<Found, AwsError> {
     let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged() && includes(kind.schema()));
     let declares = &declares;
     let scans = kinds.map(|kind| async move {
@@ -281,7 +293,7 @@ pub(super) async fn add(
 }
 
 /// What live resources of this stack refer to by ARN, of kinds that the tag index doesn't list.
-fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Vec<(Arc<dyn Definition>, Id)> {
+fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Found {
     let declared = spec.resources.iter().filter_map(|it| Some((it.schema(), inventory.live(&it.name)?)));
     let orphans = inventory.orphans.iter();
     let orphans = orphans.filter_map(|it| Some((it.declared.schema(), it.found.live.as_ref()?)));

@@ -219,6 +219,9 @@ fn exemplify(shape: &mut Json, value: &Json) {
             examples.push(value.clone());
         }
     }
+    if let (Some(items), Json::Array(values)) = (shape.get_mut("items"), value) {
+        return values.iter().for_each(|value| exemplify(items, value));
+    }
     let has_members = |shape: &Json| ["properties", "additionalProperties"].iter().any(|it| shape.get(it).is_some());
     if has_members(shape) {
         return exemplify_members(shape, value);

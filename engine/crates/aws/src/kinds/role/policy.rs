@@ -118,7 +118,7 @@ pub(in crate::kinds) fn unknown_access(declared: &ResourceDecl, spec: &Spec) -> 
         };
         let kind = &target.schema().kind;
         if target.schema().arn.is_none() {
-            let problem = format!("`{name}` is a {kind}, to which no access can be granted");
+            let problem = format!("`{name}` is a {kind}, and access to it can't be granted");
             problems.push(Problem::error(path, problem, "remove the line"));
             continue;
         }
@@ -127,7 +127,7 @@ pub(in crate::kinds) fn unknown_access(declared: &ResourceDecl, spec: &Spec) -> 
             if levels.contains(&word) {
                 continue;
             }
-            let problem = format!("`{word}` is no access level of a {kind}");
+            let problem = format!("`{word}` isn't an access level of a {kind}");
             let hint = match levels.is_empty() {
                 true => format!("use IAM actions; a {kind} has no access levels"),
                 false => format!(
