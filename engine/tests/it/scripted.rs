@@ -18,6 +18,7 @@ mod hostile;
 mod lambda_reads;
 mod library;
 mod lies;
+mod log_groups;
 mod logs;
 mod mapping_updates;
 mod outages;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
 use crate::operation::Operation;
-use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema};
+use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, Value, tree_to_json};
 
@@ -65,6 +65,12 @@ pub trait Kind: Send + Sync + 'static {
     /// What follows for a declaration from the other resources of its spec.
     fn derive(&self, _declared: &ResourceDecl, _spec: &Spec) -> Derived {
         Derived::default()
+    }
+
+    /// The kind and name of the resource for which AWS by itself creates one with this name, without
+    /// tags.
+    fn created_for(&self, _name: &str) -> Option<(Str, String)> {
+        None
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.
@@ -307,6 +313,10 @@ impl<K: Kind> Definition for Erased<K> {
 
     fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
         self.kind.derive(declared, spec)
+    }
+
+    fn created_for(&self, name: &str) -> Option<(Str, String)> {
+        self.kind.created_for(name)
     }
 
     fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {

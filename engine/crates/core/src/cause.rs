@@ -394,12 +394,12 @@ catalogue! {
         blames: [],
     }
     TableNotEmpty "table-not-empty" {
-        title: "the table is not empty",
-        why: "deleting the table would permanently delete its items",
-        next: "keep the table, or pass `--delete-data` to delete its items too: `engine destroy --delete-data`",
-        more: "engine checks for items again right before it deletes the table, so they may have been written after \
-               the plan was made. To back up the table first, run `aws dynamodb create-backup`; to keep it, set \
-               `retain: true` in the spec.",
+        title: "the table or log group is not empty",
+        why: "deleting it would permanently delete its items or log events",
+        next: "keep it, or pass `--delete-data` to delete its data too: `engine destroy --delete-data`",
+        more: "engine checks for data again right before it deletes a table or log group, so it may have been written \
+               after the plan was made. To back up a table first, run `aws dynamodb create-backup`; to keep the \
+               resource, set `retain: true` in the spec.",
         blames: [],
     }
     QueueNotEmpty "queue-not-empty" {
@@ -412,9 +412,9 @@ catalogue! {
         blames: [],
     }
     DeletionProtected "deletion-protected" {
-        title: "deletion protection is enabled for the table",
-        why: "AWS deletes the table only after deletion protection is disabled",
-        next: "set `deletion_protection: false` in the spec, run `engine apply`, then delete the table",
+        title: "deletion protection is enabled",
+        why: "AWS deletes the table or log group only after deletion protection is disabled",
+        next: "for a table, set `deletion_protection: false` in the spec, run `engine apply`, then delete it",
         more: "Deletion protection applies regardless of permissions. Removing the line from the spec doesn't \
                disable it; only `false` does.",
         blames: ["deletion_protection"],

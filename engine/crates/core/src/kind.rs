@@ -124,6 +124,12 @@ pub trait Definition: Send + Sync {
         Derived::default()
     }
 
+    /// The kind and name of the resource for which AWS by itself creates one with this name, without
+    /// tags.
+    fn created_for(&self, _name: &str) -> Option<(Str, String)> {
+        None
+    }
+
     /// Loads local files and adds their content hashes to the declaration. Only for files.
     fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
         Loaded::default()

@@ -411,6 +411,9 @@ impl<'a> Planner<'a> {
         }
         match claimed(row, declared, live, verdict) {
             row if row.action == Action::Refused => row,
+            row if row.action == Action::Adopt => {
+                self.with_consequences(self.with_creator(row, declared), declared, live, found)
+            }
             row => self.with_consequences(row, declared, live, found),
         }
     }
@@ -555,9 +558,39 @@ impl<'a> Planner<'a> {
         let schema = declared.schema();
         let outage = schema.disruption.as_ref().map(|outage| outage.deleted.to_string());
         let live = found.and_then(|found| found.live.as_ref());
-        let left = schema.retained_on_delete.as_ref().and_then(|leaves| leaves(&live?.props));
-        let remarks = outage.into_iter().chain(left).collect();
+        let retained = schema.retained_on_delete.as_ref().and_then(|retained| retained(&live?.props));
+        // The plan has a row of its own for what this stack manages.
+        let retained = retained.filter(|it| !self.is_managed(&it.kind, &it.name)).map(|it| {
+            let kind = it.kind.replace('_', " ");
+            format!("its {kind} {} is not deleted", it.name)
+        });
+        let remarks = outage.into_iter().chain(retained).collect();
         Change { action: Action::Delete, needs_approval: true, remarks, reason, ..row }
+    }
+
+    /// Whether this stack manages the resource with that name in AWS.
+    fn is_managed(&self, kind: &str, name: &str) -> bool {
+        let is_it = |it: &ResourceDecl| it.schema().kind == kind && it.id.name == name && !it.imported;
+        let is_ours = |owner: &Ownership, us| OwnershipVerdict::of(owner, None, us).is_ours();
+        let mut orphans = self.inventory.orphans.iter().filter(|it| is_it(&it.declared));
+        self.spec.resources.iter().any(is_it)
+            || orphans.any(|it| it.found.live.as_ref().is_some_and(|live| is_ours(&live.owner, &it.declared.id.owner)))
+    }
+
+    /// The resource of this stack for which AWS created a declared one, if it did.
+    fn creator(&self, declared: &ResourceDecl) -> Option<&'a str> {
+        let (kind, name) = declared.kind.created_for(&declared.id.name)?;
+        let is_it = |it: &&ResourceDecl| it.schema().kind == kind && it.id.name == name && !it.imported;
+        let creator = self.spec.resources.iter().find(is_it)?;
+        let owner = &self.inventory.live(&creator.name)?.owner;
+        (OwnershipVerdict::of(owner, None, &creator.id.owner) == OwnershipVerdict::Owned).then_some(&creator.name)
+    }
+
+    /// The row of an adoption: what AWS created for a resource of this stack has no other owner.
+    fn with_creator(&self, row: Change, declared: &ResourceDecl) -> Change {
+        let Some(creator) = self.creator(declared) else { return row };
+        let reason = Some(format!("AWS created it for `{creator}`").into());
+        Change { reason, needs_approval: false, ..row }
     }
 
     fn unmanaged(&mut self, declared: &ResourceDecl) -> Change {

@@ -64,7 +64,7 @@ pub struct Schema {
     /// Whether it holds data that can't be re-created, so that deleting it needs a separate flag.
     pub holds_data: bool,
     /// What remains in AWS after deleting a resource with these properties.
-    pub retained_on_delete: Option<TreeFn<Option<String>>>,
+    pub retained_on_delete: Option<TreeFn<Option<Retained>>>,
     /// The disruption when it is deleted or replaced.
     pub disruption: Option<Disruption>,
     /// Why AWS refuses to delete a resource with these properties, and how to allow it.
@@ -100,6 +100,15 @@ pub struct DeleteBlock {
     pub reason: Str,
     /// How to allow it.
     pub hint: Str,
+}
+
+/// A resource that AWS created for another one, and that remains without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// Its kind.
+    pub kind: Str,
+    /// Its name in AWS.
+    pub name: String,
 }
 
 /// The disruption that a deletion causes, one sentence each.

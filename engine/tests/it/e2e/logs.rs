@@ -71,6 +71,26 @@ fn each_change_of_an_item_is_a_line() {
 }
 
 #[test]
+fn a_function_logs_to_a_log_group_of_the_spec() {
+    const LOGS: &str = "\n  logs:\n    type: log_group\n    name: /owls/${team}-changes\n    retention_in_days: 14\n";
+    let project = Project::new();
+    project.edit(TEAM, &[("    code: ../", "    log_group: ${logs.name}\n    code: ../")]);
+    project.write(TEAM, &(project.read(TEAM) + LOGS));
+    project.run(&["apply", TEAM, "--local"]).expect(0, &["5 added"]);
+    project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &["No changes."]);
+    project.run(&["verify", "--spec", TEAM, "--local", "--yes"]).expect(0, &[]);
+    change_item(&project);
+    logs(&project, &[], &["INSERT  id=7  text: \"buy milk\"", "REMOVE  id=7"]);
+
+    project.edit(TEAM, &[("retention_in_days: 14", "retention_in_days: 7")]);
+    project.run(&["apply", TEAM, "--local"]).expect(1, &["log events that are older than 7 days are deleted", "--yes"]);
+    project.run(&["apply", TEAM, "--local", "--yes"]).expect(0, &["1 changed"]);
+    project.run(&["destroy", TEAM, "--local", "--yes"]).expect(1, &["`logs` is refused", "--delete-data"]);
+    project.run(&["destroy", TEAM, "--local", "--yes", "--delete-data"]).expect(0, &["5 destroyed"]);
+    project.run(&["list", "--local"]).expect(0, &[]);
+}
+
+#[test]
 fn other_log_formats_are_parsed_as_well() {
     for code in [
         "console.log(JSON.stringify(event));",

@@ -33,7 +33,7 @@ struct Row {
 /// Properties that AWS omits if they have their default, so that a missing value is known.
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
-    ("log_group", &["kms_key_arn"]),
+    ("log_group", &["retention_in_days", "kms_key_arn", "deletion_protection"]),
     // The local AWS never returns the window, so a missing one was never set.
     ("mapping", &["tumbling_window_in_seconds"]),
     // SQS omits what isn't set, and what only FIFO queues have.
@@ -278,20 +278,6 @@ fn of_log_groups() -> Vec<Row> {
             |world| log_group(world, "logGroupClass", json!("INFREQUENT_ACCESS")),
             |cloud| without(cloud, "DescribeLogGroups", "/logGroups/0/logGroupClass"),
             &["CreateLogGroup"],
-        ),
-        // Under an account's policy, AWS shows that policy's period.
-        row(
-            &["retention_in_days"],
-            |world| log_group(world, "retentionInDays", json!(7)),
-            |cloud| {
-                edited(cloud, "DescribeLogGroups", |answer| {
-                    answer["logGroups"].as_array_mut().into_iter().flatten().for_each(|group| {
-                        group["retentionInDays"] = json!(365);
-                        group["retentionPolicyName"] = json!("audit");
-                    });
-                });
-            },
-            &["PutRetentionPolicy", "DeleteRetentionPolicy"],
         ),
         row(&["tags"], |_| {}, |cloud| denied(cloud, "ListTagsForResource"), &["TagLogGroup"]),
     ]

@@ -265,6 +265,8 @@ pub(crate) struct World {
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) functions: BTreeMap<String, Function>,
     pub(super) log_groups: BTreeMap<String, LogGroup>,
+    /// Whether a line of a function arrives right after the next log group is deleted.
+    pub(super) late_line: bool,
     pub(super) mappings: Vec<Mapping>,
     pub(super) queues: BTreeMap<String, queue::Queue>,
     /// Names of deleted queues, and how many creates AWS still refuses.

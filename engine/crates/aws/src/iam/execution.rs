@@ -128,7 +128,8 @@ impl Needs<'_, '_> {
             Some(group) if policy.exact || *group != default_log_group(&function.id.name) => log_group(env, group),
             _ => vec![env_arn(env, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
         };
-        let is_managed = policy.spec.managed("log_group").any(|it| Some(&it.id.name) == group.as_ref());
+        let is_declared = policy.spec.target(function, "log_group").is_some();
+        let is_managed = is_declared || policy.spec.managed("log_group").any(|it| Some(&it.id.name) == group.as_ref());
         let reason = format!("`{}` writes its log", function.name);
         if !is_managed {
             self.add_all("WriteLogs", &["logs:CreateLogGroup"], &resources, &reason);

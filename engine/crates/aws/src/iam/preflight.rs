@@ -123,12 +123,16 @@ pub fn questions(
         }
         let Some(role) = role_of(spec, function) else { continue };
         let Some(arn) = inventory.live(&role.name).and_then(|live| live.outputs.get("arn")) else { continue };
-        let group = match function.desired.get("log_group").and_then(Value::as_str) {
-            Some(group) => group.to_owned(),
-            None => default_log_group(&function.id.name),
+        let own_group = spec.target(function, "log_group");
+        let group = match (own_group, function.desired.get("log_group").and_then(Value::as_str)) {
+            (Some(group), _) => group.id.name.clone(),
+            (None, Some(group)) => group.to_owned(),
+            (None, None) => default_log_group(&function.id.name),
         };
         let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
-        let mut needs: Vec<Need> = vec![(LOG_GROUP_ACTION.into(), group.clone())];
+        // A log group of the spec exists before the function.
+        let mut needs: Vec<Need> = Vec::new();
+        needs.extend(own_group.is_none().then(|| (LOG_GROUP_ACTION.into(), group.clone())));
         // The last part of these ARNs is a placeholder: policies can't sensibly name it.
         needs.extend(LOG_ACTIONS.map(|action| (action.into(), format!("{group}:log-stream:any"))));
         let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));

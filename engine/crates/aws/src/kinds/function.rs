@@ -45,8 +45,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{
-    Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading, Schema,
-    Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
+    Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading, Retained,
+    Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -205,7 +205,8 @@ impl Kind for Function {
             holds_data: false,
             delete_block: None,
             retained_on_delete: Some(Arc::new(|props| {
-                Some(format!("its log group {} is not deleted", props.get("log_group")?.as_str()?))
+                let name = props.get("log_group")?.as_str()?.to_owned();
+                Some(Retained { kind: "log_group".into(), name })
             })),
             disruption: Some(Disruption {
                 deleted: "callers will get errors; its versions and aliases are deleted too".into(),

@@ -25,7 +25,7 @@ mod errors;
 pub(super) mod operations;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::config::Builder as Override;
@@ -40,8 +40,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Contents, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Status, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
+    Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership,
+    Problem, Reading, Schema, Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::Want;
@@ -55,10 +55,24 @@ pub(super) struct LogGroup;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
-    retention_in_days: Option<i32>,
+    retention_in_days: Option<Period>,
     log_group_class: String,
+    /// It has no place in a spec, but decides whether AWS deletes the log group.
+    deletion_protection: Option<bool>,
     kms_key_arn: Option<String>,
     tags: BTreeMap<String, String>,
+}
+
+/// How long log events are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Period {
+    /// As set on the log group.
+    Days(i32),
+    /// As an account-level policy with this name says, which overrides what is set on the log
+    /// group. AWS then shows the policy's period instead
+    /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html).
+    OfPolicy(String),
 }
 
 impl Props {
@@ -66,12 +80,16 @@ impl Props {
     /// separate call.
     fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
-        super::differing(self, want, &["retention_in_days", "tags"]).into_iter().chain(tags).collect()
+        super::differing(self, want, &["retention_in_days", "deletion_protection", "tags"])
+            .into_iter()
+            .chain(tags)
+            .collect()
     }
 
     /// Whether a read shows everything that was wanted and can be read.
     fn shows(&self, want: &Props, is_known: impl Fn(&str) -> bool) -> bool {
-        (!is_known("retention_in_days") || self.retention_in_days == want.retention_in_days)
+        let is_overridden = matches!(self.retention_in_days, Some(Period::OfPolicy(_)));
+        (is_overridden || self.retention_in_days == want.retention_in_days)
             && (!is_known("kms_key_arn") || self.kms_key_arn == want.kms_key_arn)
             && (!is_known("tags") || super::has_tags(&self.tags, &want.tags))
     }
@@ -126,6 +144,8 @@ const GONE: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(120),
 };
+/// Lambda buffers log lines for a few seconds, also those of a deleted function.
+const LATE_LINES: Duration = Duration::from_secs(5);
 const LOOK: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
 
 impl Kind for LogGroup {
@@ -143,7 +163,12 @@ impl Kind for LogGroup {
             importable: true,
             adoptable: true,
             holds_data: true,
-            delete_block: None,
+            delete_block: Some(Arc::new(|props| {
+                (props.get("deletion_protection") == Some(&Value::Bool(true))).then(|| DeleteBlock {
+                    reason: PROTECTED.into(),
+                    hint: UNPROTECT.into(),
+                })
+            })),
             retained_on_delete: None,
             disruption: Some(Disruption {
                 deleted: "its log events are deleted too".into(),
@@ -158,6 +183,7 @@ impl Kind for LogGroup {
                     Shape::Integer { min: 1, max: i32::MAX.into() },
                     "days after which log events are deleted; omit it to keep them",
                 )
+                .unclear(overridden)
                 .destructive_notes(retention_loss),
                 property(
                     "log_group_class",
@@ -175,6 +201,7 @@ impl Kind for LogGroup {
                 .member("KmsKeyId")
                 .in_locality(Locality::Region)
                 .destructive_notes(key_loss),
+                property("deletion_protection", Shape::Bool, "").derived().display_with("log_group_class"),
                 super::tags(),
             ],
             outputs: vec![
@@ -182,6 +209,10 @@ impl Kind for LogGroup {
                 Output::computed("name", "the log group's name", |_, name| name.to_owned()),
             ],
         }
+    }
+
+    fn normalize(&self, _id: &Id, desired: &mut Tree) {
+        desired.insert("deletion_protection".to_owned(), Value::Null);
     }
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
@@ -196,6 +227,12 @@ impl Kind for LogGroup {
         let problem = format!("`{days}` is not a known retention period");
         let hint = format!("if AWS rejects it, use one of {}", PERIODS.map(|it| it.to_string()).join(", "));
         vec![Problem::warning(path, problem, hint)]
+    }
+
+    /// docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    fn created_for(&self, name: &str) -> Option<(Str, String)> {
+        let function = name.strip_prefix(OF_FUNCTIONS)?;
+        Some(("function".into(), function.to_owned()))
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -227,7 +264,7 @@ impl Kind for LogGroup {
             unique_id: group.creation_time.map(|time| time.to_string()),
             revision: None,
             timestamps: Timestamps { created: group.creation_time, modified: None },
-            notes: is_protected(&group).then(|| PROTECTED.to_owned()).into_iter().collect(),
+            notes: Vec::new(),
             unknown,
         };
         Ok(Some(live).into())
@@ -296,8 +333,8 @@ impl Kind for LogGroup {
         if let Some(key) = change.member(|it| it.kms_key_arn.clone()) {
             set_key(cx, id, key.as_deref()).await?;
         }
-        if let Some(days) = change.member(|it| it.retention_in_days) {
-            set_retention(cx, id, days).await?;
+        if let Some(days) = change.member(|it| it.retention_in_days.clone()) {
+            set_retention(cx, id, days.as_ref()).await?;
         }
         Ok(have.outputs)
     }
@@ -323,9 +360,8 @@ impl Kind for LogGroup {
         };
         let live = cx.until(SHOWN, &id.name, owned).await?;
         // The create call can't set it.
-        let is_compared = !unknown.contains(&"retention_in_days");
-        if is_compared && live.props.retention_in_days != want.retention_in_days {
-            set_retention(cx, id, want.retention_in_days).await?;
+        if live.props.retention_in_days != want.retention_in_days {
+            set_retention(cx, id, want.retention_in_days.as_ref()).await?;
         }
         let shown = || async {
             let Some(live) = owned().await? else { return Ok(None) };
@@ -344,6 +380,8 @@ impl Kind for LogGroup {
             if !cx.overrides.delete_data && has_events(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
         };
         cx.read(&id.name, is_empty).await?;
+        // With events, a function may still be writing some.
+        let was_used = cx.overrides.delete_data && cx.read(&id.name, || has_events(cx, &id.name)).await.unwrap_or(true);
         let delete = || async {
             let request = cx.aws.logs.delete_log_group().log_group_name(&id.name);
             request.send().await.context("DeleteLogGroup", &id.name).if_deleted()
@@ -355,7 +393,8 @@ impl Kind for LogGroup {
             let is_it = |it: Description| it.creation_time.map(|time| time.to_string()) == have.unique_id;
             Ok((!group.is_some_and(is_it)).then_some(()))
         };
-        cx.until(GONE, &id.name, is_deleted).await
+        cx.until(GONE, &id.name, is_deleted).await?;
+        if was_used { delete_again(cx, id).await } else { Ok(()) }
     }
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -381,20 +420,38 @@ fn is_protected(group: &Description) -> bool {
     group.deletion_protection_enabled() == Some(true)
 }
 
+/// Deletes the log group again if Lambda has re-created it, without tags, for a late line of a
+/// function (github.com/hashicorp/terraform-provider-aws/issues/29247).
+async fn delete_again(cx: &Context, id: &Id) -> Result<(), AwsError> {
+    cx.rest(LATE_LINES, "the functions' last log lines", &id.name).await?;
+    let Some(group) = cx.read(&id.name, || describe(cx, &id.name)).await? else { return Ok(()) };
+    let tags = cx.read(&id.name, || list_tags(cx, arn(&group), &id.name)).await.if_exists()?;
+    if !tags.is_some_and(|tags| tags.is_empty()) {
+        return Ok(());
+    }
+    let delete = || async {
+        let request = cx.aws.logs.delete_log_group().log_group_name(&id.name);
+        request.send().await.context("DeleteLogGroup", &id.name).if_deleted()
+    };
+    cx.send(BUSY, &id.name, delete).await
+}
+
+const UNPROTECT: &str =
+    "turn it off first: `aws logs put-log-group-deletion-protection --no-deletion-protection-enabled`";
 const PROTECTED: &str = "its deletion protection is on, so AWS refuses to delete it";
 
 fn protected(id: &Id) -> AwsError {
-    let remedy = format!(
-        "turn it off: `aws logs put-log-group-deletion-protection --log-group-identifier {} \
-         --no-deletion-protection-enabled`",
-        id.name
-    );
     let error = AwsError::own(Class::Protected, "DeleteLogGroup", &id.name, PROTECTED);
-    AwsError { remedy: Some(remedy.into()), ..error }
+    AwsError { remedy: Some(UNPROTECT.into()), ..error }
 }
 
 fn not_empty(id: &Id) -> AwsError {
     AwsError::own(Class::NotEmpty, "DeleteLogGroup", &id.name, "a check right before the delete found log events in it")
+}
+
+fn overridden(live: &Value, _wanted: &Value) -> Option<Str> {
+    let policy = live.as_str()?;
+    Some(format!("the account's retention policy `{policy}` overrides it").into())
 }
 
 /// AWS deletes the events for good, up to 72 hours later
@@ -505,23 +562,23 @@ fn ownership(
     }
 }
 
-/// What the response doesn't show: the class, which AWS always sends, and the retention period
-/// under an account-level policy, whose number it shows instead
+/// What the response doesn't show: the class, which AWS always sends
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html).
 fn unknown(group: &Description) -> Unknown {
-    let mut unknown = super::missing([("log_group_class", group.log_group_class().is_none())]);
-    if let Some(policy) = group.retention_policy_name() {
-        let why = format!("the account's retention policy `{policy}` overrides it");
-        unknown.insert("retention_in_days".into(), why);
-    }
-    unknown
+    super::missing([("log_group_class", group.log_group_class().is_none())])
 }
 
 fn props(group: &Description, tags: BTreeMap<String, String>) -> Props {
     let class = group.log_group_class().map_or("STANDARD", LogGroupClass::as_str);
-    Props {
+    let period = match group.retention_policy_name() {
+        Some(policy) => Some(Period::OfPolicy(policy.to_owned())),
         // The class alone determines it.
-        retention_in_days: group.retention_in_days.filter(|_| class != DELIVERY),
+        None if class == DELIVERY => None,
+        None => group.retention_in_days.map(Period::Days),
+    };
+    Props {
+        retention_in_days: period,
+        deletion_protection: Some(is_protected(group)),
         log_group_class: class.to_owned(),
         kms_key_arn: group.kms_key_id.clone(),
         tags,
@@ -529,14 +586,16 @@ fn props(group: &Description, tags: BTreeMap<String, String>) -> Props {
 }
 
 /// Sets the retention period; with `None`, log events never expire.
-async fn set_retention(cx: &Context, id: &Id, days: Option<i32>) -> Result<(), AwsError> {
+async fn set_retention(cx: &Context, id: &Id, period: Option<&Period>) -> Result<(), AwsError> {
     let send = || async {
         let logs = &cx.aws.logs;
-        match days {
-            Some(days) => {
-                let request = logs.put_retention_policy().log_group_name(&id.name).retention_in_days(days);
+        match period {
+            Some(Period::Days(days)) => {
+                let request = logs.put_retention_policy().log_group_name(&id.name).retention_in_days(*days);
                 request.send().await.context("PutRetentionPolicy", &id.name).map(|_| ())
             }
+            // The account decides.
+            Some(Period::OfPolicy(_)) => Ok(()),
             None => {
                 let request = logs.delete_retention_policy().log_group_name(&id.name);
                 request.send().await.context("DeleteRetentionPolicy", &id.name).map(|_| ())

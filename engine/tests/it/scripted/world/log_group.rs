@@ -92,6 +92,14 @@ impl World {
         })
     }
 
+    /// A line of a function: Lambda creates its log group if there is none.
+    pub(in super::super) fn write_line(&mut self, name: &str) {
+        if !self.log_groups.contains_key(name) {
+            self.stand_log_group(name, Tags::new());
+        }
+        self.log_group(name).unwrap().streams.push("2026/11/30/[$LATEST]1".to_owned());
+    }
+
     fn log_group(&mut self, name: &str) -> Result<&mut LogGroup, Reply> {
         let missing = || Reply::logs("ResourceNotFoundException", "The specified log group does not exist.");
         self.log_groups.get_mut(name).ok_or_else(missing)
@@ -171,6 +179,9 @@ impl World {
             return Err(Reply::logs("ValidationException", "The log group has deletion protection enabled."));
         }
         self.log_groups.remove(name);
+        if std::mem::take(&mut self.late_line) {
+            self.write_line(name);
+        }
         Ok(Reply::ok(&json!({})))
     }
 }
