@@ -8,6 +8,7 @@ mod causes;
 mod command_line;
 mod credentials;
 mod doctor;
+mod economy;
 mod elsewhere;
 mod files;
 mod foreign;

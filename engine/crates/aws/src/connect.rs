@@ -58,6 +58,7 @@ use engine_core::wait::limiter::{PATIENCE, RateLimits};
 pub use context::Context;
 use profiles::Profiles;
 use shared::Answers;
+pub(crate) use shared::{Batch, EventSources};
 
 /// The calls of every run, whatever its spec has.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -102,6 +103,8 @@ pub struct Aws {
     pub seen: permissions::Seen,
     /// Responses that all runs of the connection share.
     shared: Arc<SharedAnswers>,
+    /// Reads of event source mappings that a list may answer.
+    pub(crate) event_sources: EventSources,
     /// The region of all clients.
     pub region: String,
     /// The timeouts of calls that upload a function's code.
@@ -334,6 +337,7 @@ impl Connection {
             recorder,
             seen: permissions::Seen::default(),
             shared: Arc::clone(shared),
+            event_sources: EventSources::default(),
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }

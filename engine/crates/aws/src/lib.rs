@@ -28,6 +28,7 @@ pub mod aws {
 
     pub use crate::answer::{self as error, AwsError, CallContext, Class, Existing};
     pub use crate::connect::*;
+    pub(crate) use crate::connect::{Batch, EventSources};
     pub use crate::iam::{permissions as rights, trust};
     pub use crate::wire::guard::{Access, Guard};
     pub use crate::wire::{guard, limits};

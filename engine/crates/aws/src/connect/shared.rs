@@ -1,16 +1,18 @@
-//! Responses that the runs of one connection share: twenty teams look up their identity and their
-//! role only once.
+//! Responses that several callers share: the runs of one connection look up their identity and
+//! their role only once, and many reads of a run are one list.
 //!
 //! **Invariant:** a call in flight is joined, not repeated. A response is reused for a few seconds,
-//! a failure only by the callers that waited for it.
+//! a failure only by the callers that waited for it. A list begins after the read that it answers.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use futures_util::future::{FutureExt, Shared};
 use tokio::time::Instant;
 
@@ -77,5 +79,103 @@ impl<T> Default for Answers<T> {
 impl<T> fmt::Debug for Answers<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
+/// Reads of event source mappings that a list may answer.
+#[derive(Debug, Default)]
+pub(crate) struct EventSources {
+    /// By function.
+    pub(crate) by_function: Arc<Batches<HashMap<String, Vec<EventSourceMappingConfiguration>>>>,
+    /// Of single ones, by UUID.
+    pub(crate) reads: Arc<Batches<HashMap<String, EventSourceMappingConfiguration>>>,
+    /// The same for polls, which come after all other calls.
+    pub(crate) polls: Arc<Batches<HashMap<String, EventSourceMappingConfiguration>>>,
+    /// The number of pages of a list, as far as known.
+    pub(crate) n_pages: AtomicUsize,
+}
+
+/// Reads of single resources that one list may answer: those that begin at the same time, or while
+/// the first of them waits for its rate limit.
+pub(crate) struct Batches<T> {
+    /// The batch that reads can still join.
+    open: Mutex<Option<Arc<OpenBatch<T>>>>,
+}
+
+struct OpenBatch<T> {
+    n_reads: AtomicUsize,
+    is_needed: AtomicBool,
+    answer: Answer<Option<Arc<T>>>,
+}
+
+/// A batch whose last read has joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// The number of reads that the list would answer.
+    pub(crate) n_reads: usize,
+    /// Whether one of them needs the whole list.
+    pub(crate) is_needed: bool,
+}
+
+impl<T: Send + Sync + 'static> Batches<T> {
+    /// The list that answers this read and all others that begin before `turn` ends; `None` if
+    /// `list` decides against it. `is_needed`: this read needs the whole list.
+    ///
+    /// # Errors
+    /// Those of `list`.
+    pub(crate) async fn join<F>(
+        self: &Arc<Self>,
+        is_needed: bool,
+        turn: impl Future<Output = ()> + Send + 'static,
+        list: impl FnOnce(Batch) -> F + Send + 'static,
+    ) -> Result<Option<Arc<T>>, AwsError>
+    where
+        F: Future<Output = Result<Option<T>, AwsError>> + Send,
+    {
+        let batch = self.joined(turn, list);
+        batch.n_reads.fetch_add(1, Ordering::Relaxed);
+        batch.is_needed.fetch_or(is_needed, Ordering::Relaxed);
+        batch.answer.clone().await
+    }
+
+    fn joined<F>(
+        self: &Arc<Self>,
+        turn: impl Future<Output = ()> + Send + 'static,
+        list: impl FnOnce(Batch) -> F + Send + 'static,
+    ) -> Arc<OpenBatch<T>>
+    where
+        F: Future<Output = Result<Option<T>, AwsError>> + Send,
+    {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(batch) = &*open {
+            return Arc::clone(batch);
+        }
+        let all = Arc::clone(self);
+        let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            // This task runs once all reads that begin at the same time have joined.
+            let _ = tokio::spawn(async {}).await;
+            turn.await;
+            let open = all.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(open) = open else { return Ok(None) };
+            let n_reads = open.n_reads.load(Ordering::Relaxed);
+            let is_needed = open.is_needed.load(Ordering::Relaxed);
+            Ok(list(Batch { n_reads, is_needed }).await?.map(Arc::new))
+        });
+        let (n_reads, is_needed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let batch = Arc::new(OpenBatch { n_reads, is_needed, answer: answer.shared() });
+        *open = Some(Arc::clone(&batch));
+        batch
+    }
+}
+
+impl<T> Default for Batches<T> {
+    fn default() -> Batches<T> {
+        Batches { open: Mutex::default() }
+    }
+}
+
+impl<T> fmt::Debug for Batches<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").finish_non_exhaustive()
     }
 }

@@ -47,7 +47,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
 use crate::aws::trust::RoleDiagnosis;
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits};
+use crate::aws::{Aws, AwsError, Batch, CallContext, Class, Context, EventSources, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
@@ -107,6 +107,13 @@ const USUAL_FILTERS: i64 = 5;
 /// engine's own limit.
 const MAX_FILTERS: usize = 1000;
 
+/// From how many functions on the mappings of all are listed together: below, the calls fit into
+/// the burst of Lambda's rate limit, and pages, which follow each other, would take longer.
+const LIST_FROM: usize = 10;
+
+/// From how many single reads on that wait for their turn a list replaces them.
+const LIST_INSTEAD: usize = 4;
+
 const BUSY: Wait = Wait {
     what: "an earlier change of the mapping to finish",
     reason: "Lambda allows one change at a time",
@@ -123,7 +130,8 @@ const SETTLED: Wait = Wait {
     what: "the mapping to become ready",
     reason: "Lambda sets up its stream pollers, which usually takes up to a minute",
     inspect_cmd: LOOK,
-    limit: Some(limits::LAMBDA),
+    // Each poll waits for its own turn, in which one list may answer for many.
+    limit: None,
     budget: Duration::from_secs(600),
 };
 /// Shows the mapping's `State`, its reason, and the result of the last batch.
@@ -134,7 +142,8 @@ const GONE: Wait = Wait {
     what: "the mapping to be deleted",
     reason: "Lambda first stops its stream pollers, which usually takes up to a minute",
     inspect_cmd: LOOK,
-    limit: Some(limits::LAMBDA),
+    // Each poll waits for its own turn, in which one list may answer for many.
+    limit: None,
     budget: Duration::from_secs(300),
 };
 
@@ -450,7 +459,8 @@ impl Kind for Mapping {
         let deleted =
             || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "it was deleted outside this run");
         let probe = || async {
-            let Some(mapping) = tracker.note("GetEventSourceMapping", id, get(cx, uuid).await?)? else {
+            let Some(mapping) = tracker.note("GetEventSourceMapping", id, get_in_turn(cx, uuid, Turn::Poll).await?)?
+            else {
                 return Ok(None);
             };
             if condition(&mapping) == Status::Deleting {
@@ -491,7 +501,8 @@ impl Kind for Mapping {
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
-        cx.until(GONE, &uuid, || async { Ok(get(cx, &uuid).await?.is_none().then_some(())) }).await
+        let is_gone = || async { Ok(get_in_turn(cx, &uuid, Turn::Poll).await?.is_none().then_some(())) };
+        cx.until(GONE, &uuid, is_gone).await
     }
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -770,12 +781,108 @@ struct Tags {
 }
 
 /// All mappings of a function by its name, including those of ended streams and deleted functions.
-/// Without a name, all mappings in the region.
+/// Without a name, all mappings in the region. Where many functions are read at the same time, or
+/// all mappings anyway, one list answers for all.
 async fn list(cx: &Context, function: Option<&str>) -> Result<Vec<EventSourceMappingConfiguration>, AwsError> {
-    let request = cx.aws.lambda.list_event_source_mappings().set_function_name(function.map(str::to_owned));
+    let aws = Arc::clone(&cx.aws);
+    let at_once = std::future::ready(());
+    let all =
+        cx.aws.event_sources.by_function.join(function.is_none(), at_once, |batch| list_by_function(aws, batch)).await;
+    let Some(function) = function else {
+        let all = all?.into_iter().flat_map(|all| all.values().flatten().cloned().collect::<Vec<_>>());
+        return Ok(all.collect());
+    };
+    if let Ok(Some(all)) = all {
+        return Ok(all.get(function).cloned().unwrap_or_default());
+    }
+    let request = cx.aws.lambda.list_event_source_mappings().function_name(function);
     let mappings = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-    let mappings = mappings.context("ListEventSourceMappings", function.unwrap_or_default());
-    Ok(mappings.if_exists()?.unwrap_or_default())
+    Ok(mappings.context("ListEventSourceMappings", function).if_exists()?.unwrap_or_default())
+}
+
+/// All mappings in the region, by the function that they are attached to, if that takes fewer calls
+/// than a list for each function of the batch.
+async fn list_by_function(
+    aws: Arc<Aws>,
+    Batch { n_reads, is_needed }: Batch,
+) -> Result<Option<HashMap<String, Vec<EventSourceMappingConfiguration>>>, AwsError> {
+    if !is_needed && n_reads < LIST_FROM {
+        return Ok(None);
+    }
+    let Some(all) = list_all(&aws, if is_needed { usize::MAX } else { n_reads / 2 }).await? else { return Ok(None) };
+    let mut by_function: HashMap<String, Vec<EventSourceMappingConfiguration>> = HashMap::new();
+    for mapping in all {
+        by_function.entry(function_name(mapping.function_arn().unwrap_or_default())).or_default().push(mapping);
+    }
+    Ok(Some(by_function))
+}
+
+/// All mappings in the region by UUID, if that takes fewer calls than reading those of the batch.
+async fn list_by_uuid(
+    aws: Arc<Aws>,
+    batch: Batch,
+) -> Result<Option<HashMap<String, EventSourceMappingConfiguration>>, AwsError> {
+    if batch.n_reads < LIST_INSTEAD {
+        return Ok(None);
+    }
+    let all = list_all(&aws, batch.n_reads / 2).await?;
+    let by_uuid = |all: Vec<EventSourceMappingConfiguration>| {
+        all.into_iter().filter_map(|mapping| Some((mapping.uuid.clone()?, mapping))).collect()
+    };
+    Ok(all.map(by_uuid))
+}
+
+/// All mappings in the region; `None` if they have more than `max_pages`, of a hundred each
+/// (docs.aws.amazon.com/lambda/latest/api/API_ListEventSourceMappings.html).
+async fn list_all(aws: &Aws, max_pages: usize) -> Result<Option<Vec<EventSourceMappingConfiguration>>, AwsError> {
+    let n_pages = &aws.event_sources.n_pages;
+    if n_pages.load(Ordering::Relaxed) > max_pages {
+        // The account has many others.
+        return Ok(None);
+    }
+    let (mut all, mut marker) = (Vec::new(), None);
+    for page_number in 1..=max_pages {
+        let request = aws.lambda.list_event_source_mappings().set_marker(marker);
+        let page = request.send().await.context("ListEventSourceMappings", "")?;
+        all.extend(page.event_source_mappings.unwrap_or_default());
+        marker = page.next_marker.filter(|marker| !marker.is_empty());
+        n_pages.store(page_number + usize::from(marker.is_some()), Ordering::Relaxed);
+        if marker.is_none() {
+            return Ok(Some(all));
+        }
+    }
+    Ok(None)
+}
+
+/// Which rate limit's turn a read of a mapping waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Call,
+    Poll,
+}
+
+/// One mapping as [`get`] shows it, from a list of all if many wait for their turn. A list without
+/// it decides only that a poll found nothing.
+async fn get_in_turn(
+    cx: &Context,
+    uuid: &str,
+    turn: Turn,
+) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
+    let (aws, limits) = (Arc::clone(&cx.aws), Arc::clone(&cx.limits));
+    let own_turn = async move {
+        // A wait that was ended ends that of the call, too.
+        let _ = limits.reserve(limits::LAMBDA, turn == Turn::Poll).await;
+    };
+    let EventSources { reads, polls, .. } = &cx.aws.event_sources;
+    let batches = if turn == Turn::Poll { polls } else { reads };
+    match batches.join(false, own_turn, |batch| list_by_uuid(aws, batch)).await {
+        Ok(Some(all)) => match all.get(uuid) {
+            Some(mapping) => in_full(cx, mapping).await,
+            None if turn == Turn::Poll => Ok(None),
+            None => get(cx, uuid).await,
+        },
+        _ => get(cx, uuid).await,
+    }
 }
 
 /// One mapping. Without permission to read it directly, it is looked up in the list of all
@@ -799,11 +906,11 @@ async fn get_with_tags(
     uuid: &str,
 ) -> Result<Option<(EventSourceMappingConfiguration, Tags)>, AwsError> {
     let Some(env) = &id.env else {
-        let Some(mapping) = get(cx, uuid).await? else { return Ok(None) };
+        let Some(mapping) = get_in_turn(cx, uuid, Turn::Call).await? else { return Ok(None) };
         return Ok(list_tags(cx, &mapping).await?.map(|tags| (mapping, tags)));
     };
     let arn = operations::MAPPING.arn(env, uuid);
-    let (mapping, answer) = tokio::join!(get(cx, uuid), ask_for_tags(cx, &arn, uuid));
+    let (mapping, answer) = tokio::join!(get_in_turn(cx, uuid, Turn::Call), ask_for_tags(cx, &arn, uuid));
     let Some(mapping) = mapping? else { return Ok(None) };
     let tags = match mapping.event_source_mapping_arn() {
         Some(shown) if shown == arn => tags_of(cx, uuid, answer).await?,

@@ -155,6 +155,19 @@ impl RateLimits {
         Ok(Permit { limiter, _slots: slots.await?, sent: Instant::now() })
     }
 
+    /// Waits until a call can be sent, or for a poll, until it delays no other call, and reserves its
+    /// token. Unlike [`RateLimits::spare`], it ends and reports its wait like [`RateLimits::admit`].
+    ///
+    /// # Errors
+    /// As [`RateLimits::admit`].
+    pub async fn reserve(&self, limit: LimitId, is_poll: bool) -> Result<(), Crowded> {
+        let Some(limiter) = self.limiter(limit) else { return Ok(()) };
+        let priority = if is_poll { Priority::Poll } else { Priority::Call };
+        patiently(limiter.limit.service, limiter.enter(priority)).await?;
+        limiter.state().promised += 1;
+        Ok(())
+    }
+
     /// Waits until a poll can be sent without delaying other calls, and reserves its token.
     pub(crate) async fn spare(&self, limit: LimitId) {
         if let Some(limiter) = self.limiter(limit) {
