@@ -491,13 +491,17 @@ impl Run<'_> {
         let (have, check) = tokio::join!(self.both_unchanged(&work), check);
         let Some(have) = have? else { return Ok(()) };
         check?;
-        let Work { step, declared, provider, cx, claims: _claims, .. } = work;
+        let Work { step, declared, provider, cx, claims, .. } = work;
+        let claims = Arc::new(Mutex::new(Some(claims)));
+        let held = Arc::clone(&claims);
+        let cx = cx.accepting(Arc::new(move || drop(held.lock().unwrap_or_else(PoisonError::into_inner).take())));
         let is_paired = step.pair.is_some();
         if is_paired && let Ok(want) = self.want(declared, Some(&have)) {
             cx.read(&declared.id.name, || provider.precheck(&cx, &declared.id, &want.props)).await?;
         }
         let was = is_paired.then(|| have.clone());
         provider.delete(&cx, &declared.id, have).await?;
+        drop(claims);
         self.deleted.borrow_mut().extend(was.map(|was| (step.change, was)));
         Ok(())
     }

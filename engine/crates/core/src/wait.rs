@@ -47,6 +47,7 @@ pub struct Context {
     /// How much reads have to show.
     pub detail: Detail,
     report: Reporter,
+    on_accepted: OnAccepted,
     write_locks: WriteLocks,
     suspensions: Arc<Suspensions>,
     open: Arc<Mutex<BTreeMap<u64, String>>>,
@@ -74,6 +75,9 @@ pub struct Connected {
 /// Receives what a step waits for from now on, worded to follow "waiting for"; `None` when that
 /// wait has ended.
 pub type Reporter = Arc<dyn Fn(Option<&str>) + Send + Sync>;
+
+/// Is called when AWS has accepted the write of a step, which only waits from then on.
+pub type OnAccepted = Arc<dyn Fn() + Send + Sync>;
 
 /// One lock per function: its writes run one at a time.
 type WriteLocks = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
@@ -161,7 +165,7 @@ impl Context {
     /// A context whose waits end when `interrupt` becomes true.
     pub fn new(connected: Connected, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
         let Connected { account, limits, secrets, recorder, kinds, providers } = connected;
-        let report: Reporter = Arc::new(|_| {});
+        let (report, on_accepted): (Reporter, OnAccepted) = (Arc::new(|_| {}), Arc::new(|| {}));
         Context {
             account,
             limits,
@@ -173,6 +177,7 @@ impl Context {
             rides_out_outages: false,
             detail: Detail::Full,
             report,
+            on_accepted,
             write_locks: WriteLocks::default(),
             suspensions: Arc::new(Suspensions::new()),
             open: Arc::default(),
@@ -207,6 +212,17 @@ impl Context {
     #[must_use]
     pub fn reporting(&self, report: Reporter) -> Context {
         Context { report, ..self.clone() }
+    }
+
+    /// The same, calling `on_accepted` when AWS has accepted a delete.
+    #[must_use]
+    pub fn accepting(&self, on_accepted: OnAccepted) -> Context {
+        Context { on_accepted, ..self.clone() }
+    }
+
+    /// Notes that AWS has accepted a delete, and that the step only waits from now on.
+    pub fn note_accepted(&self) {
+        (self.on_accepted)();
     }
 
     /// The same, with pauses that continue in spite of Ctrl-C: for changes that must not remain

@@ -501,6 +501,7 @@ impl Kind for Mapping {
             }
         };
         cx.send(BUSY, &id.name, delete).await?;
+        cx.note_accepted();
         let is_gone = || async { Ok(get_in_turn(cx, &uuid, Turn::Poll).await?.is_none().then_some(())) };
         cx.until(GONE, &uuid, is_gone).await
     }

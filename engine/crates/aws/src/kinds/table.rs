@@ -534,6 +534,7 @@ impl Kind for Table {
         // A table can't be deleted while AWS builds one of its indexes.
         let budget = if have.is_moving() { INDEX.budget } else { BUSY.budget };
         cx.change(Wait { budget, ..BUSY }, &id.name, delete, again).await?;
+        cx.note_accepted();
         let is_deleted = || async {
             let table = describe(cx, &id.name).await?;
             // Another TableId means a new table with the same name.
