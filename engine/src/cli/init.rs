@@ -121,7 +121,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
     let first = match args.template {
         InitTemplate::Pipeline => "",
         InitTemplate::DeadLetter => {
-            "  create the queue that the spec names, or put your queue's name in specs/team.yaml\n"
+            "  allow the role to send to the queue: `engine policy --role` prints its permissions\n"
         }
         InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };

@@ -288,6 +288,11 @@ fn throttled(service: &str) -> HttpResponse {
             "ThrottlingException",
             r#"{"__type":"com.amazon.coral.availability#ThrottlingException","message":"Rate exceeded"}"#,
         ),
+        "sqs" => json(
+            400,
+            "RequestThrottled",
+            r#"{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}"#,
+        ),
         _ => xml(400, "Sender", "Throttling", "Rate exceeded"),
     }
 }
@@ -305,6 +310,7 @@ fn failed(service: &str) -> HttpResponse {
             "InternalServerError",
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"Internal server error"}"#,
         ),
+        "sqs" => json(500, "InternalFailure", r#"{"__type":"com.amazonaws.sqs#InternalFailure"}"#),
         "tagging" => json(500, "InternalServiceException", r#"{"__type":"InternalServiceException"}"#),
         _ => xml(500, "Receiver", "ServiceFailure", "The request processing has failed because of an unknown error."),
     }

@@ -66,6 +66,16 @@ impl Picture {
             let function = mapping["FunctionArn"].as_str().unwrap().rsplit(':').next().unwrap();
             all.insert(format!("mapping {} to {function}", mapping["UUID"]), json!([mapping, tags]));
         }
+        let sqs = |operation: &str, body: Json| {
+            let target = format!("x-amz-target: AmazonSQS.{operation}\r\n");
+            ask(aws, "sqs", "POST", "/", &target, &body.to_string())
+        };
+        for url in sqs("ListQueues", json!({}))["QueueUrls"].as_array().into_iter().flatten() {
+            let name = url.as_str().unwrap().rsplit('/').next().unwrap();
+            let attributes = sqs("GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": ["All"] }));
+            let tags = sqs("ListQueueTags", json!({ "QueueUrl": url }));
+            all.insert(format!("queue {name}"), json!([attributes, tags]));
+        }
         for name in roles(aws) {
             let of_role = |operation: &str, more: &str| iam(aws, &format!("Action={operation}&RoleName={name}{more}"));
             let policy = of_role("GetRolePolicy", "&PolicyName=stream-and-logs");
@@ -129,12 +139,14 @@ fn compare(path: &str, wanted: &Json, found: &Json, lines: &mut Vec<String>) {
 
 fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
     /// Fields that differ in each run.
-    const CHOSEN: [&str; 12] = [
+    const CHOSEN: [&str; 14] = [
         "UUID",
         "TableId",
         "RevisionId",
         "RequestId",
+        "CreatedTimestamp",
         "CreationDateTime",
+        "LastModifiedTimestamp",
         "LatestStreamLabel",
         "LastModified",
         "LastIncreaseDateTime",
@@ -168,7 +180,7 @@ fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
     }
 }
 
-/// Deletes all functions, mappings and tables, so that no process keeps running.
+/// Deletes all functions, mappings, queues and tables, so that no process keeps running.
 pub(crate) fn clear(aws: &Account) {
     for name in Picture::of(aws).0.keys() {
         let words: Vec<&str> = name.split(' ').collect();
@@ -178,6 +190,11 @@ pub(crate) fn clear(aws: &Account) {
                 ask(aws, "lambda", "DELETE", &path, "", "")
             }
             ["function", name] => ask(aws, "lambda", "DELETE", &format!("/2015-03-31/functions/{name}"), "", ""),
+            ["queue", name] => {
+                let target = "x-amz-target: AmazonSQS.DeleteQueue\r\n";
+                let url = format!("http://localhost/{}/{name}", aws.id);
+                ask(aws, "sqs", "POST", "/", target, &json!({ "QueueUrl": url }).to_string())
+            }
             ["table", name] => {
                 let target = "x-amz-target: DynamoDB_20120810.DeleteTable\r\n";
                 ask(aws, "dynamodb", "POST", "/", target, &json!({ "TableName": name }).to_string())

@@ -21,7 +21,7 @@ const DIFF: &[&str] = &["diff", "SPEC", "--detailed-exitcode", "--prune-scan"];
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 9] = [
+pub(crate) static SCENARIOS: [Scenario; 12] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
     Scenario {
         name: "rehearse",
@@ -29,6 +29,9 @@ pub(crate) static SCENARIOS: [Scenario; 9] = [
         command: &["apply", "SPEC", "--local"],
         check: &["diff", "SPEC", "--detailed-exitcode", "--local"],
     },
+    Scenario { name: "queues", prepare: queues, command: APPLY, check: DIFF },
+    Scenario { name: "queues-update", prepare: queues_update, command: APPLY, check: DIFF },
+    Scenario { name: "queues-type", prepare: queues_type, command: APPLY, check: DIFF },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
     Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
@@ -82,6 +85,47 @@ fn create(case: &Case<'_>) {
 /// The same with `--local`, without the properties that need their own API call.
 fn rehearse(case: &Case<'_>) {
     case.declare(&spec(case, &[("# account: \"123456789012\" ", &format!("account: \"{}\" ", case.aws.id))]));
+}
+
+/// A queue with its dead-letter queue, without the rest of the pipeline.
+const QUEUES: &str = "stack: team
+team: blue-owls
+region: eu-central-1
+resources:
+  dead: { type: queue, message_retention_seconds: 1209600, tags: { course: cloud } }
+  jobs:
+    type: queue
+    visibility_timeout_seconds: 60
+    redrive_policy: { dead_letter_target_arn: \"${dead.arn}\", max_receive_count: 5 }
+";
+
+/// Nothing exists but what the spec doesn't declare.
+fn queues(case: &Case<'_>) {
+    case.declare(QUEUES);
+}
+
+/// Deploys the queues.
+fn deploy_queues(case: &Case<'_>) {
+    case.declare(QUEUES);
+    case.engine(&["apply", &case.spec()]).expect(0, &["Apply complete!"]);
+}
+
+/// Changes attributes and tags, and removes a document.
+fn queues_update(case: &Case<'_>) {
+    deploy_queues(case);
+    let (before, _) = QUEUES.split_once("    redrive_policy").unwrap();
+    let text = before.replace("1209600", "600").replace("course: cloud", "course: rust, more: \"yes\"");
+    case.declare(&format!("{text}    delay_seconds: 3\n    tags: {{ course: cloud }}\n"));
+}
+
+/// Both queues become FIFO, so each is replaced by one with another name.
+fn queues_type(case: &Case<'_>) {
+    deploy_queues(case);
+    case.declare(
+        &QUEUES
+            .replace("type: queue,", "type: queue, fifo_queue: true,")
+            .replace("type: queue\n", "type: queue\n    fifo_queue: true\n"),
+    );
 }
 
 /// Changes capacity, tags, TTL and recovery of the table; code, configuration, tags and concurrency

@@ -27,6 +27,7 @@ mod packages;
 mod policy;
 mod preflight;
 mod pruning;
+mod queues;
 mod races;
 mod replacement;
 mod secrets;

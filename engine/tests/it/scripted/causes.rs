@@ -377,6 +377,24 @@ fn cases() -> Vec<Case> {
             2..usize::MAX,
             shows(&json!({ "Count": 1, "ScannedCount": 1, "Items": [{ "id": { "S": "a" } }] })),
         ),
+        case(
+            "queue-not-empty",
+            DESTROY,
+            || {
+                let mut world = deployed_world();
+                let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
+                world.stand_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+                world
+            },
+            |text| replaced(&text, "resources:\n", "resources:\n  jobs: { type: queue }\n"),
+            "GetQueueAttributes",
+            4..usize::MAX,
+            shows(&json!({ "Attributes": {
+                "ApproximateNumberOfMessages": "1",
+                "ApproximateNumberOfMessagesNotVisible": "0",
+                "ApproximateNumberOfMessagesDelayed": "0",
+            } })),
+        ),
         old(
             "deletion-protected",
             DESTROY,

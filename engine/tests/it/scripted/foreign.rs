@@ -53,9 +53,12 @@ fn cases(usual: u32) -> ProptestConfig {
 fn deny(cloud: &Cloud, denied: Denied) {
     let text = "User: X is not authorized to perform that";
     let refusal = |operation| Fault::Answer(Reply::of(operation, 403, "AccessDeniedException", text));
-    for (is_denied, operation) in
-        [(denied.tables, "ListTagsOfResource"), (denied.mappings, "ListTags"), (denied.index, "GetResources")]
-    {
+    for (is_denied, operation) in [
+        (denied.tables, "ListTagsOfResource"),
+        (denied.mappings, "ListTags"),
+        (denied.queues, "ListQueueTags"),
+        (denied.index, "GetResources"),
+    ] {
         if is_denied {
             cloud.always(operation, refusal(operation));
         }
@@ -65,8 +68,10 @@ fn deny(cloud: &Cloud, denied: Denied) {
 /// The ownership changes that another actor makes during a run.
 fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
     let all: Vec<String> = cloud.world(|world| contents(world).into_keys().collect());
-    let whom: Vec<&String> =
-        all.iter().filter(|key| ["table ", "function ", "mapping "].iter().any(|kind| key.starts_with(kind))).collect();
+    let whom: Vec<&String> = all
+        .iter()
+        .filter(|key| ["table ", "function ", "mapping ", "queue "].iter().any(|kind| key.starts_with(kind)))
+        .collect();
     if whom.is_empty() {
         return Vec::new();
     }

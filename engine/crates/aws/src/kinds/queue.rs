@@ -23,7 +23,8 @@ mod errors;
 pub(super) mod operations;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::config::Builder as Override;
@@ -31,7 +32,6 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use tokio::time::Instant;
 
 use crate::aws::error::ErrorRow;
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
@@ -290,17 +290,20 @@ impl Kind for Queue {
         unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
-        let (tracker, since) = (ExistenceTracker::default(), Mutex::new(None::<Instant>));
+        let (tracker, was_equal) = (ExistenceTracker::default(), AtomicBool::new(false));
         let probe = || async {
             let live = tracker.note("GetQueueAttributes", id, read_queue(cx, id).await?)?;
             let is_equal = match &live {
                 Some(live) => is_as_wanted(id, live, want, unknown)?,
                 None => false,
             };
-            let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = is_equal.then(|| since.unwrap_or_else(Instant::now));
-            *since = first;
-            Ok(first.filter(|first| first.elapsed() >= BETWEEN_READS).map(|_| ()))
+            if was_equal.swap(is_equal, Ordering::Relaxed) && is_equal {
+                return Ok(Some(()));
+            }
+            if is_equal {
+                cx.rest(BETWEEN_READS, SETTLED.what, &id.name).await?;
+            }
+            Ok(None)
         };
         match cx.until(SETTLED, &id.name, probe).await {
             // AWS has accepted the change. Some reads may show the old values for longer, and so may
@@ -328,13 +331,13 @@ impl Kind for Queue {
             request.send().await.context("DeleteQueue", &id.name).if_deleted()
         };
         cx.change(BUSY, &id.name, delete, ensure_empty).await?;
-        let misses = std::sync::atomic::AtomicU32::new(0);
+        let misses = AtomicU32::new(0);
         let is_deleted = || async {
             let attributes = attributes(cx, id, &address).await?;
             // A queue that was created later is another one with the same name.
             let is_there = attributes.is_some_and(|it| it.get(&CREATED).cloned() == have.unique_id);
-            let n = if is_there { 0 } else { misses.load(std::sync::atomic::Ordering::Relaxed) + 1 };
-            misses.store(n, std::sync::atomic::Ordering::Relaxed);
+            let n = if is_there { 0 } else { misses.load(Ordering::Relaxed) + 1 };
+            misses.store(n, Ordering::Relaxed);
             Ok((n >= MISSES).then_some(()))
         };
         cx.until(GONE, &id.name, is_deleted).await

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-use super::super::world::{ACCOUNT, REGION, ROLE, Tags, World, function_arn};
+use super::super::world::{ACCOUNT, REGION, ROLE, Tags, World, function_arn, queue};
 
 /// The teams of the account. Their names are prefixes of each other or differ only in case.
 pub(super) const TEAMS: [&str; 4] = ["acme", "acme-extra", "acme_x", "Acme"];
 pub(super) const STACK: &str = "team";
 const TABLES: [&str; 3] = ["todos", "logs", "extra-todos"];
 const FUNCTIONS: [&str; 2] = ["logger", "extra-logger"];
+const QUEUES: [&str; 2] = ["jobs", "extra-jobs"];
 
 /// All inputs of a test case.
 #[derive(Debug, Clone)]
@@ -25,6 +26,7 @@ pub(super) struct Case {
     tables: Vec<TableSeed>,
     functions: Vec<FunctionSeed>,
     mappings: Vec<MappingSeed>,
+    queues: Vec<QueueSeed>,
     /// Stale entries of the tag index: whether it is a table, the index of its name, and its tags.
     index: Vec<(bool, usize, Tagged)>,
     is_blind: bool,
@@ -40,6 +42,7 @@ pub(super) struct Denied {
     pub(super) tables: bool,
     pub(super) functions: bool,
     pub(super) mappings: bool,
+    pub(super) queues: bool,
     pub(super) index: bool,
 }
 
@@ -81,6 +84,13 @@ struct FunctionSeed {
 }
 
 #[derive(Debug, Clone)]
+struct QueueSeed {
+    name: usize,
+    tagged: Tagged,
+    messages: [u32; 3],
+}
+
+#[derive(Debug, Clone)]
 struct MappingSeed {
     function: usize,
     qualifier: bool,
@@ -93,6 +103,7 @@ struct MappingSeed {
 struct SpecSeed {
     tables: Vec<Option<Declaration>>,
     functions: Vec<Option<Declaration>>,
+    queues: Vec<Option<Declaration>>,
     permissions: Vec<Option<Hung>>,
     mappings: Vec<Option<Hung>>,
     says_account: bool,
@@ -227,6 +238,14 @@ fn mapping() -> impl Strategy<Value = MappingSeed> {
     )
 }
 
+fn queue_seed() -> impl Strategy<Value = QueueSeed> {
+    (0..9_usize, tagged(), prop::array::uniform3(0..2_u32)).prop_map(|(name, tagged, messages)| QueueSeed {
+        name,
+        tagged,
+        messages: if messages.iter().sum::<u32>() < 3 { [0; 3] } else { messages },
+    })
+}
+
 fn declaration() -> impl Strategy<Value = Option<Declaration>> {
     let form = prop_oneof![
         6 => Just(Form::Usual),
@@ -256,10 +275,12 @@ fn hung() -> impl Strategy<Value = Option<Hung>> {
 fn spec() -> impl Strategy<Value = SpecSeed> {
     let tables = vec(declaration(), TABLES.len());
     let functions = vec(declaration(), FUNCTIONS.len());
-    (tables, functions, vec(hung(), 2), vec(hung(), 2), any::<bool>()).prop_map(
-        |(tables, functions, permissions, mappings, says_account)| SpecSeed {
+    let queues = vec(declaration(), QUEUES.len());
+    (tables, functions, queues, vec(hung(), 2), vec(hung(), 2), any::<bool>()).prop_map(
+        |(tables, functions, queues, permissions, mappings, says_account)| SpecSeed {
             tables,
             functions,
+            queues,
             permissions,
             mappings,
             says_account,
@@ -292,20 +313,17 @@ fn run() -> impl Strategy<Value = Run> {
 }
 
 pub(super) fn case() -> impl Strategy<Value = Case> {
-    let denied = (rarely(), rarely(), rarely(), rarely()).prop_map(|(tables, functions, mappings, index)| Denied {
-        tables,
-        functions,
-        mappings,
-        index,
-    });
-    let world = (vec(table(), 0..8), vec(function(), 0..6), vec(mapping(), 0..6));
+    let denied = (rarely(), rarely(), rarely(), rarely(), rarely())
+        .prop_map(|(tables, functions, mappings, queues, index)| Denied { tables, functions, mappings, queues, index });
+    let world = (vec(table(), 0..8), vec(function(), 0..6), vec(mapping(), 0..6), vec(queue_seed(), 0..4));
     let index = (vec((any::<bool>(), 0..12_usize, tagged()), 0..4), rarely(), rarely());
     (0..3_usize, world, index, denied, spec(), vec(run(), 1..4)).prop_map(
-        |(us, (tables, functions, mappings), (index, is_blind, small_pages), denied, spec, runs)| Case {
+        |(us, (tables, functions, mappings, queues), (index, is_blind, small_pages), denied, spec, runs)| Case {
             us,
             tables,
             functions,
             mappings,
+            queues,
             index,
             is_blind,
             small_pages,
@@ -323,6 +341,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
         tables: Vec::new(),
         functions: Vec::new(),
         mappings: Vec::new(),
+        queues: Vec::new(),
         index: Vec::new(),
         is_blind: false,
         small_pages: false,
@@ -330,6 +349,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
         spec: SpecSeed {
             tables: vec![None; TABLES.len()],
             functions: vec![None; FUNCTIONS.len()],
+            queues: vec![None; QUEUES.len()],
             permissions: Vec::new(),
             mappings: Vec::new(),
             says_account: false,
@@ -511,6 +531,21 @@ impl Case {
         }
     }
 
+    fn queue_name(&self, at: usize) -> String {
+        let us = self.us();
+        let others = TEAMS.iter().filter(|team| **team != us).copied().collect::<Vec<_>>();
+        match at {
+            0 | 1 => format!("{us}-jobs"),
+            2 => format!("{us}-extra-jobs"),
+            3 => format!("{us}_jobs"),
+            4 => format!("{us}jobs"),
+            5 => format!("{}-jobs", others[0]),
+            6 => format!("{}_jobs", others[1]),
+            7 => format!("{}-jobs", us.to_uppercase()),
+            _ => "shared-jobs".to_owned(),
+        }
+    }
+
     fn statement_id(&self, at: usize) -> String {
         let us = self.us();
         match at {
@@ -566,6 +601,10 @@ impl Case {
             let stream = live.filter(|_| !seed.dead_stream).unwrap_or_else(|| stream_of(&table));
             world.stand_mapping(&function, &stream, seed.tagged.tags(us, &format!("{us}-feed-0")));
         }
+        for seed in &self.queues {
+            let name = self.queue_name(seed.name);
+            world.stand_queue(&name, seed.tagged.tags(us, &name)).messages = seed.messages;
+        }
         for (is_table, at, tagged) in &self.index {
             let name = if *is_table { self.table_name(*at) } else { self.function_name(*at) };
             let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
@@ -589,11 +628,16 @@ impl Case {
         used: &mut BTreeSet<String>,
     ) -> Option<(String, bool)> {
         let us = self.us();
-        let names = |at| if kind == "table" { self.table_name(at) } else { self.function_name(at) };
+        let names = |at| match kind {
+            "table" => self.table_name(at),
+            "queue" => self.queue_name(at),
+            _ => self.function_name(at),
+        };
         // Most imports refer to an existing resource.
         let there = |at: usize| {
             let seeds: Vec<usize> = match kind {
                 "table" => self.tables.iter().map(|seed| seed.name).collect(),
+                "queue" => self.queues.iter().map(|seed| seed.name).collect(),
                 _ => self.functions.iter().map(|seed| seed.name).collect(),
             };
             names(seeds.get(at).copied().unwrap_or(at))
@@ -615,8 +659,12 @@ impl Case {
             }
             Form::ImportedArn(at) => {
                 let name = there(at);
-                let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
-                writeln!(block, "    import: {}", if kind == "table" { table } else { function_arn(&name) }).unwrap();
+                let arn = match kind {
+                    "table" => format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"),
+                    "queue" => queue::arn(&name),
+                    _ => function_arn(&name),
+                };
+                writeln!(block, "    import: {arn}").unwrap();
                 (name, true)
             }
         };
@@ -667,6 +715,17 @@ impl Case {
                 if declared.differs {
                     block.push_str("    memory_size: 256\n    reserved_concurrent_executions: 3\n");
                 }
+            }
+            blocks.push(((*resource).to_owned(), block));
+        }
+        for (resource, declared) in QUEUES.iter().zip(&self.spec.queues) {
+            let Some(declared) = declared else { continue };
+            let Some((mut block, is_import)) = self.head(resource, "queue", declared, &mut used) else { continue };
+            if declared.ignores && !is_import {
+                block.push_str("    ignore_changes: [delay_seconds]\n");
+            }
+            if declared.differs && !is_import {
+                block.push_str("    tags: { course: cloud, more: yes-please }\n    visibility_timeout_seconds: 7\n");
             }
             blocks.push(((*resource).to_owned(), block));
         }

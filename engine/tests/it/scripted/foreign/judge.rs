@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 18] = [
+const READS: [&str; 22] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -29,6 +29,10 @@ const READS: [&str; 18] = [
     "DescribeLogGroups",
     "DescribeLogStreams",
     "ListTagsForResource",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListQueueTags",
+    "ListQueues",
 ];
 
 /// A change by another actor, made right before a write (the first is 1), or at once.
@@ -109,6 +113,7 @@ fn has_prefix(name: &str, us: &str) -> bool {
 pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([("roles".to_owned(), format!("{:?}", world.roles))]);
     all.extend(world.tables.iter().map(|(name, table)| (format!("table {name}"), table.bits())));
+    all.extend(world.queues.iter().map(|(name, queue)| (format!("queue {name}"), queue.bits())));
     for (name, function) in &world.functions {
         all.insert(format!("function {name}"), function.bits());
         for statement in &function.policy {
@@ -180,15 +185,20 @@ impl Judge {
         let is_declared = *aim == Aim::Apply && declared.contains_key(key);
         let may_adopt = is_declared && (self.rules.yes || declared.get(key) == Some(&true));
         match kind {
-            "table" | "function" => {
+            "table" | "function" | "queue" => {
                 if !has_prefix(name, us) {
                     return Some(format!("it does not bear the name of {us}"));
                 }
                 let tags = match kind {
                     "table" => world.tables.get(name).map(|it| &it.tags),
+                    "queue" => world.queues.get(name).map(|it| &it.tags),
                     _ => world.functions.get(name).map(|it| &it.tags),
                 };
-                let unreadable = if kind == "table" { denied.tables } else { denied.functions };
+                let unreadable = match kind {
+                    "table" => denied.tables,
+                    "queue" => denied.queues,
+                    _ => denied.functions,
+                };
                 match owner_of(tags?, us) {
                     Whose::Ours => None,
                     // The owner can't be determined, so only the name counts.
@@ -271,9 +281,9 @@ impl Judge {
             Aim::Apply => true,
             Aim::Destroy | Aim::DestroyBare => {
                 (operation.starts_with("Delete") && operation != "DeleteFunctionConcurrency")
-                    || ["RemovePermission", "UntagTable", "UntagResource"].contains(&operation)
+                    || ["RemovePermission", "UntagQueue", "UntagTable", "UntagResource"].contains(&operation)
             }
-            Aim::Release => ["UntagTable", "UntagResource"].contains(&operation),
+            Aim::Release => ["UntagQueue", "UntagTable", "UntagResource"].contains(&operation),
         };
         if !fits {
             self.wrong(call, &format!("no part of {aim:?}"));
@@ -287,6 +297,8 @@ impl Judge {
             | "TagTable"
             | "UntagTable" => ("table", false),
             "CreateFunction" => ("function", true),
+            "CreateQueue" => ("queue", true),
+            "DeleteQueue" | "SetQueueAttributes" | "TagQueue" | "UntagQueue" => ("queue", false),
             "TagResource" | "UntagResource" if world.mappings.iter().any(|it| it.uuid == name) => ("mapping", false),
             "UpdateEventSourceMapping" | "DeleteEventSourceMapping" => ("mapping", false),
             "CreateEventSourceMapping" | "TagResource" | "UntagResource" => ("function", false),
@@ -309,6 +321,7 @@ impl Judge {
         let unreadable = match kind {
             "table" => denied.tables,
             "function" => denied.functions,
+            "queue" => denied.queues,
             _ => denied.mappings,
         };
         let of_function =
@@ -331,14 +344,24 @@ impl Judge {
         if operation.ends_with("Permission") && !id.is_some_and(|id| has_prefix(id, us)) {
             self.wrong(call, &format!("not a statement of ours: {id:?}"));
         }
-        let tags = match &call.body["Tags"] {
+        // SQS spells it differently in one of its operations.
+        let tags = if operation == "CreateQueue" { &call.body["tags"] } else { &call.body["Tags"] };
+        let tags = match tags {
             serde_json::Value::Array(list) => {
                 let text = |json: &serde_json::Value| json.as_str().unwrap().to_owned();
                 list.iter().map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
             }
             tags => serde_json::from_value::<Tags>(tags.clone()).unwrap_or_default(),
         };
-        let brings = ["CreateTable", "CreateFunction", "CreateEventSourceMapping", "TagTable", "TagResource"];
+        let brings = [
+            "CreateTable",
+            "CreateFunction",
+            "CreateEventSourceMapping",
+            "CreateQueue",
+            "TagQueue",
+            "TagTable",
+            "TagResource",
+        ];
         if brings.contains(&operation) && !matches!(owner_of(&tags, us), Whose::Ours) {
             self.wrong(call, "it is not tagged as ours");
         }
@@ -365,6 +388,12 @@ impl Judge {
                     &mut table.tags
                 }),
                 "function" => world.functions.get_mut(name).map(|function| &mut function.tags),
+                "queue" => world.queues.get_mut(name).map(|queue| {
+                    if reborn {
+                        queue.reincarnate();
+                    }
+                    &mut queue.tags
+                }),
                 _ => world.mappings.iter_mut().find(|it| it.uuid == name).map(|it| &mut it.tags),
             };
             let Some(slot) = slot else { continue };
@@ -411,6 +440,7 @@ impl Witness for Judge {
         let name = call.about.rsplit([':', '/']).next().unwrap();
         if (200..300).contains(&status) {
             match call.operation {
+                "ListQueueTags" => drop(self.unseen.remove(&format!("queue {name}"))),
                 "ListTagsOfResource" => drop(self.unseen.remove(&format!("table {name}"))),
                 "ListTags" => drop(self.unseen.remove(&format!("mapping {name}"))),
                 "GetFunction" => {

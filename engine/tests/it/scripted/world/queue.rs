@@ -126,6 +126,19 @@ impl Queue {
         self.attributes.insert("CreatedTimestamp".to_owned(), "1700000000".to_owned());
     }
 
+    /// Another actor deletes and re-creates it.
+    pub(in super::super) fn reincarnate(&mut self) {
+        self.before = None;
+        self.leaving = None;
+        self.messages = [0; 3];
+        self.attributes.insert("CreatedTimestamp".to_owned(), "1700000001".to_owned());
+    }
+
+    /// Its state as text, without what reads change.
+    pub(in super::super) fn bits(&self) -> String {
+        format!("{:?} {:?} {:?} {}", self.attributes, self.tags, self.messages, self.is_leaving())
+    }
+
     /// Counts a read of the attributes.
     fn show(&mut self) -> BTreeMap<String, String> {
         let Some((before, reads)) = self.before.as_mut() else { return self.attributes.clone() };
