@@ -201,7 +201,8 @@ impl Kind for LogGroup {
                 .member("KmsKeyId")
                 .in_locality(Locality::Region)
                 .destructive_notes(key_loss),
-                property("deletion_protection", Shape::Bool, "").derived().display_with("log_group_class"),
+                // With itself, which is never compared: so a plan never shows it.
+                property("deletion_protection", Shape::Bool, "").derived().display_with("deletion_protection"),
                 super::tags(),
             ],
             outputs: vec![
