@@ -161,7 +161,7 @@ pub(super) struct RunArgs {
     /// Skip the confirmation prompt
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Also delete tables that are not empty
+    /// Also delete tables and queues that are not empty
     #[arg(long)]
     pub(super) delete_data: bool,
     /// Maximum number of concurrent steps

@@ -22,7 +22,7 @@ use super::session::{self, Intent};
 #[command(after_help = "\
 Examples:
   engine destroy                          with a confirmation prompt
-  engine destroy --yes --delete-data      without a prompt, even if tables have items
+  engine destroy --yes --delete-data      without a prompt, even if tables or queues have data
   engine destroy --team blue-owls --stack team --region eu-central-1
                                           a stack whose spec no longer exists")]
 pub(super) struct DestroyArgs {

@@ -868,7 +868,7 @@ fn destroy_deletes_dependents_first_and_keeps_unowned_resources() {
     ");
     assert_snapshot!(destroy(&full, Options::default()), @r"
       ! todos (table owls-todos) is refused
-          # it is not empty: about 3 items would be lost (AWS's count can be hours old)
+          # it is not empty: about 3 items would be lost (AWS's count is approximate)
           # hint: to delete the items too, add `--delete-data`
       - logger (function owls-logger) will be destroyed
           # callers will get errors; its versions and aliases are deleted too

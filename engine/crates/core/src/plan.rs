@@ -813,7 +813,7 @@ impl<'a> Planner<'a> {
             Contents::Empty => return None,
             Contents::Items(1) => "it is not empty: at least one item would be lost".to_owned(),
             Contents::Items(items) => {
-                format!("it is not empty: about {items} items would be lost (AWS's count can be hours old)")
+                format!("it is not empty: about {items} items would be lost (AWS's count is approximate)")
             }
             Contents::Unchecked => "any items in it would be lost; engine can't check whether it is empty".to_owned(),
         };

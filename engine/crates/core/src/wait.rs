@@ -85,7 +85,7 @@ type WriteLocks = Arc<Mutex<HashMap<String, Arc<AsyncMutex<()>>>>>;
 /// What the user allows in addition to the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// Tables can be deleted with their items (`--delete-data`).
+    /// Tables and queues can be deleted with their data (`--delete-data`).
     pub delete_data: bool,
     /// Assume ownership by name if tags can't be read (`--assume-owner`).
     pub assume_owner: bool,

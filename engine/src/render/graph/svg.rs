@@ -223,7 +223,7 @@ const BASE: &str = "\
 .ground{fill:#fff}.box{fill:#fff;stroke-width:1.5}.name{font-size:14px;font-weight:600;fill:#1f2328}\
 .detail{font-size:12px;fill:#59636e}.line{fill:none;stroke:#8c959f;stroke-width:1.5}.head{fill:#8c959f}\
 .label{font:11px ui-monospace,monospace;fill:#59636e}.plan .none .name{font-weight:400}\
-.kind{fill:#8c959f}.kind.table{fill:#3b6fd4}.kind.function{fill:#d9730d}.kind.mapping{fill:#8250df}\
+.kind{fill:#8c959f}.kind.table{fill:#3b6fd4}.kind.function{fill:#d9730d}.kind.mapping{fill:#8250df}.kind.queue{fill:#1b7c83}\
 .kind.permission{fill:#bf3989}.kind.role{fill:#57606a}.import .box{stroke-dasharray:5 4}";
 const DARK: &str = "\
 .ground{fill:#0d1117}.box{fill:#161b22}.name{fill:#e6edf3}.detail,.label{fill:#9198a1}.line{stroke:#6e7681}\

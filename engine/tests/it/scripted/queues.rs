@@ -82,7 +82,7 @@ fn a_change_by_another_client_during_an_update_is_not_overwritten() {
         queue.attributes.insert("VisibilityTimeout".to_owned(), "99".to_owned());
     });
     let ran = project("    delay_seconds: 3\n").run(&cloud, &["apply", "--yes"]);
-    ran.ends_with(3).says("the queue was changed outside this run");
+    ran.ends_with(3).says("changed in the meantime: `visibility_timeout_seconds`");
     assert_eq!(cloud.world(|world| world.queues[JOBS].attributes["DelaySeconds"].clone()), "0");
 }
 

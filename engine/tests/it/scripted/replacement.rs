@@ -122,7 +122,7 @@ fn a_table_is_replaced_only_by_name_and_with_items_only_with_delete_data() {
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().counted = 40);
     refused(
         &["--replace", "todos"],
-        &["it is not empty: about 40 items would be lost (AWS's count can be hours old)", "add `--delete-data`"],
+        &["it is not empty: about 40 items would be lost (AWS's count is approximate)", "add `--delete-data`"],
     );
     // A nonzero item count doesn't block the replacement if the table is empty.
     cloud.world(|world| world.tables.get_mut(TABLE).unwrap().items = 0);
