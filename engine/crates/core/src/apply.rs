@@ -98,6 +98,9 @@ const RACES: u32 = 3;
 /// A step that has reported nothing for this time reports its last wait again, or that it waits for
 /// a response.
 const QUIET: Duration = Duration::from_secs(4);
+/// How long the reads of a plan count as those right before its first writes, from when they began.
+/// Another read would show no more: AWS takes about two seconds to show a change of a table's tags.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -127,6 +130,8 @@ pub async fn apply(
 pub struct Execution<'p> {
     plan: &'p Plan,
     begun: Instant,
+    /// Until when the reads of the plan are fresh.
+    fresh_until: Option<Instant>,
     tracker: RefCell<StepTracker<'p>>,
     /// The known outputs of each resource: those that the plan predicts, then those from AWS.
     outputs: RefCell<BTreeMap<String, Outputs>>,
@@ -139,7 +144,15 @@ impl<'p> Execution<'p> {
         let declared = plan.changes.iter().filter(|change| change.subject == Subject::Declared);
         let planned = declared.map(|change| (change.resource.clone(), change.outputs.clone())).collect();
         let tracker = RefCell::new(StepTracker::new(plan));
-        Execution { plan, begun: Instant::now(), tracker, outputs: RefCell::new(planned) }
+        Execution { plan, begun: Instant::now(), fresh_until: None, tracker, outputs: RefCell::new(planned) }
+    }
+
+    /// The same right after the reads that the plan was made from, which began at `read`: until a
+    /// second later and until a first step ends, a step needs no other read to delete what only
+    /// connects other resources.
+    #[must_use]
+    pub fn right_after(self, read: Instant) -> Execution<'p> {
+        Execution { fresh_until: Some(read + FRESH), ..self }
     }
 
     /// Executes the plan. A step has one of the `slots` from its start until its resource is
@@ -215,7 +228,10 @@ impl<'p> Execution<'p> {
     ) -> Option<impl Future<Output = (StepId, Result<Duration, AwsError>)> + use<'r, 'p>> {
         let id = self.tracker.borrow_mut().start()?;
         on_event(&Event::Started(id));
-        Some(run.step(id, slot))
+        // A write of this run makes the reads before it obsolete.
+        let is_first = !self.tracker.borrow().has_progress();
+        let is_fresh = is_first && self.fresh_until.is_some_and(|until| Instant::now() < until);
+        Some(run.step(id, slot, is_fresh))
     }
 
     fn ended(&self, id: StepId, result: Result<Duration, AwsError>, on_event: &mut dyn FnMut(&Event)) {
@@ -322,6 +338,8 @@ struct Work<'a> {
     declared: &'a ResourceDecl,
     provider: &'a dyn Provider,
     cx: Context,
+    /// Whether the reads of the plan are fresh.
+    is_fresh: bool,
     /// Its write key, held from the last read to the write, so that no other step of this run
     /// writes in between; and its slot.
     claims: (Option<OwnedMutexGuard<()>>, OwnedSemaphorePermit),
@@ -388,10 +406,15 @@ impl Run<'_> {
         StepInfo { write_key, is_nested }
     }
 
-    async fn step(&self, id: StepId, slot: OwnedSemaphorePermit) -> (StepId, Result<Duration, AwsError>) {
+    async fn step(
+        &self,
+        id: StepId,
+        slot: OwnedSemaphorePermit,
+        is_fresh: bool,
+    ) -> (StepId, Result<Duration, AwsError>) {
         let start = Instant::now();
         let reporter = StepReporter::new(id, self.sender.clone());
-        let work = Box::pin(in_step(id.0, self.perform(id, &reporter, slot)));
+        let work = Box::pin(in_step(id.0, self.perform(id, &reporter, slot, is_fresh)));
         let result = tokio::select! {
             biased;
             result = work => result,
@@ -410,7 +433,13 @@ impl Run<'_> {
         self.cx.masked(error)
     }
 
-    async fn perform(&self, id: StepId, reporter: &StepReporter, slot: OwnedSemaphorePermit) -> Result<(), AwsError> {
+    async fn perform(
+        &self,
+        id: StepId,
+        reporter: &StepReporter,
+        slot: OwnedSemaphorePermit,
+        is_fresh: bool,
+    ) -> Result<(), AwsError> {
         let defect = || AwsError::defect("the plan contains a step or a resource that doesn't exist".to_owned());
         let step = self.plan.steps.get(id.0).ok_or_else(defect)?;
         let (change, declared) = self.about(id).ok_or_else(defect)?;
@@ -423,7 +452,7 @@ impl Run<'_> {
         {
             write_lock = Some(cx.lock_writes(key).await);
         }
-        let work = Work { id, step, change, declared, provider, cx, claims: (write_lock, slot) };
+        let work = Work { id, step, change, declared, provider, cx, is_fresh, claims: (write_lock, slot) };
         match step.op {
             Op::Create => self.create(work).await,
             Op::Update => self.update(work).await,
@@ -488,7 +517,14 @@ impl Run<'_> {
 
     async fn delete(&self, work: Work<'_>) -> Result<(), AwsError> {
         let check = work.cx.read(&work.declared.id.name, || work.provider.check_delete(&work.cx, &work.declared.id));
-        let (have, check) = tokio::join!(self.both_unchanged(&work), check);
+        let planned = work
+            .change
+            .live(self.inventory)
+            .filter(|_| work.is_fresh && work.step.pair.is_none() && work.declared.schema().parent().is_some());
+        let (have, check) = match planned {
+            Some(planned) => (Ok(Some(planned.clone())), check.await),
+            None => tokio::join!(self.both_unchanged(&work), check),
+        };
         let Some(have) = have? else { return Ok(()) };
         check?;
         let Work { step, declared, provider, cx, claims, .. } = work;

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
@@ -30,6 +32,8 @@ pub struct Inventory {
     pub search: Search,
     /// How much the reads had to show.
     pub detail: Detail,
+    /// When the reads began.
+    pub begun: Instant,
 }
 
 /// The result of one read.
@@ -82,6 +86,7 @@ impl Inventory {
             parents: BTreeMap::new(),
             search: Search::Complete,
             detail: Detail::Full,
+            begun: Instant::now(),
         }
     }
 

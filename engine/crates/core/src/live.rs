@@ -9,7 +9,7 @@ mod survey;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use crate::error::{AwsError, Class};
 use crate::inventory::{Found, Inventory, is_assigned};
@@ -93,6 +93,7 @@ async fn read_once(
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
     let whole = |error| vec![ReadError { resource: None, error }];
+    let begun = Instant::now();
     observe_imports(cx, spec);
     register_secrets(cx, spec);
     let env = account.map(|account| AwsEnv::new(cx.account.region(), account));
@@ -112,7 +113,7 @@ async fn read_once(
     let actual = actual.map_err(whole)?;
     in_account(spec, &actual).map_err(whole)?;
     let env = AwsEnv::new(cx.account.region(), &actual);
-    let mut inventory = Inventory { detail: cx.detail, ..Inventory::new(env) };
+    let mut inventory = Inventory { detail: cx.detail, begun, ..Inventory::new(env) };
     cx.account.observe_env(&inventory.env);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();

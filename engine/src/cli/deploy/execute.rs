@@ -34,7 +34,8 @@ impl Deployment<'_> {
         timeline: Option<&TimelineFile<'_>>,
     ) -> Result<Exit, CommandError> {
         let prefixes = prefixes(planned);
-        let executions: Vec<Execution<'_>> = planned.iter().map(|it| Execution::new(&it.plan)).collect();
+        let executions: Vec<Execution<'_>> =
+            planned.iter().map(|it| Execution::new(&it.plan).right_after(it.run.inventory.begun)).collect();
         let guard = timeline.map(|file| TimelineGuard::new(file, planned, &executions));
         self.execute(planned, &prefixes, &executions, parallelism).await;
         let outcomes: Vec<Outcome> = executions.iter().map(Execution::outcome).collect();

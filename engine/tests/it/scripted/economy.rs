@@ -1,11 +1,77 @@
-//! The number of calls of a run: lists instead of single reads where there are many.
+//! The number of calls of a run: none that another one of the same run answers, as few in the end as
+//! safety allows, and lists instead of single reads where there are many.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use engine::apply::{self, Execution};
+use engine::aws::{AwsError, Context};
+use engine::inventory::Inventory;
+use engine::live::{self, OrphanSearch};
+use engine::plan::{self, Goal, Options, Plan};
+use engine::spec::Spec;
+use insta::assert_snapshot;
+use tokio::time::{Duration, advance};
+
+use super::library::{context, failures, load, team};
 use super::server::Cloud;
 use super::world::World;
-use super::{Project, diff_is_empty};
+use super::{Project, between, deployed_world, diff_is_empty, nth};
+
+/// Reads and plans a destroy.
+async fn planned(cx: &Context, spec: &mut Spec) -> (Inventory, Plan) {
+    let options = Options::default();
+    let read = live::read(cx, spec, Goal::Absent, &options, OrphanSearch::Scanned, None).await;
+    let inventory = read.map_err(|mut errors| errors.remove(0).error).unwrap();
+    for declared in &mut spec.resources {
+        if let Some(live) = inventory.live(&declared.name) {
+            declared.id = live::with_unique_id(declared, live);
+        }
+        declared.id.env = Some(inventory.env.clone());
+    }
+    let plan = plan::plan(spec, &inventory, Goal::Absent, &options);
+    (inventory, plan)
+}
+
+/// The calls of a destroy whose steps begin `pause` after its reads: those of the reads, and those
+/// of the steps.
+async fn destroy(pause: Duration) -> [Vec<String>; 2] {
+    let cloud = Cloud::join(deployed_world()).await;
+    let project = Project::usual();
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, team());
+    let (inventory, plan) = planned(&cx, &mut spec).await;
+    let n_reads = cloud.calls().len();
+    advance(pause).await;
+    let execution = Execution::new(&plan).right_after(inventory.begun);
+    execution.run(&cx, &spec, &inventory, &apply::slots(16), &mut |_| {}).await;
+    assert_eq!(failures(&execution.outcome().endings), Vec::<&AwsError>::new());
+    assert!(cloud.world(|world| world.is_empty()));
+    let calls: Vec<String> = cloud.calls().iter().map(|call| call.operation.clone()).collect();
+    let mut parts = [calls[..n_reads].to_vec(), calls[n_reads..].to_vec()];
+    parts.iter_mut().for_each(|part| part.sort());
+    parts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_reads_what_it_writes_and_nothing_twice() {
+    let [reads, steps] = destroy(Duration::ZERO).await;
+    assert_snapshot!(reads.join(" "), @"DescribeTable GetCallerIdentity GetFunction GetPolicy GetResources ListEventSourceMappings ListFunctions ListTables ListTags ListTagsOfResource Scan");
+    // Both deletions are waited for: each is shown twice before it is over.
+    assert_snapshot!(steps.join(" "), @"DeleteEventSourceMapping DeleteFunction DeleteTable DescribeTable DescribeTable DescribeTable DescribeTable GetEventSourceMapping GetEventSourceMapping GetEventSourceMapping GetFunction ListTagsOfResource RemovePermission Scan");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_every_step_of_a_destroy_reads_again() {
+    let [_, soon] = destroy(Duration::ZERO).await;
+    let [_, late] = destroy(Duration::from_secs(2)).await;
+    let mut more = late;
+    for operation in soon {
+        let at = more.iter().position(|it| *it == operation);
+        more.remove(at.unwrap());
+    }
+    assert_snapshot!(more.join(" "), @"GetEventSourceMapping GetFunction GetFunction GetPolicy ListTags");
+}
 
 /// A spec with so many pipelines.
 fn pipelines(count: usize) -> String {
@@ -27,6 +93,31 @@ fn pipelines(count: usize) -> String {
         .unwrap();
     }
     spec
+}
+
+/// Three pipelines, and the spec of them.
+fn three_pipelines() -> (Project, World) {
+    let (project, cloud) = (Project::usual(), Cloud::start(World::empty()));
+    project.spec(&pipelines(3));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    (project, cloud.world(|world| world.clone()).aged())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_waits_for_a_deletion_takes_no_slot() {
+    let (project, world) = tokio::task::spawn_blocking(three_pipelines).await.unwrap();
+    let cloud = Cloud::join(world).await;
+    let mut spec = load(&project.path("specs/team.yaml"));
+    let (cx, _press) = context(&cloud, team());
+    let (inventory, plan) = planned(&cx, &mut spec).await;
+    let outcome = apply::apply(&cx, &spec, &inventory, &plan, 1, &mut |_| {}).await;
+    assert_eq!(failures(&outcome.endings), Vec::<&AwsError>::new());
+    let calls = cloud.calls();
+    let delete = |n| nth(&calls, "DeleteEventSourceMapping", n);
+    // Each deletion is shown twice before it is over; one after another, that would be six reads,
+    // and one before each write.
+    let n_reads = between(&calls, delete(1), delete(3), "GetEventSourceMapping");
+    assert!(n_reads < 6, "{n_reads} reads between the first and the last deletion of a mapping");
 }
 
 #[test]

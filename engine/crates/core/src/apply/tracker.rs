@@ -32,6 +32,8 @@ pub(super) struct StepTracker<'p> {
     keys: HashMap<String, WriteKey>,
     /// After Ctrl-C, only the second halves of replacements start.
     only_finishing: bool,
+    /// Whether any step has got further than its start.
+    has_progress: bool,
 }
 
 /// The order in which steps start: those with the longest remaining path first, then as in the
@@ -104,7 +106,14 @@ impl<'p> StepTracker<'p> {
                 }
             }
         }
-        StepTracker { plan, steps, ready: BTreeSet::new(), keys: HashMap::new(), only_finishing: false }
+        StepTracker {
+            plan,
+            steps,
+            ready: BTreeSet::new(),
+            keys: HashMap::new(),
+            only_finishing: false,
+            has_progress: false,
+        }
     }
 
     /// Begins the execution.
@@ -184,12 +193,18 @@ impl<'p> StepTracker<'p> {
         Some(id)
     }
 
+    /// Whether any step has got further than its start.
+    pub(super) fn has_progress(&self) -> bool {
+        self.has_progress
+    }
+
     /// The resource of a step was created.
     pub(super) fn made(&mut self, id: StepId) {
         let Some(tracked) = self.steps.get_mut(id.0).filter(|it| matches!(it.state, StepState::Running)) else {
             return;
         };
         tracked.state = StepState::Created;
+        self.has_progress = true;
         tracked.times.made = Some(Instant::now());
         self.release_key(id);
         self.happened(id, Milestone::Created);
@@ -201,6 +216,7 @@ impl<'p> StepTracker<'p> {
         if is_done {
             self.made(id);
         }
+        self.has_progress = true;
         let ending = result.map_or_else(StepOutcome::Failed, StepOutcome::Done);
         if let Some(tracked) = self.steps.get_mut(id.0) {
             let before = std::mem::replace(&mut tracked.state, StepState::Ended(ending.clone()));
