@@ -89,6 +89,8 @@ pub enum Tagging {
     Inherited,
     /// On the resource, which only its name or a reference to it finds.
     Own,
+    /// The same, but AWS's tag index may list it, too.
+    PartlyIndexed,
     /// On the resource, and AWS's tag index lists ARNs of the form [`Schema::arn`].
     Indexed,
 }
@@ -788,7 +790,12 @@ impl Schema {
 
     /// Whether AWS's tag index lists them.
     pub fn is_indexed(&self) -> bool {
-        self.tagging == Tagging::Indexed
+        matches!(self.tagging, Tagging::Indexed | Tagging::PartlyIndexed)
+    }
+
+    /// Whether AWS's tag index may miss them, so that their names must be listed.
+    pub fn needs_listing(&self) -> bool {
+        matches!(self.tagging, Tagging::Own | Tagging::PartlyIndexed)
     }
 
     /// The property that refers to the resource that it is nested in or attached to.

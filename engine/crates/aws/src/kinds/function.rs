@@ -79,6 +79,7 @@ pub(super) struct Props {
     tracing: String,
     log_format: String,
     log_group: String,
+    log_retention_in_days: Json,
     application_log_level: Option<String>,
     system_log_level: Option<String>,
     reserved_concurrent_executions: Option<i32>,
@@ -99,6 +100,8 @@ static VARIABLE: LazyLock<Text> = LazyLock::new(|| {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     })
 });
+/// The property that implies a log group.
+const RETENTION: &str = "log_retention_in_days";
 /// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
 static LOG_GROUP: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=512, "letters, digits and `.-_/#`", |text| {
@@ -304,6 +307,12 @@ impl Kind for Function {
                     .member("LoggingConfig.LogFormat")
                     .default("Text"),
                 property(
+                    RETENTION,
+                    Shape::Integer { min: 1, max: i32::MAX.into() },
+                    "days after which log lines are deleted; with it, engine manages the log group, as `<function>-logs`",
+                )
+                .write_only(),
+                property(
                     "log_group",
                     Shape::link([("log_group", "name")], Some(&LOG_GROUP)),
                     "CloudWatch log group; defaults to /aws/lambda/NAME",
@@ -372,16 +381,22 @@ impl Kind for Function {
     }
 
     fn implies(&self, declared: &ResourceDecl) -> Vec<Implied> {
-        if declared.explicit.contains("role") {
-            return Vec::new();
-        }
-        vec![Implied {
+        let role = (!declared.explicit.contains("role")).then(|| Implied {
             name: format!("{}-role", declared.name),
             kind: "role".into(),
             aws_name: None,
             properties: Tree::new(),
             reference: ("role".into(), "arn".into()),
-        }]
+        });
+        let retention = declared.desired.get(RETENTION).filter(|days| **days != Value::Null);
+        let logs = retention.filter(|_| !declared.explicit.contains("log_group")).map(|days| Implied {
+            name: format!("{}-logs", declared.name),
+            kind: "log_group".into(),
+            aws_name: Some(default_log_group(&declared.id.name)),
+            properties: Tree::from([("retention_in_days".to_owned(), days.clone())]),
+            reference: ("log_group".into(), "name".into()),
+        });
+        role.into_iter().chain(logs).collect()
     }
 
     fn access_levels(&self) -> Vec<AccessLevel> {
@@ -397,6 +412,11 @@ impl Kind for Function {
             let problem = "`statements` needs a role that engine creates, but this function's role is imported";
             let hint = "remove `role:`, so that engine creates one, or ask the role's owner to add the permissions";
             problems.push(Problem::error(Path::property("statements"), problem, hint));
+        }
+        if declared.explicit.contains(RETENTION) && declared.explicit.contains("log_group") {
+            let problem = format!("`{RETENTION}` and `log_group` can't be combined");
+            let hint = "remove one of them; a declared log group has `retention_in_days` of its own";
+            problems.push(Problem::error(Path::property(RETENTION), problem, hint));
         }
         Derived { problems, ..Derived::default() }
     }
@@ -889,6 +909,7 @@ impl Seen {
             ephemeral_storage: config.ephemeral_storage().map_or(512, EphemeralStorage::size),
             tracing: config.tracing_config().and_then(|it| it.mode()).map_or("PassThrough", TracingMode::as_str).into(),
             log_format: if json { "JSON" } else { "Text" }.to_owned(),
+            log_retention_in_days: Json::Null,
             log_group: group.map_or_else(|| default_log_group(&text(config.function_name())), str::to_owned),
             application_log_level: level(logging.and_then(|it| Some(it.application_log_level()?.as_str()))),
             system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),

@@ -44,7 +44,7 @@ use crate::schema::{
     Problem, Reading, Schema, Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
 };
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::Want;
+use engine_core::kind::{AccessLevel, Want};
 
 use super::{Delta, ExistenceTracker};
 
@@ -176,7 +176,8 @@ impl Kind for LogGroup {
             }),
             recreate_note: None,
             arn: LOG_GROUP.arn.clone(),
-            tagging: Tagging::Indexed,
+            // Whether the tag index lists log groups isn't documented.
+            tagging: Tagging::PartlyIndexed,
             properties: vec![
                 property(
                     "retention_in_days",
@@ -228,6 +229,10 @@ impl Kind for LogGroup {
         let problem = format!("`{days}` is not a known retention period");
         let hint = format!("if AWS rejects it, use one of {}", PERIODS.map(|it| it.to_string()).join(", "));
         vec![Problem::warning(path, problem, hint)]
+    }
+
+    fn access_levels(&self) -> Vec<AccessLevel> {
+        vec![AccessLevel::new("write", &["logs:CreateLogStream", "logs:PutLogEvents"], &["", ":*"])]
     }
 
     /// docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html

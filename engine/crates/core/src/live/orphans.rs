@@ -72,7 +72,7 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         },
         async {
             match orphans {
-                OrphanSearch::IndexedOrScanned => scan_kinds(cx, &owner, |schema| !schema.is_indexed(), declares).await,
+                OrphanSearch::IndexedOrScanned => scan_kinds(cx, &owner, Schema::needs_listing, declares).await,
                 _ => Ok(Vec::new()),
             }
         }
@@ -143,7 +143,7 @@ pub(super) async fn scan_kinds(
         let schema = kind.schema();
         let provider = cx.provider(&schema.kind)?;
         let ids = match cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await {
-            Err(error) if error.class == Class::Denied && !schema.is_indexed() => {
+            Err(error) if error.class == Class::Denied && schema.needs_listing() => {
                 if declares(schema) {
                     Err(error)
                 } else {

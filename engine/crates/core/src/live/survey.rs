@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::error::{AwsError, Class};
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Str, TAG_STACK, TAG_TEAM};
+use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Str, TAG_STACK, TAG_TEAM};
 use crate::wait::Context;
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
@@ -74,7 +74,7 @@ async fn search(
     let (index, scans, unindexed) = tokio::join!(
         cx.read("", || cx.account.tagged(&tags, &services)),
         join_all(owners.iter().map(|owner| scan_kinds(cx, owner, |_| true, |_| false))),
-        join_all(team.iter().map(|owner| scan_kinds(cx, owner, |schema| !schema.is_indexed(), |_| false)))
+        join_all(team.iter().map(|owner| scan_kinds(cx, owner, Schema::needs_listing, |_| false)))
     );
     let mut candidates: Vec<(Arc<dyn Definition>, Id)> = Vec::new();
     match index {
