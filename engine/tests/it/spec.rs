@@ -859,7 +859,7 @@ fn texts() -> Vec<(String, String)> {
         "spec/template.rs",
         "kinds/function/source.rs",
         "kinds/function/javascript.rs",
-        "kinds/role/policy.rs",
+        "kinds/role/check.rs",
     ]) {
         let code = read(name);
         let shipped = code.split("#[cfg(test)]").next().unwrap();

@@ -131,9 +131,10 @@ const MAX_LINES: usize = 60;
 
 /// The functions that are tables, each with its file: one arm for each kind of syntax error, and one
 /// entry for each property of a kind.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("yaml.rs", "fn explain("),
     ("kinds/function.rs", "fn schema("),
+    ("kinds/log_group.rs", "fn schema("),
     ("kinds/mapping.rs", "fn schema("),
     ("kinds/permission.rs", "fn schema("),
     ("kinds/queue.rs", "fn properties("),

@@ -11,6 +11,7 @@
 //!       - { actions: [lambda:InvokeFunction], resources: ["*"] }
 //! ```
 
+mod check;
 mod errors;
 pub(super) mod operations;
 mod policy;
@@ -35,7 +36,8 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Derived, Want};
 
-pub(super) use policy::{access, check_statements, statements, unknown_access};
+pub(super) use check::{check_statements, unknown_access};
+pub(super) use policy::{access, statements};
 
 pub(super) struct Role;
 
