@@ -178,7 +178,12 @@ impl Cloud {
                 "logGroupName",
                 "resourceArn",
             ];
-            let members = call.body.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            // Each of SQS's attributes counts as a member.
+            let members = call.body.as_object().into_iter().flatten();
+            let members = members.flat_map(|(name, value)| match (name.as_str(), value.as_object()) {
+                ("Attributes", Some(attributes)) => attributes.keys().map(String::as_str).collect(),
+                (name, _) => vec![name],
+            });
             let mut members: Vec<&str> = members.filter(|name| !identity.contains(name)).collect();
             members.sort_unstable();
             let operation = call.operation.replace("TagTable", "TagResource").replace("TagLogGroup", "TagResource");

@@ -6,12 +6,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::iam::execution::levels;
 use crate::iam::policy::Statement;
 use crate::iam::{document, execution};
 use crate::schema::{AwsEnv, Problem, Shape, Text, property};
-use crate::spec::{ResourceDecl, Spec};
-use crate::value::{Path, Tree, Value, tree_to_json};
+use crate::spec::ResourceDecl;
+use crate::value::{Tree, Value, tree_to_json};
 
 /// The members of a statement in the spec, and IAM's names for them.
 const MEMBERS: [(&str, &str); 4] =
