@@ -1,5 +1,4 @@
-//! The account-wide rate limit of Lambda's control plane. The local AWS has none, so a proxy
-//! applies it.
+//! The account-wide rate limits of Lambda. The local AWS has none, so a proxy applies them.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +12,10 @@ use crate::shared::proxy::{Proxy, Request};
 /// Lambda control-plane calls per second and account. Also the burst after an idle second.
 pub(crate) const RATE: f64 = 15.0;
 
+/// The calls per second of each limit that Lambda counts separately: of its control plane, of
+/// GetFunction, and of GetPolicy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+pub(crate) const RATES: [f64; 3] = [RATE, 100.0, 15.0];
+
 /// The time limit of a run that waits for the rate limit.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -23,15 +26,20 @@ pub(crate) struct Tally {
     pub(crate) n_taken: usize,
     /// Counted calls that AWS refused with HTTP 429.
     pub(crate) n_throttled: usize,
+    rate: f64,
     tokens: f64,
     filled: Instant,
 }
 
 impl Tally {
+    fn new(rate: f64) -> Tally {
+        Tally { n_taken: 0, n_throttled: 0, rate, tokens: rate, filled: Instant::now() }
+    }
+
     /// Counts a call, and returns whether it is within the limit.
     fn takes(&mut self) -> bool {
         let now = Instant::now();
-        self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * RATE).min(RATE);
+        self.tokens = (self.tokens + (now - self.filled).as_secs_f64() * self.rate).min(self.rate);
         self.filled = now;
         let takes = self.tokens >= 1.0;
         if takes {
@@ -44,46 +52,59 @@ impl Tally {
     }
 }
 
-/// A local AWS behind the rate limit.
+/// A local AWS behind the rate limits.
 pub(crate) struct Shared {
     proxy: Proxy,
-    tally: Arc<Mutex<Tally>>,
+    tallies: Arc<[Mutex<Tally>; 3]>,
 }
 
 impl Shared {
     pub(crate) fn new(project: &Project) -> Shared {
-        let tally = Tally { n_taken: 0, n_throttled: 0, tokens: RATE, filled: Instant::now() };
-        let tally = Arc::new(Mutex::new(tally));
+        let tallies = Arc::new(RATES.map(|rate| Mutex::new(Tally::new(rate))));
         let proxy = {
-            let tally = Arc::clone(&tally);
+            let tallies = Arc::clone(&tallies);
             Proxy::new(&project.endpoint(), move |request| {
-                if is_counted(request) && !tally.lock().unwrap().takes() { throttled("") } else { request.forward() }
+                let is_within = limit_of(request).is_none_or(|at| tallies[at].lock().unwrap().takes());
+                if is_within { request.forward() } else { throttled("") }
             })
         };
-        Shared { proxy, tally }
+        Shared { proxy, tallies }
     }
 
     pub(crate) fn endpoint(&self) -> String {
         self.proxy.endpoint()
     }
 
+    /// Of the control plane.
     pub(crate) fn tally(&self) -> Tally {
-        *self.tally.lock().unwrap()
+        self.tallies()[0]
+    }
+
+    /// Of each limit.
+    pub(crate) fn tallies(&self) -> [Tally; 3] {
+        [0, 1, 2].map(|at| *self.tallies[at].lock().unwrap())
     }
 }
 
-/// Whether a request counts against the limit: all do except reads of a function or its policy, and
-/// invocations.
+/// Whether a request counts against the limit of the control plane: all do except reads of a
+/// function or its policy, and invocations.
 pub(crate) fn is_counted(request: &Request) -> bool {
+    limit_of(request) == Some(0)
+}
+
+/// The limit in [`RATES`] that a request counts against.
+fn limit_of(request: &Request) -> Option<usize> {
     let (method, path) = line(request);
     let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();
     // Only Lambda's paths start with its API version, a date.
     let is_lambda = parts[0].starts_with("20");
-    let counts_apart = matches!(
-        (method, &parts[1..]),
-        ("GET", ["functions", _] | ["functions", _, "policy"]) | ("POST", ["functions", _, "invocations"])
-    );
-    is_lambda && !counts_apart
+    match (method, &parts[1..]) {
+        _ if !is_lambda => None,
+        ("GET", ["functions", _]) => Some(1),
+        ("GET", ["functions", _, "policy"]) => Some(2),
+        ("POST", ["functions", _, "invocations"]) => None,
+        _ => Some(0),
+    }
 }
 
 /// The method and the path of a request.

@@ -16,13 +16,13 @@ pub const LAMBDA: LimitId = LimitId(0);
 /// Lambda allows 15 control-plane calls per second per account and region, for all operations
 /// except GetFunction and GetPolicy
 /// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
-pub static CONTROL_PLANE: Limit = Limit { reserve: 4.0, ..limit("Lambda", 10.0, 14.0, 10.0) };
+pub static CONTROL_PLANE: Limit = Limit { reserve: 4.0, ..limit("Lambda", 10.0, 14.5, 10.0) };
 
 /// GetFunction has its own limit of 100 per second (same page).
 pub static GET_FUNCTION: Limit = limit("Lambda", 50.0, 90.0, 50.0);
 
 /// GetPolicy has its own limit of 15 per second (same page).
-pub static GET_POLICY: Limit = limit("Lambda", 10.0, 14.0, 10.0);
+pub static GET_POLICY: Limit = limit("Lambda", 10.0, 14.5, 10.0);
 
 /// Not documented; DynamoDB throttles some of ten parallel table changes, accepts those a second
 /// later, and throttles none of four.
