@@ -885,6 +885,7 @@ fn every_message_about_a_spec_is_triggered_by_a_test() {
         ("can't build the zip: {0}", "the names and sizes that the format can't hold are refused before"),
         ("shorten the file names", "the same"),
         ("engine can't create a {}, only import it", "engine can create each kind that a spec can have"),
+        ("add `import: name-of-the-{}`", "the same"),
     ];
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut said = String::new();
