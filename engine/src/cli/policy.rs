@@ -32,7 +32,9 @@ Examples:
   engine policy --team red-foxes --account 123456789012
                                          for another team
   engine policy --role --account 123456789012
-                                         the trust and permissions policies of the roles")]
+                                         the trust and permissions policies of the roles
+  engine policy --boundary arn:aws:iam::123456789012:policy/students --account 123456789012
+                                         with a limit for the roles that a spec creates")]
 pub(super) struct PolicyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
@@ -42,6 +44,12 @@ pub(super) struct PolicyArgs {
     /// Instead, print the trust and permissions policies that the spec's roles need
     #[arg(long, conflicts_with = "purpose")]
     role: bool,
+    /// Limit the roles that a spec creates: they must have this managed policy as their boundary
+    #[arg(long, value_name = "ARN", conflicts_with = "role")]
+    boundary: Option<String>,
+    /// Don't limit the roles that a spec creates: they can get any permission
+    #[arg(long, conflicts_with_all = ["boundary", "role"])]
+    no_boundary: bool,
     /// Use this account. Defaults to the spec's account, or else your credentials' account
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account: Option<String>,
@@ -82,7 +90,7 @@ impl From<PolicyCommand> for Purpose {
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, CommandError> {
-    let PolicyArgs { spec, purpose, role, account } = args;
+    let PolicyArgs { spec, purpose, role, account, boundary, no_boundary } = args;
     if cx.global.local {
         return Err(not_local());
     }
@@ -101,12 +109,25 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         }
         terminal.print(&text(&roles));
     } else {
-        let document = policy::deploying(&session.spec, &env, Purpose::from(purpose));
+        let creates = matches!(purpose, PolicyCommand::Apply | PolicyCommand::All);
+        if creates && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
+            return Err(no_limit());
+        }
+        let document = policy::deploying(&session.spec, &env, Purpose::from(purpose), boundary.as_deref());
         explain(terminal, &session.spec.team, &document);
         check_size(&format!("for the team `{}`", session.spec.team), &document)?;
         terminal.print(&text(&document));
     }
     Ok(Exit::Done)
+}
+
+/// The error for a spec that creates roles, without a decision about their limit.
+fn no_limit() -> CommandError {
+    let problem = "the spec creates roles, so this policy must say what they can get";
+    let hint = "pass `--boundary ARN` with a managed policy that limits every role, or `--no-boundary` if those who \
+                deploy have every permission anyway";
+    let why = "without a limit, a spec can create a role with every permission and run code with it";
+    CommandError::one(Diagnostic::error(problem, hint).why(why))
 }
 
 /// The error for `--local`.

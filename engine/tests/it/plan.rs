@@ -1226,3 +1226,51 @@ fn a_change_that_needs_an_ignored_property_is_refused() {
         row.reason
     );
 }
+
+/// `events` of a function and the same mappings, written out, are planned the same.
+#[test]
+fn events_are_planned_like_written_mappings() {
+    let bodies = [
+        ("{}", "starting_position: TRIM_HORIZON"),
+        ("{ batch_size: 7 }", "starting_position: TRIM_HORIZON, batch_size: 7"),
+        ("{ starting_position: LATEST }", "starting_position: LATEST"),
+        (
+            "{ filters: [{ eventName: [INSERT] }], enabled: false }",
+            "starting_position: TRIM_HORIZON, filters: [{ eventName: [INSERT] }], enabled: false",
+        ),
+        (
+            "{ tags: { a: b }, parallelization_factor: 3, report_batch_item_failures: true }",
+            "starting_position: TRIM_HORIZON, tags: { a: b }, parallelization_factor: 3, report_batch_item_failures: true",
+        ),
+    ];
+    let spec = |events: &str, mapping: &str| {
+        format!(
+            "team: owls\nresources:\n  todos: {{ type: table, attributes: {{ id: S }}, hash_key: id, billing_mode: \
+             PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }}\n  worker: {{ type: function, runtime: nodejs22.x, handler: \
+             index.handler, code: {{ inline: 'exports.handler = async () => 1;' }}{events} }}\n{mapping}"
+        )
+    };
+    for (event, written) in bodies {
+        let implied = spec(&format!(", events: {{ todos: {event} }}"), "");
+        let declared = spec(
+            "",
+            &format!(
+                "  todos-to-worker: {{ type: mapping, function: '${{worker.arn}}', event_source_arn: \
+                 '${{todos.stream_arn}}', {written} }}\n"
+            ),
+        );
+        let rows = |text: &str| {
+            let plan = planned(&load(text), "", Goal::Present, Options::default());
+            let row = |change: Change| {
+                let mut desired = change.desired;
+                // What implies the mapping is itself not compared.
+                desired.remove("events");
+                (change.resource, change.kind, change.action, format!("{desired:?}"))
+            };
+            let mut rows: Vec<_> = plan.changes.into_iter().map(row).collect();
+            rows.sort();
+            (rows, plan.steps.len())
+        };
+        assert_eq!(rows(&implied), rows(&declared), "{event}");
+    }
+}

@@ -52,8 +52,9 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The resources that a declaration implies.
-    fn implies(&self, _declared: &ResourceDecl) -> Vec<Implied> {
+    /// The resources that a declaration implies; `kind_of` has the kinds of the spec's other
+    /// resources by name.
+    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
         Vec::new()
     }
 
@@ -303,8 +304,8 @@ impl<K: Kind> Definition for Erased<K> {
         self.kind.check(desired)
     }
 
-    fn implies(&self, declared: &ResourceDecl) -> Vec<Implied> {
-        self.kind.implies(declared)
+    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+        self.kind.implies(declared, kind_of)
     }
 
     fn access_levels(&self) -> &[AccessLevel] {

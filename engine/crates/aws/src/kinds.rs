@@ -30,7 +30,7 @@ use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
-use crate::value::{Path, Tree, Value, tree_to_json};
+use crate::value::{Part, Path, Placeholder, Template, Tree, Value, tree_to_json};
 
 pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
@@ -59,6 +59,12 @@ pub fn all() -> Kinds {
 /// The context of a run with all kinds.
 pub fn context(aws: Arc<Aws>, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
     kind::context(&registry(), aws, overrides, interrupt)
+}
+
+/// A property's value that is a reference to an output of a resource of the spec.
+fn reference_to(resource: &str, output: &str) -> Value {
+    let output = Placeholder::Output { resource: resource.to_owned(), attribute: output.to_owned() };
+    Value::Unknown(Template(vec![Part::Placeholder(output)]))
 }
 
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.

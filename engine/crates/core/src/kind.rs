@@ -56,8 +56,11 @@ pub struct Implied {
     pub aws_name: Option<String>,
     /// The properties that it has besides its kind's defaults, in canonical form.
     pub properties: Tree,
-    /// The property of the declaration that refers to it, and the output that it refers to.
-    pub reference: (Str, Str),
+    /// The property of the declaration that refers to it, and the output that it refers to; `None`
+    /// if the declaration doesn't refer to it.
+    pub reference: Option<(Str, Str)>,
+    /// Where the declaration has its properties, for errors about them.
+    pub path: Path,
 }
 
 /// A level of access to resources of a kind, for `access:` of a role or of what uses one.
@@ -109,8 +112,9 @@ pub trait Definition: Send + Sync {
         Vec::new()
     }
 
-    /// The resources that a declaration implies.
-    fn implies(&self, _declared: &ResourceDecl) -> Vec<Implied> {
+    /// The resources that a declaration implies; `kind_of` has the kinds of the spec's other
+    /// resources by name.
+    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
         Vec::new()
     }
 

@@ -32,7 +32,7 @@ pub struct RolePolicies {
 /// The policies of each role in the spec, by name, and of those that functions name by ARN.
 pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
-    let policy = PolicyBuilder { spec, env, exact: true };
+    let policy = PolicyBuilder { spec, env, exact: true, boundary: None };
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         roles.entry(role.id.name.clone()).or_default();
     }
@@ -57,13 +57,13 @@ fn trust() -> Document {
 
 /// The permissions that these functions need of their role, with each resource by its own name.
 pub(crate) fn of_functions(spec: &Spec, env: &AwsEnv, functions: &[&ResourceDecl]) -> Vec<Statement> {
-    statements(&PolicyBuilder { spec, env, exact: true }, functions)
+    statements(&PolicyBuilder { spec, env, exact: true, boundary: None }, functions)
 }
 
 /// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
 /// where it is checked.
 pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
-    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true }, statements: Vec::new() };
+    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true, boundary: None }, statements: Vec::new() };
     needs.access(declared);
     merged(needs.statements)
 }

@@ -81,6 +81,8 @@ pub struct Scope {
     pub kind: Option<&'static str>,
     /// The same for imported resources, which are only read.
     pub imported: Option<Imported>,
+    /// Whether a boundary of roles restricts it.
+    pub is_bounded: bool,
 }
 
 /// The imported resources on which an action is allowed.
@@ -106,7 +108,7 @@ impl Scope {
 
     /// A scope without a condition.
     pub const fn new(sid: &'static str, resources: fn(&PolicyBuilder<'_>) -> Vec<String>) -> Scope {
-        Scope { sid, resources, condition: None, why: None, kind: None, imported: None }
+        Scope { sid, resources, condition: None, why: None, kind: None, imported: None, is_bounded: false }
     }
 }
 
@@ -184,8 +186,11 @@ impl Document {
 /// the prefix is known. Without pruning, resources are named individually if IAM's size limit
 /// allows it. Kinds that aren't in the spec are only searched for and deleted. Imported resources
 /// are named individually and only read.
-pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose) -> Document {
-    narrowest(spec, env, purpose.keeps_to_the_spec(), |policy| policy.deploying(purpose))
+/// `boundary` is the managed policy that every role which engine creates or changes must have as
+/// its permissions boundary, so that a spec can't grant more than it allows
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
+pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>) -> Document {
+    narrowest(spec, env, purpose.keeps_to_the_spec(), |policy| PolicyBuilder { boundary, ..*policy }.deploying(purpose))
 }
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise
@@ -196,8 +201,8 @@ pub(super) fn narrowest(
     exact: bool,
     document: impl Fn(&PolicyBuilder<'_>) -> Document,
 ) -> Document {
-    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false });
-    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true })) {
+    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false, boundary: None });
+    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true, boundary: None })) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
         _ => by_prefix(),
     }
@@ -217,6 +222,8 @@ pub struct PolicyBuilder<'s> {
     pub env: &'s AwsEnv,
     /// Whether managed resources are named individually instead of by the team's prefix.
     pub(super) exact: bool,
+    /// The permissions boundary that roles must have.
+    pub(super) boundary: Option<&'s str>,
 }
 
 impl<'s> PolicyBuilder<'s> {
@@ -262,7 +269,9 @@ impl<'s> PolicyBuilder<'s> {
     /// One permission as a statement; `None` if there are no resources for it.
     fn statement(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
         let resources = (scope.resources)(self);
-        let condition = || scope.condition.map(|condition| condition(self));
+        let bounded = self.boundary.filter(|_| scope.is_bounded);
+        let bounded = || bounded.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
+        let condition = || scope.condition.map(|condition| condition(self)).or_else(bounded);
         (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
     }
 
@@ -331,7 +340,19 @@ impl<'s> PolicyBuilder<'s> {
 
     /// The ARNs of the roles that engine manages.
     pub(crate) fn managed_roles(&self) -> Vec<String> {
-        if self.has_managed_roles() { self.of_team(&ROLE) } else { Vec::new() }
+        let roles = || self.spec.managed("role");
+        if roles().next().is_none() {
+            return Vec::new();
+        }
+        // The team's prefix doesn't cover roles with a path.
+        let has_path = |role: &&ResourceDecl| role.desired.get("path").and_then(Value::as_str) != Some("/");
+        let with_path = roles().filter(has_path).flat_map(|role| self.role_arns(role));
+        self.of_team(&ROLE).into_iter().chain(with_path).collect()
+    }
+
+    /// The same, unless roles must keep their boundary.
+    pub(crate) fn roles_without_boundary(&self) -> Vec<String> {
+        if self.boundary.is_some() { Vec::new() } else { self.managed_roles() }
     }
 
     /// Whether engine manages roles of this spec.

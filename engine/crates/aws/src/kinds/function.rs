@@ -46,7 +46,7 @@ use crate::operation::Operation;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{
     Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading, Retained,
-    Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
+    Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -80,6 +80,7 @@ pub(super) struct Props {
     log_format: String,
     log_group: String,
     log_retention_in_days: Json,
+    events: Json,
     application_log_level: Option<String>,
     system_log_level: Option<String>,
     reserved_concurrent_executions: Option<i32>,
@@ -102,6 +103,8 @@ static VARIABLE: LazyLock<Text> = LazyLock::new(|| {
 });
 /// The property that implies a log group.
 const RETENTION: &str = "log_retention_in_days";
+/// The property that implies mappings.
+const EVENTS: &str = "events";
 /// docs.aws.amazon.com/lambda/latest/api/API_LoggingConfig.html
 static LOG_GROUP: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=512, "letters, digits and `.-_/#`", |text| {
@@ -307,6 +310,16 @@ impl Kind for Function {
                     .member("LoggingConfig.LogFormat")
                     .default("Text"),
                 property(
+                    EVENTS,
+                    Shape::Map {
+                        key: Text::any(63),
+                        value: Box::new(Shape::Record(super::mapping::of_event())),
+                        max: 100,
+                    },
+                    "what invokes the function: tables and queues of this spec, each with the properties of its mapping",
+                )
+                .write_only(),
+                property(
                     RETENTION,
                     Shape::Integer { min: 1, max: i32::MAX.into() },
                     "days after which log lines are deleted; with it, engine manages the log group, as `<function>-logs`",
@@ -380,13 +393,14 @@ impl Kind for Function {
         problems
     }
 
-    fn implies(&self, declared: &ResourceDecl) -> Vec<Implied> {
+    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
         let role = (!declared.explicit.contains("role")).then(|| Implied {
             name: format!("{}-role", declared.name),
             kind: "role".into(),
             aws_name: None,
             properties: Tree::new(),
-            reference: ("role".into(), "arn".into()),
+            reference: Some(("role".into(), "arn".into())),
+            path: Path::default(),
         });
         let retention = declared.desired.get(RETENTION).filter(|days| **days != Value::Null);
         let logs = retention.filter(|_| !declared.explicit.contains("log_group")).map(|days| Implied {
@@ -394,9 +408,10 @@ impl Kind for Function {
             kind: "log_group".into(),
             aws_name: Some(default_log_group(&declared.id.name)),
             properties: Tree::from([("retention_in_days".to_owned(), days.clone())]),
-            reference: ("log_group".into(), "name".into()),
+            reference: Some(("log_group".into(), "name".into())),
+            path: Path::property(RETENTION),
         });
-        role.into_iter().chain(logs).collect()
+        role.into_iter().chain(logs).chain(mappings(declared, kind_of)).collect()
     }
 
     fn access_levels(&self) -> Vec<AccessLevel> {
@@ -413,6 +428,7 @@ impl Kind for Function {
             let hint = "remove `role:`, so that engine creates one, or ask the role's owner to add the permissions";
             problems.push(Problem::error(Path::property("statements"), problem, hint));
         }
+        problems.extend(not_polled(declared, spec));
         if declared.explicit.contains(RETENTION) && declared.explicit.contains("log_group") {
             let problem = format!("`{RETENTION}` and `log_group` can't be combined");
             let hint = "remove one of them; a declared log group has `retention_in_days` of its own";
@@ -910,6 +926,7 @@ impl Seen {
             tracing: config.tracing_config().and_then(|it| it.mode()).map_or("PassThrough", TracingMode::as_str).into(),
             log_format: if json { "JSON" } else { "Text" }.to_owned(),
             log_retention_in_days: Json::Null,
+            events: Json::Null,
             log_group: group.map_or_else(|| default_log_group(&text(config.function_name())), str::to_owned),
             application_log_level: level(logging.and_then(|it| Some(it.application_log_level()?.as_str()))),
             system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),
@@ -1189,6 +1206,47 @@ fn milliseconds(text: &str) -> Option<i64> {
 /// A function's name in a name, a partial ARN or an ARN, without version or alias.
 pub fn function_name(text: &str) -> String {
     operations::FUNCTION.bare_name(text)
+}
+
+/// The sources in `events` of a function that Lambda doesn't poll
+/// (docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html).
+fn not_polled(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
+    let Some(Value::Map(events)) = declared.desired.get(EVENTS) else { return Vec::new() };
+    let sources = events.keys().filter_map(|source| spec.resource(source));
+    let others = sources.filter(|source| !["table", "queue"].contains(&&*source.schema().kind));
+    let problem = |source: &ResourceDecl| {
+        let path = Path::property(EVENTS).key(&source.name);
+        let problem = format!("`{}` is a {}, which Lambda doesn't poll", source.name, source.schema().kind);
+        let hint = format!(
+            "for a service that invokes the function itself, add a permission instead: `type: permission`, `function: \
+             ${{{}.arn}}`, `principal: events.amazonaws.com`",
+            declared.name
+        );
+        Problem::error(path, problem, hint)
+    };
+    others.map(problem).collect()
+}
+
+/// The mappings that `events` of a function implies.
+fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+    let Some(Value::Map(events)) = declared.desired.get(EVENTS) else { return Vec::new() };
+    let implied = events.iter().filter_map(|(source, body)| {
+        let Value::Map(body) = body else { return None };
+        let is_stream = kind_of(source).as_deref() != Some("queue");
+        let output = if is_stream { "stream_arn" } else { "arn" };
+        let mut properties = super::mapping::written(body, is_stream);
+        properties.insert("function".to_owned(), super::reference_to(&declared.name, "arn"));
+        properties.insert("event_source_arn".to_owned(), super::reference_to(source, output));
+        Some(Implied {
+            name: format!("{source}-to-{}", declared.name),
+            kind: "mapping".into(),
+            aws_name: None,
+            properties,
+            reference: None,
+            path: Path::property(EVENTS).key(source),
+        })
+    });
+    implied.collect()
 }
 
 /// A function's default log group

@@ -52,8 +52,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem, Reading,
-    Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
+    AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Presence, Problem,
+    Property, Reading, Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -146,6 +146,29 @@ const GONE: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(300),
 };
+
+/// Where an implied mapping of a stream starts: no record is left out.
+const FROM_THE_START: &str = "TRIM_HORIZON";
+
+/// The properties that `events` of a function takes for each source.
+pub(super) fn of_event() -> Vec<Property> {
+    let own = Mapping.schema().properties.into_iter();
+    let own = own.filter(|it| !["function", "event_source_arn"].contains(&&*it.name));
+    own.map(|it| if it.name == "starting_position" { it.default(FROM_THE_START) } else { it }).collect()
+}
+
+/// The properties of one entry of `events` without its defaults, as a spec would have them.
+pub(super) fn written(body: &Tree, is_stream: bool) -> Tree {
+    let is_default = |name: &str, value: &Value| match of_event().iter().find(|it| it.name == name) {
+        Some(Property { presence: Presence::Default(default), .. }) => Value::from(default.clone()) == *value,
+        _ => *value == Value::Null,
+    };
+    let kept = body.iter().filter(|(name, value)| match name.as_str() {
+        "starting_position" => is_stream || !is_default(name, value),
+        _ => !is_default(name, value),
+    });
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
 
 impl Kind for Mapping {
     type Props = Props;

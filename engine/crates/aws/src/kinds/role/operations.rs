@@ -24,6 +24,13 @@ const ROLES: Scope = Scope::new("Roles", |policy| policy.roles());
 /// The roles that engine creates.
 const MANAGED: Scope = Scope { kind: Some("role"), ..Scope::new("ManagedRoles", |policy| policy.managed_roles()) };
 
+/// The same, for what decides what a role is allowed to do: a boundary of the account's
+/// administrator limits it.
+const BOUNDED: Scope = Scope { is_bounded: true, sid: "BoundedRoles", ..MANAGED };
+
+/// Setting the boundary itself, which nothing would limit.
+const UNBOUNDED: Scope = Scope { resources: |policy| policy.roles_without_boundary(), ..MANAGED };
+
 /// Listing roles, which IAM can't restrict.
 const LISTS: Scope = Scope {
     why: Some("IAM has no resource type and no condition key for listing roles"),
@@ -59,22 +66,22 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    write("iam:AttachRolePolicy", &[(&MANAGED, &[Apply])]),
-    of("iam:CreateRole", Effect::Create, &[(&MANAGED, &[Apply])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
+    write("iam:AttachRolePolicy", &[(&BOUNDED, &[Apply])]),
+    of("iam:CreateRole", Effect::Create, &[(&BOUNDED, &[Apply])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
     write("iam:DeleteRole", &[(&MANAGED, DELETE)]),
-    write("iam:DeleteRolePermissionsBoundary", &[(&MANAGED, &[Apply])]),
-    write("iam:DeleteRolePolicy", &[(&MANAGED, DELETE)]),
-    write("iam:DetachRolePolicy", &[(&MANAGED, DELETE)]),
+    write("iam:DeleteRolePermissionsBoundary", &[(&UNBOUNDED, &[Apply])]),
+    write("iam:DeleteRolePolicy", &[(&BOUNDED, DELETE)]),
+    write("iam:DetachRolePolicy", &[(&BOUNDED, DELETE)]),
     GET_ROLE,
     read("iam:GetRolePolicy", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListAttachedRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListInstanceProfilesForRole", &[(&MANAGED, DELETE)]),
     read("iam:ListRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
     of("iam:ListRoles", Effect::Read, &[(&LISTS, PLAN)]),
-    write("iam:PutRolePermissionsBoundary", &[(&MANAGED, &[Apply])]),
-    write("iam:PutRolePolicy", &[(&MANAGED, &[Apply])]),
+    write("iam:PutRolePermissionsBoundary", &[(&UNBOUNDED, &[Apply])]),
+    write("iam:PutRolePolicy", &[(&BOUNDED, &[Apply])]),
     write("iam:TagRole", &[(&MANAGED, &[Apply])]),
     write("iam:UntagRole", &[(&MANAGED, DELETE)]),
-    write("iam:UpdateAssumeRolePolicy", &[(&MANAGED, &[Apply])]),
+    write("iam:UpdateAssumeRolePolicy", &[(&BOUNDED, &[Apply])]),
     write("iam:UpdateRole", &[(&MANAGED, &[Apply])]),
 ];

@@ -151,7 +151,7 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
             .set_max_session_duration(Some(want.max_session_duration).filter(|seconds| *seconds != 3600))
             .set_permissions_boundary(want.permissions_boundary.clone())
             .set_tags(Some(tags.clone()));
-        let answer = request.send().await.context("CreateRole", &id.name)?;
+        let answer = request.send().await.context("CreateRole", &id.name).map_err(with_import)?;
         Ok(outputs(id, answer.role.as_ref().map_or("", |role| &role.arn)))
     };
     let find = || async {
@@ -171,6 +171,16 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
         attach(cx, id, arn).await?;
     }
     Ok(outputs)
+}
+
+/// What to do without permission to create roles.
+fn with_import(error: AwsError) -> AwsError {
+    if error.class != Class::Denied {
+        return error;
+    }
+    let hint = "ask the account's administrator for this permission, or for a role to import: `type: role`, `import: \
+                NAME`, and `role: ${…}` at the function";
+    AwsError { remedy: Some(hint.into()), ..error }
 }
 
 /// Changes a role from `have` to `want`.

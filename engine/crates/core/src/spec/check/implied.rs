@@ -3,24 +3,27 @@
 //! **Invariant:** an implied resource is like a declared one from here on: the same checks, the same
 //! plan. Only its name and its place in the file are those of the declaration that implies it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::kind::{Derived, Implied};
-use crate::schema::{Id, Identity, Owner};
+use crate::schema::{Id, Identity, Owner, Str};
 use crate::value::{Part, Path, Placeholder, Template, Value};
 
 use super::super::{Depth, Lifecycle, ResourceDecl, Spec};
-use super::{Checker, Draft};
+use super::{Checker, Draft, Reference, Span};
 
 impl Checker<'_> {
     /// Adds the resources that declarations imply, each behind its declaration, which refers to it
     /// from now on.
     pub(super) fn add_implied(&mut self, drafts: &mut Vec<Draft>, stack: &str) {
+        let declared = drafts.iter().map(|draft| (draft.declared.name.clone(), draft.declared.schema().kind.clone()));
+        let kinds: HashMap<String, Str> = declared.collect();
+        let kind_of = |name: &str| kinds.get(name).cloned();
         for mut draft in std::mem::take(drafts) {
             let kind = Arc::clone(&draft.declared.kind);
-            let implied = if draft.declared.imported { Vec::new() } else { kind.implies(&draft.declared) };
+            let implied = if draft.declared.imported { Vec::new() } else { kind.implies(&draft.declared, &kind_of) };
             let added: Vec<Draft> =
                 implied.into_iter().filter_map(|it| self.implied(&mut draft.declared, it, stack)).collect();
             drafts.push(draft);
@@ -30,15 +33,10 @@ impl Checker<'_> {
 
     /// One implied resource; `None` after an error.
     fn implied(&mut self, by: &mut ResourceDecl, implied: Implied, stack: &str) -> Option<Draft> {
-        let Implied { name, kind, aws_name, properties, reference: (property, output) } = implied;
-        let span = self.places.get(&by.name, &Path::default())?;
+        let Implied { name, kind, aws_name, properties, reference, path } = implied;
+        let span = self.places.get(&by.name, &path)?;
         if let Some(declared) = self.places.get(&name, &Path::default()) {
-            let problem = format!("`{name}` is declared, and `{}` also implies a {kind} with this name", by.name);
-            let hint = format!(
-                "add `{property}: ${{{name}.{output}}}` to `{}` to use the declared one, or rename it",
-                by.name
-            );
-            self.error(declared, problem, hint);
+            self.also_declared(&name, &kind, by, reference.as_ref(), declared);
             return None;
         }
         let kind = Arc::clone(self.kinds.get(&kind)?);
@@ -47,15 +45,21 @@ impl Checker<'_> {
         if let Identity::Named { text } = &kind.schema().identity
             && let Some(violation) = text.violation(&aws_name)
         {
-            let problem =
-                format!("the {} name `{aws_name}`, which `{}` implies, {violation}", kind.schema().kind, by.name);
-            let hint =
-                format!("shorten the name of `{}`, or declare a {} and refer to it", by.name, kind.schema().kind);
+            let kind = &kind.schema().kind;
+            let problem = format!("the {kind} name `{aws_name}`, which `{}` implies, {violation}", by.name);
+            let hint = format!("shorten the name of `{}`, or declare a {kind} and refer to it", by.name);
             self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
         }
         self.places.set(&name, Path::default(), span);
-        let target = Placeholder::Output { resource: name.clone(), attribute: output.into_owned() };
-        by.desired.insert(property.into_owned(), Value::Unknown(Template(vec![Part::Placeholder(target)])));
+        for (property, value) in &properties {
+            let within = path.key(property);
+            let span = self.places.get(&by.name, &within).unwrap_or(span);
+            self.places.set(&name, Path::property(property), span);
+            self.refer(&name, property, value, span);
+        }
+        if let Some((property, output)) = reference {
+            by.desired.insert(property.into_owned(), reference_to(&name, &output));
+        }
         let mut declared = ResourceDecl {
             name,
             kind,
@@ -70,6 +74,44 @@ impl Checker<'_> {
         };
         self.finish(&mut declared, None, span);
         Some(Draft { declared, depends_on: Vec::new() })
+    }
+
+    /// Reports a resource that is both declared and implied.
+    fn also_declared(
+        &mut self,
+        name: &str,
+        kind: &str,
+        by: &ResourceDecl,
+        reference: Option<&(Str, Str)>,
+        declared: Span,
+    ) {
+        let problem = format!("`{name}` is declared, and `{}` also implies a {kind} with this name", by.name);
+        let hint = match reference {
+            Some((property, output)) => {
+                format!("add `{property}: ${{{name}.{output}}}` to `{}` to use the declared one, or rename it", by.name)
+            }
+            None => "remove one of them, or rename the declared one".to_owned(),
+        };
+        self.error(declared, problem, hint);
+    }
+
+    /// Lets the references in an implied property be checked like those in the file.
+    fn refer(&mut self, from: &str, property: &str, value: &Value, span: Span) {
+        value.visit_templates(&Path::property(property), &mut |path, template| {
+            for placeholder in template.holes() {
+                if let Placeholder::Output { resource, attribute } = placeholder {
+                    self.references.push(Reference {
+                        from: from.to_owned(),
+                        path: path.clone(),
+                        span,
+                        resource: resource.clone(),
+                        attribute: attribute.clone(),
+                        fits: None,
+                        sensitive: false,
+                    });
+                }
+            }
+        });
     }
 
     /// Adds what follows for each declaration from the others.
@@ -93,4 +135,10 @@ impl Checker<'_> {
             self.problems(&name, problems);
         }
     }
+}
+
+/// A property's value that is a reference to an output.
+fn reference_to(resource: &str, output: &str) -> Value {
+    let output = Placeholder::Output { resource: resource.to_owned(), attribute: output.to_owned() };
+    Value::Unknown(Template(vec![Part::Placeholder(output)]))
 }
