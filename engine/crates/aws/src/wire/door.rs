@@ -69,6 +69,9 @@ impl HttpConnector for Door {
         let call = request.headers().get("amz-sdk-invocation-id");
         let place = recorder.attempt(parsed.operation, target, writes, call);
         HttpConnectorFuture::new(async move {
+            // Many requests that begin at the same time are all made before the first is sent. Their
+            // limits count from the time when they can be sent, or else these would arrive at once.
+            tokio::task::yield_now().await;
             let pass = limits.admit(parsed.limit).await.map_err(|crowded| ConnectorError::user(Box::new(crowded)))?;
             if parsed.effect != guard::Effect::Read {
                 // Before the response: a call that times out may still have been carried out.
