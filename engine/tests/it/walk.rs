@@ -521,7 +521,7 @@ fn every_property_passes_its_walk_in_the_scripted_aws() {
         let known = worlds.lock().unwrap().get(&spec).cloned();
         let world = known.unwrap_or_else(|| {
             let mut world = World::empty();
-            world.roles.insert(OTHER_ROLE.to_owned(), "/".to_owned());
+            world.stand_role(OTHER_ROLE, BTreeMap::new());
             world.index.mappings = true;
             let stage = Stage::scripted(world);
             stage.spec(&spec);

@@ -104,7 +104,7 @@ fn another_account_or_region_in_an_arn_is_an_error() {
 /// An account in which the role `somebodys` has this path.
 fn with_role(path: &str, trusted: &[Json]) -> World {
     let mut world = if trusted.is_empty() { World::empty() } else { trusting(trusted[0].clone()) };
-    world.roles.insert("somebodys".to_owned(), path.to_owned());
+    world.roles.insert("somebodys".to_owned(), Role::old(path));
     world
 }
 

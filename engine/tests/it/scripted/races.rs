@@ -869,7 +869,7 @@ async fn run_case(case: Case) {
     let about = format!("{row}, {:?} {faults:?}", scene.goal);
     let cloud = Cloud::join((scene.world)()).await;
     // The principal of some scenes; engine reads the role and would report it as missing.
-    cloud.world(|world| drop(world.roles.insert("caller".to_owned(), "/".to_owned())));
+    cloud.world(|world| drop(world.roles.insert("caller".to_owned(), super::world::role::Role::old("/"))));
     let project = Project::new(scene.edit);
     for (operation, calls, fault) in &faults {
         cloud.fault(operation, calls.clone(), fault.clone());

@@ -7,6 +7,7 @@
 mod lambda;
 mod log_group;
 pub(super) mod queue;
+pub(crate) mod role;
 mod stage;
 mod table;
 mod tagging;
@@ -22,6 +23,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Duration, Instant};
 
 use log_group::LogGroup;
+use role::Role;
 use table::Table;
 
 pub(super) use lambda::{Function, Mapping, function_arn, not_assumable, stream_not_readable};
@@ -102,7 +104,8 @@ impl Reply {
     /// An error of the service that the operation belongs to.
     pub(super) fn of(operation: &str, status: u16, code: &str, message: &str) -> Reply {
         match operation {
-            "GetRole" | "GetCallerIdentity" => Reply::query(status, code, message),
+            "GetCallerIdentity" => Reply::query(status, code, message),
+            _ if role::operation(operation) == operation => Reply::query(status, code, message),
             _ if IAM_READS.contains(&operation) => Reply::query(status, code, message),
             "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
             _ if queue::operation(operation) == operation => Reply { status, ..queue::error(code, message) },
@@ -176,20 +179,19 @@ impl Call {
         }
         if !path.starts_with("/20") {
             let form = pairs(&String::from_utf8_lossy(bytes));
+            let named = || form.get("RoleName").cloned().unwrap_or_default();
             let (operation, about) = match form.get("Action").map(String::as_str) {
                 Some("GetCallerIdentity") => ("GetCallerIdentity", String::new()),
-                Some("GetRole") => ("GetRole", form.get("RoleName").cloned().unwrap_or_default()),
                 // The SDK calls it for a profile with a role.
                 Some("AssumeRole") => ("AssumeRole", form.get("RoleArn").cloned().unwrap_or_default()),
-                // Engine never calls it; the role's owner does.
-                Some("CreateRole") => ("CreateRole", form.get("RoleName").cloned().unwrap_or_default()),
-                Some("DeleteRole") => ("DeleteRole", form.get("RoleName").cloned().unwrap_or_default()),
+                Some(action) if role::operation(action) == action => (role::operation(action), named()),
                 other => {
                     let other = if other == Some("GetPolicy") { Some(IAMS_GET_POLICY) } else { other };
                     let read = IAM_READS.into_iter().find(|read| other == Some(*read));
                     (read.unwrap_or("?"), form.get("RoleName").cloned().unwrap_or_else(|| format!("{other:?}")))
                 }
             };
+            let body = if role::operation(operation) == operation { role::body(&form) } else { body };
             return Call { operation, about, body, query: form };
         }
         let segments: Vec<String> = path.split('/').skip(2).filter(|it| !it.is_empty()).map(decode).collect();
@@ -271,9 +273,8 @@ pub(crate) struct World {
     pub(super) queues: BTreeMap<String, queue::Queue>,
     /// Names of deleted queues, and how many creates AWS still refuses.
     pub(super) deleted_queues: BTreeMap<String, u32>,
-    /// The paths of the roles, by name.
-    pub(crate) roles: BTreeMap<String, String>,
-    /// When the roles were created; `None`: long before everything else.
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// When the old roles were created; `None`: long before everything else.
     pub(super) roles_born: Option<&'static str>,
     /// When functions are created or changed from now on; `None`: at the default time.
     pub(super) lambda_time: Option<&'static str>,
@@ -313,7 +314,7 @@ impl World {
 
     /// An account with only the role.
     pub(crate) fn empty() -> World {
-        World { roles: BTreeMap::from([(ROLE.to_owned(), "/".to_owned())]), ..World::default() }
+        World { roles: BTreeMap::from([(ROLE.to_owned(), Role::old("/"))]), ..World::default() }
     }
 
     /// As if everything had been created long ago.
@@ -324,6 +325,7 @@ impl World {
         for queue in self.queues.values_mut() {
             queue.age();
         }
+        self.roles.values_mut().for_each(Role::age);
         self.queues.retain(|_, queue| !queue.is_leaving());
         self.deleted_queues.clear();
         self
@@ -352,17 +354,11 @@ impl World {
         if let Some(done) = self.log_group_call(call) {
             return done.unwrap_or_else(|refusal| refusal);
         }
+        if let Some(done) = self.role_call(call) {
+            return done.unwrap_or_else(|refusal| refusal);
+        }
         let done = match call.operation {
             "GetResources" => self.get_resources(&call.body),
-            "GetRole" => self.get_role(&call.about),
-            "CreateRole" => {
-                self.roles.insert(call.about.clone(), call.query["Path"].clone());
-                self.get_role(&call.about)
-            }
-            "DeleteRole" => {
-                self.roles.remove(&call.about);
-                Ok(Reply::xml(200, "<DeleteRoleResponse/>".to_owned()))
-            }
             "GetCallerIdentity" => Ok(identity()),
             "FilterLogEvents" => Ok(Reply::ok(&json!({ "events": [], "searchedLogStreams": [] }))),
             "SimulatePrincipalPolicy" if self.simulated.is_some() => Ok(self.simulate(call)),
@@ -437,30 +433,6 @@ impl World {
             }
             _ => iam("GetPolicy", "<Policy><DefaultVersionId>v7</DefaultVersionId></Policy>"),
         }
-    }
-
-    fn get_role(&mut self, name: &str) -> Result<Reply, Reply> {
-        let Some(path) = self.roles.get(name) else {
-            let text = format!("The role with name {name} cannot be found.");
-            return Err(Reply::query(404, "NoSuchEntity", &text));
-        };
-        let lambda = json!({ "Service": "lambda.amazonaws.com" });
-        let statement = json!([{ "Effect": "Allow", "Principal": lambda, "Action": "sts:AssumeRole" }]);
-        let trust = json!({ "Version": "2012-10-17", "Statement": statement });
-        let trust = self.trust.as_ref().unwrap_or(&trust);
-        let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
-        let arn = role_arn(path, name);
-        let born = self.roles_born.unwrap_or("2025-11-01T09:00:00Z");
-        Ok(Reply::xml(
-            200,
-            format!(
-                "<GetRoleResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><GetRoleResult><Role>\
-                 <Path>{path}</Path><RoleName>{name}</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>{arn}</Arn>\
-                 <CreateDate>{born}</CreateDate><MaxSessionDuration>3600</MaxSessionDuration>\
-                 <AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
-                 </Role></GetRoleResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetRoleResponse>"
-            ),
-        ))
     }
 }
 

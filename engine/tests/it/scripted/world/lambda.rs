@@ -9,7 +9,7 @@ use base64::Engine as _;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{ACCOUNT, Call, Orphans, Passing, REGION, Reply, Tags, World, last, role_arn};
+use super::{ACCOUNT, Call, Orphans, Passing, REGION, Reply, Tags, World, last};
 
 #[derive(Debug, Clone)]
 pub(in crate::scripted) struct Function {
@@ -222,12 +222,10 @@ impl World {
         Ok(Reply::json(201, &config))
     }
 
-    fn assumable(&self, role: &Json) -> Result<(), Reply> {
-        let role = role.as_str().unwrap_or_default();
-        if self.roles.iter().any(|(name, path)| role_arn(path, name) == role) {
-            return Ok(());
-        }
-        Err(not_assumable())
+    fn assumable(&mut self, role: &Json) -> Result<(), Reply> {
+        let arn = role.as_str().unwrap_or_default();
+        let role = self.roles.iter_mut().find(|(name, role)| role.arn(name) == arn);
+        if role.is_some_and(|(_, role)| role.is_assumable()) { Ok(()) } else { Err(not_assumable()) }
     }
 
     fn update_configuration(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
