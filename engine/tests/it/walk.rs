@@ -31,8 +31,13 @@ use stage::{OTHER_ROLE, Request, Stage};
 /// Rows that are walked concurrently: a walk mostly waits.
 const AT_ONCE: usize = 8;
 
+/// The role that engine manages.
+const RUNNER: &str = "runner";
+/// Resources only for their own rows.
+const APART: [&str; 2] = ["jobs", RUNNER];
+
 /// The pipeline that every walk begins with: resources with their properties.
-const PIPELINE: [(&str, &str); 7] = [
+const PIPELINE: [(&str, &str); 8] = [
     (
         "todos",
         "type: table
@@ -68,6 +73,7 @@ starting_position: TRIM_HORIZON",
     ),
     // Only for its own rows.
     ("jobs", "type: queue"),
+    (RUNNER, "type: role\ntrusted_services: [states.amazonaws.com]"),
     ("logs", "type: log_group\nname: /aws/lambda/blue-owls-logger"),
 ];
 
@@ -75,6 +81,7 @@ starting_position: TRIM_HORIZON",
 #[derive(Clone)]
 struct Row {
     kind: &'static str,
+    resource: &'static str,
     /// Its path in the registry, like `global_secondary_indexes.range_key`.
     property: &'static str,
     /// The resource's properties in addition to the pipeline's.
@@ -126,6 +133,7 @@ fn row(kind: &'static str, property: &'static str, set: &'static str, changed: &
     let root = property.split('.').next().unwrap();
     Row {
         kind,
+        resource,
         property,
         given: "",
         beside: "",
@@ -212,21 +220,17 @@ impl Row {
         Row { not_local: Some(why), ..self }
     }
 
-    fn resource(&self) -> &'static str {
-        resource_of(self.kind)
-    }
-
     /// The spec with these lines merged over the resource's own.
     fn spec(&self, lines: &str) -> String {
         let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
         for (resource, properties) in PIPELINE {
-            let is_apart = self.alone || resource == "jobs";
-            if is_apart && resource != self.resource() {
+            let is_apart = self.alone || APART.contains(&resource);
+            if is_apart && resource != self.resource {
                 continue;
             }
             text.push_str(&format!("  {resource}:\n"));
             let mut all: Vec<(&str, &str)> = Vec::new();
-            let own = if resource == self.resource() { [self.given, lines] } else { ["", ""] };
+            let own = if resource == self.resource { [self.given, lines] } else { ["", ""] };
             for line in properties.lines().chain(own.into_iter().flat_map(str::lines)) {
                 let (name, value) = line.split_once(':').unwrap();
                 match all.iter_mut().find(|(other, _)| *other == name) {
@@ -383,7 +387,7 @@ impl Walk<'_> {
     fn apply(&self) {
         let mut args = vec!["apply", "--yes"];
         if self.row.refused.is_some() && self.stage.run(&["diff"]).code() == Some(1) {
-            args.extend(["--replace", self.row.resource()]);
+            args.extend(["--replace", self.row.resource]);
         }
         let mut ran = self.stage.run(&args);
         if ran.code() != Some(0) && self.row.twice.is_some() {

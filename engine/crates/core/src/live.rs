@@ -271,7 +271,9 @@ async fn read_one(
             Ok(None)
         }
     };
-    let read = read_masked(cx, &declared.kind, id);
+    let detail = if declared.imported { Detail::Imported } else { cx.detail };
+    let reader = cx.with_detail(detail);
+    let read = read_masked(&reader, &declared.kind, id);
     let (live, contents) = tokio::join!(read, contents);
     match (live, &id.arn) {
         // An ARN is all that a reference needs, so no permission to read is required.

@@ -100,6 +100,8 @@ pub enum Detail {
     /// What decides whether and how to delete the resource; the rest is unknown if it takes a call
     /// of its own.
     ForDelete,
+    /// What references to an imported resource need, and what is verified on it.
+    Imported,
 }
 
 /// Which pauses Ctrl-C doesn't end.

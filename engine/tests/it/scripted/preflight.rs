@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault};
+use super::world::role::Role;
 use super::world::{Reply, World};
 use super::{Project, deployed_world, replaced, writes};
 

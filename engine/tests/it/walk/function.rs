@@ -2,7 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{self, Lambda};
+use super::stage::IMPLIED_ROLE;
+use super::stage::Request::{self, Iam, Lambda};
 use super::{Row, row};
 
 const KIND: &str = "function";
@@ -42,7 +43,100 @@ fn code(property: &'static str, set: &'static str, changed: &'static str, sizes:
         .drift(upload("x86_64"))
 }
 
+/// A change of the implied role's policy by hand.
+const BY_HAND: Request = Iam(
+    "PutRolePolicy",
+    &[
+        ("RoleName", IMPLIED_ROLE),
+        ("PolicyName", "engine"),
+        (
+            "PolicyDocument",
+            r#"{"Version":"2012-10-17","Statement":[{"Sid":"ByHand","Effect":"Allow","Action":"ses:*","Resource":"*"}]}"#,
+        ),
+    ],
+);
+
+/// A permission of the role that the function implies, as the statement `sid`.
+fn permission(
+    property: &'static str,
+    values: [&'static str; 2],
+    sid: &'static str,
+    member: &'static str,
+    seen: [Json; 2],
+) -> Row {
+    let ([set, changed], [first, second]) = (values, seen);
+    let place: &'static str = Box::leak(format!("/ImpliedRole/Policy/{sid}/{member}").into_boxed_str());
+    row(KIND, property, set, changed)
+        .given("role:")
+        .beside("  box: { type: queue }\n")
+        .shows(&[("logger-role", "update", &["policy"])])
+        .seen(place, first, second, Json::Null)
+        .drift(BY_HAND)
+}
+
+fn permissions() -> Vec<Row> {
+    let of = |property, values, member, seen| permission(property, values, "Statement", member, seen);
+    vec![
+        permission(
+            "access",
+            ["access: { box: send }", "access: { box: sqs:PurgeQueue }"],
+            "Access",
+            "Action",
+            [json!(["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]), json!(["sqs:PurgeQueue"])],
+        ),
+        of(
+            "statements",
+            [
+                "statements: [{ actions: ses:SendEmail, resources: '*' }]",
+                "statements: [{ actions: ses:SendRawEmail, resources: '*' }]",
+            ],
+            "Action",
+            [json!(["ses:SendEmail"]), json!(["ses:SendRawEmail"])],
+        ),
+        of(
+            "statements.effect",
+            [
+                "statements: [{ effect: Allow, actions: ses:SendEmail, resources: '*' }]",
+                "statements: [{ effect: Deny, actions: ses:SendEmail, resources: '*' }]",
+            ],
+            "Effect",
+            [json!("Allow"), json!("Deny")],
+        ),
+        of(
+            "statements.actions",
+            [
+                "statements: [{ actions: [ses:SendEmail, ses:SendRawEmail], resources: '*' }]",
+                "statements: [{ actions: [ses:SendEmail], resources: '*' }]",
+            ],
+            "Action",
+            [json!(["ses:SendEmail", "ses:SendRawEmail"]), json!(["ses:SendEmail"])],
+        ),
+        of(
+            "statements.resources",
+            [
+                "statements: [{ actions: sqs:PurgeQueue, resources: '${box.arn}' }]",
+                "statements: [{ actions: sqs:PurgeQueue, resources: ['arn:aws:sqs:eu-central-1:*:other'] }]",
+            ],
+            "Resource",
+            [json!(["arn:aws:sqs:eu-central-1:{account}:blue-owls-box"]), json!(["arn:aws:sqs:eu-central-1:*:other"])],
+        ),
+        of(
+            "statements.conditions",
+            [
+                "statements: [{ actions: ses:*, resources: '*', conditions: { Bool: { 'aws:SecureTransport': true } } }]",
+                "statements: [{ actions: ses:*, resources: '*', conditions: { Bool: { 'aws:SecureTransport': false } } }]",
+            ],
+            "Condition",
+            [json!({ "Bool": { "aws:SecureTransport": true } }), json!({ "Bool": { "aws:SecureTransport": false } })],
+        ),
+    ]
+}
+
 pub(super) fn rows() -> Vec<Row> {
+    [settings(), permissions()].concat()
+}
+
+fn settings() -> Vec<Row> {
     vec![
         setting(
             "runtime",

@@ -7,7 +7,7 @@ use std::fs;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 
 use crate::scripted::{Cloud, World};
@@ -21,6 +21,10 @@ pub(super) const FUNCTION: &str = "blue-owls-logger";
 const LOG_GROUP: &str = "/aws/lambda/blue-owls-logger";
 pub(super) const STATEMENT: &str = "blue-owls-logger-permission";
 pub(super) const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
+/// The role that engine manages.
+const OWN_ROLE: &str = "blue-owls-runner";
+/// The role of a function without `role:`.
+pub(super) const IMPLIED_ROLE: &str = "blue-owls-logger-role";
 /// Another role in the account.
 pub(super) const OTHER_ROLE: &str = "other";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -41,6 +45,8 @@ pub(super) enum Request {
     Logs(&'static str, Json),
     /// Method and path of Lambda.
     Lambda(&'static str, Json),
+    /// An action of IAM on the role that engine manages, unless its fields name another.
+    Iam(&'static str, &'static [(&'static str, &'static str)]),
     /// Deletes and re-creates the resource, with these fields of its create call changed.
     Remake(Json),
 }
@@ -221,6 +227,45 @@ impl Stage {
         self.send("iam", "POST", "/", None, body)
     }
 
+    /// An action of IAM on a role.
+    fn iam(&self, action: &str, role: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let named = fields.iter().any(|(name, _)| *name == "RoleName");
+        let role = [("RoleName", role)].into_iter().filter(|_| !named);
+        let fields: Vec<(&str, String)> =
+            role.chain(fields.iter().copied()).map(|(k, v)| (k, self.filled(v))).collect();
+        let head = [("Action", action), ("Version", "2010-05-08")];
+        let fields: Vec<_> =
+            head.into_iter().chain(fields.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+        self.form(&fields)
+    }
+
+    /// A role with its policies; null if there is none.
+    fn role(&self, name: &str) -> Json {
+        let (status, text) = self.iam("GetRole", name, &[]);
+        if status == 404 {
+            return Json::Null;
+        }
+        let document = |text: &str| match field(text, "AssumeRolePolicyDocument").or(field(text, "PolicyDocument")) {
+            Some(encoded) => {
+                let text = percent_decode_str(&encoded).decode_utf8().unwrap().into_owned();
+                serde_json::from_str(&text.replace("&quot;", "\"")).unwrap()
+            }
+            None => Json::Null,
+        };
+        let tags = fields(&text, "Key").into_iter().zip(fields(&text, "Value"));
+        json!({
+            "Path": field(&text, "Path"),
+            "Description": field(&text, "Description"),
+            "MaxSessionDuration": field(&text, "MaxSessionDuration"),
+            "Trust": document(&text),
+            "Boundary": field(&text, "PermissionsBoundaryArn"),
+            "Tags": tags.collect::<BTreeMap<_, _>>(),
+            "Attached": fields(&self.iam("ListAttachedRolePolicies", name, &[]).1, "PolicyArn"),
+            "Policy": document(&self.iam("GetRolePolicy", name, &[("PolicyName", "engine")]).1)["Statement"].as_array()
+                .map(|all| all.iter().map(|it| (it["Sid"].as_str().unwrap().to_owned(), it.clone())).collect::<BTreeMap<_, _>>()),
+        })
+    }
+
     fn create_role(&self, name: &str, path: &str) {
         let fields = [
             ("Action", "CreateRole"),
@@ -283,7 +328,11 @@ impl Stage {
                 let tags = self.logs("ListTagsForResource", json!({})).1["tags"].take();
                 json!({ "Group": group, "Tags": tags })
             }
-            "function" => self.get("/2015-03-31/functions/{function}"),
+            "function" => {
+                let mut seen = self.get("/2015-03-31/functions/{function}");
+                seen["ImpliedRole"] = self.role(IMPLIED_ROLE);
+                seen
+            }
             "queue" => {
                 let mut seen = self.sqs("GetQueueAttributes", json!({ "AttributeNames": ["All"] })).1;
                 let attributes = seen["Attributes"].as_object_mut().into_iter().flatten();
@@ -318,12 +367,8 @@ impl Stage {
                 mapping
             }
             "role" => {
-                let (_, text) = self.form(&[("Action", "GetRole"), ("Version", "2010-05-08"), ("RoleName", ROLE)]);
-                let field = |name: &str| {
-                    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-                    rest.split_once('<').map(|(value, _)| value.to_owned())
-                };
-                json!({ "Path": field("Path"), "Arn": field("Arn") })
+                let (_, text) = self.iam("GetRole", ROLE, &[]);
+                json!({ "Path": field(&text, "Path"), "Arn": field(&text, "Arn"), "Own": self.role(OWN_ROLE) })
             }
             other => panic!("nothing is known about looking at a {other}"),
         }
@@ -367,6 +412,10 @@ impl Stage {
                 let path = tags(path).unwrap_or_else(|| path.to_owned());
                 let path = query.map_or(path.clone(), |query| format!("{path}?{query}"));
                 self.lambda(method, &path, body)
+            }
+            Request::Iam(action, fields) => {
+                let (status, text) = self.iam(action, OWN_ROLE, fields);
+                (status, json!(text))
             }
             Request::Remake(fields) => self.remake(kind, fields),
         };
@@ -449,6 +498,16 @@ impl Stage {
             other => panic!("nothing is known about making a {other} anew"),
         }
     }
+}
+
+/// The texts of all XML elements with this name.
+fn fields(xml: &str, name: &str) -> Vec<String> {
+    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    xml.split(&start).skip(1).map(|rest| rest.split(&end).next().unwrap().to_owned()).collect()
+}
+
+fn field(xml: &str, name: &str) -> Option<String> {
+    fields(xml, name).into_iter().next()
 }
 
 /// Overwrites fields; null removes one.

@@ -73,6 +73,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 #[derive(Debug, Default)]
 pub struct Seen {
     trusts: Mutex<BTreeMap<String, Trust>>,
+    new_roles: Mutex<BTreeSet<String>>,
     caller: OnceLock<String>,
 }
 
@@ -81,6 +82,16 @@ impl Seen {
     pub fn note_trust(&self, role: &str, document: &str) {
         let trust = trust(document, LAMBDA);
         self.trusts.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), trust);
+    }
+
+    /// Records that this run created a role.
+    pub fn note_new_role(&self, role: &str) {
+        self.new_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+    }
+
+    /// Whether this run created the role, so that IAM may not show it yet.
+    pub fn is_new_role(&self, role: &str) -> bool {
+        self.new_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
     }
 
     /// What the trust policies allow Lambda, by role name.

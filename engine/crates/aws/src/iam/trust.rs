@@ -246,6 +246,11 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
     }
     let answer = match cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) {
         Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
+        // A new role may not be found, or have an ID instead of an ARN, for some seconds
+        // (docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
+        Err(error) if error.class == Class::NotFound && cx.aws.seen.is_new_role(name) => {
+            return Ok(Verdict::Wait(SPREADING.to_owned()));
+        }
         Err(error) if error.class == Class::NotFound => {
             let remedy = format!("check the role's name, or ask the account's administrator to create `{name}`");
             return Ok(Verdict::Hopeless(format!("account {of_account} has no role `{name}`"), remedy));
@@ -253,7 +258,9 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
         Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy can't be read"))),
         Ok(answer) => answer,
     };
-    let Some(found) = answer.role else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
+    let Some(found) = answer.role.filter(|role| role.arn.starts_with("arn:")) else {
+        return Ok(Verdict::Wait(SPREADING.to_owned()));
+    };
     if found.arn != role {
         let (reason, remedy) = misnamed(role, &found.arn);
         return Ok(Verdict::Hopeless(reason, remedy));

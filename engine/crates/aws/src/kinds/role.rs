@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::ErrorRow;
+use crate::aws::trust::LAMBDA;
 use crate::aws::{AwsError, Context};
 use crate::iam::execution;
 use crate::kind::Kind;
@@ -278,8 +279,14 @@ fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
         return;
     }
     let services = match declared.desired.get("trusted_services") {
+        Some(Value::List(services)) if is_used && !services.iter().any(|it| it.as_str() == Some(LAMBDA)) => {
+            let problem = format!("functions use `{}`, but Lambda isn't one of its trusted services", declared.name);
+            let path = Path::property("trusted_services");
+            derived.problems.push(Problem::error(path, problem, format!("add `{LAMBDA}` to the list")));
+            return;
+        }
         Some(Value::List(services)) if !services.is_empty() => services.iter().map(Json::from).collect(),
-        _ if is_used => vec![json!(crate::aws::trust::LAMBDA)],
+        _ if is_used => vec![json!(LAMBDA)],
         _ => {
             let problem = format!("`{}` has no trusted service, and no function of this spec uses it", declared.name);
             let hint = "add `trusted_services:` with the services that assume it, or `import:` with the name of an existing role";

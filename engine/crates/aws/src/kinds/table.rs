@@ -334,7 +334,7 @@ impl Kind for Table {
         let details = async {
             match cx.detail {
                 Detail::Full => Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name))),
-                Detail::ForDelete => None,
+                Detail::ForDelete | Detail::Imported => None,
             }
         };
         let ((table, tags), details) = tokio::join!(table_and_tags, details);

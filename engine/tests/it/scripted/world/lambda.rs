@@ -426,6 +426,11 @@ impl World {
         if !live {
             return Err(invalid(&format!("Stream not found: {stream}")));
         }
+        let role = self.functions[&function].config["Role"].clone();
+        let role = self.roles.iter().find(|(name, it)| role == it.arn(name)).map(|(_, role)| role);
+        if role.is_some_and(|role| !role.allows("dynamodb:GetRecords")) {
+            return Err(stream_not_readable());
+        }
         if let Some(old) =
             self.mappings.iter().find(|it| it.function == function && it.shown["EventSourceArn"] == stream)
         {

@@ -156,9 +156,7 @@ fn check_document(text: &str, is_trust: bool) -> Result<(), Reply> {
         }
         for action in texts(&statement["Action"]) {
             if action != "*" && !action.contains(':') {
-                return Err(malformed(
-                    "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
-                ));
+                return Err(malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."));
             }
         }
     }
@@ -190,9 +188,9 @@ fn kept(trust: &str) -> String {
     let mut is_changed = false;
     for names in statements.into_iter().filter_map(|it| it.pointer_mut("/Principal/AWS")) {
         let before = names.clone();
-        match names {
-            Json::Array(names) => names.iter_mut().for_each(root),
-            name => root(name),
+        match names.as_array_mut() {
+            Some(names) => names.iter_mut().for_each(root),
+            None => root(names),
         }
         is_changed |= *names != before;
     }
@@ -209,7 +207,11 @@ fn tags(form: &BTreeMap<String, String>) -> Result<Tags, Reply> {
     let (keys, values) = (listed(form, "Tags", ".Key"), listed(form, "Tags", ".Value"));
     let unique: BTreeSet<String> = keys.iter().map(|key| key.to_lowercase()).collect();
     if unique.len() != keys.len() {
-        return Err(Reply::query(400, "InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive."));
+        return Err(Reply::query(
+            400,
+            "InvalidInput",
+            "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        ));
     }
     Ok(keys.into_iter().zip(values).collect())
 }
@@ -229,9 +231,17 @@ impl Role {
         self.born = None;
     }
 
+    /// Whether its own policies allow an action, on anything; unknown policies do.
+    pub(super) fn allows(&self, action: &str) -> bool {
+        !self.has_own_policies
+            || !self.attached.is_empty()
+            || self.inline.values().any(|policy| policy.contains(action))
+    }
+
     /// Counts a call in which Lambda would assume it.
     pub(super) fn is_assumable(&mut self) -> bool {
-        let is_ready = self.refusals == 0;
+        let is_trusted = self.trust.as_ref().is_none_or(|trust| trust.contains("lambda.amazonaws.com"));
+        let is_ready = self.refusals == 0 && is_trusted;
         self.refusals = self.refusals.saturating_sub(1);
         is_ready
     }
@@ -239,7 +249,9 @@ impl Role {
     fn check_inline(&self, name: &str, policy: &str, document: &str) -> Result<(), Reply> {
         let others = self.inline.iter().filter(|(other, _)| *other != policy).map(|(_, text)| characters(text));
         if others.sum::<usize>() + characters(document) > INLINE_CHARACTERS {
-            return Err(exceeded(&format!("Maximum policy size of {INLINE_CHARACTERS} bytes exceeded for role {name}")));
+            return Err(exceeded(&format!(
+                "Maximum policy size of {INLINE_CHARACTERS} bytes exceeded for role {name}"
+            )));
         }
         Ok(())
     }
@@ -417,8 +429,9 @@ impl World {
         let page: usize = form.get("Marker").map_or(0, |marker| marker.parse().unwrap());
         let size = if self.small_pages { 1 } else { 1000 };
         let roles = found.iter().skip(page * size).take(size);
-        let roles: String =
-            roles.map(|(name, role)| format!("<member>{}</member>", self.shown(name, role, &role.arn(name), false))).collect();
+        let roles: String = roles
+            .map(|(name, role)| format!("<member>{}</member>", self.shown(name, role, &role.arn(name), false)))
+            .collect();
         let has_more = found.len() > (page + 1) * size;
         let marker = if has_more { format!("<Marker>{}</Marker>", page + 1) } else { String::new() };
         Reply::xml(

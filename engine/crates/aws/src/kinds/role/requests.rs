@@ -11,10 +11,13 @@ use aws_sdk_iam::types::Tag;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
+use engine_core::wait::Detail;
+
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::iam::document;
 use crate::kinds::{ExistenceTracker, all_tags, detail, differing, missing, missing_tags, must_tag, own_tags};
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps};
+use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
 use crate::value::Value;
 
 use super::Props;
@@ -38,25 +41,36 @@ const GONE: Wait = Wait { what: "the role to be deleted", ..BUSY };
 /// Reads a role with its policies, all at once.
 pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, AwsError> {
     let name = id.name.as_str();
-    let (role, attached, inline, policy) =
-        tokio::join!(get(cx, name), attached(cx, name), inline(cx, name), inline_policy(cx, name));
+    let policies = async {
+        match cx.detail {
+            Detail::Full => Some(tokio::join!(attached(cx, name), inline(cx, name), inline_policy(cx, name))),
+            Detail::ForDelete | Detail::Imported => None,
+        }
+    };
+    let (role, policies) = tokio::join!(get(cx, name), policies);
     let Some(role) = role? else { return Ok(None) };
+    if role.role_name != name && cx.detail != Detail::Imported {
+        return Err(other_case(id, &role.role_name));
+    }
     let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
     cx.aws.seen.note_trust(&role.role_name, trust);
-    let mut unknown = missing([("path", role.path.is_empty())]);
-    let managed_policy_arns = detail(attached, &["managed_policy_arns"], &mut unknown)?.unwrap_or_default();
-    let inline_policies = detail(inline, &["inline_policies"], &mut unknown)?.unwrap_or_default();
-    let policy = detail(policy, &["policy"], &mut unknown)?;
+    let document = decoded(trust);
+    let mut unknown = missing([
+        ("path", role.path.is_empty()),
+        ("max_session_duration", role.max_session_duration.is_none()),
+        ("assume_role_policy", document.is_none()),
+    ]);
+    let Policies { managed, inline, engine } = Policies::of(policies, &mut unknown)?;
     let tags: Vec<(&str, &str)> = role.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
     let props = Props {
         // IAM always sends it; the SDK uses an empty string if it is missing.
         path: Some(role.path.clone()).filter(|path| !path.is_empty()),
         description: role.description.clone().unwrap_or_default(),
         max_session_duration: role.max_session_duration.unwrap_or(3600),
-        assume_role_policy: decoded(trust).unwrap_or_default(),
-        policy: policy.map_or_else(|| json!({}), |policy| Json::from(&by_name(&policy))),
-        managed_policy_arns,
-        inline_policies: inline_policies.into_iter().filter(|name| name != POLICY).collect(),
+        assume_role_policy: document.unwrap_or_default(),
+        policy: engine,
+        managed_policy_arns: managed,
+        inline_policies: inline,
         permissions_boundary: role.permissions_boundary().and_then(|it| it.permissions_boundary_arn.clone()),
         tags: own_tags(tags.iter().copied()),
         ..Props::default()
@@ -72,6 +86,54 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
         notes: Vec::new(),
         unknown,
     }))
+}
+
+/// IAM's role names ignore case, so a name in another case is the same role
+/// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html, RoleName).
+fn other_case(id: &Id, actual: &str) -> AwsError {
+    let message = format!("there is a role `{actual}`, and IAM ignores the case of role names");
+    let error = AwsError::own(Class::Rejected, "GetRole", &id.name, message);
+    AwsError { remedy: Some("use another name, or the same case".into()), ..error }
+}
+
+/// What one read of a role's policies showed.
+type PolicyReads = (
+    Result<Option<Vec<String>>, AwsError>,
+    Result<Option<Vec<String>>, AwsError>,
+    Result<Option<Option<Json>>, AwsError>,
+);
+
+/// The policies of a role.
+struct Policies {
+    managed: Vec<String>,
+    /// The names of the inline policies besides engine's.
+    inline: Vec<String>,
+    /// The statements of engine's own policy, by name.
+    engine: Json,
+}
+
+impl Policies {
+    /// The policies that could be read; the others become unknown.
+    fn of(reads: Option<PolicyReads>, unknown: &mut Unknown) -> Result<Policies, AwsError> {
+        let Some((managed, inline, engine)) = reads else {
+            let properties = ["managed_policy_arns", "inline_policies", "policy"];
+            let why = "this command doesn't depend on it";
+            unknown.extend(properties.into_iter().map(|property| (property.into(), why.to_owned())));
+            return Ok(Policies { managed: Vec::new(), inline: Vec::new(), engine: json!({}) });
+        };
+        let managed = detail(managed, &["managed_policy_arns"], unknown)?.unwrap_or_default();
+        let mut inline = detail(inline, &["inline_policies"], unknown)?.unwrap_or_default();
+        inline.retain(|name| name != POLICY);
+        let engine = match detail(engine, &["policy"], unknown)? {
+            Some(Some(document)) => Json::from(&by_name(&document)),
+            Some(None) => {
+                unknown.insert("policy".into(), "AWS's response isn't a JSON document".to_owned());
+                json!({})
+            }
+            None => json!({}),
+        };
+        Ok(Policies { managed, inline, engine })
+    }
 }
 
 /// The owner in a role's tags. A role of the same stack in another region is another stack's.
@@ -114,11 +176,11 @@ async fn inline(cx: &Context, name: &str) -> Result<Option<Vec<String>>, AwsErro
     pages.collect::<Result<Vec<_>, _>>().await.context("ListRolePolicies", name).if_exists()
 }
 
-/// engine's inline policy.
-async fn inline_policy(cx: &Context, name: &str) -> Result<Option<Json>, AwsError> {
+/// engine's inline policy: `None` if there is none, `Some(None)` if it isn't JSON.
+async fn inline_policy(cx: &Context, name: &str) -> Result<Option<Option<Json>>, AwsError> {
     let request = cx.aws.iam.get_role_policy().role_name(name).policy_name(POLICY);
     let answer = request.send().await.context("GetRolePolicy", name).if_exists()?;
-    Ok(answer.and_then(|answer| decoded(&answer.policy_document)))
+    Ok(answer.map(|answer| decoded(&answer.policy_document)))
 }
 
 /// IAM percent-encodes documents once; `+` is a plus
@@ -159,14 +221,20 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
         if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
             let later = ["policy", "managed_policy_arns", "inline_policies"];
             let inputs = ["trusted_services", "access", "statements", "derive_permissions", "tags"];
-            let differing = differing(want, &live.props, &[&later[..], &inputs[..]].concat());
+            // IAM changes the form of principals.
+            let is_same_trust = is_same_trust(&live.props, want);
+            let trust: &[&str] = if is_same_trust { &["assume_role_policy"] } else { &[] };
+            let differing = differing(want, &live.props, &[&later[..], &inputs[..], trust].concat());
             crate::kinds::ensure_matches("CreateRole", id, &differing)?;
             return Ok(Some(live.outputs));
         }
         Err(crate::kinds::name_conflict("CreateRole", id))
     };
     let outputs = cx.create(BUSY, &id.name, send, find).await?;
-    put_policy(cx, id, &want.policy).await?;
+    cx.aws.seen.note_new_role(&id.name);
+    if has_statements(&want.policy) {
+        put_policy(cx, id, &want.policy).await?;
+    }
     for arn in &want.managed_policy_arns {
         attach(cx, id, arn).await?;
     }
@@ -201,7 +269,7 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
         };
         cx.send(BUSY, &id.name, send).await?;
     }
-    if before.assume_role_policy != want.assume_role_policy {
+    if !is_same_trust(before, want) {
         let trust = want.assume_role_policy.to_string();
         let send = || async {
             let request = cx.aws.iam.update_assume_role_policy().role_name(&id.name).policy_document(&trust);
@@ -225,6 +293,16 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
     Ok(())
 }
 
+/// Whether two trust policies grant the same, in any form.
+fn is_same_trust(have: &Props, want: &Props) -> bool {
+    let [have, want] = [have, want].map(|props| &props.assume_role_policy);
+    have == want || document::is_equivalent(have, want)
+}
+
+fn has_statements(policy: &Json) -> bool {
+    policy.as_object().is_some_and(|statements| !statements.is_empty())
+}
+
 async fn update_boundary(cx: &Context, id: &Id, before: &Props, want: &Props) -> Result<(), AwsError> {
     if before.permissions_boundary == want.permissions_boundary {
         return Ok(());
@@ -246,11 +324,10 @@ async fn update_boundary(cx: &Context, id: &Id, before: &Props, want: &Props) ->
 
 /// Writes engine's inline policy, or deletes it if it has no statement.
 async fn put_policy(cx: &Context, id: &Id, policy: &Json) -> Result<(), AwsError> {
-    let policy = Value::from(policy.clone());
-    if !matches!(&policy, Value::Map(statements) if !statements.is_empty()) {
+    if !has_statements(policy) {
         return delete_inline(cx, id, POLICY).await;
     }
-    let document = document_of(&policy).to_string();
+    let document = document_of(&Value::from(policy.clone())).to_string();
     let send = || async {
         let request = cx.aws.iam.put_role_policy().role_name(&id.name).policy_name(POLICY).policy_document(&document);
         request.send().await.context("PutRolePolicy", &id.name).map(drop)
