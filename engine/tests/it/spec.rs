@@ -302,6 +302,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.tracing", true, lambda::TracingMode::values().to_vec()),
         // The whole list of IAM's policy language.
         ("function.statements.effect", false, vec!["Allow", "Deny"]),
+        ("function.events.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
         ("function.log_format", false, lambda::LogFormat::values().to_vec()),
         ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
