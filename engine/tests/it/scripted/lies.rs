@@ -34,6 +34,9 @@ resources:
   jobs: { type: queue }
   their-jobs: { type: queue, name: blue-owls-their-jobs }
   shared-jobs: { type: queue, import: blue-owls-imported-jobs }
+  runner: { type: role, trusted_services: [states.amazonaws.com] }
+  their-runner: { type: role, name: blue-owls-their-runner, trusted_services: [states.amazonaws.com] }
+  shared-runner: { type: role, import: blue-owls-imported-runner }
   feed: { type: mapping, function: '${logger.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
 ";
 
@@ -171,6 +174,15 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     ] {
         world.stand_queue(name, tags(team, resource));
     }
+    for (name, team, resource) in [
+        ("blue-owls-runner", "blue-owls", "runner"),
+        ("blue-owls-their-runner", "red-foxes", "their-runner"),
+        ("blue-owls-imported-runner", "blue-owls", "shared-runner"),
+        ("blue-owls-unseen-runner", "blue-owls", "unseen"),
+        ("red-foxes-runner", "red-foxes", "runner"),
+    ] {
+        world.stand_role(name, tags(team, resource));
+    }
     world.stand_mapping("blue-owls-logger", &stream, tags("blue-owls", "feed"));
     world.stand_mapping("blue-owls-logger", "arn:aws:dynamodb:x:1:table/t/stream/1", tags("red-foxes", "feed"));
     world.stand_mapping("red-foxes-logger", &stream, tags("blue-owls", "feed"));
@@ -232,6 +244,20 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
             "blue-owls-jobs?Action=DeleteQueue",
             "",
         ],
+        "role" => vec![
+            "red-foxes-runner",
+            "Blue-Owls-runner",
+            "BLUE-OWLS-runner",
+            "blue-owlsrunner",
+            "blue-owls",
+            "blue-owls-their-runner",
+            "blue-owls-imported-runner",
+            "fhms-pulumi-challenge-lambda-execution-role",
+            "teams/blue-owls-runner",
+            "blue-owls-runner/red-foxes-runner",
+            "blue-owls-runner%26RoleName%3Dred-foxes-runner",
+            "",
+        ],
         "mapping" => return vec![their_mapping, unseen_mapping, "blue-owls-feed", "..", "%2E%2E"],
         _ => vec![
             "red-foxes-logger",
@@ -247,7 +273,10 @@ fn not_ours<'a>(kind: &str, effect: Effect, [_, their_mapping, unseen_mapping]: 
         ],
     };
     if effect != Effect::Create {
+        // IAM ignores the case of names, so this is another form of a name that was read.
+        names.extend((kind == "role").then_some("blue-owls-Runner"));
         names.push(match kind {
+            "role" => "blue-owls-unseen-runner",
             "table" => "blue-owls-unseen",
             "queue" => "blue-owls-unseen-jobs",
             _ => "blue-owls-unseen-logger",
@@ -261,7 +290,7 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
     let (mut n_lies, mut n_true) = (0, 0);
     for operation in operation::all().iter().filter(|it| it.effect != Effect::Read) {
         let (name, target) = (operation.name, operation.target.expect("a write is about something"));
-        if !["table", "function", "mapping", "queue"].contains(&target.form.kind) {
+        if !["table", "function", "mapping", "queue", "role"].contains(&target.form.kind) {
             continue;
         }
         let access = match operation.effect {
@@ -274,6 +303,7 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
             "table" => "blue-owls-todos",
             "mapping" => &mappings[0],
             "queue" => "blue-owls-jobs",
+            "role" => "blue-owls-runner",
             _ => "blue-owls-logger",
         };
         let not_ours = not_ours(kind, operation.effect, &mappings);
@@ -465,6 +495,10 @@ async fn ambiguous_requests_are_not_sent() {
             "{}",
         ),
         // IAM requests with a duplicate or encoded action.
+        iam("Action=DeleteRole&RoleName=blue-owls-runner&RoleName=red-foxes-runner"),
+        iam("Action=DeleteRole&RoleName=blue-owls-runner&rolename=red-foxes-runner"),
+        iam("Action=DeleteRole&RoleName=blue-owls-runner&%52oleName=red-foxes-runner"),
+        iam("Action=DeleteRole&RoleName=red-foxes-runner&RoleName=blue-owls-runner"),
         iam("Action=DeleteRole&RoleName=blue-owls-role"),
         iam("Action=GetRole&RoleName=r&Action=DeleteRole"),
         iam("Action=DeleteRole&RoleName=r&Action=GetRole"),

@@ -16,8 +16,9 @@ use serde_json::{Value as Json, json};
 
 use super::library::{context, load, read, team};
 use super::server::{Cloud, Edit, Fault};
+use super::world::role::Role;
 use super::world::{Reply, World};
-use super::{FUNCTION, Project, ROLE, TABLE, deployed, is_write, replaced};
+use super::{FUNCTION, Project, TABLE, deployed, is_write, replaced};
 
 /// One way in which AWS hides properties.
 struct Row {
@@ -38,6 +39,7 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     ("mapping", &["tumbling_window_in_seconds"]),
     // SQS omits what isn't set, and what only FIFO queues have.
     ("queue", &["fifo_queue", "redrive_policy", "redrive_allow_policy", "policy", "kms_key_arn"]),
+    ("role", &["description", "permissions_boundary", "tags"]),
     ("permission", &["source_arn", "source_account", "principal_org_id", "other_conditions"]),
     (
         "table",
@@ -373,21 +375,86 @@ fn of_the_rest() -> Vec<Row> {
             hide: |cloud| without_in_policy(cloud, "Principal"),
             senders: &["AddPermission", "RemovePermission"],
         },
-        Row {
-            kind: "role",
-            properties: &["path"],
-            drift: |_| {},
-            hide: |cloud| {
-                let edit = Edit::new(|text| text.replace("<Path>/</Path>", ""));
-                cloud.always("GetRole", Fault::DoneButEdited(edit));
-            },
-            senders: &[],
-        },
     ]
 }
 
+fn role(world: &mut World) -> &mut Role {
+    world.roles.get_mut(RUNNER).unwrap()
+}
+
+/// Removes an XML element from the answers of `GetRole`.
+fn without_in_role(cloud: &Cloud, element: &'static str) {
+    let edit = Edit::new(move |text| {
+        let (head, rest) = text.split_once(&format!("<{element}>")).unwrap();
+        let (_, tail) = rest.split_once(&format!("</{element}>")).unwrap();
+        format!("{head}{tail}")
+    });
+    cloud.always("GetRole", Fault::DoneButEdited(edit));
+}
+
+fn of_roles() -> Vec<Row> {
+    let row = |properties, drift, hide, senders| Row { kind: "role", properties, drift, hide, senders };
+    vec![
+        row(
+            &["path"],
+            |world| role(world).path = "/teams/".to_owned(),
+            |cloud| without_in_role(cloud, "Path"),
+            &["CreateRole", "DeleteRole"],
+        ),
+        row(
+            &["max_session_duration"],
+            |world| role(world).max_session_duration = Some(7200),
+            |cloud| without_in_role(cloud, "MaxSessionDuration"),
+            &["MaxSessionDuration"],
+        ),
+        row(
+            &["assume_role_policy"],
+            |world| role(world).trust = Some(trust_of("ec2.amazonaws.com")),
+            |cloud| without_in_role(cloud, "AssumeRolePolicyDocument"),
+            &["UpdateAssumeRolePolicy"],
+        ),
+        row(
+            &["policy"],
+            |world| drop(role(world).inline.insert("engine".to_owned(), DENY_ALL.to_owned())),
+            |cloud| denied(cloud, "GetRolePolicy"),
+            &["PutRolePolicy", "DeleteRolePolicy"],
+        ),
+        // A document in a form that engine doesn't know.
+        row(
+            &["policy"],
+            |world| drop(role(world).inline.insert("engine".to_owned(), DENY_ALL.to_owned())),
+            |cloud| {
+                let edit = Edit::new(|text| text.replace("<PolicyDocument>%7B", "<PolicyDocument>"));
+                cloud.always("GetRolePolicy", Fault::DoneButEdited(edit));
+            },
+            &["PutRolePolicy", "DeleteRolePolicy"],
+        ),
+        row(
+            &["managed_policy_arns"],
+            |world| role(world).attached.extend(["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()]),
+            |cloud| denied(cloud, "ListAttachedRolePolicies"),
+            &["AttachRolePolicy", "DetachRolePolicy"],
+        ),
+        row(
+            &["inline_policies"],
+            |world| drop(role(world).inline.insert("by-hand".to_owned(), DENY_ALL.to_owned())),
+            |cloud| denied(cloud, "ListRolePolicies"),
+            &["DeleteRolePolicy"],
+        ),
+    ]
+}
+
+const RUNNER: &str = "blue-owls-runner";
+const DENY_ALL: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Sid":"ByHand","Effect":"Deny","Action":"*","Resource":"*"}]}"#;
+
+fn trust_of(service: &str) -> String {
+    let statement = json!([{ "Effect": "Allow", "Principal": { "Service": [service] }, "Action": "sts:AssumeRole" }]);
+    json!({ "Version": "2012-10-17", "Statement": statement }).to_string()
+}
+
 fn rows() -> Vec<Row> {
-    [of_functions(), of_tables(), of_log_groups(), of_mappings(), of_queues(), of_the_rest()]
+    [of_functions(), of_tables(), of_log_groups(), of_mappings(), of_queues(), of_roles(), of_the_rest()]
         .into_iter()
         .flatten()
         .collect()
@@ -414,7 +481,8 @@ fn project(kind: &str) -> Project {
         project.edit("  logger:", &format!("{LOGS}{tags}\n    retention_in_days: 14\n\n  logger:"));
     }
     if kind == "role" {
-        project.edit(&format!("import: {ROLE}"), &format!("import: {ROLE}\n    path: /teams/"));
+        let runner = "  runner:\n    type: role\n    trusted_services: [states.amazonaws.com]\n";
+        project.edit("resources:\n", &format!("resources:\n{runner}"));
     }
     project
 }
@@ -449,6 +517,7 @@ fn sent(cloud: &Cloud, kind: &str) -> BTreeSet<String> {
         "mapping" => cloud.world(|world| world.mappings[0].uuid.clone()),
         "queue" => JOBS.to_owned(),
         "log_group" => LOG_GROUP.to_owned(),
+        "role" => RUNNER.to_owned(),
         _ => FUNCTION.to_owned(),
     };
     let writes = cloud.calls().into_iter().filter(|call| is_write(call) && call.about == name);
@@ -488,6 +557,12 @@ async fn unknown_values_are_reported_but_not_compared_or_sent() {
         match row.kind {
             "queue" => drop(world.stand_queue(JOBS, tags("jobs"))),
             "log_group" => world.stand_log_group(LOG_GROUP, tags("logs")),
+            "role" => {
+                let role = world.stand_role(RUNNER, tags("runner"));
+                // Another property changes in each row.
+                role.description = "by hand".to_owned();
+                role.trust = Some(trust_of("states.amazonaws.com"));
+            }
             _ => {}
         }
         let cloud = Cloud::join(world).await;

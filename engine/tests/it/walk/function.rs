@@ -161,11 +161,14 @@ fn settings() -> Vec<Row> {
             [
                 json!("arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role"),
                 json!("arn:aws:iam::{account}:role/other"),
-                Json::Null,
+                // Without a role, the function implies one.
+                json!("arn:aws:iam::{account}:role/blue-owls-logger-role"),
             ],
             json!({ "Role": "arn:aws:iam::{account}:role/fhms-pulumi-challenge-lambda-execution-role" }),
         )
-        .required("is missing `role`"),
+        .given("role:")
+        .removal_shows(&[(SELF, "update", &["role"]), ("logger-role", "create", &[])])
+        .drift_shows(&[(SELF, "update", &["role"])]),
         code("code", "code: ../one", "code: ../two", [175, 151, 0]).required("is missing `code`"),
         code(
             "code.inline",
