@@ -6,6 +6,7 @@ mod adoption;
 mod check;
 mod lifecycle;
 mod logs;
+mod own_role;
 mod ownership;
 mod packages;
 mod project;

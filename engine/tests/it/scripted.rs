@@ -30,6 +30,7 @@ mod pruning;
 mod queues;
 mod races;
 mod replacement;
+mod roles;
 mod secrets;
 mod sends;
 mod server;

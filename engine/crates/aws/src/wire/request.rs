@@ -143,8 +143,8 @@ impl Message<'_> {
 }
 
 impl Values {
-    /// The value there; `None` if there is none, or several, of which it is unclear which one AWS
-    /// uses.
+    /// The value there; `None` if there is none, or several in any case, of which it is unclear
+    /// which one AWS uses.
     fn get(&self, at: At) -> Option<&str> {
         let (fields, name) = match at {
             At::Body(name) => (&self.body, name),
@@ -152,9 +152,9 @@ impl Values {
             At::Path(name) => (&self.path, name),
             At::Query(name) => (&self.query, name),
         };
-        let mut found = fields.iter().filter(|(key, _)| key == name);
-        let (_, value) = found.next()?;
-        found.next().is_none().then_some(value)
+        let mut found = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let (key, value) = found.next()?;
+        (found.next().is_none() && key == name).then_some(value)
     }
 }
 

@@ -1,0 +1,220 @@
+//! Roles that engine manages: names, owners and regions, propagation, and what a deletion spares.
+
+use serde_json::json;
+
+use super::server::{Cloud, Fault};
+use super::world::{Reply, Tags, World};
+use super::{FUNCTION, Project, diff_is_empty, replaced, writes};
+
+const RUNNER: &str = "blue-owls-runner";
+const IMPLIED: &str = "blue-owls-logger-role";
+const READ_ONLY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+const SES: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ses:SendEmail","Resource":"*"}]}"#;
+
+/// Only a role.
+fn project(lines: &str) -> Project {
+    Project::new(|text| {
+        let (head, _) = text.split_once("resources:\n").unwrap();
+        format!("{head}resources:\n  runner:\n    type: role\n    trusted_services: [states.amazonaws.com]\n{lines}")
+    })
+}
+
+/// The pipeline without a role.
+fn own_role() -> Project {
+    Project::new(|text| {
+        let text = replaced(&text, "    role: ${execution-role.arn}\n", "");
+        let (head, rest) = text.split_once("  execution-role:\n").unwrap();
+        let (_, rest) = rest.split_once("  logger:\n").unwrap();
+        format!("{head}  logger:\n{rest}")
+    })
+}
+
+fn tags(team: &str, resource: &str, region: &str) -> Tags {
+    let tags =
+        [("engine:team", team), ("engine:stack", "team"), ("engine:resource", resource), ("engine:region", region)];
+    tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn trust() -> String {
+    let service = json!({ "Service": ["states.amazonaws.com"] });
+    let statement = json!([{ "Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole" }]);
+    json!({ "Version": "2012-10-17", "Statement": statement }).to_string()
+}
+
+/// An account with a role of this stack.
+fn with_role(region: &str) -> Cloud {
+    let mut world = World::empty();
+    world.stand_role(RUNNER, tags("blue-owls", "runner", region)).trust = Some(trust());
+    Cloud::start(world)
+}
+
+/// IAM shows the new role late, and Lambda accepts it even later.
+#[test]
+fn a_function_waits_for_its_new_role() {
+    let cloud = Cloud::start(World::empty());
+    let project = own_role();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("5 added");
+    assert!(cloud.count("CreateFunction") > 1);
+    let role = cloud.world(|world| world.roles[IMPLIED].clone());
+    assert_eq!(role.tags, tags("blue-owls", "logger-role", "eu-central-1"));
+    assert_eq!(role.inline.keys().collect::<Vec<_>>(), ["engine"]);
+    cloud.world(|world| *world = world.clone().aged());
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_create_whose_response_is_lost_is_completed() {
+    for fault in [Fault::DoneButCut, Fault::Cut] {
+        let cloud = Cloud::start(World::empty());
+        // IAM turns an account into its root ARN, which is the same.
+        let lines = "    statements: [{ actions: ses:SendEmail, resources: '*' }]\n    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n";
+        let project = project(lines);
+        let document = "    assume_role_policy: { Version: '2012-10-17', Statement: { Effect: Allow, Principal: { AWS: '123456789012' }, Action: sts:AssumeRole } }\n";
+        project.edit("    trusted_services: [states.amazonaws.com]\n", document);
+        cloud.fault("CreateRole", 1..2, fault);
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 added");
+        let role = cloud.world(|world| world.roles[RUNNER].clone());
+        assert!(role.inline.contains_key("engine") && role.attached.contains(READ_ONLY), "{role:?}");
+        cloud.world(|world| *world = world.clone().aged());
+        diff_is_empty(&project, &cloud);
+    }
+}
+
+#[test]
+fn a_role_that_another_owner_creates_in_between_is_not_taken_over() {
+    for theirs in [Tags::new(), tags("red-foxes", "runner", "eu-central-1"), tags("blue-owls", "runner", "us-east-1")] {
+        let cloud = Cloud::start(World::empty());
+        let before = theirs.clone();
+        cloud.before("CreateRole", 1, move |world| world.stand_role(RUNNER, before).trust = Some(trust()));
+        let ran = project("").run(&cloud, &["apply", "--yes"]);
+        ran.ends_with(3).says("another owner created a resource with this name in the meantime");
+        assert_eq!(writes(&cloud), ["CreateRole"]);
+        assert_eq!(cloud.world(|world| world.roles[RUNNER].tags.clone()), theirs);
+    }
+}
+
+/// Roles exist once for all regions of an account.
+#[test]
+fn a_role_of_the_same_stack_in_another_region_is_refused() {
+    let cloud = with_role("us-east-1");
+    for args in [&["apply", "--yes"][..], &["apply", "--yes", "--replace", "runner"]] {
+        let ran = project("    description: new\n").run(&cloud, args);
+        ran.ends_with(1).complains("us-east-1").complains("${region}");
+    }
+    project("").run(&cloud, &["destroy", "--yes"]);
+    assert_eq!(writes(&cloud), [""; 0]);
+    assert!(cloud.world(|world| world.roles.contains_key(RUNNER)));
+}
+
+#[test]
+fn a_role_whose_name_differs_only_in_case_is_not_this_stacks() {
+    for owner in ["blue-owls", "red-foxes"] {
+        let cloud = Cloud::start(World::empty());
+        cloud.world(|world| {
+            world.stand_role("blue-owls-Runner", tags(owner, "runner", "eu-central-1")).trust = Some(trust())
+        });
+        let ran = project("    description: new\n").run(&cloud, &["apply", "--yes"]);
+        ran.ends_with(1).complains("there is a role `blue-owls-Runner`, and IAM ignores the case of role names");
+        assert_eq!(writes(&cloud), [""; 0]);
+    }
+}
+
+#[test]
+fn a_removal_detaches_before_it_deletes_and_waits_for_iam() {
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| {
+        let role = world.roles.get_mut(RUNNER).unwrap();
+        role.attached.insert(READ_ONLY.to_owned());
+        role.inline = ["engine", "by-hand"].map(|name| (name.to_owned(), SES.to_owned())).into();
+    });
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0).says("1 destroyed");
+    let writes = writes(&cloud);
+    assert_eq!(writes, ["DetachRolePolicy", "DeleteRolePolicy", "DeleteRolePolicy", "DeleteRole", "DeleteRole"]);
+}
+
+#[test]
+fn a_role_that_something_outside_the_stack_uses_is_kept() {
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| {
+        world.roles.get_mut(RUNNER).unwrap().attached.insert(READ_ONLY.to_owned());
+        world.roles.get_mut(RUNNER).unwrap().profiles.push("web".to_owned());
+    });
+    let ran = project("").run(&cloud, &["destroy", "--yes"]);
+    ran.ends_with(3).says("it is still used by the instance profile `web`");
+
+    cloud.world(|world| {
+        world.roles.get_mut(RUNNER).unwrap().profiles.clear();
+        world.stand_function("red-foxes-logger", Tags::new());
+        let function = world.functions.get_mut("red-foxes-logger").unwrap();
+        function.meddle("Role", json!(format!("arn:aws:iam::123456789012:role/{RUNNER}")));
+    });
+    let ran = project("").run(&cloud, &["destroy", "--yes"]);
+    ran.ends_with(3).says("it is still used by the function `red-foxes-logger`");
+    assert_eq!(writes(&cloud), [""; 0]);
+}
+
+#[test]
+fn an_adoption_that_would_remove_policies_is_refused_with_the_lines_that_keep_them() {
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| {
+        let role = world.roles.get_mut(RUNNER).unwrap();
+        role.tags.clear();
+        role.attached.insert(READ_ONLY.to_owned());
+        role.inline.insert("by-hand".to_owned(), SES.to_owned());
+    });
+    let refused = project("").run(&cloud, &["apply", "--yes"]);
+    refused.ends_with(1).complains("managed_policy_arns").complains("ignore_changes");
+    assert_eq!(writes(&cloud), [""; 0]);
+
+    let project = project(&format!("    managed_policy_arns: [{READ_ONLY}]\n    ignore_changes: [inline_policies]\n"));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 adopted");
+    assert_eq!(writes(&cloud), ["TagRole"]);
+    let tags_now = cloud.world(|world| world.roles[RUNNER].tags.clone());
+    assert_eq!(tags_now, tags("blue-owls", "runner", "eu-central-1"));
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_refused_policy_leaves_the_role_for_the_next_run() {
+    let cloud = Cloud::start(World::empty());
+    let text = "Resource x must be in ARN format or \"*\".";
+    let refusal = Reply::query(400, "MalformedPolicyDocument", text);
+    cloud.fault("PutRolePolicy", 1..2, Fault::Answer(refusal));
+    let project = own_role();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(3).says("MalformedPolicyDocument");
+    assert!(!cloud.world(|world| world.functions.contains_key(FUNCTION)));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| *world = world.clone().aged());
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_released_role_loses_only_engines_tags() {
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| world.roles.get_mut(RUNNER).unwrap().tags.insert("course".to_owned(), "cloud".to_owned()));
+    project("").run(&cloud, &["release", "runner"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["UntagRole"]);
+    let tags = cloud.world(|world| world.roles[RUNNER].tags.clone());
+    assert_eq!(tags, Tags::from([("course".to_owned(), "cloud".to_owned())]));
+}
+
+/// The tag index doesn't list roles.
+#[test]
+fn an_orphaned_role_is_found_by_its_name() {
+    for small_pages in [false, true] {
+        let cloud = with_role("eu-central-1");
+        cloud.world(|world| {
+            world.small_pages = small_pages;
+            world.stand_role("blue-owls-untagged", Tags::new());
+            world.stand_role("blue-owlsrunner", tags("blue-owls", "other", "eu-central-1"));
+            world.stand_role("blue-owls-foreign", tags("red-foxes", "foreign", "eu-central-1"));
+        });
+        let project = project("");
+        project.edit("  runner:", "  other:");
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 added, 0 changed, 1 destroyed");
+        let left = cloud.world(|world| world.roles.keys().cloned().collect::<Vec<_>>());
+        let left: Vec<&str> = left.iter().map(String::as_str).filter(|it| it.starts_with("blue")).collect();
+        assert_eq!(left, ["blue-owls-foreign", "blue-owls-other", "blue-owls-untagged", "blue-owlsrunner"]);
+    }
+}
