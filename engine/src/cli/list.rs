@@ -154,7 +154,9 @@ async fn find_owned(
         let kind = kind.schema().kind.clone();
         let link = (kind == "mapping").then(|| link(&id, &live)).flatten();
         let (owner, team, stack, resource) = match live.owner {
-            Ownership::Engine(owner) => (OwnerKind::Team, owner.team, owner.stack, owner.resource),
+            Ownership::Engine(owner) | Ownership::OtherRegion(owner, _) => {
+                (OwnerKind::Team, owner.team, owner.stack, owner.resource)
+            }
             Ownership::CloudFormation(stack) => (OwnerKind::CloudFormation, String::new(), stack, String::new()),
             Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Default::default(),
             Ownership::Denied | Ownership::NotYetReadable(_) => {

@@ -419,6 +419,14 @@ catalogue! {
                disable it; only `false` does.",
         blames: ["deletion_protection"],
     }
+    RoleInUse "role-in-use" {
+        title: "the role is still in use",
+        why: "deleting the role would break what runs with it",
+        next: "let what uses it use another role, then run the same command again; to keep the role, set `retain: true`",
+        more: "Right before engine deletes a role, it reads the instance profiles that contain it, and the roles of \
+               all functions in the region. Other uses, like state machines and schedules, it can't see.",
+        blames: [],
+    }
     NothingToChange "nothing-to-change" {
         title: "the resource is already up to date",
         why: "another client just made the same change, so AWS had nothing to do",

@@ -33,6 +33,8 @@ pub enum OwnershipVerdict<'o> {
 pub enum OtherOwner<'o> {
     /// A stack of engine.
     Engine(&'o Owner),
+    /// A stack of engine in this other region.
+    OtherRegion(&'o Owner, &'o str),
     /// A CloudFormation stack.
     CloudFormation(&'o str),
 }
@@ -62,6 +64,7 @@ impl fmt::Display for OtherOwner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OtherOwner::Engine(owner) => owner.fmt(f),
+            OtherOwner::OtherRegion(owner, region) => write!(f, "{owner} in {region}"),
             OtherOwner::CloudFormation(stack) => write!(f, "the CloudFormation stack `{stack}`"),
         }
     }
@@ -79,6 +82,7 @@ impl<'o> OwnershipVerdict<'o> {
             }
             Ownership::Engine(owner) if owner.team == us.team => OwnershipVerdict::OtherStack(owner),
             Ownership::Engine(owner) => OwnershipVerdict::Foreign(OtherOwner::Engine(owner)),
+            Ownership::OtherRegion(owner, region) => OwnershipVerdict::Foreign(OtherOwner::OtherRegion(owner, region)),
             Ownership::CloudFormation(stack) => OwnershipVerdict::Foreign(OtherOwner::CloudFormation(stack)),
             Ownership::Nobody => OwnershipVerdict::Free,
             Ownership::Inherited => OwnershipVerdict::inherited(parent, us),
@@ -129,6 +133,9 @@ impl<'o> OwnershipVerdict<'o> {
     pub fn name_conflict(&self) -> Option<(String, Advice)> {
         let owner = self.other_owner()?;
         let hint = match owner {
+            OtherOwner::OtherRegion(..) => {
+                "all regions share its name: add `${region}` to `name:`, or use another stack or team in each region".into()
+            }
             OtherOwner::CloudFormation(_) => "choose another name, and leave this one to CloudFormation".into(),
             OtherOwner::Engine(Owner { stack, resource, .. })
                 if matches!(self, OwnershipVerdict::OtherStack(_)) && !stack.is_empty() =>

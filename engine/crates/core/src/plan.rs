@@ -630,7 +630,8 @@ impl<'a> Planner<'a> {
                 Change { action: Action::Forget, reason, ..row }
             }
             OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".into()), ..row },
-            OwnershipVerdict::OtherStack(owner) | OwnershipVerdict::Foreign(OtherOwner::Engine(owner)) => refused(
+            OwnershipVerdict::OtherStack(owner)
+            | OwnershipVerdict::Foreign(OtherOwner::Engine(owner) | OtherOwner::OtherRegion(owner, _)) => refused(
                 row,
                 format!("it belongs to {owner}"),
                 Advice::from("ask its owner to ").then(Remedy::Forget(None)),

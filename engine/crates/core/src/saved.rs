@@ -461,6 +461,7 @@ fn owner(owner: &Ownership) -> Json {
     match owner {
         Ownership::Nobody => json!("nobody"),
         Ownership::Engine(owner) => json!({ "engine": owner }),
+        Ownership::OtherRegion(owner, region) => json!({ "engine": owner, "region": region }),
         Ownership::CloudFormation(stack) => json!({ "cloudformation": stack }),
         Ownership::Inherited => json!("inherited"),
         // The reason is a message for people and doesn't identify the owner.

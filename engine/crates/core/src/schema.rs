@@ -512,6 +512,8 @@ pub enum Ownership {
     Nobody,
     /// Some or all owner tags of engine; missing ones are empty.
     Engine(Owner),
+    /// The same tags on a resource that all regions share, which also name another region.
+    OtherRegion(Owner, String),
     /// A CloudFormation stack, with its name.
     CloudFormation(String),
     /// The owner of its parent.

@@ -395,6 +395,22 @@ fn cases() -> Vec<Case> {
                 "ApproximateNumberOfMessagesDelayed": "0",
             } })),
         ),
+        Case {
+            code: "role-in-use",
+            edit: |text| {
+                let role = "  runner: { type: role, trusted_services: [ec2.amazonaws.com] }\n";
+                replaced(&text, "resources:\n", &format!("resources:\n{role}"))
+            },
+            world: || {
+                let mut world = deployed_world();
+                let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "runner")];
+                let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+                world.stand_role("blue-owls-runner", tags).profiles.push("web".to_owned());
+                world
+            },
+            faults: Vec::new(),
+            how: DESTROY,
+        },
         old(
             "deletion-protected",
             DESTROY,

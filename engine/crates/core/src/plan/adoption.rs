@@ -70,6 +70,13 @@ impl Lines {
         let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
         for property in schema.properties.iter().filter(|it| it.change != Rule::Subset) {
             let name = &*property.name;
+            let is_changed = row.properties.iter().any(|change| change.path.root() == Some(name));
+            if property.is_ignorable && matches!(property.presence, Presence::Derived) && is_changed {
+                // It can't be set, but it can be ignored.
+                ignored.push(name);
+                lines.is_reset = true;
+                continue;
+            }
             if matches!(property.presence, Presence::Derived) || declared.lifecycle.ignore_changes.contains(name) {
                 continue;
             }

@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 use engine_core::wait::Detail;
 
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::cause::Code;
 use crate::iam::document;
 use crate::kinds::{ExistenceTracker, all_tags, detail, differing, missing, missing_tags, must_tag, own_tags};
 use crate::ownership::OwnershipVerdict;
@@ -93,7 +94,8 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
 fn other_case(id: &Id, actual: &str) -> AwsError {
     let message = format!("there is a role `{actual}`, and IAM ignores the case of role names");
     let error = AwsError::own(Class::Rejected, "GetRole", &id.name, message);
-    AwsError { remedy: Some("use another name, or the same case".into()), ..error }
+    let remedy = Some("use another name, or the same case".into());
+    AwsError { known: Some(Code::NameTaken), remedy, ..error }
 }
 
 /// What one read of a role's policies showed.
@@ -140,10 +142,7 @@ impl Policies {
 fn owner(cx: &Context, tags: Vec<(&str, &str)>) -> Ownership {
     let region = tags.iter().find(|(key, _)| *key == TAG_REGION).map(|(_, region)| (*region).to_owned());
     match (Ownership::from_tags(tags), region) {
-        (Ownership::Engine(mut owner), Some(region)) if region != cx.aws.region => {
-            owner.stack = format!("{} in {region}", owner.stack);
-            Ownership::Engine(owner)
-        }
+        (Ownership::Engine(owner), Some(region)) if region != cx.aws.region => Ownership::OtherRegion(owner, region),
         (owner, _) => owner,
     }
 }
@@ -400,7 +399,8 @@ pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
     let users = cx.read(name, users).await?;
     if !users.is_empty() {
         let message = format!("it is still used by {}", users.join(", "));
-        return Err(AwsError::own(Class::Rejected, "DeleteRole", name, message));
+        let error = AwsError::own(Class::Rejected, "DeleteRole", name, message);
+        return Err(AwsError { known: Some(Code::RoleInUse), ..error });
     }
     let (attached, inline) = (|| attached(cx, name), || inline(cx, name));
     let (attached, inline) = tokio::try_join!(cx.read(name, attached), cx.read(name, inline))?;
