@@ -581,6 +581,8 @@ fn every_property_has_a_row_and_every_row_a_property() {
         let kind = &it.schema().kind;
         paths(&it.schema().properties, &format!("{kind}."), &mut known);
     }
+    // They are the properties of a mapping, which have their own rows.
+    known.retain(|path| !path.starts_with("function.events."));
     let rows: BTreeSet<String> = rows().iter().map(|row| format!("{}.{}", row.kind, row.property)).collect();
     let missing: Vec<_> = known.difference(&rows).collect();
     let strange: Vec<_> = rows.difference(&known).collect();

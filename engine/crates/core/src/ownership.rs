@@ -134,7 +134,8 @@ impl<'o> OwnershipVerdict<'o> {
         let owner = self.other_owner()?;
         let hint = match owner {
             OtherOwner::OtherRegion(..) => {
-                "all regions share its name: add `${region}` to `name:`, or use another stack or team in each region".into()
+                "all regions share its name: add `${region}` to `name:`, or use another stack or team in each region"
+                    .into()
             }
             OtherOwner::CloudFormation(_) => "choose another name, and leave this one to CloudFormation".into(),
             OtherOwner::Engine(Owner { stack, resource, .. })

@@ -43,6 +43,11 @@ fn code(property: &'static str, set: &'static str, changed: &'static str, sizes:
         .drift(upload("x86_64"))
 }
 
+/// A table beside the function.
+const VISITS: &str = "  visits: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, \
+                      stream_view_type: KEYS_ONLY }\n";
+const GROUP: &str = "/aws/lambda/blue-owls-logger";
+
 /// A change of the implied role's policy by hand.
 const BY_HAND: Request = Iam(
     "PutRolePolicy",
@@ -77,6 +82,24 @@ fn permission(
 fn permissions() -> Vec<Row> {
     let of = |property, values, member, seen| permission(property, values, "Statement", member, seen);
     vec![
+        // With a role of its own, so that only its own mapping and log group exist.
+        row(KIND, "events", "events: { visits: { batch_size: 5 } }", "events: { visits: { batch_size: 7 } }")
+            .alone()
+            .given("role:")
+            .beside(VISITS)
+            .seen("/Events", Json::Null, Json::Null, Json::Null)
+            .shows(&[("visits-to-logger", "update", &["batch_size"])])
+            .removal_shows(&[("visits-to-logger", "delete", &[]), ("logger-role", "update", &["policy"])])
+            .drift_shows(&[("logger-role", "update", &["policy"])])
+            .drift(BY_HAND),
+        row(KIND, "log_retention_in_days", "log_retention_in_days: 7", "log_retention_in_days: 14")
+            .alone()
+            .given("role:")
+            .seen("/Configuration/LoggingConfig/LogGroup", json!(GROUP), json!(GROUP), json!(GROUP))
+            .shows(&[("logger-logs", "update", &["retention_in_days"])])
+            .removal_shows(&[("logger-logs", "delete", &[]), ("logger-role", "update", &["policy"])])
+            .drift_shows(&[("logger-role", "update", &["policy"])])
+            .drift(BY_HAND),
         permission(
             "access",
             ["access: { box: send }", "access: { box: sqs:PurgeQueue }"],
