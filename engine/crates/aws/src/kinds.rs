@@ -34,7 +34,9 @@ use crate::value::{Part, Path, Placeholder, Template, Tree, Value, tree_to_json}
 
 pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
+pub(crate) use mapping::source::Source;
 pub use permission::properties_of_policy;
+pub(crate) use queue::operations::QUEUE;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
 pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, CallContext, Class, Context, InterruptPolicy};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, SearchScope};
-use crate::kinds::{default_log_group, function_name};
+use crate::kinds::{Source, default_log_group, function_name};
 use crate::logs::EventName;
 use crate::ownership::OwnershipVerdict;
 use crate::remedy::Advice;
@@ -293,6 +293,17 @@ impl<'s> Lookup<'s> {
 
     /// The table of a stream, if this stack owns it.
     fn own_table(&self, stream: &str) -> Result<(&'s ResourceDecl, &'s Live), Diagnostic> {
+        let other = match Source::of_arn(stream) {
+            Some(Source::Queue) => Some("an SQS queue"),
+            Some(Source::Kinesis) => Some("a Kinesis stream"),
+            Some(Source::Table) | None => None,
+        };
+        if let Some(other) = other {
+            let hint = "send a test message yourself, then check `engine logs`";
+            return Err(self
+                .problem(format!("its source is {other}"), hint)
+                .why("engine writes a test item to a table, and follows it through the table's stream"));
+        }
         let name = stream.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
         let table = self.declared("table", name).filter(|table| !table.imported).ok_or_else(|| {
             let hint = "declare the table in this spec, or ask its owner to change an item and check `engine logs`";

@@ -86,13 +86,14 @@ catalogue! {
     RoleLacksRight "role-lacks-right" {
         title: "the function's role lacks a permission that Lambda checks",
         why: "Lambda accepts some settings only if the execution role has the permissions they require: to write \
-              traces, or to send to a queue, topic or bucket",
+              traces, to read a queue, or to send to a queue, topic or bucket",
         next: "ask the role's owner to add the permission that AWS names (`aws iam put-role-policy --role-name \
                ROLE`), then run the same command again",
         more: "`tracing: Active` requires xray:PutTraceSegments and xray:PutTelemetryRecords. A failure destination \
-               requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. IAM changes can take about \
-               a minute to propagate, and engine waits for that.",
-        blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "role"],
+               requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. A mapping of a queue \
+               requires sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it. IAM changes can take \
+               about a minute to propagate, and engine waits for that.",
+        blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "event_source_arn", "role"],
     }
     StreamNotReadable "stream-not-readable" {
         title: "the function's role lacks permission to read the stream",
@@ -109,14 +110,25 @@ catalogue! {
         blames: ["event_source_arn"],
     }
     StreamUnknown "stream-unknown" {
-        title: "Lambda can't find the stream",
-        why: "enabling a stream always gives it a new ARN, so a copied ARN may belong to an earlier stream or to a \
-              deleted table",
-        next: "use `${TABLE.stream_arn}`, which is always the current stream of a table in the spec, and run `engine \
-               diff`; `aws dynamodbstreams list-streams` lists the streams that exist",
+        title: "Lambda can't find the stream or queue",
+        why: "enabling a stream always gives it a new ARN, so a copied ARN may belong to an earlier stream, or to a \
+              deleted table, queue or Kinesis stream",
+        next: "use `${TABLE.stream_arn}`, which is always the current stream of a table in the spec, or `${QUEUE.arn}`, \
+               and run `engine diff`; `aws dynamodbstreams list-streams`, `aws sqs list-queues` and `aws kinesis \
+               list-streams` list what exists",
         more: "The timestamp in a stream's ARN is the time at which it was enabled. DynamoDB keeps returning the ARN \
                for a while after the stream is disabled. Lambda may need a few seconds to recognize a newly enabled \
                stream, and engine waits for that.",
+        blames: ["event_source_arn"],
+    }
+    VisibilityTimeoutShort "visibility-timeout-short" {
+        title: "the queue's visibility timeout is below the function's timeout",
+        why: "SQS would deliver a message again while the function still processes it, so Lambda refuses such a mapping",
+        next: "set `visibility_timeout_seconds` of the queue to at least six times the function's `timeout`, and run the \
+               same command again",
+        more: "Changes to a queue can take up to 60 seconds to propagate, so Lambda may still see the old value right \
+               after a change; then running the same command again is enough. AWS recommends six times the function's \
+               timeout plus the batching window, so that Lambda can retry a throttled batch.",
         blames: ["event_source_arn"],
     }
     KmsKeyNotUsable "kms-key-not-usable" {

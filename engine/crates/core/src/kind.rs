@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::schema::{Id, Problem, Schema, Str};
+use crate::schema::{Id, Problem, Property, Schema, Shape, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree};
 
@@ -171,6 +171,60 @@ impl Kinds {
         let name = self.schemas().find_map(|schema| schema.arn.as_ref()?.name(arn));
         name.unwrap_or_else(|| arn.rsplit(['/', ':']).next().unwrap_or_default())
     }
+
+    /// How an identity property names its target: by the name alone, or as `service/name` if the
+    /// property's first kind belongs to another service, because names are unique only within a
+    /// service.
+    pub fn identity(&self, property: &Property, service: &str, name: &str) -> String {
+        let first = links(property).first().map(|(kind, _)| kind);
+        if first.is_none_or(|kind| self.is_of_service(kind, service)) {
+            name.to_owned()
+        } else {
+            format!("{service}/{name}")
+        }
+    }
+
+    /// The same for the target of an ARN.
+    pub fn identity_in_arn(&self, property: &Property, arn: &str) -> String {
+        self.identity(property, service_of(arn), self.name_in_arn(arn))
+    }
+
+    /// The kind that an identity property refers to, and the name within it, from an ARN.
+    pub fn linked_by_arn<'p>(&self, property: &'p Property, arn: &str) -> Option<(&'p str, String)> {
+        let kind = self.linked_kind(property, service_of(arn))?;
+        Some((kind, self.name_in_arn(arn).to_owned()))
+    }
+
+    /// The same from [`Kinds::identity`], which may have a qualifier (`name:alias`).
+    pub fn linked_by_identity<'p>(&self, property: &'p Property, identity: &str) -> Option<(&'p str, String)> {
+        let (kind, name) = match identity.split_once('/') {
+            Some((service, name)) => (self.linked_kind(property, service)?, name),
+            None => (&*links(property).first()?.0, identity),
+        };
+        Some((kind, name.split(':').next()?.to_owned()))
+    }
+
+    /// The kind of this service that a property can refer to.
+    fn linked_kind<'p>(&self, property: &'p Property, service: &str) -> Option<&'p str> {
+        links(property).iter().map(|(kind, _)| &**kind).find(|kind| self.is_of_service(kind, service))
+    }
+
+    /// Whether a kind's ARNs are of this service; a kind without ARNs fits each.
+    fn is_of_service(&self, kind: &str, service: &str) -> bool {
+        let form = self.get(kind).and_then(|kind| kind.schema().arn.as_ref());
+        form.is_none_or(|form| form.service == service)
+    }
+}
+
+fn links(property: &Property) -> &[(Str, Str)] {
+    match &property.shape {
+        Shape::Link { to, .. } => to,
+        _ => &[],
+    }
+}
+
+fn service_of(arn: &str) -> &str {
+    arn.split(':').nth(2).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Kinds {

@@ -74,6 +74,15 @@ impl fmt::Display for Placeholder {
     }
 }
 
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Placeholder(placeholder) => placeholder.fmt(f),
+        })
+    }
+}
+
 impl Template {
     /// The placeholders, in order.
     pub fn holes(&self) -> impl Iterator<Item = &Placeholder> {

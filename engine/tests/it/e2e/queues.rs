@@ -69,3 +69,49 @@ fn a_queue_of_another_type_replaces_the_old_one_and_keeps_its_messages_unless_al
     let urls = aws.wait(sqs.list_queues().send()).queue_urls.unwrap_or_default();
     assert!(matches!(&urls[..], [url] if url.ends_with("/acme-jobs.fifo")), "{urls:?}");
 }
+
+#[test]
+fn a_queue_invokes_its_function_and_the_log_shows_its_messages() {
+    const SPEC: &str = "specs/jobs.yaml";
+    let project = Project::new();
+    let handler = "exports.handler = async (event) => event.Records.forEach((it) => console.log('got ' + it.body));";
+    project.write(
+        SPEC,
+        &format!(
+            "team: acme
+region: eu-central-1
+resources:
+  jobs: {{ type: queue }}
+  worker:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    code: {{ inline: \"{handler}\" }}
+  jobs-to-worker:
+    type: mapping
+    function: ${{worker.arn}}
+    event_source_arn: ${{jobs.arn}}
+    maximum_concurrency: 5
+"
+        ),
+    );
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply", SPEC]).expect(0, &["4 added, 0 changed, 0 destroyed."]);
+    run(&["diff", SPEC, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+
+    let aws = project.account(ACCOUNT);
+    let sqs = aws_sdk_sqs::Client::new(&config(&project.endpoint(), ACCOUNT));
+    let url = aws.wait(sqs.get_queue_url().queue_name("acme-jobs").send()).queue_url.unwrap();
+    aws.wait(sqs.send_message().queue_url(&url).message_body("the first job").send());
+    crate::support::eventually("the message is in the log", || {
+        run(&["logs", "worker", "--file", SPEC, "--since", "10m"]).out.contains("got the first job")
+    });
+    run(&["verify", SPEC]).expect(1, &["`jobs-to-worker` can't be verified: its source is an SQS queue"]);
+
+    let mapping = aws.wait(aws.lambda.list_event_source_mappings().send()).event_source_mappings.unwrap().remove(0);
+    assert_eq!((mapping.batch_size, mapping.starting_position), (Some(10), None));
+    project.edit(SPEC, &[("maximum_concurrency: 5", "batch_size: 5")]);
+    run(&["apply", SPEC]).expect(0, &["0 added, 1 changed, 0 destroyed."]);
+    run(&["diff", SPEC, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 4 destroyed."]);
+}

@@ -72,6 +72,21 @@ pub(super) fn rows() -> Vec<Row> {
             .shows(&[(SELF, "replace", &["starting_position"])])
             .drift(Remake(json!({ "StartingPosition": "TRIM_HORIZON" })))
             .required("is missing `starting_position`"),
+        row(
+            KIND,
+            "starting_position_timestamp",
+            "starting_position_timestamp: 2026-01-31T08:00:00Z",
+            "starting_position_timestamp: '2026-01-31T10:30:00+01:00'",
+        )
+        .given(
+            "event_source_arn: arn:aws:kinesis:eu-central-1:123456789012:stream/orders
+starting_position: AT_TIMESTAMP
+starting_position_timestamp: 2026-01-01T00:00:00Z",
+        )
+        .shows(&[(SELF, "replace", &["starting_position_timestamp"])])
+        .seen("/StartingPositionTimestamp", json!(1_769_846_400.0), json!(1_769_851_800.0), Json::Null)
+        .drift(Remake(json!({ "StartingPositionTimestamp": 1_700_000_000 })))
+        .required("needs `starting_position_timestamp`"),
         setting(
             "batch_size",
             ["batch_size: 7", "batch_size: 8"],
@@ -150,6 +165,11 @@ pub(super) fn rows() -> Vec<Row> {
             [json!([]), json!(["ReportBatchItemFailures"]), json!([])],
             json!(["ReportBatchItemFailures"]),
         ),
+        row(KIND, "maximum_concurrency", "maximum_concurrency: 5", "maximum_concurrency: 6")
+            .given("event_source_arn: ${work.arn}\nstarting_position:")
+            .beside("  work: { type: queue }\n")
+            .seen("/ScalingConfig/MaximumConcurrency", json!(5), json!(6), Json::Null)
+            .drift(update(json!({ "ScalingConfig": { "MaximumConcurrency": 7 } }))),
         row(
             KIND,
             "on_failure_destination_arn",

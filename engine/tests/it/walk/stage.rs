@@ -360,8 +360,8 @@ impl Stage {
                 let Some(mut mapping) = self.mappings().into_iter().next() else { return Json::Null };
                 let arn = mapping["EventSourceMappingArn"].as_str().unwrap();
                 let arn = utf8_percent_encode(arn, NON_ALPHANUMERIC).to_string();
-                let stream = mapping["EventSourceArn"].as_str().unwrap();
-                let table = stream.split('/').nth(1).unwrap().to_owned();
+                let source = mapping["EventSourceArn"].as_str().unwrap();
+                let table = source.split('/').nth(1).map(str::to_owned);
                 mapping["Table"] = json!(table);
                 mapping["Tags"] = self.get(&format!("/2017-03-31/tags/{arn}"))["Tags"].clone();
                 mapping

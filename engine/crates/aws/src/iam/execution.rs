@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::{TABLE, default_log_group, via_dynamodb};
+use crate::kinds::{QUEUE, Source, TABLE, default_log_group, via_dynamodb};
 use crate::schema::{AwsEnv, Str, partition_of};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -78,7 +78,7 @@ fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<St
             needs.send(&target, &format!("`{}` sends failed invocations there", function.name));
         }
         for mapping in policy.mappings(&function.id.name) {
-            needs.stream(mapping);
+            needs.source(mapping);
             if let Some(target) = policy.text(mapping.desired.get("on_failure_destination_arn")) {
                 needs.send(&target, &format!("`{}` sends failed records there", mapping.name));
             }
@@ -146,10 +146,19 @@ impl Needs<'_, '_> {
         }
     }
 
+    /// What Lambda does with the function's role to read a mapping's source.
+    fn source(&mut self, mapping: &ResourceDecl) {
+        match Source::of_declared(mapping, self.policy.spec) {
+            Some(Source::Queue) => self.queue(mapping),
+            Some(Source::Kinesis) => self.kinesis(mapping),
+            Some(Source::Table) | None => self.stream(mapping),
+        }
+    }
+
     /// docs.aws.amazon.com/lambda/latest/dg/services-ddb.html
     fn stream(&mut self, mapping: &ResourceDecl) {
         let (policy, env) = (self.policy, self.policy.env);
-        let (stream, table) = policy.stream(mapping);
+        let (stream, table) = policy.source(mapping);
         let stream = match table {
             Some(table) if !policy.exact && !table.imported => {
                 TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-")))
@@ -160,14 +169,54 @@ impl Needs<'_, '_> {
         let reason = format!("`{}` reads the stream of {source}", mapping.name);
         let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         self.add_all("ReadStreams", &reads, &[stream], &reason);
-        let why = Some("IAM has no resource type for listing streams, so it is restricted to the region");
-        let lists = allow("ListStreams", "", Vec::new(), Some(in_region(policy)), why);
-        self.add_unrestricted(lists, &["dynamodb:ListStreams"], &reason);
+        self.list_streams("ListStreams", "dynamodb:ListStreams", &reason);
         if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
             let condition = Some(via_dynamodb(policy));
             let statement = allow("DecryptStreams", "kms:Decrypt", vec![key], condition, None);
             self.statements.push(Statement { reasons: vec![reason], ..statement });
         }
+    }
+
+    fn list_streams(&mut self, sid: &'static str, action: &'static str, reason: &str) {
+        let why = Some("IAM has no resource type for listing streams, so it is restricted to the region");
+        let lists = allow(sid, "", Vec::new(), Some(in_region(self.policy)), why);
+        self.add_unrestricted(lists, &[action], reason);
+    }
+
+    /// docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    fn queue(&mut self, mapping: &ResourceDecl) {
+        let policy = self.policy;
+        let (arn, queue) = policy.source(mapping);
+        let arns = match queue {
+            Some(queue) if !policy.exact && !queue.imported => policy.of_team(&QUEUE),
+            _ => vec![arn],
+        };
+        let source = queue.map_or("its source".to_owned(), |queue| format!("`{}`", queue.name));
+        let reason = format!("`{}` reads {source}", mapping.name);
+        let reads = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+        self.add_all("ReadQueues", &reads, &arns, &reason);
+        let key = queue.and_then(|queue| policy.text(queue.desired.get("kms_key_arn")));
+        if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
+            let (region, suffix) = (&policy.env.region, partition_of(&policy.env.region).dns_suffix);
+            let condition = json!({ "StringEquals": { "kms:ViaService": format!("sqs.{region}.{suffix}") } });
+            let statement = allow("DecryptMessages", "kms:Decrypt", vec![key], Some(condition), None);
+            self.statements.push(Statement { reasons: vec![reason], ..statement });
+        }
+    }
+
+    /// docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html
+    fn kinesis(&mut self, mapping: &ResourceDecl) {
+        let (stream, _) = self.policy.source(mapping);
+        let reason = format!("`{}` reads its source", mapping.name);
+        let reads = [
+            "kinesis:DescribeStream",
+            "kinesis:DescribeStreamSummary",
+            "kinesis:GetRecords",
+            "kinesis:GetShardIterator",
+            "kinesis:ListShards",
+        ];
+        self.add_all("ReadKinesisStreams", &reads, &[stream], &reason);
+        self.list_streams("ListKinesisStreams", "kinesis:ListStreams", &reason);
     }
 
     /// Sending to a queue, a topic or a bucket

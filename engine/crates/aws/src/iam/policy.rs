@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::iam::permissions::Need;
-use crate::kinds::{FUNCTION, ROLE, TABLE, default_log_group};
+use crate::kinds::{FUNCTION, QUEUE, ROLE, TABLE, default_log_group};
 use crate::operation::{self, Grant, Implied, NameForm};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
@@ -389,9 +389,11 @@ impl<'s> PolicyBuilder<'s> {
         groups.into_iter().collect()
     }
 
-    /// The stream that a mapping reads, with any label, and its table if it is in the spec.
-    pub(super) fn stream(&self, mapping: &ResourceDecl) -> (String, Option<&'s ResourceDecl>) {
+    /// What a mapping reads, a table's stream with any label, and its table or queue if it is in the
+    /// spec.
+    pub(super) fn source(&self, mapping: &ResourceDecl) -> (String, Option<&'s ResourceDecl>) {
         match self.spec.target(mapping, "event_source_arn") {
+            Some(queue) if queue.schema().kind == QUEUE.kind => (self.arn(&QUEUE, queue), Some(queue)),
             Some(table) => (format!("{}/stream/*", self.arn(&TABLE, table)), Some(table)),
             None => (self.text(mapping.desired.get("event_source_arn")).unwrap_or_default(), None),
         }

@@ -24,6 +24,9 @@ use crate::value::{Path, Value};
 /// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 const STREAM_ACTIONS: [&str; 4] =
     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
+/// The actions that Lambda uses with a function's role to read a queue
+/// (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
+const QUEUE_ACTIONS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 /// The actions that a function uses to write its log
 /// (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
 const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
@@ -135,12 +138,7 @@ pub fn questions(
         needs.extend(own_group.is_none().then(|| (LOG_GROUP_ACTION.into(), group.clone())));
         // The last part of these ARNs is a placeholder: policies can't sensibly name it.
         needs.extend(LOG_ACTIONS.map(|action| (action.into(), format!("{group}:log-stream:any"))));
-        let tables = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
-        let tables: BTreeSet<&str> = tables.map(|table| table.id.name.as_str()).collect();
-        for table in tables {
-            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{table}/stream/any");
-            needs.extend(STREAM_ACTIONS.map(|action| (action.into(), stream.clone())));
-        }
+        needs.extend(reads(spec, &inventory.env, &mappings));
         let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
             let (function, principal) = (function.name.clone(), principal.to_owned());
             questions.push(Question { function, who, principal, needs, decisions: None });
@@ -151,6 +149,25 @@ pub fn questions(
         }
     }
     questions
+}
+
+/// What Lambda uses a function's role for to read the sources of these mappings.
+fn reads(spec: &Spec, env: &AwsEnv, mappings: &[&ResourceDecl]) -> Vec<Need> {
+    let AwsEnv { partition, region, account } = env;
+    let targets = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
+    let targets: BTreeSet<(&str, &str)> =
+        targets.map(|target| (&*target.schema().kind, target.id.name.as_str())).collect();
+    let needs = targets.into_iter().flat_map(|(kind, name)| match kind {
+        "queue" => {
+            let queue = format!("arn:{partition}:sqs:{region}:{account}:{name}");
+            QUEUE_ACTIONS.map(|action| (action.into(), queue.clone())).to_vec()
+        }
+        _ => {
+            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{name}/stream/any");
+            STREAM_ACTIONS.map(|action| (action.into(), stream.clone())).to_vec()
+        }
+    });
+    needs.collect()
 }
 
 /// The ARN of a function's role, if the function names it without a reference.
@@ -285,13 +302,13 @@ type OfProperty = (&'static str, Diagnostic);
 
 /// A function that can't run as many batches at once as its mapping sends.
 fn concurrency(mapping: &ResourceDecl, function: &ResourceDecl) -> Option<OfProperty> {
+    if let Some(most) = number(mapping, "maximum_concurrency") {
+        return queue_concurrency(mapping, function, most);
+    }
     let factor = number(mapping, "parallelization_factor").unwrap_or(1);
     let reserved = number(function, "reserved_concurrent_executions").filter(|it| *it == 0 || *it < factor)?;
     if reserved == 0 {
-        let problem = format!("`{}` can never run, so `{}` delivers no records", function.name, mapping.name);
-        let hint = "set `reserved_concurrent_executions` to more than 0, or remove it";
-        let finding = Diagnostic::warning(problem, hint).why("its `reserved_concurrent_executions` is 0");
-        return Some(("function", finding));
+        return Some(never_runs(mapping, function));
     }
     let problem = format!(
         "`{}` sends up to {factor} batches per shard at once, but the concurrency of `{}` is limited to {reserved}",
@@ -301,6 +318,28 @@ fn concurrency(mapping: &ResourceDecl, function: &ResourceDecl) -> Option<OfProp
     let finding =
         Diagnostic::warning(problem, hint).why("Lambda throttles the other invocations, so their batches wait");
     Some(("parallelization_factor", finding))
+}
+
+/// A function whose concurrency is below the limit of its mapping of a queue
+/// (docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
+fn queue_concurrency(mapping: &ResourceDecl, function: &ResourceDecl, most: i64) -> Option<OfProperty> {
+    let reserved = number(function, "reserved_concurrent_executions").filter(|reserved| *reserved < most)?;
+    if reserved == 0 {
+        return Some(never_runs(mapping, function));
+    }
+    let problem = format!(
+        "`{}` invokes `{}` up to {most} times at once, but its concurrency is limited to {reserved}",
+        mapping.name, function.name
+    );
+    let hint = "lower `maximum_concurrency`, or raise the function's `reserved_concurrent_executions`";
+    let why = "Lambda throttles the other invocations, and their messages return to the queue";
+    Some(("maximum_concurrency", Diagnostic::warning(problem, hint).why(why)))
+}
+
+fn never_runs(mapping: &ResourceDecl, function: &ResourceDecl) -> OfProperty {
+    let problem = format!("`{}` can never run, so `{}` delivers no records", function.name, mapping.name);
+    let hint = "set `reserved_concurrent_executions` to more than 0, or remove it";
+    ("function", Diagnostic::warning(problem, hint).why("its `reserved_concurrent_executions` is 0"))
 }
 
 /// Records that expire while an earlier batch is processed.

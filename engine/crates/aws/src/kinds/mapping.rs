@@ -1,5 +1,5 @@
-//! `mapping`: an event source mapping, with which Lambda reads a table's stream and invokes a
-//! function.
+//! `mapping`: an event source mapping, with which Lambda reads a table's stream, a queue or a
+//! Kinesis stream and invokes a function.
 //!
 //! ```yaml
 //! team: blue-owls
@@ -22,11 +22,18 @@
 //!     function: ${logger.arn}
 //!     event_source_arn: ${todos.stream_arn}
 //!     starting_position: TRIM_HORIZON
+//!   jobs: { type: queue }
+//!   jobs-to-logger:
+//!     type: mapping
+//!     function: ${logger.arn}
+//!     event_source_arn: ${jobs.arn}
+//!     maximum_concurrency: 5
 //! ```
 
 mod errors;
 pub mod filter;
 pub(super) mod operations;
+pub(crate) mod source;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,7 +45,7 @@ use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::operation::create_event_source_mapping::CreateEventSourceMappingOutput;
 use aws_sdk_lambda::types::{
     DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
-    FilterCriteriaError, FunctionResponseType, OnFailure,
+    FilterCriteriaError, FunctionResponseType, OnFailure, ScalingConfig,
 };
 use aws_smithy_types::retry::RetryConfig;
 use futures_util::future::try_join_all;
@@ -53,13 +60,14 @@ use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Presence, Problem,
-    Property, Reading, Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
+    Property, Reading, Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Derived, Want};
 
 use super::{Delta, ExistenceTracker, function_name};
+use source::Source;
 
 pub(super) struct Mapping;
 
@@ -68,7 +76,9 @@ pub(super) struct Mapping;
 pub(super) struct Props {
     function: String,
     event_source_arn: String,
-    starting_position: String,
+    starting_position: Option<String>,
+    /// In UTC ([`source::shown_time`]).
+    starting_position_timestamp: Option<String>,
     batch_size: i32,
     maximum_batching_window_in_seconds: i32,
     /// Sorted by their JSON text.
@@ -79,6 +89,7 @@ pub(super) struct Props {
     parallelization_factor: i32,
     tumbling_window_in_seconds: i32,
     report_batch_item_failures: bool,
+    maximum_concurrency: Option<i32>,
     on_failure_destination_arn: Option<String>,
     enabled: bool,
     tags: BTreeMap<String, String>,
@@ -101,6 +112,9 @@ fn pattern() -> Shape {
         references: false,
     }
 }
+static TIME: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(1..=64, "a time in whole seconds like `2026-01-31T08:00:00Z`", |text| source::time(text).is_some())
+});
 /// AWS's default quota of filters per mapping, which can be raised to ten (same page). AWS decides
 /// about more.
 const USUAL_FILTERS: i64 = 5;
@@ -176,8 +190,8 @@ impl Kind for Mapping {
     fn schema(&self) -> Schema {
         Schema {
             kind: "mapping".into(),
-            summary: "an event source mapping: Lambda reads a stream and invokes a function".into(),
-            remark: "".into(),
+            summary: "an event source mapping: Lambda reads a stream or a queue and invokes a function".into(),
+            remark: "The source is the stream of a table, an SQS queue, or a Kinesis stream by its ARN. A property of another source is an error: `starting_position`, `maximum_retry_attempts`, `maximum_record_age_in_seconds`, `bisect_batch_on_function_error`, `parallelization_factor`, `tumbling_window_in_seconds` and `on_failure_destination_arn` apply to streams, `maximum_concurrency` applies to queues.".into(),
             source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html".into(),
             identity: Identity::ServiceAssigned,
             managed: true,
@@ -192,105 +206,20 @@ impl Kind for Mapping {
                 deleted: "new records no longer reach the function".into(),
                 replaced: "the function is not invoked until the new mapping is Enabled".into(),
             }),
-            recreate_note: Some(Arc::new(|props| match props.get("starting_position").and_then(Value::as_str) {
-                Some("LATEST") => {
-                    "a new mapping with LATEST skips records that are written before it is Enabled".into()
-                }
-                _ => "a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours".into(),
-            })),
-            properties: vec![
-                property(
-                    "function",
-                    Shape::link([("function", "arn"), ("function", "name")], None),
-                    "the function to invoke",
-                )
-                .member("FunctionName")
-                .required()
-                .parent()
-                .write_only()
-                .needs_created(),
-                property(
-                    "event_source_arn",
-                    Shape::link([("table", "stream_arn")], Some(&super::text::STREAM_ARN)),
-                    "ARN of the stream to read",
-                )
-                .required()
-                .in_locality(Locality::Region)
-                .identity()
-                .on_change(Effect::Replace),
-                property(
-                    "starting_position",
-                    Shape::choice(["TRIM_HORIZON", "LATEST"]),
-                    "position in the stream at which Lambda starts to read",
-                )
-                .required()
-                .on_change(Effect::Replace),
-                property(
-                    "batch_size",
-                    Shape::Integer { min: 1, max: 10_000 },
-                    "maximum number of records in one batch",
-                )
-                .default(100),
-                property(
-                    "maximum_batching_window_in_seconds",
-                    Shape::Integer { min: 0, max: 300 },
-                    "maximum time to wait for a full batch",
-                )
-                .default(0),
-                property(
-                    "filters",
-                    Shape::Set { item: Box::new(pattern()), max: MAX_FILTERS },
-                    "filter patterns; a record must match at least one; without filters, all records match",
-                )
-                .quota(
-                    USUAL_FILTERS,
-                    "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one",
-                )
-                .member("FilterCriteria.Filters")
-                .default(json!([])),
-                property(
-                    "maximum_retry_attempts",
-                    Shape::Integer { min: -1, max: 10_000 },
-                    "maximum number of retries for a failed batch; -1 retries until its records expire",
-                )
-                .default(-1),
-                property(
-                    "maximum_record_age_in_seconds",
-                    Shape::Integer { min: -1, max: 604_800 },
-                    "maximum age of records, at least 60; older ones are discarded; -1 keeps them until they expire",
-                )
-                .default(-1),
-                property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
-                    .default(false),
-                property(
-                    "parallelization_factor",
-                    Shape::Integer { min: 1, max: 10 },
-                    "number of concurrent batches per shard",
-                )
-                .default(1),
-                property(
-                    "tumbling_window_in_seconds",
-                    Shape::Integer { min: 0, max: 900 },
-                    "duration of a tumbling window, in which invocations share state; 0 for no window",
-                )
-                .default(0),
-                property(
-                    "report_batch_item_failures",
-                    Shape::Bool,
-                    "retry only the records of a batch that the function reports as failed",
-                )
-                .member("FunctionResponseTypes")
-                .default(false),
-                property(
-                    "on_failure_destination_arn",
-                    Shape::link([("queue", "arn")], Some(&DESTINATION)),
-                    "destination for information about discarded records",
-                )
-                .member("DestinationConfig.OnFailure.Destination"),
-                property("enabled", Shape::Bool, "whether Lambda reads the stream").default(true).service_managed(),
-                super::tags(),
-            ],
+            recreate_note: Some(Arc::new(recreate_note)),
+            properties: properties(),
             outputs: vec![Output::assigned("uuid", "the mapping's UUID")],
+        }
+    }
+
+    fn normalize(&self, _id: &Id, desired: &mut Tree) {
+        if desired.get("batch_size") == Some(&Value::Null) {
+            let default = Source::batch_size(Source::of(desired));
+            desired.insert("batch_size".to_owned(), Value::from(json!(default)));
+        }
+        let time = desired.get("starting_position_timestamp").and_then(Value::as_str).and_then(source::time);
+        if let Some(shown) = time.and_then(|time| source::shown_time(&time)) {
+            desired.insert("starting_position_timestamp".to_owned(), Value::String(shown));
         }
     }
 
@@ -329,11 +258,9 @@ impl Kind for Mapping {
         let managed = role.filter(|role| !role.imported).map(|role| role.name.clone());
         let destination = declared.desired.get("on_failure_destination_arn").and_then(|it| spec.name_of(it));
         let fifo = destination.filter(|name| name.ends_with(".fifo")).map(|name| fifo_destination(&name));
-        Derived {
-            depends_on: managed.into_iter().collect(),
-            problems: fifo.into_iter().collect(),
-            ..Derived::default()
-        }
+        let mut problems = source::problems(declared, spec);
+        problems.extend(fifo);
+        Derived { depends_on: managed.into_iter().collect(), problems, ..Derived::default() }
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
@@ -381,6 +308,7 @@ impl Kind for Mapping {
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
         let send_with = |tags| send_create(cx, id, &beyond, tags);
+        let is_kinesis = Source::of_arn(&props.event_source_arn) == Some(Source::Kinesis);
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
                 // Without tags, reads can't show an owner, as if the tags were unreadable.
@@ -391,11 +319,15 @@ impl Kind for Mapping {
                 Err(error) if error.class == Class::NotFound => {
                     return Err(tracker.of_function(cx, id.parent("function"), error).await);
                 }
+                // engine creates no Kinesis streams, so it has no reason to wait for one.
+                Err(error) if error.class == Class::StreamUnknown && is_kinesis => {
+                    return Err(AwsError { class: Class::Rejected, ..error });
+                }
                 Err(error) if error.class == Class::StreamUnknown => {
                     let Some(why) = end.read(cx, id, &props.event_source_arn).await else { return Err(error) };
                     return Err(AwsError { class: Class::Rejected, reason: Some(why.into()), ..error });
                 }
-                answer => explained(cx, id, &inquiry, answer).await?,
+                answer => explained(cx, id, &inquiry, &props.event_source_arn, answer).await?,
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
@@ -426,7 +358,7 @@ impl Kind for Mapping {
             let delta = Delta { from: &have.props, to: &props };
             let change = || async {
                 let answer = send_update(cx, id, &uuid, &delta).await;
-                explained(cx, id, &inquiry, answer).await
+                explained(cx, id, &inquiry, &props.event_source_arn, answer).await
             };
             let again = || async {
                 let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
@@ -544,6 +476,129 @@ impl Kind for Mapping {
     }
 }
 
+/// Ranges and defaults are those of
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html.
+fn properties() -> Vec<Property> {
+    vec![
+        property(
+            "function",
+            Shape::link([("function", "arn"), ("function", "name")], None),
+            "the function to invoke",
+        )
+        .member("FunctionName")
+        .required()
+        .parent()
+        .write_only()
+        .needs_created(),
+        property(
+            "event_source_arn",
+            Shape::link([("table", "stream_arn"), ("queue", "arn")], Some(&super::text::SOURCE_ARN)),
+            "ARN of the stream or queue to read",
+        )
+        .required()
+        .in_locality(Locality::Region)
+        .identity()
+        .on_change(Effect::Replace),
+        property(
+            "starting_position",
+            Shape::choice(["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]),
+            "position in the stream at which Lambda starts to read; required for streams; `AT_TIMESTAMP` only for Kinesis",
+        )
+        .on_change(Effect::Replace),
+        property(
+            "starting_position_timestamp",
+            Shape::Text(TIME.clone()),
+            "time from which Lambda reads a Kinesis stream with `AT_TIMESTAMP`",
+        )
+        .on_change(Effect::Replace),
+        property(
+            "batch_size",
+            Shape::Integer { min: 1, max: 10_000 },
+            "maximum number of records in one batch; defaults to 10 for a queue, and to 100 for a stream",
+        ),
+        property(
+            "maximum_batching_window_in_seconds",
+            Shape::Integer { min: 0, max: 300 },
+            "maximum time to wait for a full batch",
+        )
+        .default(0),
+        property(
+            "filters",
+            Shape::Set { item: Box::new(pattern()), max: MAX_FILTERS },
+            "filter patterns; a record must match at least one; without filters, all records match",
+        )
+        .quota(
+            USUAL_FILTERS,
+            "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one",
+        )
+        .member("FilterCriteria.Filters")
+        .default(json!([])),
+        property(
+            "maximum_retry_attempts",
+            Shape::Integer { min: -1, max: 10_000 },
+            "maximum number of retries for a failed batch; -1 retries until its records expire",
+        )
+        .default(-1),
+        property(
+            "maximum_record_age_in_seconds",
+            Shape::Integer { min: -1, max: 604_800 },
+            "maximum age of records, at least 60; older ones are discarded; -1 keeps them until they expire",
+        )
+        .default(-1),
+        property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
+            .default(false),
+        property(
+            "parallelization_factor",
+            Shape::Integer { min: 1, max: 10 },
+            "number of concurrent batches per shard",
+        )
+        .default(1),
+        property(
+            "tumbling_window_in_seconds",
+            Shape::Integer { min: 0, max: 900 },
+            "duration of a tumbling window, in which invocations share state; 0 for no window",
+        )
+        .default(0),
+        property(
+            "report_batch_item_failures",
+            Shape::Bool,
+            "retry only the records of a batch that the function reports as failed",
+        )
+        .member("FunctionResponseTypes")
+        .default(false),
+        property(
+            "maximum_concurrency",
+            Shape::Integer { min: 2, max: 1000 },
+            "maximum number of concurrent invocations for a queue",
+        )
+        .member("ScalingConfig.MaximumConcurrency"),
+        property(
+            "on_failure_destination_arn",
+            Shape::link([("queue", "arn")], Some(&DESTINATION)),
+            "destination for information about discarded records",
+        )
+        .member("DestinationConfig.OnFailure.Destination"),
+        property("enabled", Shape::Bool, "whether Lambda reads the source").default(true).service_managed(),
+        super::tags(),
+    ]
+}
+
+/// What a new mapping of the same source reads, from the desired properties.
+fn recreate_note(props: &Tree) -> Str {
+    let position = props.get("starting_position").and_then(Value::as_str);
+    match (Source::of(props), position) {
+        (Some(Source::Queue), _) => "messages wait in the queue until the new mapping is Enabled".into(),
+        (_, Some("LATEST")) => "a new mapping with LATEST skips records that are written before it is Enabled".into(),
+        (_, Some("AT_TIMESTAMP")) => {
+            "a new mapping with AT_TIMESTAMP redelivers the stream's records since then".into()
+        }
+        (Some(Source::Kinesis), _) => {
+            "a new mapping with TRIM_HORIZON redelivers all records that the stream retains".into()
+        }
+        _ => "a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours".into(),
+    }
+}
+
 /// The warning for a FIFO queue as the destination for discarded records: AWS documents only
 /// standard queues (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
 fn fifo_destination(name: &str) -> Problem {
@@ -572,7 +627,8 @@ async fn send_create(
         .create_event_source_mapping()
         .function_name(id.parent("function"))
         .event_source_arn(&props.event_source_arn)
-        .starting_position(EventSourcePosition::from(props.starting_position.as_str()))
+        .set_starting_position(props.starting_position.as_deref().map(EventSourcePosition::from))
+        .set_starting_position_timestamp(props.starting_position_timestamp.as_deref().and_then(source::time))
         // The default depends on the event source
         // (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
         .batch_size(props.batch_size)
@@ -584,6 +640,7 @@ async fn send_create(
         .set_parallelization_factor(beyond.member(|it| it.parallelization_factor))
         .set_tumbling_window_in_seconds(beyond.member(|it| it.tumbling_window_in_seconds))
         .set_function_response_types(beyond.member(response_types))
+        .set_scaling_config(beyond.member(scaling))
         .set_destination_config(beyond.member(destination))
         .set_enabled(beyond.member(|it| it.enabled))
         .set_tags(tags);
@@ -606,6 +663,7 @@ async fn send_update(cx: &Context, id: &Id, uuid: &str, delta: &Delta<'_, Props>
         .set_parallelization_factor(delta.member(|it| it.parallelization_factor))
         .set_tumbling_window_in_seconds(delta.member(|it| it.tumbling_window_in_seconds))
         .set_function_response_types(delta.member(response_types))
+        .set_scaling_config(delta.member(scaling))
         .set_destination_config(delta.member(destination))
         .set_enabled(delta.member(|it| it.enabled));
     request.send().await.context("UpdateEventSourceMapping", &id.name).map(drop)
@@ -680,12 +738,15 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
 /// AWS always sends
 /// (docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html). The local AWS
 /// omits some of them until they are set, and always omits the tumbling window, which identifies
-/// it.
+/// it. A mapping of a queue has no properties of streams.
 fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     let sends_all = mapping.tumbling_window_in_seconds().is_some();
+    let is_stream = source_of(mapping) != Some(Source::Queue);
+    let is_at_timestamp = mapping.starting_position() == Some(&EventSourcePosition::AtTimestamp);
     let mut unknown = super::missing([
         ("event_source_arn", mapping.event_source_arn().is_none()),
-        ("starting_position", mapping.starting_position().is_none()),
+        ("starting_position", is_stream && mapping.starting_position().is_none()),
+        ("starting_position_timestamp", is_at_timestamp && mapping.starting_position_timestamp().is_none()),
         ("batch_size", mapping.batch_size().is_none()),
         ("maximum_batching_window_in_seconds", mapping.maximum_batching_window_in_seconds().is_none()),
         ("report_batch_item_failures", mapping.function_response_types.is_none()),
@@ -737,17 +798,27 @@ fn without_filters(
 
 /// The identity of a mapping; `resource` is its name according to its tags.
 fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: String, env: Option<AwsEnv>) -> Id {
-    let table = table_of(mapping.event_source_arn().unwrap_or_default()).to_owned();
+    let source = source_name(mapping.event_source_arn().unwrap_or_default());
     Id {
         owner: Owner { resource, ..owner.clone() },
         name: mapping.uuid.clone().unwrap_or_default(),
         arn: None,
         parents: BTreeMap::from([
             ("function".into(), function_name(mapping.function_arn().unwrap_or_default())),
-            ("event_source_arn".into(), table),
+            ("event_source_arn".into(), source),
         ]),
         env,
         unique_id: mapping.uuid.clone(),
+    }
+}
+
+/// The name of a source as in an identity (`Kinds::identity`), with its service unless it is a
+/// table.
+fn source_name(arn: &str) -> String {
+    match Source::of_arn(arn) {
+        None | Some(Source::Table) => table_of(arn).to_owned(),
+        Some(Source::Queue) => format!("sqs/{}", last(arn)),
+        Some(Source::Kinesis) => format!("kinesis/{}", last(arn)),
     }
 }
 
@@ -774,10 +845,11 @@ async fn explained<T>(
     cx: &Context,
     id: &Id,
     inquiry: &RoleDiagnosis,
+    source: &str,
     answer: Result<T, AwsError>,
 ) -> Result<T, AwsError> {
     let error = match answer {
-        Err(error) if matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable) => error,
+        Err(error) if error.class == Class::RoleNotAssumable || lacks_read(&error) => error,
         answer => return answer,
     };
     let name = id.parent("function");
@@ -788,13 +860,36 @@ async fn explained<T>(
         return Err(inquiry.explain(cx, &role, account, error).await);
     }
     let (partition, role) = (id.env.as_ref().map_or("aws", |env| env.partition), cx.kinds.name_in_arn(&role));
+    let (needs, policy) = match Source::of_arn(source) {
+        Some(Source::Queue) => (
+            "sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue",
+            "AWSLambdaSQSQueueExecutionRole",
+        ),
+        Some(Source::Kinesis) => (
+            "kinesis:DescribeStream, kinesis:DescribeStreamSummary, kinesis:GetRecords, kinesis:GetShardIterator, \
+             kinesis:ListShards and kinesis:ListStreams on the stream",
+            "AWSLambdaKinesisExecutionRole",
+        ),
+        _ => (
+            "dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and dynamodb:ListStreams on the \
+             stream",
+            "AWSLambdaDynamoDBExecutionRole",
+        ),
+    };
     let remedy = format!(
-        "the role `{role}` needs dynamodb:DescribeStream, dynamodb:GetRecords, dynamodb:GetShardIterator and \
-         dynamodb:ListStreams on the stream; its owner can attach the managed policy AWSLambdaDynamoDBExecutionRole, which \
-         grants them: `aws iam attach-role-policy --role-name {role} --policy-arn \
-         arn:{partition}:iam::aws:policy/service-role/AWSLambdaDynamoDBExecutionRole`"
+        "the role `{role}` needs {needs}; its owner can attach the managed policy {policy}, which grants them: `aws iam \
+         attach-role-policy --role-name {role} --policy-arn arn:{partition}:iam::aws:policy/service-role/{policy}`"
     );
     Err(AwsError { remedy: Some(remedy.into()), ..error })
+}
+
+/// Whether the role lacks a permission to read the source: Lambda names those of a queue one at a
+/// time.
+fn lacks_read(error: &AwsError) -> bool {
+    let is_named = |action: &&str| error.message.contains(&format!("permissions to call {action}"));
+    error.class == Class::StreamNotReadable
+        || error.class == Class::RoleLacksRight
+            && ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].iter().any(|action| is_named(&action))
 }
 
 struct Tags {
@@ -955,6 +1050,7 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
                 .set_batch_size(answer.batch_size)
                 .set_event_source_arn(answer.event_source_arn)
                 .set_starting_position(answer.starting_position)
+                .set_starting_position_timestamp(answer.starting_position_timestamp)
                 .set_event_source_mapping_arn(answer.event_source_mapping_arn)
                 .set_function_arn(answer.function_arn)
                 .set_last_modified(answer.last_modified)
@@ -971,6 +1067,7 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
                 .set_tumbling_window_in_seconds(answer.tumbling_window_in_seconds)
                 .set_function_response_types(answer.function_response_types)
                 .set_destination_config(answer.destination_config)
+                .set_scaling_config(answer.scaling_config)
                 .build(),
         )),
         Err(error) if error.class == Class::NotFound => Ok(None),
@@ -1037,6 +1134,9 @@ fn drops_tags(region: &str) -> bool {
 
 /// Whether a table now has another stream, as far as known.
 async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
+    if Source::of_arn(stream_arn) != Some(Source::Table) {
+        return false;
+    }
     let Ok(Some(table)) = table(cx, stream_arn).await else { return false };
     is_its(&table, stream_arn) && table.latest_stream_arn().is_some_and(|latest| latest != stream_arn)
 }
@@ -1062,8 +1162,13 @@ impl StreamEnd {
     }
 }
 
-/// Why a stream gets no new records any more; `None` if it may still get them.
+/// Why a source gets no new records any more; `None` if it may still get them.
 async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
+    match Source::of_arn(stream_arn)? {
+        Source::Table => {}
+        Source::Queue => return queue_ended(cx, stream_arn).await,
+        Source::Kinesis => return None,
+    }
     let is_here = id
         .env
         .as_ref()
@@ -1079,6 +1184,19 @@ async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> 
             }
         }
         Err(error) if error.class == Class::NotFound && is_here => Some("the table doesn't exist"),
+        _ => None,
+    }
+}
+
+/// The same for a queue.
+async fn queue_ended(cx: &Context, arn: &str) -> Option<&'static str> {
+    let (name, account) = (last(arn), arn.split(':').nth(4)?);
+    let read = || async {
+        let request = cx.aws.sqs.get_queue_url().queue_name(name).queue_owner_aws_account_id(account);
+        request.send().await.context("GetQueueUrl", name)
+    };
+    match cx.read(name, read).await {
+        Err(error) if error.class == Class::NotFound => Some("the queue doesn't exist"),
         _ => None,
     }
 }
@@ -1101,6 +1219,11 @@ fn table_of(stream_arn: &str) -> &str {
     stream_arn.split_once(":table/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
 }
 
+/// The last part of an ARN.
+fn last(arn: &str) -> &str {
+    arn.rsplit([':', '/']).next().unwrap_or_default()
+}
+
 /// A mapping as properties, with AWS's defaults for missing members. The response has no `Enabled`
 /// member; it follows from the state, including transitional ones.
 fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, String>) -> Props {
@@ -1109,8 +1232,9 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
         function: String::new(),
         enabled: !matches!(mapping.state(), Some("Disabled" | "Disabling")),
         event_source_arn: mapping.event_source_arn().unwrap_or_default().to_owned(),
-        starting_position: mapping.starting_position().map_or("", EventSourcePosition::as_str).to_owned(),
-        batch_size: mapping.batch_size().unwrap_or(100),
+        starting_position: mapping.starting_position().map(|position| position.as_str().to_owned()),
+        starting_position_timestamp: mapping.starting_position_timestamp().and_then(source::shown_time),
+        batch_size: mapping.batch_size().unwrap_or_else(|| Source::batch_size(source_of(mapping))),
         maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
         filters: filters(mapping).unwrap_or_default(),
         maximum_retry_attempts: mapping.maximum_retry_attempts().unwrap_or(-1),
@@ -1121,9 +1245,15 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
         report_batch_item_failures: mapping
             .function_response_types()
             .contains(&FunctionResponseType::ReportBatchItemFailures),
+        maximum_concurrency: mapping.scaling_config().and_then(ScalingConfig::maximum_concurrency),
         on_failure_destination_arn: destination.and_then(OnFailure::destination).map(str::to_owned),
         tags,
     }
+}
+
+/// What a mapping reads.
+fn source_of(mapping: &EventSourceMappingConfiguration) -> Option<Source> {
+    mapping.event_source_arn().and_then(Source::of_arn)
 }
 
 /// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which
@@ -1151,6 +1281,11 @@ fn filter_criteria(props: &Props) -> FilterCriteria {
 
 fn response_types(props: &Props) -> Vec<FunctionResponseType> {
     props.report_batch_item_failures.then_some(FunctionResponseType::ReportBatchItemFailures).into_iter().collect()
+}
+
+/// An empty configuration removes the limit; omitting it would keep the limit.
+fn scaling(props: &Props) -> ScalingConfig {
+    ScalingConfig::builder().set_maximum_concurrency(props.maximum_concurrency).build()
 }
 
 /// An empty configuration removes the destination; omitting it would keep the destination.

@@ -25,12 +25,18 @@ pub(super) static ROLE_ARN: LazyLock<Text> = LazyLock::new(|| {
     )
 });
 
-/// A DynamoDB stream's ARN.
-pub(super) static STREAM_ARN: LazyLock<Text> = LazyLock::new(|| {
+/// The ARN of what a mapping reads: a DynamoDB stream, an SQS queue or a Kinesis stream.
+pub(super) static SOURCE_ARN: LazyLock<Text> = LazyLock::new(|| {
     Text::new(
         20..=1024,
-        "a reference like `${todos.stream_arn}` or the ARN of a stream (`arn:aws:dynamodb:…:table/name/stream/label`)",
-        |text| is_arn(text, "dynamodb") && text.contains("/stream/"),
+        "a reference like `${todos.stream_arn}` or `${jobs.arn}`, or the ARN of a DynamoDB stream, an SQS queue or a \
+         Kinesis stream (`arn:aws:kinesis:…:stream/name`)",
+        |text| match text.splitn(6, ':').nth(5) {
+            Some(rest) if is_arn(text, "dynamodb") => rest.contains("/stream/"),
+            Some(rest) if is_arn(text, "kinesis") => rest.strip_prefix("stream/").is_some_and(|it| !it.contains('/')),
+            Some(rest) => is_arn(text, "sqs") && !rest.contains([':', '/']),
+            None => false,
+        },
     )
 });
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::kind::Kinds;
-use crate::schema::{Identity, Live, Milestone, Origin, Schema, Shape, Status};
+use crate::schema::{Identity, Live, Milestone, Origin, Schema, Status};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
@@ -163,14 +163,11 @@ pub(super) fn attachments<'d>(
 ) -> Vec<(&'d str, &'d str, String)> {
     let identities = declared.schema().properties.iter().filter(|property| property.is_identity);
     let targets = identities.filter_map(|property| {
-        let Shape::Link { to, .. } = &property.shape else { return None };
-        let (kind, _) = to.first()?;
-        let name = match live.props.get(&*property.name) {
-            Some(Value::String(arn)) if !arn.is_empty() => kinds.name_in_arn(arn).to_owned(),
-            // A qualifier (`name:alias`) is not part of the name.
-            _ => declared.id.parents.get(&property.name)?.split(':').next()?.to_owned(),
+        let (kind, name) = match live.props.get(&*property.name) {
+            Some(Value::String(arn)) if !arn.is_empty() => kinds.linked_by_arn(property, arn)?,
+            _ => kinds.linked_by_identity(property, declared.id.parents.get(&property.name)?)?,
         };
-        Some((&*property.name, &**kind, name))
+        Some((&*property.name, kind, name))
     });
     targets.collect()
 }

@@ -416,38 +416,55 @@ impl World {
             return Err(invalid("Function does not exist"));
         }
         let stream = body["EventSourceArn"].as_str().unwrap();
-        // Whether AWS accepts a mapping on a table that isn't ACTIVE is unknown, so the model
-        // refuses it.
-        let live = self.tables.values().any(|table| {
-            (table.passing.is_none() || self.lenient)
-                && table.shown["StreamSpecification"].is_object()
-                && table.shown["LatestStreamArn"] == stream
-        });
-        if !live {
-            return Err(invalid(&format!("Stream not found: {stream}")));
-        }
+        self.check_source(&function, stream)?;
         let role = self.functions[&function].config["Role"].clone();
         let role = self.roles.iter().find(|(name, it)| role == it.arn(name)).map(|(_, role)| role);
-        if role.is_some_and(|role| !role.allows("dynamodb:GetRecords")) {
-            return Err(stream_not_readable());
+        let (action, refusal) = match stream.split(':').nth(2) {
+            Some("sqs") => (
+                "sqs:ReceiveMessage",
+                invalid("The function execution role does not have permissions to call ReceiveMessage on SQS"),
+            ),
+            Some("kinesis") => ("kinesis:GetRecords", stream_not_readable()),
+            _ => ("dynamodb:GetRecords", stream_not_readable()),
+        };
+        if role.is_some_and(|role| !role.allows(action)) {
+            return Err(refusal);
         }
         if let Some(old) =
             self.mappings.iter().find(|it| it.function == function && it.shown["EventSourceArn"] == stream)
         {
-            let text = format!(
-                "The event source arn (\" {stream} \") and function (\" {function} \") provided mapping already exists. \
-                 Please update or delete the existing mapping with UUID {}",
-                old.uuid
-            );
+            let text = if is_queue(stream) {
+                format!(
+                    "An event source mapping with SQS arn (\" {stream} \") and function (\" {function} \") already exists."
+                )
+            } else {
+                format!(
+                    "The event source arn (\" {stream} \") and function (\" {function} \") provided mapping already exists."
+                )
+            };
+            let text = format!("{text} Please update or delete the existing mapping with UUID {}", old.uuid);
             return Err(Reply::lambda(409, "ResourceConflictException", &text));
         }
-        if !["TRIM_HORIZON", "LATEST"].iter().any(|position| body["StartingPosition"] == *position) {
+        let positions: &[&str] = match stream.split(':').nth(2) {
+            Some("sqs") => &[],
+            Some("kinesis") => &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"],
+            _ => &["TRIM_HORIZON", "LATEST"],
+        };
+        if !positions.iter().any(|position| body["StartingPosition"] == *position)
+            && !(is_queue(stream) && body["StartingPosition"].is_null())
+            || (body["StartingPosition"] == "AT_TIMESTAMP") != body["StartingPositionTimestamp"].is_number()
+        {
             return Err(invalid("Unsupported starting position for arn type"));
         }
         let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
         let enabled = body["Enabled"].as_bool().unwrap_or(true);
         let mut shown = usual_mapping(&uuid, &function_arn(&function), stream);
-        shown["StartingPosition"] = body["StartingPosition"].clone();
+        if !is_queue(stream) {
+            shown["StartingPosition"] = body["StartingPosition"].clone();
+        }
+        if body["StartingPositionTimestamp"].is_number() {
+            shown["StartingPositionTimestamp"] = body["StartingPositionTimestamp"].clone();
+        }
         configure_mapping(&mut shown, body)?;
         let words: &[_] = if enabled { &["Creating", "Enabling"] } else { &["Creating"] };
         self.mappings.push(Mapping {
@@ -460,6 +477,35 @@ impl World {
             tags: serde_json::from_value(body["Tags"].clone()).unwrap_or_default(),
         });
         Ok(Reply::json(202, &shown))
+    }
+
+    /// Whether a mapping can read this source with this function.
+    fn check_source(&self, function: &str, source: &str) -> Result<(), Reply> {
+        if is_queue(source) {
+            let Some(visible) = self.visibility_timeout(source) else {
+                return Err(invalid(
+                    "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS \
+                     Error Message: The specified queue does not exist.",
+                ));
+            };
+            let timeout = self.functions[function].config["Timeout"].as_i64().unwrap_or(3);
+            if visible < timeout {
+                let text = format!(
+                    "Queue visibility timeout: {visible} seconds is less than Function timeout: {timeout} seconds"
+                );
+                return Err(invalid(&text));
+            }
+            return Ok(());
+        }
+        // Whether AWS accepts a mapping on a table that isn't ACTIVE is unknown, so the model
+        // refuses it.
+        let live = self.tables.values().any(|table| {
+            (table.passing.is_none() || self.lenient)
+                && table.shown["StreamSpecification"].is_object()
+                && table.shown["LatestStreamArn"] == source
+        });
+        let is_live = live || source.split(':').nth(2) == Some("kinesis") && source.ends_with(":stream/orders");
+        if is_live { Ok(()) } else { Err(invalid(&format!("Stream not found: {source}"))) }
     }
 
     fn quiet_mapping(&mut self, uuid: &str, verb: &str) -> Result<&mut Mapping, Reply> {
@@ -778,31 +824,70 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
 }
 
 /// A mapping as reads show it if only its two ends are set.
-fn usual_mapping(uuid: &str, function_arn: &str, stream: &str) -> Json {
-    json!({
+fn usual_mapping(uuid: &str, function_arn: &str, source: &str) -> Json {
+    let mut usual = json!({
         "UUID": uuid,
-        "EventSourceArn": stream,
+        "EventSourceArn": source,
         "EventSourceMappingArn": format!("arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"),
         "FunctionArn": function_arn,
-        "StartingPosition": "TRIM_HORIZON",
-        "BatchSize": 100,
+        "BatchSize": 10,
         "MaximumBatchingWindowInSeconds": 0,
-        "ParallelizationFactor": 1,
-        "DestinationConfig": { "OnFailure": {} },
-        "MaximumRecordAgeInSeconds": -1,
-        "MaximumRetryAttempts": -1,
-        "BisectBatchOnFunctionError": false,
-        "TumblingWindowInSeconds": 0,
         "FunctionResponseTypes": [],
         "LastModified": 1_700_000_000.0,
-        "LastProcessingResult": "No records processed",
-        "StateTransitionReason": "User action",
+        "StateTransitionReason": "USER_INITIATED",
         "State": "Creating",
-    })
+    });
+    if !is_queue(source) {
+        let of_streams = json!({
+            "StartingPosition": "TRIM_HORIZON",
+            "BatchSize": 100,
+            "ParallelizationFactor": 1,
+            "DestinationConfig": { "OnFailure": {} },
+            "MaximumRecordAgeInSeconds": -1,
+            "MaximumRetryAttempts": -1,
+            "BisectBatchOnFunctionError": false,
+            "TumblingWindowInSeconds": 0,
+            "LastProcessingResult": "No records processed",
+            "StateTransitionReason": "User action",
+        });
+        usual.as_object_mut().unwrap().extend(of_streams.as_object().unwrap().clone());
+    }
+    usual
+}
+
+fn is_queue(source: &str) -> bool {
+    source.split(':').nth(2) == Some("sqs")
+}
+
+/// Refuses fields of another source.
+fn of_its_source(shown: &Json, body: &Json) -> Result<(), Reply> {
+    let of_streams = [
+        "StartingPosition",
+        "MaximumRetryAttempts",
+        "MaximumRecordAgeInSeconds",
+        "BisectBatchOnFunctionError",
+        "ParallelizationFactor",
+        "TumblingWindowInSeconds",
+        "DestinationConfig",
+    ];
+    let is_of_queue = is_queue(shown["EventSourceArn"].as_str().unwrap());
+    let of_others = if is_of_queue { &of_streams[..] } else { &["ScalingConfig"] };
+    match of_others.iter().find(|field| !body[**field].is_null()) {
+        Some(field) => Err(invalid(&format!("{field} is not allowed for this event source"))),
+        None => Ok(()),
+    }
 }
 
 /// Applies a request to a mapping; omitted fields keep their values.
 fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
+    of_its_source(shown, body)?;
+    if body["ScalingConfig"].is_object() {
+        within(&body["ScalingConfig"]["MaximumConcurrency"], 2..=1000)?;
+        shown.as_object_mut().unwrap().remove("ScalingConfig");
+        if !body["ScalingConfig"]["MaximumConcurrency"].is_null() {
+            shown["ScalingConfig"] = body["ScalingConfig"].clone();
+        }
+    }
     let numbers = [
         ("BatchSize", 1..=10_000),
         ("MaximumBatchingWindowInSeconds", 0..=300),
@@ -816,6 +901,11 @@ fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
         if !body[field].is_null() {
             shown[field] = body[field].clone();
         }
+    }
+    let is_of_queue = is_queue(shown["EventSourceArn"].as_str().unwrap());
+    if is_of_queue && shown["BatchSize"].as_i64() > Some(10) && shown["MaximumBatchingWindowInSeconds"] == 0 {
+        let text = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10";
+        return Err(invalid(text));
     }
     if shown["MaximumRecordAgeInSeconds"].as_i64().is_some_and(|age| (0..60).contains(&age)) {
         return Err(invalid("The minimum valid value for maximum record age is 60s"));

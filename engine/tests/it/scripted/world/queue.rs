@@ -160,6 +160,12 @@ impl World {
         self.queues.get_mut(name).unwrap()
     }
 
+    /// The visibility timeout of the queue with this ARN, if it exists.
+    pub(super) fn visibility_timeout(&self, of: &str) -> Option<i64> {
+        let (_, queue) = self.queues.iter().find(|(name, queue)| arn(name) == of && !queue.is_leaving())?;
+        queue.attributes["VisibilityTimeout"].parse().ok()
+    }
+
     /// Executes a call about queues; `None` for any other call.
     pub(super) fn queue_call(&mut self, call: &Call) -> Option<Result<Reply, Reply>> {
         if operation(call.operation) == "?" {

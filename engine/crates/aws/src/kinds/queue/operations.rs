@@ -10,7 +10,7 @@ use crate::policy::{DELETE, Imported, PLAN, Purpose::Apply, READ, Scope};
 use crate::schema::ArnForm;
 
 /// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
-pub(super) static QUEUE: NameForm = NameForm {
+pub(crate) static QUEUE: NameForm = NameForm {
     kind: "queue",
     arn: Some(ArnForm::regional("sqs", "{name}")),
     marks: Some("-_."),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
-use crate::schema::{Identity, Milestone, Origin, Schema, Str};
-use crate::value::{Path, Placeholder, Tree, Value};
+use crate::schema::{Identity, Milestone, Origin, Property, Schema, Str};
+use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 
 use super::super::ResourceDecl;
 use super::{Checker, Draft, MAX_LISTED, Reference, list, nearest};
@@ -36,8 +36,10 @@ impl Checker<'_> {
                     Some(Value::Unknown(template)) => match template.as_reference() {
                         // A reference without a target is already reported.
                         Some(Placeholder::Output { resource, .. }) => {
-                            targets.get(resource).map(|target| target.id.name.clone())
+                            targets.get(resource).map(|target| self.target_identity(property, target))
                         }
+                        // An ARN whose account or region isn't known yet.
+                        None if is_arn(template) => Some(self.kinds.identity_in_arn(property, &template.to_string())),
                         _ => {
                             let span = self.places.get(&declared.name, &Path::property(&property.name));
                             let problem = format!("`{}` must be a single reference, without other text", property.name);
@@ -48,7 +50,7 @@ impl Checker<'_> {
                             None
                         }
                     },
-                    Some(Value::String(arn)) => Some(self.kinds.name_in_arn(arn).to_owned()),
+                    Some(Value::String(arn)) => Some(self.kinds.identity_in_arn(property, arn)),
                     _ => None,
                 };
                 if let Some(name) = target {
@@ -56,6 +58,12 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+
+    /// How a property that identifies a resource names this target.
+    fn target_identity(&self, property: &Property, target: &ResourceDecl) -> String {
+        let service = target.schema().arn.as_ref().map_or("", |form| &*form.service);
+        self.kinds.identity(property, service, &target.id.name)
     }
 
     /// Whether the spec has a resource with this name, even an invalid one, which is already
@@ -219,6 +227,13 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
         });
     }
     found
+}
+
+/// Whether a template is an ARN that names its resource without a reference.
+fn is_arn(template: &Template) -> bool {
+    let is_reference = |placeholder: &Placeholder| matches!(placeholder, Placeholder::Output { .. });
+    let ends_known = matches!(template.0.last(), Some(Part::Text(text)) if !text.ends_with([':', '/']));
+    ends_known && template.to_string().starts_with("arn:") && !template.holes().any(is_reference)
 }
 
 /// Maximum number of names to compare for a suggestion, which bounds its time.
