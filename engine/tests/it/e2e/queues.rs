@@ -104,7 +104,7 @@ resources:
     let url = aws.wait(sqs.get_queue_url().queue_name("acme-jobs").send()).queue_url.unwrap();
     aws.wait(sqs.send_message().queue_url(&url).message_body("the first job").send());
     crate::support::eventually("the message is in the log", || {
-        run(&["logs", "worker", "--file", SPEC, "--since", "10m"]).out.contains("got the first job")
+        run(&["logs", "worker", "--spec", SPEC]).out.contains("got the first job")
     });
     run(&["verify", SPEC]).expect(1, &["`jobs-to-worker` can't be verified: its source is an SQS queue"]);
 
