@@ -62,6 +62,8 @@ resources:
     system_log_level: WARN
     reserved_concurrent_executions: 1
     dead_letter_target_arn: arn:aws:sqs:eu-central-1:123456789012:letters
+    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }
+    kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one
   pipe:
     type: mapping
     function: ${logger.arn}
@@ -367,6 +369,18 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "InvalidParameterValueException",
         "Layer version arn:aws:lambda:eu-central-1:123456789012:layer:one:1 does not exist.",
         "- arn:aws:lambda:eu-central-1:123456789012:layer:one:1",
+    ),
+    (
+        "logger",
+        "InvalidParameterValueException",
+        "Error occurred while DescribeSecurityGroups. EC2 Error Code: InvalidGroup.NotFound. EC2 Error Message: The security group 'sg-1' does not exist",
+        "vpc:",
+    ),
+    (
+        "logger",
+        "ValidationException",
+        "1 validation error detected: Value 'x' at 'kMSKeyArn' failed to satisfy constraint: Member must satisfy regular expression pattern: x",
+        "kms_key_arn:",
     ),
     ("logger", "AccessDeniedException", "User: u is not authorized to perform: iam:PassRole on resource: r", "role:"),
     (

@@ -575,6 +575,15 @@ catalogue! {
                account must share each version with your account.",
         blames: ["layers"],
     }
+    NetworkNotUsable "network-not-usable" {
+        title: "a subnet or a security group can't be used",
+        why: "it doesn't exist in this region and account, or your credentials can't describe it",
+        next: "check the IDs with `aws ec2 describe-subnets` and `aws ec2 describe-security-groups`",
+        more: "All subnets and security groups of a function must be of one VPC. Lambda checks them with your \
+               credentials, which need ec2:DescribeSubnets, ec2:DescribeSecurityGroups and ec2:DescribeVpcs; \
+               `engine policy` prints them.",
+        blames: ["vpc"],
+    }
     PolicyTooLarge "policy-too-large" {
         title: "the function's resource-based policy is too large",
         why: "a function's resource-based policy can be at most 20 KB, including the statements of all teams and \

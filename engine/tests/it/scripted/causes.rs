@@ -543,6 +543,15 @@ fn cases() -> Vec<Case> {
             "CreateFunction",
             invalid("Layer version arn:aws:lambda:eu-central-1:123456789012:layer:tools:1 does not exist."),
         ),
+        with(
+            "network-not-usable",
+            |text| function_with(&text, "vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }"),
+            "CreateFunction",
+            invalid(
+                "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error Message: \
+                 The subnet ID 'subnet-1' does not exist",
+            ),
+        ),
         new(
             "policy-too-large",
             APPLY,

@@ -705,6 +705,41 @@ fn role_and_deployer_get_the_permissions_that_the_spec_requires() {
 }
 
 #[test]
+fn a_function_in_a_vpc_and_one_with_a_key_get_their_permissions() {
+    let key = arn("kms", "key/1");
+    let within = "handler: index.handler\n    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }";
+    let project = Project::new(|text| {
+        let text = replaced(&text, "handler: index.handler", &format!("{within}\n    kms_key_arn: {key}"));
+        replaced(&text, "hash_key: id", "hash_key: id\n    kms_key_arn: alias/aws/dynamodb")
+    });
+    let right = |action: &str, resource: &str, context: &[(&str, &str)]| Right {
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+        context: context.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        along: false,
+    };
+    let role = &policy(&project, &["--role"])[ROLE]["permissions"];
+    for action in ["AssignPrivateIpAddresses", "CreateNetworkInterface", "DeleteNetworkInterface", "DescribeSubnets"] {
+        assert!(allows(role, &right(&format!("ec2:{action}"), "*", &[])), "{action}: {role:#}");
+    }
+    assert!(allows(role, &right("kms:Decrypt", &key, &[])), "{role:#}");
+    let all = policy(&project, &[]);
+    let here = [("aws:RequestedRegion", REGION)];
+    for action in ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"] {
+        assert!(allows(&all, &right(action, "*", &here)), "{action}: {all:#}");
+    }
+    for action in ["kms:CreateGrant", "kms:Decrypt", "kms:Encrypt"] {
+        assert!(allows(&all, &right(action, &key, &[])), "{action}: {all:#}");
+    }
+    // The AWS managed key needs no permission, and its alias is no resource of IAM.
+    for document in [role, &all] {
+        assert!(!document.to_string().contains("alias/"), "{document:#}");
+    }
+    let usual = policy(&Project::usual(), &[]);
+    assert!(!actions(&usual).iter().any(|it| it.starts_with("ec2:")), "no VPC, no permission to describe one");
+}
+
+#[test]
 fn imported_resources_get_only_read_permissions_by_name() {
     let project = Project::new(|text| {
         let theirs = "resources:\n  theirs:\n    type: table\n    import: red-foxes-todos\n";

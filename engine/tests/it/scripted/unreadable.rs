@@ -33,7 +33,10 @@ struct Row {
 
 /// Properties that AWS omits if they have their default, so that a missing value is known.
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
-    ("function", &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn"]),
+    (
+        "function",
+        &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn", "vpc", "kms_key_arn"],
+    ),
     ("log_group", &["retention_in_days", "kms_key_arn", "deletion_protection"]),
     // The local AWS never returns the window, so a missing one was never set.
     ("mapping", &["tumbling_window_in_seconds"]),

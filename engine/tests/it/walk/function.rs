@@ -156,8 +156,61 @@ fn permissions() -> Vec<Row> {
     ]
 }
 
+/// A part of its connection to a VPC. AWS shows the lists in an order of its own.
+fn connection(property: &'static str, set: &'static str, changed: &'static str, seen: [Json; 3]) -> Row {
+    let place = match property {
+        "vpc.security_group_ids" => "/Configuration/VpcConfig/SecurityGroupIds",
+        "vpc.ipv6_allowed_for_dual_stack" => "/Configuration/VpcConfig/Ipv6AllowedForDualStack",
+        _ => "/Configuration/VpcConfig/SubnetIds",
+    };
+    let drifted = json!({ "VpcConfig": { "SubnetIds": ["subnet-9"], "SecurityGroupIds": ["sg-9"] } });
+    setting(property, [set, changed], place, seen, drifted)
+}
+
+fn networks() -> Vec<Row> {
+    let one = "vpc: { subnet_ids: [subnet-2, subnet-1], security_group_ids: [sg-1] }";
+    let fewer = "vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }";
+    let guarded = "vpc: { security_group_ids: [sg-3, sg-2], subnet_ids: [subnet-1] }";
+    let dual = "vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1], ipv6_allowed_for_dual_stack: true }";
+    let two = json!(["subnet-2", "subnet-1"]);
+    vec![
+        connection("vpc", one, fewer, [two.clone(), json!(["subnet-1"]), json!([])]).seen_locally(
+            json!(["subnet-1", "subnet-2"]),
+            json!(["subnet-1"]),
+            json!([]),
+        ),
+        connection("vpc.subnet_ids", one, fewer, [two, json!(["subnet-1"]), json!([])])
+            .seen_locally(json!(["subnet-1", "subnet-2"]), json!(["subnet-1"]), json!([]))
+            .required("is missing `subnet_ids`"),
+        connection("vpc.security_group_ids", fewer, guarded, [json!(["sg-1"]), json!(["sg-3", "sg-2"]), json!([])])
+            .seen_locally(json!(["sg-1"]), json!(["sg-2", "sg-3"]), json!([]))
+            .required("is missing `security_group_ids`"),
+        connection("vpc.ipv6_allowed_for_dual_stack", fewer, dual, [json!(false), json!(true), json!(false)])
+            .given(fewer),
+        setting(
+            "kms_key_arn",
+            [
+                "kms_key_arn: \"arn:aws:kms:eu-central-1:123456789012:key/one\"",
+                "kms_key_arn: \"arn:aws:kms:eu-central-1:123456789012:key/two\"",
+            ],
+            "/Configuration/KMSKeyArn",
+            [
+                json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
+                json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+                Json::Null,
+            ],
+            json!({ "KMSKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/three" }),
+        )
+        .seen_locally(
+            json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
+            json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+            json!(""),
+        ),
+    ]
+}
+
 pub(super) fn rows() -> Vec<Row> {
-    [settings(), permissions()].concat()
+    [settings(), networks(), permissions()].concat()
 }
 
 fn settings() -> Vec<Row> {

@@ -74,6 +74,8 @@ fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<St
     for function in functions {
         needs.logs(function);
         needs.tracing(function);
+        needs.network(function);
+        needs.variables(function);
         if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
             needs.send(&target, &format!("`{}` sends failed invocations there", function.name));
         }
@@ -152,6 +154,32 @@ impl Needs<'_, '_> {
             Some(Source::Queue) => self.queue(mapping),
             Some(Source::Kinesis) => self.kinesis(mapping),
             Some(Source::Table) | None => self.stream(mapping),
+        }
+    }
+
+    /// docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+    fn network(&mut self, function: &ResourceDecl) {
+        if function.desired.get("vpc").is_some_and(|vpc| *vpc != Value::Null) {
+            let why = Some("Lambda names its network interfaces itself, and checks these actions on every resource");
+            let statement = allow("UseNetworkInterfaces", "", Vec::new(), None, why);
+            let actions = [
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ];
+            self.add_unrestricted(statement, &actions, &format!("`{}` has `vpc`", function.name));
+        }
+    }
+
+    /// Lambda decrypts a function's variables with the function's role
+    /// (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html).
+    fn variables(&mut self, function: &ResourceDecl) {
+        if let Some(key) = self.policy.text(function.desired.get("kms_key_arn")) {
+            let reason = format!("`{}` decrypts its environment variables", function.name);
+            self.add_all("DecryptVariables", &["kms:Decrypt"], &[key], &reason);
         }
     }
 

@@ -420,7 +420,7 @@ pub(super) fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
     format!("arn:{}:{service}:{}:{}:{resource}", env.partition, env.region, env.account)
 }
 
-pub(super) fn in_region(policy: &PolicyBuilder<'_>) -> Json {
+pub(crate) fn in_region(policy: &PolicyBuilder<'_>) -> Json {
     json!({ "StringEquals": { "aws:RequestedRegion": policy.env.region } })
 }
 

@@ -18,6 +18,7 @@
 
 mod errors;
 pub mod javascript;
+mod network;
 pub(super) mod operations;
 pub mod source;
 
@@ -85,6 +86,8 @@ pub(super) struct Props {
     system_log_level: Option<String>,
     reserved_concurrent_executions: Option<i32>,
     dead_letter_target_arn: Option<String>,
+    vpc: Option<network::Vpc>,
+    kms_key_arn: Option<String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -122,6 +125,12 @@ static LAYER: LazyLock<Text> = LazyLock::new(|| {
 static DEAD_LETTER: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=2048, "a reference like `${failed.arn}` or the ARN of a non-FIFO SQS queue or SNS topic", |text| {
         super::text::is_target(text) && !text.ends_with(".fifo")
+    })
+});
+/// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, KMSKeyArn
+static KMS_KEY: LazyLock<Text> = LazyLock::new(|| {
+    Text::new(20..=2048, "the ARN of a KMS key (`arn:aws:kms:region:account:key/id`)", |text| {
+        super::text::is_arn(text, "kms")
     })
 });
 /// Maximum size of a function's environment variables as compact JSON
@@ -354,6 +363,14 @@ impl Kind for Function {
                     "dead-letter queue or topic for failed asynchronous invocations",
                 )
                 .member("DeadLetterConfig.TargetArn"),
+                network::vpc(),
+                property(
+                    "kms_key_arn",
+                    Shape::Text(KMS_KEY.clone()),
+                    "ARN of the KMS key that encrypts the environment variables; defaults to a key owned by AWS",
+                )
+                .member("KMSKeyArn")
+                .in_locality(Locality::Region),
                 super::tags(),
             ],
             outputs: vec![
@@ -388,6 +405,7 @@ impl Kind for Function {
         problems.extend(super::unusual_target(desired, "dead_letter_target_arn", &["sqs", "sns"]));
         problems.extend(log_level_problems(desired));
         problems.extend(layer_problems(desired));
+        problems.extend(network::problems(desired));
         problems.extend(code_problem(desired));
         problems.extend(environment_problems(desired));
         problems
@@ -509,6 +527,8 @@ impl Kind for Function {
                 .set_tracing_config(beyond.member(tracing))
                 .set_logging_config(beyond.member(logging))
                 .set_dead_letter_config(beyond.member(dead_letter))
+                .set_vpc_config(beyond.member(network::request))
+                .set_kms_key_arn(beyond.member(kms_key))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
             let answer = request.customize().config_override(once(cx)).send().await.context("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
@@ -783,6 +803,8 @@ impl Update<'_> {
                 .set_tracing_config(change.member(tracing))
                 .set_logging_config(change.member(logging))
                 .set_dead_letter_config(change.member(dead_letter))
+                .set_vpc_config(change.member(network::request))
+                .set_kms_key_arn(change.member(kms_key))
                 .set_revision_id(revision.map(str::to_owned));
             let answer = request.send().await.context("UpdateFunctionConfiguration", &id.name);
             explained(cx, id, &inquiry, &change.to.role, answer).await.map(|_| ())
@@ -932,6 +954,8 @@ impl Seen {
             system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),
             reserved_concurrent_executions: *reserved,
             dead_letter_target_arn: target.filter(|arn| !arn.is_empty()).map(str::to_owned),
+            vpc: network::of(config),
+            kms_key_arn: config.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
             tags: tags.clone(),
         }
     }
@@ -1294,6 +1318,11 @@ fn logging(props: &Props) -> LoggingConfig {
 /// An empty target removes the current one.
 fn dead_letter(props: &Props) -> DeadLetterConfig {
     DeadLetterConfig::builder().target_arn(props.dead_letter_target_arn.as_deref().unwrap_or_default()).build()
+}
+
+/// An empty ARN restores the key owned by AWS.
+fn kms_key(props: &Props) -> String {
+    props.kms_key_arn.clone().unwrap_or_default()
 }
 
 /// Longer timeouts for calls that upload code.

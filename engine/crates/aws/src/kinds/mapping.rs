@@ -60,7 +60,8 @@ use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
     AwsEnv, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Presence, Problem,
-    Property, Reading, Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of, property,
+    Property, Reading, Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, partition_of,
+    property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};

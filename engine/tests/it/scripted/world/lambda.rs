@@ -749,6 +749,8 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
             "TracingConfig",
             "LoggingConfig",
             "DeadLetterConfig",
+            "VpcConfig",
+            "KMSKeyArn",
             "RevisionId",
             // Only a create has these.
             "Code",
@@ -798,6 +800,17 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         }
         Some(_) => return Err(invalid("The provided dead letter target is not supported")),
     }
+    match body["KMSKeyArn"].as_str() {
+        None => {}
+        Some("") => drop(config.as_object_mut().unwrap().remove("KMSKeyArn")),
+        Some(arn) if arn.starts_with("arn:aws:kms:") => config["KMSKeyArn"] = json!(arn),
+        Some(_) => {
+            return Err(invalid(
+                "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()",
+            ));
+        }
+    }
+    connect(config, &body["VpcConfig"])?;
     let logging = &body["LoggingConfig"];
     if logging.is_object() {
         let was = config["LoggingConfig"].clone();
@@ -820,6 +833,38 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         }
         config["LoggingConfig"] = now;
     }
+    Ok(())
+}
+
+/// Connects a function to a VPC. Lambda shows the lists in an order of its own, and keeps empty ones
+/// for a function that left its VPC.
+fn connect(config: &mut Json, vpc: &Json) -> Result<(), Reply> {
+    if !vpc.is_object() {
+        return Ok(());
+    }
+    known(vpc, &["SubnetIds", "SecurityGroupIds", "Ipv6AllowedForDualStack"])?;
+    let ids = |field: &str| vpc[field].as_array().cloned().unwrap_or_default();
+    let (mut subnets, mut groups) = (ids("SubnetIds"), ids("SecurityGroupIds"));
+    if subnets.is_empty() != groups.is_empty() {
+        return Err(invalid("SubnetIds and SecurityIds must coexist or be both empty list."));
+    }
+    if subnets.len() > 16 || groups.len() > 5 {
+        return Err(invalid("Member must have length less than or equal to 16 and 5"));
+    }
+    if let Some(missing) = subnets.iter().find(|id| id.as_str().is_some_and(|id| id.ends_with("missing"))) {
+        let missing = missing.as_str().unwrap();
+        return Err(invalid(&format!(
+            "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error Message: The \
+             subnet ID '{missing}' does not exist"
+        )));
+    }
+    subnets.reverse();
+    groups.reverse();
+    let id = if subnets.is_empty() { "" } else { "vpc-1" };
+    let ipv6 = vpc["Ipv6AllowedForDualStack"].as_bool().unwrap_or_default();
+    config["VpcConfig"] = json!({
+        "SubnetIds": subnets, "SecurityGroupIds": groups, "VpcId": id, "Ipv6AllowedForDualStack": ipv6,
+    });
     Ok(())
 }
 

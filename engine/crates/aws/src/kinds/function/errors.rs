@@ -24,6 +24,7 @@ pub(super) const ERRORS: &[ErrorRow] = &[
     ErrorRow::ANY.saying(&["combined with layers exceeds"]).cause(Code::CodeTooLarge),
     ErrorRow::ANY.saying(&["Could not unzip"]).cause(Code::CodeUnreadable),
     ErrorRow::ANY.saying(&["Layer version"]).cause(Code::LayerNotUsable),
+    ErrorRow::ANY.saying(&["Error occurred while Describe", "EC2 Error Code"]).cause(Code::NetworkNotUsable),
     ErrorRow::of(&["RequestTooLargeException", "RequestEntityTooLargeException"]).cause(Code::CodeTooLarge),
     ErrorRow::of(&["CodeStorageExceededException"]).cause(Code::CodeStorageFull),
     ErrorRow::of(&["InvalidZipFileException"]).cause(Code::CodeUnreadable),

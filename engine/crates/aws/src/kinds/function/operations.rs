@@ -13,11 +13,14 @@ use crate::operation::{
 };
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
-    Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
-    Scope,
+    Purpose::{self, Apply, Check, Destroy, Diff, Logs, Verify},
+    READ, Scope, in_region,
 };
 use crate::schema::ArnForm;
+use crate::spec::ResourceDecl;
 use crate::value::Value;
+
+use super::network::VPC;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
 pub(crate) static FUNCTION: NameForm = NameForm {
@@ -56,6 +59,37 @@ fn layers(policy: &PolicyBuilder<'_>) -> Vec<String> {
         _ => None,
     });
     layers.flatten().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The keys of the functions.
+const FUNCTION_KEYS: Scope = Scope::new("KeysOfFunctions", keys);
+
+fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let keys = policy.functions().filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The networks of functions in a VPC.
+const NETWORKS: Scope = Scope {
+    condition: Some(in_region),
+    why: Some("IAM has no resource type for calls that describe networks, so it is restricted to the region"),
+    ..Scope::new("DescribeNetworks", networks)
+};
+
+fn networks(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let is_inside = |it: &ResourceDecl| it.desired.get(VPC).is_some_and(|vpc| *vpc != Value::Null);
+    if policy.functions().any(is_inside) { vec!["*".to_owned()] } else { Vec::new() }
+}
+
+/// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
+const fn key(action: &'static str, used_by: &'static [Purpose], why: &'static str) -> Implied {
+    Implied { action, grant: (&FUNCTION_KEYS, used_by), why, property: Some("kms_key_arn") }
+}
+
+/// docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+const fn network(action: &'static str) -> Implied {
+    let why = "Lambda checks a function's subnets and security groups with the caller's permissions";
+    Implied { action, grant: (&NETWORKS, &[Apply]), why, property: Some(VPC) }
 }
 
 const PASS_ROLE: Implied = Implied {
@@ -104,14 +138,25 @@ const ALL: &str = "/2015-03-31/functions";
 pub(super) const OPERATIONS: &[Operation] = &[
     call("lambda:CreateFunction", Effect::Create, Rest("POST", ALL), &[(&FUNCTIONS, &[Apply])])
         .on(&FUNCTION, At::Body("FunctionName"), Takes::Either)
-        .implying(&[PASS_ROLE, READ_LAYERS]),
+        .implying(&[
+            PASS_ROLE,
+            READ_LAYERS,
+            key("kms:CreateGrant", &[Apply], "Lambda gets access to a function's KMS key by a grant"),
+            key("kms:Encrypt", &[Apply], "Lambda encrypts a function's variables with the caller's permissions"),
+            network("ec2:DescribeSecurityGroups"),
+            network("ec2:DescribeSubnets"),
+            network("ec2:DescribeVpcs"),
+        ]),
     of("lambda:DeleteFunction", Effect::Write, Rest("DELETE", FUNCTION_PATH), &[(&FUNCTIONS, DELETE)]),
     // It removes only a setting.
     of("lambda:DeleteFunctionConcurrency", Effect::Write, Rest("DELETE", CONCURRENCY), &[(&FUNCTIONS, &[Apply])])
         .in_place(),
     Operation {
         limit: &limits::GET_FUNCTION,
-        implied: &[READ_TAGS],
+        implied: &[
+            READ_TAGS,
+            key("kms:Decrypt", READ, "GetFunction decrypts a function's variables with the caller's permissions"),
+        ],
         ..of(
             "lambda:GetFunction",
             Effect::Read,
