@@ -385,6 +385,25 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             "SSEType": "KMS",
             "KMSMasterKeyId": "arn:aws:kms:eu-central-1:123456789012:key/three",
         } }))),
+        // AWS's managed key, which a request selects by naming none.
+        row(
+            KIND,
+            "kms_key_arn",
+            "kms_key_arn: alias/aws/dynamodb",
+            "kms_key_arn: \"arn:aws:kms:eu-central-1:123456789012:key/two\"",
+        )
+        .seen(
+            "/Table/SSEDescription/KMSMasterKeyArn",
+            json!("arn:aws:kms:eu-central-1:123456789012:key/aaaaaaaa-0000-0000-0000-000000000000"),
+            json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+            Json::Null,
+        )
+        .seen_locally(
+            json!("arn:aws:kms:eu-central-1:{account}:alias/aws/dynamodb"),
+            json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+            json!("arn:aws:kms:eu-central-1:{account}:alias/aws/dynamodb"),
+        )
+        .drift(change(json!({ "SSESpecification": { "Enabled": true, "SSEType": "KMS" } }))),
         row(KIND, "tags", "tags: { course: cloud }", "tags: { course: rust }")
             .seen("/Tags/course", json!("cloud"), json!("rust"), json!("rust"))
             .drift(Dynamodb("TagResource", json!({ "Tags": [{ "Key": "course", "Value": "none" }] })))

@@ -198,7 +198,9 @@ impl Needs<'_, '_> {
         let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         self.add_all("ReadStreams", &reads, &[stream], &reason);
         self.list_streams("ListStreams", "dynamodb:ListStreams", &reason);
-        if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
+        // The AWS managed key needs no permission.
+        let key = table.and_then(|table| policy.text(table.desired.get("kms_key_arn")));
+        if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
             let condition = Some(via_dynamodb(policy));
             let statement = allow("DecryptStreams", "kms:Decrypt", vec![key], condition, None);
             self.statements.push(Statement { reasons: vec![reason], ..statement });

@@ -46,7 +46,9 @@ const KEYS: Scope = Scope { condition: Some(via_dynamodb), ..Scope::new("KeysOfT
 
 fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
     let keys = policy.spec.managed("table").filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
-    keys.collect::<BTreeSet<_>>().into_iter().collect()
+    // Every principal that can use DynamoDB can use the AWS managed key
+    // (docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
+    keys.filter(|key| key.starts_with("arn:")).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
