@@ -14,6 +14,7 @@ mod command_line;
 mod e2e;
 mod from_data;
 mod fuzz;
+mod implied;
 mod inventory;
 mod local;
 mod members;

@@ -93,7 +93,16 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         }
         name if name.contains("Queue") => vec![right(&named("sqs"), arn("sqs", about), &[])],
         "GetResources" => vec![right(&named("tag"), "*".to_owned(), &here())],
-        "GetRole" => vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])],
+        // IAM has neither a resource type nor a condition key for it
+        // (docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html).
+        "ListRoles" => vec![right(&named("iam"), "*".to_owned(), &[])],
+        "CreateRole" => {
+            let role = format!("arn:aws:iam::{account}:role/{about}");
+            vec![right(&named("iam"), role.clone(), &[]), along(right("iam:TagRole", role, &[]))]
+        }
+        name if ROLE_CALLS.contains(&name) => {
+            vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])]
+        }
         "ListAttachedRolePolicies" | "ListRolePolicies" | "GetRolePolicy" => {
             vec![right(&named("iam"), format!("arn:aws:iam::{account}:role/{about}"), &[])]
         }
@@ -148,6 +157,23 @@ fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         _ => vec![right(&named("lambda"), function(about), &[])],
     }
 }
+
+/// The other calls about one role.
+const ROLE_CALLS: [&str; 13] = [
+    "AttachRolePolicy",
+    "DeleteRole",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DetachRolePolicy",
+    "GetRole",
+    "ListInstanceProfilesForRole",
+    "PutRolePermissionsBoundary",
+    "PutRolePolicy",
+    "TagRole",
+    "UntagRole",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+];
 
 /// The other calls about one log group.
 const LOG_GROUP_CALLS: [&str; 6] = [
@@ -308,11 +334,16 @@ impl Witness for Clerk {
     fn after(&mut self, _: &Call, _: &World, _: u16) {}
 }
 
-/// A queue beside the pipeline.
-const QUEUE: &str = "  jobs:\n    type: queue\n";
+/// A queue and a role beside the pipeline.
+const QUEUE: &str = "  jobs:\n    type: queue\n  runner:\n    type: role\n    \
+                     trusted_services: [states.amazonaws.com]\n    access: { jobs: send }\n";
+/// More properties of the role.
+const POLICIES: &str = "    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n";
+const BOUNDARY: &str = "    permissions_boundary: arn:aws:iam::aws:policy/ReadOnlyAccess\n";
+const ACCESS: &str = "    access: { jobs: send }\n";
 
 /// Changes to every resource type, applied one after another.
-const EDITS: [&[(&str, &str)]; 4] = [
+const EDITS: [&[(&str, &str)]; 5] = [
     &[
         (
             "stream_view_type: NEW_AND_OLD_IMAGES",
@@ -321,6 +352,11 @@ const EDITS: [&[(&str, &str)]; 4] = [
         ),
         ("read_capacity: 1", "read_capacity: 2"),
         ("    type: queue\n", "    type: queue\n    delay_seconds: 1\n"),
+        (
+            "    access: { jobs: send }\n",
+            "    access: { jobs: send }\n    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n    \
+             permissions_boundary: arn:aws:iam::aws:policy/ReadOnlyAccess\n    description: first\n",
+        ),
         ("handler: index.handler", "handler: index.handler\n    reserved_concurrent_executions: 5"),
         ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    batch_size: 7"),
         ("retention_in_days: 7", "retention_in_days: 14\n    tags: { course: cloud }"),
@@ -329,6 +365,10 @@ const EDITS: [&[(&str, &str)]; 4] = [
         ("    reserved_concurrent_executions: 5", "    memory_size: 256\n    tags: { course: cloud }"),
         ("batch_size: 7", "batch_size: 7\n    tags: { course: cloud }"),
         ("    delay_seconds: 1\n", "    tags: { course: cloud }\n"),
+        ("    trusted_services: [states.amazonaws.com]\n", "    trusted_services: [ec2.amazonaws.com]\n"),
+        (POLICIES, ""),
+        (BOUNDARY, "    tags: { course: rust }\n"),
+        (ACCESS, ""),
         ("    retention_in_days: 14\n", ""),
     ],
     &[
@@ -336,6 +376,10 @@ const EDITS: [&[(&str, &str)]; 4] = [
         ("batch_size: 7\n    tags: { course: cloud }", "batch_size: 7"),
         ("point_in_time_recovery: true\n    tags: { course: cloud }", "point_in_time_recovery: true"),
     ],
+    &[(
+        "    tags: { course: rust }\n",
+        "    access: { jobs: send }\n    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n",
+    )],
     &[("principal: dynamodb.amazonaws.com", "principal: dynamodb.amazonaws.com\n    source_account: \"123456789012\"")],
 ];
 
@@ -354,6 +398,7 @@ fn retained(text: &str) -> String {
         ("logger", "function"),
         ("todos-to-logger", "mapping"),
         ("jobs", "queue"),
+        ("runner", "role"),
         ("logs", "log_group"),
     ];
     let heads = heads.map(|(name, kind)| format!("  {name}:\n    type: {kind}\n"));
@@ -389,7 +434,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("apply", &["apply", "--yes"]);
     run("verify", &["verify", "--yes", "--timeout", "60"]);
     run("logs", &["logs"]);
-    for name in ["todos-to-logger", "logger", "todos", "jobs", "logs"] {
+    for name in ["todos-to-logger", "logger", "todos", "jobs", "runner", "logs"] {
         run("apply", &["release", name]);
     }
     // Adopt them again.
@@ -397,6 +442,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("apply", &["apply", "--yes", "--replace", "logger"]);
     run("apply", &["apply", "--yes", "--replace", "todos"]);
     run("apply", &["apply", "--yes", "--replace", "jobs"]);
+    run("apply", &["apply", "--yes", "--replace", "runner"]);
     spec(Some(&retained(&text)));
     run("destroy", &["destroy", "--yes"]);
     spec(Some(&text));

@@ -4,7 +4,7 @@ use crate::aws::limits;
 use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, OPTIONAL, PLAN,
-    Purpose::{Apply, Check, Destroy, Diff, Verify},
+    Purpose::{self, Apply, Check, Destroy, Diff, Verify},
     Scope,
 };
 use crate::schema::ArnForm;
@@ -65,6 +65,9 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
     of(action, Effect::Write, grants).on(&ROLE, At::Form("RoleName"), Takes::Name)
 }
 
+/// The commands that read the policies of managed roles; `Check` reads those of all roles.
+const READS: &[Purpose] = &[Diff, Apply, Destroy, Verify];
+
 pub(super) const OPERATIONS: &[Operation] = &[
     write("iam:AttachRolePolicy", &[(&BOUNDED, &[Apply])]),
     of("iam:CreateRole", Effect::Create, &[(&BOUNDED, &[Apply])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
@@ -73,10 +76,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     write("iam:DeleteRolePolicy", &[(&BOUNDED, DELETE)]),
     write("iam:DetachRolePolicy", &[(&BOUNDED, DELETE)]),
     GET_ROLE,
-    read("iam:GetRolePolicy", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
-    read("iam:ListAttachedRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
+    read("iam:GetRolePolicy", &[(&MANAGED, &[Diff, Apply, Verify]), (&ROLES_POLICIES, &[Check])]),
+    read("iam:ListAttachedRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListInstanceProfilesForRole", &[(&MANAGED, DELETE)]),
-    read("iam:ListRolePolicies", &[(&MANAGED, PLAN), (&ROLES_POLICIES, &[Check])]),
+    read("iam:ListRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     of("iam:ListRoles", Effect::Read, &[(&LISTS, PLAN)]),
     write("iam:PutRolePermissionsBoundary", &[(&UNBOUNDED, &[Apply])]),
     write("iam:PutRolePolicy", &[(&BOUNDED, &[Apply])]),

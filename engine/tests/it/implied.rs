@@ -1,0 +1,186 @@
+//! Implied roles and derived policies: their names, who can refer to them, and what they grant with
+//! which reason.
+
+use std::path::Path;
+
+use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
+use engine::value::Value;
+use serde_json::{Value as Json, json};
+
+const HEAD: &str = "team: blue-owls\nregion: eu-central-1\naccount: \"123456789012\"\n";
+
+fn function(name: &str, lines: &str) -> String {
+    format!(
+        "  {name}:\n    type: function\n    runtime: nodejs22.x\n    handler: index.handler\n    \
+         code: {{ inline: 'exports.handler = 1' }}\n{lines}"
+    )
+}
+
+fn parse(resources: &str) -> Result<Spec, String> {
+    let text = format!("{HEAD}resources:\n{resources}");
+    let kinds = engine::kinds::all();
+    Spec::parse(&kinds, Path::new("specs/team.yaml"), text.as_bytes(), &SpecOverrides::default(), Depth::Full)
+        .map_err(|problems| problems.iter().map(|it| format!("{it:?}\n")).collect())
+}
+
+#[track_caller]
+fn declared<'s>(spec: &'s Spec, name: &str) -> &'s ResourceDecl {
+    spec.resource(name).unwrap_or_else(|| panic!("no `{name}`"))
+}
+
+/// A property of a declaration as JSON.
+fn property(declared: &ResourceDecl, name: &str) -> Json {
+    declared.desired.get(name).map_or(Json::Null, Json::from)
+}
+
+/// The names of the statements in a role's policy.
+fn statements(role: &ResourceDecl) -> Vec<String> {
+    let Some(Value::Map(policy)) = role.desired.get("policy") else { panic!("no policy: {:?}", role.desired) };
+    policy.keys().cloned().collect()
+}
+
+fn reasons(role: &ResourceDecl) -> Vec<&str> {
+    role.reasons.iter().map(|(_, reason)| reason.as_str()).collect()
+}
+
+#[track_caller]
+fn refused(resources: &str, texts: &[&str]) {
+    let problems = parse(resources).err().unwrap_or_else(|| panic!("accepted:\n{resources}"));
+    for text in texts {
+        assert!(problems.contains(text), "no `{text}` in {problems}");
+    }
+}
+
+#[test]
+fn a_function_without_a_role_implies_one() {
+    let spec = parse(&function("worker", "")).unwrap();
+    let role = declared(&spec, "worker-role");
+    assert_eq!((role.id.name.as_str(), role.implied_by.as_deref()), ("blue-owls-worker-role", Some("worker")));
+    assert_eq!(spec.target(declared(&spec, "worker"), "role").unwrap().name, "worker-role");
+    assert_eq!(
+        property(role, "assume_role_policy")["Statement"][0]["Principal"],
+        json!({ "Service": ["lambda.amazonaws.com"] })
+    );
+    assert_eq!(statements(role), ["WriteLogs"]);
+    assert_eq!(reasons(role), ["WriteLogs: `worker` writes its log"]);
+}
+
+#[test]
+fn an_implied_role_can_be_referred_to() {
+    let other = function("other", "    role: ${worker-role.arn}\n");
+    let spec = parse(&(function("worker", "") + &other)).unwrap();
+    assert_eq!(spec.target(declared(&spec, "other"), "role").unwrap().name, "worker-role");
+    assert!(spec.resource("other-role").is_none());
+    let role = declared(&spec, "worker-role");
+    assert_eq!(reasons(role), ["WriteLogs: `other` writes its log, and `worker` writes its log"]);
+    let logs = property(role, "policy")["WriteLogs"]["resources"].to_string();
+    assert!(logs.contains("blue-owls-worker") && logs.contains("blue-owls-other"), "{logs}");
+}
+
+#[test]
+fn a_declared_role_of_the_implied_name_has_to_be_used() {
+    let role = "  worker-role: { type: role, trusted_services: [lambda.amazonaws.com] }\n";
+    let texts = [
+        "`worker-role` is declared, and `worker` also implies a role with this name",
+        "add `role: ${worker-role.arn}` to `worker` to use the declared one, or rename it",
+    ];
+    refused(&(function("worker", "") + role), &texts);
+    refused(&(function("worker", "") + "  worker-role: { type: queue }\n"), &texts[..1]);
+    let spec = parse(&(function("worker", "    role: ${worker-role.arn}\n") + role)).unwrap();
+    assert_eq!(declared(&spec, "worker-role").implied_by, None);
+    assert_eq!(declared(&spec, "worker-role").id.name, "blue-owls-worker-role");
+}
+
+#[test]
+fn the_implied_name_has_iams_length() {
+    // With the team and the suffix, 64 characters.
+    let name = "w".repeat(64 - "blue-owls--role".len());
+    let spec = parse(&function(&name, "")).unwrap();
+    assert_eq!(declared(&spec, &format!("{name}-role")).id.name.len(), 64);
+    let long = format!("{name}w");
+    refused(&function(&long, ""), &[&format!("which `{long}` implies"), "shorten the name of"]);
+}
+
+#[test]
+fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
+    let pipeline = "  todos:
+    type: table
+    attributes: { id: S }
+    hash_key: id
+    billing_mode: PAY_PER_REQUEST
+    stream_view_type: NEW_AND_OLD_IMAGES
+    kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one
+  failed: { type: queue }
+  dead: { type: queue }
+  archive: { type: table, import: shared-archive }
+  feed:
+    type: mapping
+    function: ${worker.arn}
+    event_source_arn: ${todos.stream_arn}
+    starting_position: LATEST
+    on_failure_destination_arn: ${failed.arn}
+";
+    let lines = "    tracing: Active
+    dead_letter_target_arn: ${dead.arn}
+    access: { archive: [read, dynamodb:UpdateTimeToLive] }
+    statements: [{ actions: ses:SendEmail, resources: '*' }]
+";
+    let spec = parse(&(function("worker", lines) + pipeline)).unwrap();
+    let role = declared(&spec, "worker-role");
+    let mut reasons = reasons(role);
+    reasons.sort_unstable();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    Access: `worker` has `access: { archive: dynamodb:UpdateTimeToLive }`, and `worker` has `access: { archive: read }`
+    DecryptStreams: `feed` reads the stream of `todos`
+    ListStreams: `feed` reads the stream of `todos`
+    ReadStreams: `feed` reads the stream of `todos`
+    SendToQueues: `feed` sends failed records there, and `worker` sends failed invocations there
+    Statement: `worker` has it in `statements`
+    Trace: `worker` has `tracing: Active`
+    WriteLogs: `worker` writes its log
+    ");
+    // Whatever isn't a condition is known without AWS.
+    insta::assert_snapshot!(format!("{:#}", property(role, "policy")));
+}
+
+#[test]
+fn a_mapping_waits_for_its_functions_role() {
+    let pipeline = "  todos: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
+  feed: { type: mapping, function: '${worker.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
+";
+    let spec = parse(&(function("worker", "") + pipeline)).unwrap();
+    let waits_for = |name: &str| spec.graph.dependencies(name).map(|(it, _)| it.to_owned()).collect::<Vec<_>>();
+    assert!(waits_for("feed").contains(&"worker-role".to_owned()), "{:?}", waits_for("feed"));
+    // The policy names the table's stream without waiting for the table.
+    assert_eq!(waits_for("worker-role"), [""; 0]);
+}
+
+#[test]
+fn without_derived_permissions_a_role_has_only_what_it_declares() {
+    let role = "  shared:
+    type: role
+    derive_permissions: false
+    statements: [{ effect: Deny, actions: '*', resources: '*' }]
+";
+    let spec = parse(&(function("worker", "    role: ${shared.arn}\n") + role)).unwrap();
+    assert_eq!(statements(declared(&spec, "shared")), ["Statement"]);
+}
+
+#[test]
+fn a_role_needs_a_service_that_assumes_it() {
+    refused("  runner: { type: role }\n", &["`runner` has no trusted service, and no function of this spec uses it"]);
+    let role = "  shared: { type: role, trusted_services: [states.amazonaws.com] }\n";
+    refused(
+        &(function("worker", "    role: ${shared.arn}\n") + role),
+        &["functions use `shared`, but Lambda isn't one of its trusted services", "add `lambda.amazonaws.com`"],
+    );
+}
+
+#[test]
+fn an_imported_role_gets_no_statements() {
+    let role = "  shared: { type: role, import: shared }\n";
+    let lines = "    role: ${shared.arn}\n    statements: [{ actions: ses:SendEmail, resources: '*' }]\n";
+    refused(&(function("worker", lines) + role), &["`statements` needs a role that engine creates"]);
+    let lines = "    role: ${shared.arn}\n    access: { shared: iam:GetRole }\n";
+    assert!(parse(&(function("worker", lines) + role)).is_ok());
+}
