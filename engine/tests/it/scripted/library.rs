@@ -294,7 +294,7 @@ async fn a_misbehaving_kind_is_stopped_before_any_request() {
             UnknownMapping,
             "no read in this run showed which function the mapping `00000000-0000-4000-8000-000000000009` is attached",
         ),
-        (ImportedRole, "an unknown request"),
+        (ImportedRole, "doesn't start with the team's name `blue-owls`"),
         (UnknownOperation, "an unknown request"),
     ];
     for (lie, words) in cases {

@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 22] = [
+const READS: [&str; 23] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -33,6 +33,7 @@ const READS: [&str; 22] = [
     "GetQueueUrl",
     "ListQueueTags",
     "ListQueues",
+    "ListRoles",
 ];
 
 /// A change by another actor, made right before a write (the first is 1), or at once.
