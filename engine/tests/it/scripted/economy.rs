@@ -56,7 +56,7 @@ async fn destroy(pause: Duration) -> [Vec<String>; 2] {
 #[tokio::test(start_paused = true)]
 async fn a_destroy_reads_what_it_writes_and_nothing_twice() {
     let [reads, steps] = destroy(Duration::ZERO).await;
-    assert_snapshot!(reads.join(" "), @"DescribeTable GetCallerIdentity GetFunction GetPolicy GetResources ListEventSourceMappings ListFunctions ListTables ListTags ListTagsOfResource Scan");
+    assert_snapshot!(reads.join(" "), @"DescribeLogGroups DescribeLogGroups DescribeTable GetCallerIdentity GetFunction GetPolicy GetResources ListEventSourceMappings ListFunctions ListQueues ListRoles ListTables ListTags ListTagsOfResource Scan");
     // Both deletions are waited for: each is shown twice before it is over.
     assert_snapshot!(steps.join(" "), @"DeleteEventSourceMapping DeleteFunction DeleteTable DescribeTable DescribeTable DescribeTable DescribeTable GetEventSourceMapping GetEventSourceMapping GetEventSourceMapping GetFunction ListTagsOfResource RemovePermission Scan");
 }
