@@ -124,8 +124,8 @@ catalogue! {
     VisibilityTimeoutShort "visibility-timeout-short" {
         title: "the queue's visibility timeout is below the function's timeout",
         why: "SQS would deliver a message again while the function still processes it, so Lambda refuses such a mapping",
-        next: "set `visibility_timeout_seconds` of the queue to at least six times the function's `timeout`, and run the \
-               same command again",
+        next: "set `visibility_timeout_seconds` of the queue to at least six times the function's `timeout`, and run \
+               `engine apply` again",
         more: "Changes to a queue can take up to 60 seconds to propagate, so Lambda may still see the old value right \
                after a change; then running the same command again is enough. AWS recommends six times the function's \
                timeout plus the batching window, so that Lambda can retry a throttled batch.",

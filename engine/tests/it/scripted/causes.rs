@@ -142,6 +142,12 @@ fn cases() -> Vec<Case> {
             "CreateEventSourceMapping",
             Fault::Answer(world::stream_not_readable()),
         ),
+        new(
+            "visibility-timeout-short",
+            APPLY,
+            "CreateEventSourceMapping",
+            invalid("Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"),
+        ),
         with(
             "stream-unknown",
             |text| {

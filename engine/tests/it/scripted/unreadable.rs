@@ -38,8 +38,9 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
         &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn", "vpc", "kms_key_arn"],
     ),
     ("log_group", &["retention_in_days", "kms_key_arn", "deletion_protection"]),
-    // The local AWS never returns the window, so a missing one was never set.
-    ("mapping", &["tumbling_window_in_seconds"]),
+    // The local AWS never returns the window, so a missing one was never set. Only queues have a
+    // concurrency, and only Kinesis streams a time.
+    ("mapping", &["tumbling_window_in_seconds", "maximum_concurrency", "starting_position_timestamp"]),
     // SQS omits what isn't set, and what only FIFO queues have.
     ("queue", &["fifo_queue", "redrive_policy", "redrive_allow_policy", "policy", "kms_key_arn"]),
     ("role", &["description", "permissions_boundary", "tags"]),

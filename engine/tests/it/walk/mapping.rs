@@ -84,7 +84,7 @@ starting_position: AT_TIMESTAMP
 starting_position_timestamp: 2026-01-01T00:00:00Z",
         )
         .shows(&[(SELF, "replace", &["starting_position_timestamp"])])
-        .seen("/StartingPositionTimestamp", json!(1_769_846_400.0), json!(1_769_851_800.0), Json::Null)
+        .seen("/StartingPositionTimestamp", json!(1_769_846_400), json!(1_769_851_800), Json::Null)
         .drift(Remake(json!({ "StartingPositionTimestamp": 1_700_000_000 })))
         .not_local("it has no Kinesis stream")
         .required("needs `starting_position_timestamp`"),

@@ -168,7 +168,9 @@ const FROM_THE_START: &str = "TRIM_HORIZON";
 /// The properties that `events` of a function takes for each source.
 pub(super) fn of_event() -> Vec<Property> {
     let own = Mapping.schema().properties.into_iter();
-    let own = own.filter(|it| !["function", "event_source_arn"].contains(&&*it.name));
+    // `events` has no Kinesis streams, which alone start at a time.
+    let without = ["function", "event_source_arn", "starting_position_timestamp"];
+    let own = own.filter(|it| !without.contains(&&*it.name));
     own.map(|it| if it.name == "starting_position" { it.default(FROM_THE_START) } else { it }).collect()
 }
 
