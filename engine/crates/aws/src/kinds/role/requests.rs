@@ -78,7 +78,7 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
     };
     Ok(Some(Live {
         props,
-        outputs: outputs(id, &role.arn),
+        outputs: outputs(id, &role.path, &role.arn),
         owner: owner(cx, tags),
         status: Status::Stable,
         unique_id: Some(role.role_id),
@@ -147,13 +147,16 @@ fn owner(cx: &Context, tags: Vec<(&str, &str)>) -> Ownership {
     }
 }
 
-/// Right after a role's creation, IAM may return an ID instead of its ARN.
-fn outputs(id: &Id, arn: &str) -> Outputs {
+/// Right after a role's creation, IAM may return an ID instead of its ARN. Until the account is
+/// known, the ARN is then unknown, too.
+fn outputs(id: &Id, path: &str, arn: &str) -> Outputs {
     let arn = match &id.env {
-        Some(env) if !arn.starts_with("arn:") => super::operations::ROLE.arn(env, &id.name),
-        _ => arn.to_owned(),
+        _ if arn.starts_with("arn:") => Some(arn.to_owned()),
+        Some(env) => Some(format!("arn:{}:iam::{}:role{path}{}", env.partition, env.account, id.name)),
+        None => None,
     };
-    BTreeMap::from([("arn".to_owned(), arn), ("name".to_owned(), id.name.clone())])
+    let arn = arn.map(|arn| ("arn".to_owned(), arn));
+    arn.into_iter().chain([("name".to_owned(), id.name.clone())]).collect()
 }
 
 async fn get(cx: &Context, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, AwsError> {
@@ -213,7 +216,8 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
             .set_permissions_boundary(want.permissions_boundary.clone())
             .set_tags(Some(tags.clone()));
         let answer = request.send().await.context("CreateRole", &id.name).map_err(with_import)?;
-        Ok(outputs(id, answer.role.as_ref().map_or("", |role| &role.arn)))
+        let path = want.path.as_deref().unwrap_or("/");
+        Ok(outputs(id, path, answer.role.as_ref().map_or("", |role| &role.arn)))
     };
     let find = || async {
         let Some(live) = tracker.note("GetRole", id, read(cx, id).await?)? else { return Ok(None) };
