@@ -892,7 +892,7 @@ fn lacks_read(error: &AwsError) -> bool {
     let is_named = |action: &&str| error.message.contains(&format!("permissions to call {action}"));
     error.class == Class::StreamNotReadable
         || error.class == Class::RoleLacksRight
-            && ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].iter().any(|action| is_named(&action))
+            && ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].iter().any(is_named)
 }
 
 struct Tags {

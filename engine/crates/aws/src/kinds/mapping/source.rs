@@ -116,7 +116,7 @@ fn misplaced<'a>(
     source: &'a str,
 ) -> impl Iterator<Item = Problem> + 'a {
     of_others.iter().filter(|(name, _)| is_set(declared, name)).map(move |(name, hint)| {
-        Problem::error(Path::property(*name), format!("`{name}` doesn't apply to {source}"), *hint)
+        Problem::error(Path::property(name), format!("`{name}` doesn't apply to {source}"), *hint)
     })
 }
 
@@ -234,4 +234,19 @@ pub(super) fn time(text: &str) -> Option<DateTime> {
 /// A time in UTC.
 pub(super) fn shown_time(time: &DateTime) -> Option<String> {
     DateTime::from_secs(time.secs()).fmt(Format::DateTime).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_utc_and_has_no_fractions() {
+        let shown = |text| time(text).and_then(|time| shown_time(&time));
+        assert_eq!(shown("2026-01-31T10:30:00+01:00").as_deref(), Some("2026-01-31T09:30:00Z"));
+        assert_eq!(shown("2026-01-31T08:00:00Z").as_deref(), Some("2026-01-31T08:00:00Z"));
+        for text in ["2026-01-31T08:00:00.5Z", "2026-01-31", "yesterday", ""] {
+            assert_eq!(shown(text), None, "{text}");
+        }
+    }
 }
