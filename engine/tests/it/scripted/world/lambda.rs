@@ -445,15 +445,13 @@ impl World {
             let text = format!("{text} Please update or delete the existing mapping with UUID {}", old.uuid);
             return Err(Reply::lambda(409, "ResourceConflictException", &text));
         }
-        let positions: &[&str] = match stream.split(':').nth(2) {
-            Some("sqs") => &[],
-            Some("kinesis") => &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"],
-            _ => &["TRIM_HORIZON", "LATEST"],
+        let is_at_timestamp = body["StartingPosition"] == "AT_TIMESTAMP";
+        let is_supported = match stream.split(':').nth(2) {
+            Some("sqs") => body["StartingPosition"].is_null(),
+            Some("kinesis") => body["StartingPosition"].is_string(),
+            _ => ["TRIM_HORIZON", "LATEST"].iter().any(|position| body["StartingPosition"] == *position),
         };
-        if !positions.iter().any(|position| body["StartingPosition"] == *position)
-            && !(is_queue(stream) && body["StartingPosition"].is_null())
-            || (body["StartingPosition"] == "AT_TIMESTAMP") != body["StartingPositionTimestamp"].is_number()
-        {
+        if !is_supported || is_at_timestamp != body["StartingPositionTimestamp"].is_number() {
             return Err(invalid("Unsupported starting position for arn type"));
         }
         let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
