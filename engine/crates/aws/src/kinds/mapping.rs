@@ -482,6 +482,10 @@ impl Kind for Mapping {
 /// Ranges and defaults are those of
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html.
 fn properties() -> Vec<Property> {
+    [of_source(), of_batches(), of_retries(), of_invocations()].concat()
+}
+
+fn of_source() -> Vec<Property> {
     vec![
         property(
             "function",
@@ -514,6 +518,11 @@ fn properties() -> Vec<Property> {
             "time from which Lambda reads a Kinesis stream with `AT_TIMESTAMP`",
         )
         .on_change(Effect::Replace),
+    ]
+}
+
+fn of_batches() -> Vec<Property> {
+    vec![
         property(
             "batch_size",
             Shape::Integer { min: 1, max: 10_000 },
@@ -530,12 +539,14 @@ fn properties() -> Vec<Property> {
             Shape::Set { item: Box::new(pattern()), max: MAX_FILTERS },
             "filter patterns; a record must match at least one; without filters, all records match",
         )
-        .quota(
-            USUAL_FILTERS,
-            "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one",
-        )
+        .quota(USUAL_FILTERS, "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one")
         .member("FilterCriteria.Filters")
         .default(json!([])),
+    ]
+}
+
+fn of_retries() -> Vec<Property> {
+    vec![
         property(
             "maximum_retry_attempts",
             Shape::Integer { min: -1, max: 10_000 },
@@ -548,8 +559,7 @@ fn properties() -> Vec<Property> {
             "maximum age of records, at least 60; older ones are discarded; -1 keeps them until they expire",
         )
         .default(-1),
-        property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry")
-            .default(false),
+        property("bisect_batch_on_function_error", Shape::Bool, "split a failed batch in two and retry").default(false),
         property(
             "parallelization_factor",
             Shape::Integer { min: 1, max: 10 },
@@ -562,6 +572,11 @@ fn properties() -> Vec<Property> {
             "duration of a tumbling window, in which invocations share state; 0 for no window",
         )
         .default(0),
+    ]
+}
+
+fn of_invocations() -> Vec<Property> {
+    vec![
         property(
             "report_batch_item_failures",
             Shape::Bool,
