@@ -275,8 +275,8 @@ struct Ledger {
 impl Ledger {
     fn new(policy: impl Fn(&[&str]) -> Json) -> Ledger {
         Ledger {
-            policies: PURPOSES.map(|purpose| (purpose, policy(&["--for", purpose]))).into(),
-            others: ["red-foxes", "blue-owls-more"].map(|team| policy(&["--team", team])).into(),
+            policies: PURPOSES.map(|purpose| (purpose, policy(&["--for", purpose, "--no-boundary"]))).into(),
+            others: ["red-foxes", "blue-owls-more"].map(|team| policy(&["--team", team, "--no-boundary"])).into(),
             taken: BTreeSet::new(),
             called: BTreeMap::new(),
             lacking: Vec::new(),

@@ -333,8 +333,10 @@ impl Kind for Table {
         };
         let details = async {
             match cx.detail {
-                Detail::Full => Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name))),
-                Detail::ForDelete | Detail::Imported => None,
+                Detail::Full | Detail::Imported => {
+                    Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name)))
+                }
+                Detail::ForDelete => None,
             }
         };
         let ((table, tags), details) = tokio::join!(table_and_tags, details);
