@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, Tags, World};
-use super::{FUNCTION, Project, diff_is_empty, replaced, writes};
+use super::{FUNCTION, Project, ROLE, diff_is_empty, nth, replaced, writes};
 
 const RUNNER: &str = "blue-owls-runner";
 const IMPLIED: &str = "blue-owls-logger-role";
@@ -198,6 +198,35 @@ fn a_released_role_loses_only_engines_tags() {
     assert_eq!(writes(&cloud), ["UntagRole"]);
     let tags = cloud.world(|world| world.roles[RUNNER].tags.clone());
     assert_eq!(tags, Tags::from([("course".to_owned(), "cloud".to_owned())]));
+}
+
+#[test]
+fn an_orphaned_role_is_deleted_after_its_function_stops_using_it() {
+    let world = {
+        let cloud = Cloud::start(World::empty());
+        own_role().run(&cloud, &["apply", "--yes"]).ends_with(0);
+        cloud.world(|world| world.clone().aged())
+    };
+    // The function gets another role, is deleted as an orphan, or is replaced.
+    let other = |text: &str| {
+        replaced(text, "    code: ../", &format!("    role: arn:aws:iam::123456789012:role/{ROLE}\n    code: ../"))
+    };
+    let without = |text: &str| text.split("  logger:\n").next().unwrap().to_owned();
+    let edits: [(&str, &dyn Fn(&str) -> String, &[&str]); 3] = [
+        ("UpdateFunctionConfiguration", &other, &["apply", "--yes"]),
+        ("DeleteFunction", &without, &["apply", "--yes"]),
+        ("DeleteFunction", &other, &["apply", "--yes", "--replace", "logger"]),
+    ];
+    for (write, edit, args) in edits {
+        let cloud = Cloud::start(world.clone());
+        let project = own_role();
+        project.spec(&edit(&std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()));
+        let ran = project.run(&cloud, args);
+        ran.ends_with(0).says("logger-role (role blue-owls-logger-role) will be destroyed");
+        let calls = cloud.calls();
+        assert!(nth(&calls, write, 1) < nth(&calls, "ListInstanceProfilesForRole", 1), "{write}");
+        assert!(!cloud.world(|world| world.roles.contains_key(IMPLIED)));
+    }
 }
 
 /// The tag index doesn't list roles.

@@ -27,6 +27,7 @@ pub(super) fn steps(spec: &Spec, inventory: &Inventory, changes: &[Change]) -> V
     order.pair_replacements();
     let Dependencies { declared, delete_later } = order.follow_spec();
     order.follow_attachments(&declared);
+    order.follow_references();
     for (delete, target) in delete_later {
         // Skip this if the target already waits for the deletion, which would be a cycle.
         if !waits_for(&order.steps, target, delete) {
@@ -153,6 +154,36 @@ impl Order<'_> {
             }
         }
     }
+}
+
+impl Order<'_> {
+    /// Lets the deletion of what the spec no longer has wait until no live resource refers to it.
+    fn follow_references(&mut self) {
+        let rows = self.changes.iter().enumerate();
+        let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
+        for (at, change) in self.changes.iter().enumerate() {
+            let Own { delete, main } = self.own[at];
+            // The old resource of a replacement is what refers.
+            let Some(step) = delete.or(main.map(|(step, _)| step)) else { continue };
+            let live = change.declared(self.spec, self.inventory).zip(change.live(self.inventory));
+            for (kind, name) in live.map(|(it, live)| references(&self.spec.kinds, it, live)).unwrap_or_default() {
+                let Some(&on) = in_aws.get(&(kind, name.as_str())) else { continue };
+                let Own { delete: Some(target), main: None } = self.own[on] else { continue };
+                if !waits_for(&self.steps, step, target) {
+                    self.wait(target, step, Milestone::Ready);
+                }
+            }
+        }
+    }
+}
+
+/// What a live resource refers to by ARN, as kind and name.
+fn references<'d>(kinds: &Kinds, declared: &'d ResourceDecl, live: &Live) -> Vec<(&'d str, String)> {
+    let linked = declared.schema().properties.iter().filter_map(|property| {
+        let arn = live.props.get(&*property.name)?.as_str().filter(|text| text.starts_with("arn:"))?;
+        kinds.linked_by_arn(property, arn)
+    });
+    linked.collect()
 }
 
 /// What a live resource is attached to, as property, kind and name, by its identity properties.
