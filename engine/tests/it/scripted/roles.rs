@@ -212,15 +212,15 @@ fn an_orphaned_role_is_deleted_after_its_function_stops_using_it() {
         replaced(text, "    code: ../", &format!("    role: arn:aws:iam::123456789012:role/{ROLE}\n    code: ../"))
     };
     let without = |text: &str| text.split("  logger:\n").next().unwrap().to_owned();
-    let edits: [(&str, &dyn Fn(&str) -> String, &[&str]); 3] = [
-        ("UpdateFunctionConfiguration", &other, &["apply", "--yes"]),
-        ("DeleteFunction", &without, &["apply", "--yes"]),
-        ("DeleteFunction", &other, &["apply", "--yes", "--replace", "logger"]),
-    ];
-    for (write, edit, args) in edits {
+    let usual = std::fs::read_to_string(own_role().path("specs/team.yaml")).unwrap();
+    for (write, text, args) in [
+        ("UpdateFunctionConfiguration", other(&usual), &["apply", "--yes"][..]),
+        ("DeleteFunction", without(&usual), &["apply", "--yes"]),
+        ("DeleteFunction", other(&usual), &["apply", "--yes", "--replace", "logger"]),
+    ] {
         let cloud = Cloud::start(world.clone());
         let project = own_role();
-        project.spec(&edit(&std::fs::read_to_string(project.path("specs/team.yaml")).unwrap()));
+        project.spec(&text);
         let ran = project.run(&cloud, args);
         ran.ends_with(0).says("logger-role (role blue-owls-logger-role) will be destroyed");
         let calls = cloud.calls();

@@ -333,10 +333,8 @@ impl Kind for Table {
         };
         let details = async {
             match cx.detail {
-                Detail::Full | Detail::Imported => {
-                    Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name)))
-                }
                 Detail::ForDelete => None,
+                _ => Some(tokio::join!(read_ttl(cx, &id.name), read_recovery(cx, &id.name))),
             }
         };
         let ((table, tags), details) = tokio::join!(table_and_tags, details);
