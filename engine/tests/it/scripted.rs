@@ -788,7 +788,7 @@ fn a_new_revision_id_alone_is_no_conflict() {
     let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
     // After the read before the write, another writer changes a setting that engine doesn't manage.
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
-        world.functions.get_mut(FUNCTION).unwrap().meddle("KMSKeyArn", json!("arn:aws:kms:x"));
+        world.functions.get_mut(FUNCTION).unwrap().meddle("SnapStart", json!({ "ApplyOn": "None" }));
     });
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);

@@ -769,7 +769,7 @@ fn undocumented_cases() -> Vec<Case> {
     cases.push(crossing(row, switch, "UpdateTable", 2, quiet, End::Passes("the mapping to be deleted")));
     // Another actor's update is in progress.
     let untold = |world: &mut World| {
-        world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("KMSKeyArn", json!("arn:aws:kms:x"), false);
+        world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("SnapStart", json!({ "ApplyOn": "None" }), false);
     };
     for (row, is_lenient) in [
         ("either: permissions and tags during an update are taken", true),

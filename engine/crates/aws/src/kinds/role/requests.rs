@@ -48,7 +48,14 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
             Detail::ForDelete | Detail::Imported => None,
         }
     };
-    let (role, policies) = tokio::join!(get(cx, name), policies);
+    let role = async {
+        match cx.detail {
+            // Twenty teams share one read of an imported role.
+            Detail::Imported => Ok(cx.aws.role(name).await.if_exists()?.and_then(|answer| answer.role)),
+            Detail::Full | Detail::ForDelete => get(cx, name).await,
+        }
+    };
+    let (role, policies) = tokio::join!(role, policies);
     let Some(role) = role? else { return Ok(None) };
     if role.role_name != name && cx.detail != Detail::Imported {
         return Err(other_case(id, &role.role_name));
