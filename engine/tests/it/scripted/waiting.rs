@@ -90,7 +90,8 @@ fn the_binary_shows_what_it_reads_and_what_it_waits_for() {
         "what is read",
         || running.said(),
         |said| {
-            said.contains("waiting for a response from AWS about blue-owls-logger, ") && said.contains(" more (3 s)")
+            said.contains("waiting for a response from AWS about blue-owls, blue-owls-logger, ")
+                && said.contains(" more (3 s)")
         },
     );
     cloud.release();
