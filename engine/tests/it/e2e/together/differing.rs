@@ -171,8 +171,9 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
             let project = &project;
             scope.spawn(move || {
                 let probe = Case::new(project, number * 100, pair);
-                // Only calls after the plan, which shows all earlier changes.
-                let n_reads = n_calls(project, &probe.account, &["diff", &probe.specs[0]]);
+                // Only calls after the plan, which shows all earlier changes. With `--prune-scan`,
+                // `diff` reads all that `apply` reads.
+                let n_reads = n_calls(project, &probe.account, &["diff", &probe.specs[0], "--prune-scan"]);
                 let (mut n_told, mut n_well, mut n_between) = (0, 0, 0);
                 for at in (n_reads + 1 + number % step..).step_by(step) {
                     let case = Case::new(project, number * 100 + at, pair);
