@@ -74,8 +74,8 @@ impl Picture {
             let mut by_target: BTreeMap<usize, Vec<String>> = BTreeMap::new();
             for (name, value) in &declared.desired {
                 value.visit_templates(&Path::property(name), &mut |_, template| {
-                    for hole in template.holes() {
-                        let Placeholder::Output { resource, .. } = hole else { continue };
+                    for placeholder in template.placeholders() {
+                        let Placeholder::Output { resource, .. } = placeholder else { continue };
                         let Some(from) = at.get(resource.as_str()) else { continue };
                         let properties = by_target.entry(*from).or_default();
                         if !properties.contains(name) {

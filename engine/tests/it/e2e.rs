@@ -125,8 +125,8 @@ fn full_lifecycle(project: &Project, spec: &str, team: &str, lines: [&str; 3], c
     let diff = project.run(&["diff", spec, "--local"]);
     diff.expect(0, &["+ todos-to-logger (mapping) will be created", "Plan: 1 to add, 0 to change, 0 to destroy."]);
     project.run(&["apply", spec, "--local"]).expect(0, &["Resources: 1 added, 0 changed, 0 destroyed."]);
-    aws.put_item(table, "9", "mended");
-    aws.await_log(function, &["mended"]);
+    aws.put_item(table, "9", "corrected");
+    aws.await_log(function, &["corrected"]);
 
     let deployed = aws.snapshot();
     let refused = project.run(&["destroy", spec, "--local", "--yes"]);

@@ -53,8 +53,8 @@ fn property(path: &[&str], before: serde_json::Value, after: serde_json::Value) 
 }
 
 fn unknown() -> Value {
-    let hole = Placeholder::Output { resource: "todos".into(), attribute: "stream_arn".into() };
-    Value::Unknown(Template(vec![Part::Placeholder(hole)]))
+    let placeholder = Placeholder::Output { resource: "todos".into(), attribute: "stream_arn".into() };
+    Value::Unknown(Template(vec![Part::Placeholder(placeholder)]))
 }
 
 fn of(changes: Vec<Change>) -> Plan {

@@ -549,8 +549,8 @@ impl Stage {
     pub(crate) fn spec(&self, nodes: &[Node]) -> Spec {
         let resources = nodes.iter().map(|node| {
             let serial = |name: &String| {
-                let hole = Placeholder::Output { resource: name.clone(), attribute: "serial".into() };
-                Value::Unknown(Template(vec![Part::Placeholder(hole)]))
+                let placeholder = Placeholder::Output { resource: name.clone(), attribute: "serial".into() };
+                Value::Unknown(Template(vec![Part::Placeholder(placeholder)]))
             };
             let list = |names: &[String]| Value::List(names.iter().map(serial).collect());
             let mut desired = Tree::from([("size".to_owned(), Value::Number(node.size.into()))]);
@@ -1108,7 +1108,7 @@ async fn a_resource_that_changed_since_the_plan_is_not_written() {
         ("a property", |world| {
             world.entries.get_mut("owls-a").unwrap().props.insert("size".into(), Value::Number(9.into()));
         }),
-        ("made anew", |world| world.entries.get_mut("owls-a").unwrap().unique_id = 99),
+        ("re-created", |world| world.entries.get_mut("owls-a").unwrap().unique_id = 99),
         ("gone", |world| drop(world.entries.remove("owls-a"))),
         ("nothing", |_| {}),
     ];
@@ -1140,8 +1140,8 @@ async fn a_resource_that_changed_since_the_plan_is_not_written() {
     assert_snapshot!(all, @r#"
     a property, in place: update a failed: changed in the meantime: `size`
     a property, replace: delete a failed: changed in the meantime: `size`; create a Skipped("a")
-    made anew, in place: update a failed: changed in the meantime: it was deleted and re-created
-    made anew, replace: delete a failed: changed in the meantime: it was deleted and re-created; create a Skipped("a")
+    re-created, in place: update a failed: changed in the meantime: it was deleted and re-created
+    re-created, replace: delete a failed: changed in the meantime: it was deleted and re-created; create a Skipped("a")
     gone, in place: update a failed: changed in the meantime: it was deleted
     gone, replace: delete a done; create a done
     nothing, in place: update a done

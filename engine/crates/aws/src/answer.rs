@@ -619,9 +619,9 @@ mod tests {
             for (operation, changes) in [("CreateTable", true), ("DescribeTable", false), ("GetCallerIdentity", false)]
             {
                 let error = explained(AwsError::own(class, operation, "t", "nothing came back"));
-                let told = format!("{}\n{:?}", error.why(), error.hint());
-                assert_eq!(told.contains("AWS may or may not have carried out the call"), changes, "{told}");
-                assert_eq!(told.contains(" shows what is left"), changes, "{told}");
+                let message = format!("{}\n{:?}", error.why(), error.hint());
+                assert_eq!(message.contains("AWS may or may not have carried out the call"), changes, "{message}");
+                assert_eq!(message.contains(" shows what is left"), changes, "{message}");
             }
         }
     }

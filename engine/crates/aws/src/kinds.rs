@@ -30,7 +30,7 @@ use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
-use crate::value::{Part, Path, Placeholder, Template, Tree, Value, tree_to_json};
+use crate::value::{Path, Tree, Value, tree_to_json};
 
 pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
@@ -38,7 +38,7 @@ pub(crate) use mapping::source::Source;
 pub use permission::properties_of_policy;
 pub(crate) use queue::operations::QUEUE;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
-pub(crate) use table::operations::{TABLE, TABLES, item_operation, via_dynamodb};
+pub(crate) use table::operations::{TABLE, TABLES, item_operation};
 
 /// The registry: one line for each kind.
 pub fn registry() -> Vec<Arc<dyn DynKind>> {
@@ -61,12 +61,6 @@ pub fn all() -> Kinds {
 /// The context of a run with all kinds.
 pub fn context(aws: Arc<Aws>, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
     kind::context(&registry(), aws, overrides, interrupt)
-}
-
-/// A property's value that is a reference to an output of a resource of the spec.
-fn reference_to(resource: &str, output: &str) -> Value {
-    let output = Placeholder::Output { resource: resource.to_owned(), attribute: output.to_owned() };
-    Value::Unknown(Template(vec![Part::Placeholder(output)]))
 }
 
 /// The `tags` property, which all kinds share: declared tags are set, and others are kept.
@@ -95,6 +89,38 @@ fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<P
 fn own_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
     let own = tags.into_iter().filter(|(key, _)| !crate::schema::is_reserved_tag(key));
     own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// A resource's own tags and its owner, from a separate read of its tags. `hidden` says why tags
+/// without an owner may not be all of them yet.
+///
+/// # Errors
+/// The read's, unless it costs only the tags.
+fn tags_and_owner(
+    tags: Result<BTreeMap<String, String>, AwsError>,
+    hidden: impl FnOnce(&BTreeMap<String, String>) -> Option<&'static str>,
+    unknown: &mut Unknown,
+) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
+    match tags {
+        Ok(tags) => {
+            let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let owner = match Ownership::from_tags(pairs()) {
+                Ownership::Nobody => {
+                    hidden(&tags).map_or(Ownership::Nobody, |why| Ownership::NotYetReadable(why.to_owned()))
+                }
+                owner => owner,
+            };
+            Ok((own_tags(pairs()), owner))
+        }
+        // A resource that was just created, or is being deleted.
+        Err(error) if error.class == Class::NotFound => {
+            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
+        }
+        Err(error) => {
+            unknown.insert("tags".into(), error.unreadable().ok_or(error)?);
+            Ok((BTreeMap::new(), Ownership::Denied))
+        }
+    }
 }
 
 /// All desired tags of a resource: the three owner tags and the declared ones.
@@ -171,14 +197,7 @@ fn has_tags(have: &BTreeMap<String, String>, declared: &BTreeMap<String, String>
 
 /// The identity of a resource that a scan found by its name.
 fn scanned(owner: &Owner, name: String) -> Id {
-    Id {
-        owner: Owner { resource: String::new(), ..owner.clone() },
-        name,
-        arn: None,
-        parents: BTreeMap::new(),
-        env: None,
-        unique_id: None,
-    }
+    Id::named(Owner { resource: String::new(), ..owner.clone() }, name)
 }
 
 /// Removes the three owner tags from a function or mapping.

@@ -130,8 +130,8 @@ impl Change {
 
     /// What it is attached to in AWS, as property, kind and name.
     pub fn attachments<'a>(&self, spec: &'a Spec, inventory: &'a Inventory) -> Vec<(&'a str, &'a str, String)> {
-        let stands = self.declared(spec, inventory).zip(self.live(inventory));
-        stands.map(|(declared, live)| steps::attachments(&spec.kinds, declared, live)).unwrap_or_default()
+        let pair = self.declared(spec, inventory).zip(self.live(inventory));
+        pair.map(|(declared, live)| steps::attachments(&spec.kinds, declared, live)).unwrap_or_default()
     }
 }
 
@@ -373,10 +373,10 @@ impl<'a> Planner<'a> {
 
     /// Why AWS can't have the desired properties, regardless of the owner, and how to fix that.
     fn unsatisfiable(&self, declared: &ResourceDecl, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
-        if let Some((hole, target)) = self.missing_output(desired) {
+        if let Some((placeholder, target)) = self.missing_output(desired) {
             return Some((
-                format!("it refers to `{hole}`, but the {target} in AWS has no such output"),
-                format!("ask the {target}'s owner to enable it, or remove the reference to `{hole}`").into(),
+                format!("it refers to `{placeholder}`, but the {target} in AWS has no such output"),
+                format!("ask the {target}'s owner to enable it, or remove the reference to `{placeholder}`").into(),
             ));
         }
         let unsent = undeliverable(declared, live, desired);
@@ -739,13 +739,13 @@ impl<'a> Planner<'a> {
         let mut missing = None;
         for value in desired.values() {
             value.visit_templates(&Path::default(), &mut |_, template| {
-                for hole in template.holes() {
-                    if let Placeholder::Output { resource, .. } = hole
+                for placeholder in template.placeholders() {
+                    if let Placeholder::Output { resource, .. } = placeholder
                         && let Some(row) = self.rows.get(resource)
                         && !row.pending
                         && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
                     {
-                        missing = Some((hole.to_string(), row.kind.clone()));
+                        missing = Some((placeholder.to_string(), row.kind.clone()));
                     }
                 }
             });
@@ -971,7 +971,8 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
         match before {
             Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {
-                let hole = Placeholder::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
+                let placeholder =
+                    Placeholder::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
                 let none_to_come = until.iter().all(|it| matches!(row.desired.get(&**it), None | Some(Value::Null)));
                 row.properties.push(PropertyChange {
                     path: Path::property(&output.name),
@@ -979,7 +980,7 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
                     after: if none_to_come {
                         Value::Null
                     } else {
-                        Value::Unknown(Template(vec![Part::Placeholder(hole)]))
+                        Value::Unknown(Template(vec![Part::Placeholder(placeholder)]))
                     },
                     effect: Effect::InPlace,
                     sensitive: false,

@@ -492,7 +492,7 @@ fn canonical(value: &Value) -> Json {
         Value::Unknown(template) => {
             let parts = template.0.iter().map(|part| match part {
                 Part::Text(text) => json!(text),
-                Part::Placeholder(hole) => json!({ "hole": hole.to_string() }),
+                Part::Placeholder(placeholder) => json!({ "hole": placeholder.to_string() }),
             });
             Json::Array(std::iter::once(json!("template")).chain(parts).collect())
         }

@@ -575,6 +575,11 @@ pub struct Id {
 }
 
 impl Id {
+    /// An identity of which only the name is known.
+    pub fn named(owner: Owner, name: String) -> Id {
+        Id { owner, name, arn: None, parents: BTreeMap::new(), env: None, unique_id: None }
+    }
+
     /// The name in AWS of the target of the identity property `property`.
     pub fn parent(&self, property: &str) -> &str {
         self.parents.get(property).map_or("", String::as_str)

@@ -85,9 +85,9 @@ impl fmt::Display for Template {
 
 impl Template {
     /// The placeholders, in order.
-    pub fn holes(&self) -> impl Iterator<Item = &Placeholder> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.0.iter().filter_map(|part| match part {
-            Part::Placeholder(hole) => Some(hole),
+            Part::Placeholder(placeholder) => Some(placeholder),
             Part::Text(_) => None,
         })
     }
@@ -95,7 +95,7 @@ impl Template {
     /// The placeholder, if the template consists only of it.
     pub fn as_reference(&self) -> Option<&Placeholder> {
         match self.0.as_slice() {
-            [Part::Placeholder(hole)] => Some(hole),
+            [Part::Placeholder(placeholder)] => Some(placeholder),
             _ => None,
         }
     }
@@ -105,7 +105,7 @@ impl Template {
         let mut parts: Vec<Part> = Vec::new();
         for part in &self.0 {
             let filled = match part {
-                Part::Placeholder(hole) => lookup(hole).map_or_else(|| part.clone(), Part::Text),
+                Part::Placeholder(placeholder) => lookup(placeholder).map_or_else(|| part.clone(), Part::Text),
                 Part::Text(_) => part.clone(),
             };
             match (parts.last_mut(), filled) {
@@ -130,6 +130,20 @@ impl Value {
             Value::String(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The number, if it is a known integer.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// A reference to an output of a resource of the spec.
+    pub fn reference(resource: &str, output: &str) -> Value {
+        let output = Placeholder::Output { resource: resource.to_owned(), attribute: output.to_owned() };
+        Value::Unknown(Template(vec![Part::Placeholder(output)]))
     }
 
     /// Fills all placeholders that `lookup` knows.

@@ -63,7 +63,7 @@ const ROWS: &[&str] = &[
     "stays: expired or wrong credentials",
     "stays: no room for code, policy or key",
     // Races.
-    "crosses: the role was made anew",
+    "crosses: the role was re-created",
     "crosses: a policy names a principal that is gone",
     "crosses: a policy attached right before the mapping",
     "crosses: a table not found right after its create",
@@ -98,7 +98,7 @@ const ELSEWHERE: [Elsewhere; 5] = [
         None,
     ),
     Elsewhere(
-        "crosses: the role was made anew",
+        "crosses: the role was re-created",
         "the plan finds it, before anything is sent",
         Some(("replacement.rs", "a_re_created_role_replaces_a_function_with_variables")),
     ),

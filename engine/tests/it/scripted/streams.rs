@@ -135,9 +135,9 @@ type Moved = (&'static str, fn(&mut World), &'static str);
 fn a_mapping_on_a_dead_stream_is_replaced() {
     let cases: [Moved; 4] = [
         ("switched off and on", toggle_stream, "Resources: 2 added, 0 changed, 2 destroyed."),
-        ("table made anew", remake_table, "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."),
+        ("table re-created", remake_table, "Resources: 1 adopted, 2 added, 0 changed, 2 destroyed."),
         (
-            "table made anew without a stream",
+            "table re-created without a stream",
             |world| {
                 remake_table(world);
                 world.have_changed(TABLE, &json!({ "StreamSpecification": { "StreamEnabled": false } }));

@@ -13,12 +13,14 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::{QUEUE, Source, TABLE, default_log_group, via_dynamodb};
-use crate::schema::{AwsEnv, Str, partition_of};
+use crate::kinds::{QUEUE, Source, TABLE, default_log_group};
+use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
-use super::policy::{Document, PolicyBuilder, Statement, allow, env_arn, in_region, log_group, merged, narrowest};
+use super::policy::{
+    Document, PolicyBuilder, Statement, allow, env_arn, in_region, log_group, merged, narrowest, via_service,
+};
 
 /// The policies of a role.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -201,7 +203,7 @@ impl Needs<'_, '_> {
         // The AWS managed key needs no permission.
         let key = table.and_then(|table| policy.text(table.desired.get("kms_key_arn")));
         if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
-            let condition = Some(via_dynamodb(policy));
+            let condition = Some(via_service(policy, "dynamodb"));
             let statement = allow("DecryptStreams", "kms:Decrypt", vec![key], condition, None);
             self.statements.push(Statement { reasons: vec![reason], ..statement });
         }
@@ -227,9 +229,8 @@ impl Needs<'_, '_> {
         self.add_all("ReadQueues", &reads, &arns, &reason);
         let key = queue.and_then(|queue| policy.text(queue.desired.get("kms_key_arn")));
         if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
-            let (region, suffix) = (&policy.env.region, partition_of(&policy.env.region).dns_suffix);
-            let condition = json!({ "StringEquals": { "kms:ViaService": format!("sqs.{region}.{suffix}") } });
-            let statement = allow("DecryptMessages", "kms:Decrypt", vec![key], Some(condition), None);
+            let condition = Some(via_service(policy, "sqs"));
+            let statement = allow("DecryptMessages", "kms:Decrypt", vec![key], condition, None);
             self.statements.push(Statement { reasons: vec![reason], ..statement });
         }
     }
@@ -295,8 +296,7 @@ impl Needs<'_, '_> {
         let policy = self.policy;
         let key = target.desired.get("kms_key_arn").and_then(|key| policy.text(Some(key)));
         let Some(key) = key.filter(|key| key.starts_with("arn:")) else { return };
-        let (region, suffix) = (&policy.env.region, partition_of(&policy.env.region).dns_suffix);
-        let condition = json!({ "StringEquals": { "kms:ViaService": format!("{service}.{region}.{suffix}") } });
+        let condition = via_service(policy, service);
         for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
             let statement = allow("UseKeys", action, vec![key.clone()], Some(condition.clone()), None);
             self.statements.push(Statement { reasons: vec![reason.to_owned()], ..statement });

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use crate::iam::permissions::Need;
 use crate::kinds::{FUNCTION, QUEUE, ROLE, TABLE, default_log_group};
 use crate::operation::{self, Grant, Implied, NameForm};
-use crate::schema::{AwsEnv, Str};
+use crate::schema::{AwsEnv, Str, partition_of};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
 
@@ -422,6 +422,14 @@ pub(super) fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
 
 pub(crate) fn in_region(policy: &PolicyBuilder<'_>) -> Json {
     json!({ "StringEquals": { "aws:RequestedRegion": policy.env.region } })
+}
+
+/// Through one service only
+/// (docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service).
+pub(crate) fn via_service(policy: &PolicyBuilder<'_>, service: &str) -> Json {
+    let region = &policy.env.region;
+    let suffix = partition_of(region).dns_suffix;
+    json!({ "StringEquals": { "kms:ViaService": format!("{service}.{region}.{suffix}") } })
 }
 
 pub(super) fn allow(

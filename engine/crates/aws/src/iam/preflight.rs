@@ -268,11 +268,11 @@ fn runtime(spec: &Spec, function: &ResourceDecl, now: &str, findings: &mut Vec<D
 /// An index that throttles writes although the table's own capacity suffices
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html).
 fn capacity(spec: &Spec, table: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
-    let Some(units) = table.desired.get("write_capacity").and_then(integer) else { return };
+    let Some(units) = table.desired.get("write_capacity").and_then(Value::as_i64) else { return };
     let Some(Value::Map(indexes)) = table.desired.get("global_secondary_indexes") else { return };
     for (name, index) in indexes {
         let Value::Map(index) = index else { continue };
-        let Some(fewer) = index.get("write_capacity").and_then(integer).filter(|fewer| *fewer < units) else {
+        let Some(fewer) = index.get("write_capacity").and_then(Value::as_i64).filter(|fewer| *fewer < units) else {
             continue;
         };
         let problem =
@@ -394,7 +394,7 @@ fn filters(mapping: &ResourceDecl, table: &ResourceDecl) -> Option<OfProperty> {
 }
 
 fn number(declared: &ResourceDecl, property: &str) -> Option<i64> {
-    declared.desired.get(property).and_then(integer)
+    declared.desired.get(property).and_then(Value::as_i64)
 }
 
 fn images(view: &str) -> &'static str {
@@ -403,13 +403,6 @@ fn images(view: &str) -> &'static str {
         "NEW_IMAGE" => "`Keys` and `NewImage`, no `OldImage`",
         "OLD_IMAGE" => "`Keys` and `OldImage`, no `NewImage`",
         _ => "`Keys`, `NewImage` and `OldImage`",
-    }
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        _ => None,
     }
 }
 

@@ -408,6 +408,7 @@ impl Kind for Function {
         problems.extend(network::problems(desired));
         problems.extend(code_problem(desired));
         problems.extend(environment_problems(desired));
+        problems.extend(super::role::check_statements(desired));
         problems
     }
 
@@ -437,8 +438,7 @@ impl Kind for Function {
     }
 
     fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
-        let mut problems = super::role::check_statements(&declared.desired);
-        problems.extend(super::role::unknown_access(declared, spec));
+        let mut problems = super::role::unknown_access(declared, spec);
         let is_managed = spec.target(declared, "role").is_some_and(|role| !role.imported);
         let statements = declared.desired.get("statements").is_some_and(|statements| *statements != Value::Null);
         if statements && !is_managed {
@@ -1259,8 +1259,8 @@ fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> V
         let is_stream = kind_of(source).as_deref() != Some("queue");
         let output = if is_stream { "stream_arn" } else { "arn" };
         let mut properties = super::mapping::written(body, is_stream);
-        properties.insert("function".to_owned(), super::reference_to(&declared.name, "arn"));
-        properties.insert("event_source_arn".to_owned(), super::reference_to(source, output));
+        properties.insert("function".to_owned(), Value::reference(&declared.name, "arn"));
+        properties.insert("event_source_arn".to_owned(), Value::reference(source, output));
         Some(Implied {
             name: format!("{source}-to-{}", declared.name),
             kind: "mapping".into(),

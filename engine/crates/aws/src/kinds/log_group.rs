@@ -40,8 +40,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership,
-    Problem, Reading, Schema, Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
+    Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Problem, Reading,
+    Schema, Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{AccessLevel, Want};
@@ -258,7 +258,7 @@ impl Kind for LogGroup {
         };
         let Some(group) = group? else { return Ok(None.into()) };
         let mut unknown = unknown(&group);
-        let (tags, owner) = ownership(tags, &mut unknown)?;
+        let (tags, owner) = super::tags_and_owner(tags, |_| None, &mut unknown)?;
         let live = Live {
             props: props(&group, tags),
             outputs: [("arn", arn(&group)), ("name", group.log_group_name().unwrap_or_default())]
@@ -388,11 +388,7 @@ impl Kind for LogGroup {
         cx.read(&id.name, is_empty).await?;
         // With events, a function may still be writing some.
         let was_used = cx.overrides.delete_data && cx.read(&id.name, || has_events(cx, &id.name)).await.unwrap_or(true);
-        let delete = || async {
-            let request = cx.aws.logs.delete_log_group().log_group_name(&id.name);
-            request.send().await.context("DeleteLogGroup", &id.name).if_deleted()
-        };
-        cx.change(BUSY, &id.name, delete, is_empty).await?;
+        cx.change(BUSY, &id.name, || delete(cx, &id.name), is_empty).await?;
         let is_deleted = || async {
             let group = describe(cx, &id.name).await?;
             // Another creation time means a new log group with the same name.
@@ -435,11 +431,11 @@ async fn delete_again(cx: &Context, id: &Id) -> Result<(), AwsError> {
     if !tags.is_some_and(|tags| tags.is_empty()) {
         return Ok(());
     }
-    let delete = || async {
-        let request = cx.aws.logs.delete_log_group().log_group_name(&id.name);
-        request.send().await.context("DeleteLogGroup", &id.name).if_deleted()
-    };
-    cx.send(BUSY, &id.name, delete).await
+    cx.send(BUSY, &id.name, || delete(cx, &id.name)).await
+}
+
+async fn delete(cx: &Context, name: &str) -> Result<(), AwsError> {
+    cx.aws.logs.delete_log_group().log_group_name(name).send().await.context("DeleteLogGroup", name).if_deleted()
 }
 
 const UNPROTECT: &str =
@@ -463,11 +459,7 @@ fn overridden(live: &Value, _wanted: &Value) -> Option<Str> {
 /// AWS deletes the events for good, up to 72 hours later
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
 fn retention_loss(before: &Value, after: &Value) -> Vec<String> {
-    let days = |value: &Value| match value {
-        Value::Number(days) => days.as_i64(),
-        _ => None,
-    };
-    match (days(before), days(after)) {
+    match (before.as_i64(), after.as_i64()) {
         (before, Some(after)) if before.is_none_or(|before| after < before) => {
             vec![format!("log events that are older than {after} days are deleted")]
         }
@@ -546,26 +538,6 @@ async fn has_events(cx: &Context, name: &str) -> Result<bool, AwsError> {
 fn arn(group: &Description) -> &str {
     let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
     arn.strip_suffix(":*").unwrap_or(arn)
-}
-
-fn ownership(
-    tags: Result<BTreeMap<String, String>, AwsError>,
-    unknown: &mut Unknown,
-) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
-    match tags {
-        Ok(tags) => {
-            let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            Ok((super::own_tags(pairs()), Ownership::from_tags(pairs())))
-        }
-        Err(error) if error.class == Class::NotFound => {
-            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
-        }
-        Err(error) => {
-            let why = error.unreadable().ok_or(error)?;
-            unknown.insert("tags".into(), why);
-            Ok((BTreeMap::new(), Ownership::Denied))
-        }
-    }
 }
 
 /// What the response doesn't show: the class, which AWS always sends

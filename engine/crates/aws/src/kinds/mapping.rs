@@ -176,7 +176,8 @@ pub(super) fn of_event() -> Vec<Property> {
 
 /// The properties of one entry of `events` without its defaults, as a spec would have them.
 pub(super) fn written(body: &Tree, is_stream: bool) -> Tree {
-    let is_default = |name: &str, value: &Value| match of_event().iter().find(|it| it.name == name) {
+    let properties = of_event();
+    let is_default = |name: &str, value: &Value| match properties.iter().find(|it| it.name == name) {
         Some(Property { presence: Presence::Default(default), .. }) => Value::from(default.clone()) == *value,
         _ => *value == Value::Null,
     };
@@ -229,10 +230,7 @@ impl Kind for Mapping {
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         problems.extend(super::unusual_target(desired, "on_failure_destination_arn", &["sqs", "sns", "s3"]));
-        let number = |name: &str| match desired.get(name) {
-            Some(Value::Number(number)) => number.as_i64(),
-            _ => None,
-        };
+        let number = |name: &str| desired.get(name).and_then(Value::as_i64);
         // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes
         // the window's state on.
         if number("tumbling_window_in_seconds").is_some_and(|window| window > 0)

@@ -41,8 +41,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    AwsEnv, Contents, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership, Problem,
-    Property, Reading, Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
+    AwsEnv, Contents, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Problem, Property,
+    Reading, Schema, Shape, Status, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -587,11 +587,7 @@ fn canonical_allow(allow: Option<Allow>) -> Option<Allow> {
 }
 
 fn retention_loss(before: &Value, after: &Value) -> Vec<String> {
-    let seconds = |value: &Value| match value {
-        Value::Number(seconds) => seconds.as_i64(),
-        _ => None,
-    };
-    match (seconds(before), seconds(after)) {
+    match (before.as_i64(), after.as_i64()) {
         (Some(before), Some(after)) if after < before => {
             vec![format!("messages that are older than {after} s are deleted")]
         }
@@ -697,7 +693,11 @@ fn live(
     let time = |name: &QueueAttributeName| attributes.get(name)?.parse::<i64>().ok()?.checked_mul(1000);
     let timestamps = Timestamps { created: time(&CREATED), modified: time(&QueueAttributeName::LastModifiedTimestamp) };
     let mut of_tags = Unknown::new();
-    let (tags, owner) = ownership(tags, is_new(timestamps.created), &mut of_tags)?;
+    let hidden = |tags: &BTreeMap<String, String>| {
+        (tags.is_empty() && is_new(timestamps.created))
+            .then_some("the queue is less than a minute old, and its tags may not be visible yet")
+    };
+    let (tags, owner) = super::tags_and_owner(tags, hidden, &mut of_tags)?;
     let (props, mut unknown) = attributes::props(attributes, tags);
     unknown.extend(of_tags);
     let outputs = [
@@ -722,31 +722,6 @@ fn live(
 fn is_new(created_ms: Option<i64>) -> bool {
     let created = created_ms.and_then(|ms| u64::try_from(ms).ok()).map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
     created.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < SPREADING)
-}
-
-fn ownership(
-    tags: Result<BTreeMap<String, String>, AwsError>,
-    is_new: bool,
-    unknown: &mut Unknown,
-) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
-    let nothing = |owner| Ok((BTreeMap::new(), owner));
-    match tags {
-        Ok(tags) if tags.is_empty() && is_new => {
-            let reason = "the queue is less than a minute old, and its tags may not be visible yet";
-            nothing(Ownership::NotYetReadable(reason.to_owned()))
-        }
-        Ok(tags) => {
-            let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            Ok((super::own_tags(pairs()), Ownership::from_tags(pairs())))
-        }
-        Err(error) if error.class == Class::NotFound => {
-            nothing(Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned()))
-        }
-        Err(error) => {
-            unknown.insert("tags".into(), error.unreadable().ok_or(error)?);
-            nothing(Ownership::Denied)
-        }
-    }
 }
 
 /// A deleted user or role remains in a policy as its unique ID, and a new one with the same name

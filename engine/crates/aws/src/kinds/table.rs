@@ -686,11 +686,7 @@ fn recovery_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 fn period_loss(before: &Value, after: &Value) -> Vec<String> {
-    let days = |value: &Value| match value {
-        Value::Number(days) => days.as_i64(),
-        _ => None,
-    };
-    match (days(before), days(after)) {
+    match (before.as_i64(), after.as_i64()) {
         (Some(before), Some(after)) if after < before => {
             vec![format!("the table can no longer be restored to a time more than {after} days ago")]
         }
@@ -817,41 +813,22 @@ async fn has_items(cx: &Context, name: &str) -> Result<bool, AwsError> {
     Ok(answer.is_some_and(|answer| answer.count > 0 || answer.last_evaluated_key.is_some()))
 }
 
+/// Tag calls return "not found" during most of CREATING, and in DELETING.
 fn ownership(
     table: &TableDescription,
     tags: Result<BTreeMap<String, String>, AwsError>,
     unknown: &mut Unknown,
 ) -> Result<(BTreeMap<String, String>, Ownership), AwsError> {
-    let pairs = |tags: &BTreeMap<String, String>| {
-        Ownership::from_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())))
-    };
     let young = table
         .creation_date_time()
         .and_then(|time| SystemTime::try_from(*time).ok())
         .is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < TAGS_LAG);
-    let creating = table.table_status() == Some(&TableStatus::Creating);
-    match tags {
-        Ok(tags) => match pairs(&tags) {
-            Ownership::Nobody if creating => Ok((tags, Ownership::NotYetReadable("the table is CREATING".to_owned()))),
-            Ownership::Nobody if young && tags.is_empty() => {
-                let reason = "the table is less than a minute old, and its tags may not be visible yet".to_owned();
-                Ok((tags, Ownership::NotYetReadable(reason)))
-            }
-            owner => {
-                let own = super::own_tags(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-                Ok((own, owner))
-            }
-        },
-        // Tag calls return "not found" during most of CREATING, and in DELETING.
-        Err(error) if error.class == Class::NotFound => {
-            Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
-        }
-        Err(error) => {
-            let why = error.unreadable().ok_or(error)?;
-            unknown.insert("tags".into(), why);
-            Ok((BTreeMap::new(), Ownership::Denied))
-        }
-    }
+    let hidden = |tags: &BTreeMap<String, String>| match table.table_status() {
+        Some(TableStatus::Creating) => Some("the table is CREATING"),
+        _ => (young && tags.is_empty())
+            .then_some("the table is less than a minute old, and its tags may not be visible yet"),
+    };
+    super::tags_and_owner(tags, hidden, unknown)
 }
 
 /// A table as properties with defaults for missing members: no billing summary means PROVISIONED,

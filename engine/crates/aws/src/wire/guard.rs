@@ -300,8 +300,6 @@ fn key(schema: &Schema, id: &Id, live: &Live) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::kinds;
     use crate::operation::{self, Operation};
@@ -444,14 +442,7 @@ mod tests {
     }
 
     fn id(name: &str) -> Id {
-        Id {
-            owner: owner("acme", "s"),
-            name: name.to_owned(),
-            arn: None,
-            parents: BTreeMap::new(),
-            env: None,
-            unique_id: None,
-        }
+        Id::named(owner("acme", "s"), name.to_owned())
     }
 
     fn live(owner: Ownership) -> Live {

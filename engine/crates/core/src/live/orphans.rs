@@ -246,14 +246,8 @@ pub(super) async fn list_attached(
     owner: Owner,
     env: Option<&AwsEnv>,
 ) -> Result<Vec<Undeclared>, AwsError> {
-    let id = Id {
-        owner,
-        name: String::new(),
-        arn: None,
-        parents: BTreeMap::from([(property, host.to_owned())]),
-        env: env.cloned(),
-        unique_id: None,
-    };
+    let parents = BTreeMap::from([(property, host.to_owned())]);
+    let id = Id { parents, env: env.cloned(), ..Id::named(owner, String::new()) };
     let reading = read_masked(cx, &kind, &id).await?;
     Ok(reading.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect())
 }
@@ -307,14 +301,7 @@ fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Found {
                 let name = target.arn.as_ref().and_then(|form| form.name(arn));
                 if let Some(name) = name.filter(|name| target.tagging == Tagging::Own && is_of_team(name, &spec.team)) {
                     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
-                    let id = Id {
-                        owner,
-                        name: name.to_owned(),
-                        arn: None,
-                        parents: BTreeMap::new(),
-                        env: None,
-                        unique_id: None,
-                    };
+                    let id = Id::named(owner, name.to_owned());
                     found.insert((target.kind.clone(), name.to_owned()), (Arc::clone(kind), id));
                 }
             }
@@ -421,14 +408,8 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
     let unknown: BTreeSet<(&str, &str)> =
         parents.filter(|(_, name)| is_of_team(name, &spec.team)).filter(|it| !is_known(it)).collect();
     let reads = unknown.into_iter().filter_map(|(kind, name)| {
-        let id = Id {
-            owner: Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() },
-            name: name.to_owned(),
-            arn: None,
-            parents: BTreeMap::new(),
-            env: Some(inventory.env.clone()),
-            unique_id: None,
-        };
+        let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
+        let id = Id { env: Some(inventory.env.clone()), ..Id::named(owner, name.to_owned()) };
         let kind = cx.kinds.get(kind)?;
         Some(async move { (kind, read_masked(cx, kind, &id).await, id) })
     });

@@ -130,11 +130,11 @@ fn region_hint(name: &str) -> String {
 
 /// The hint for an invalid name: a corrected name where there is one.
 fn name_hint(name: &str, text: &Text) -> String {
-    let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    let mended = mended.trim_matches(['-', '_']);
+    let corrected: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let corrected = corrected.trim_matches(['-', '_']);
     let is_ours = [&TEAM.expected, &STACK.expected, &RESOURCE.expected].contains(&&text.expected);
-    match is_ours && text.is_malformed(name) && text.violation(mended).is_none() {
-        true => format!("did you mean `{mended}`? Use {}", text.expected),
+    match is_ours && text.is_malformed(name) && text.violation(corrected).is_none() {
+        true => format!("did you mean `{corrected}`? Use {}", text.expected),
         false => text.suggestion(name),
     }
 }
@@ -557,7 +557,7 @@ impl<'a> Checker<'a> {
         let mut declared = ResourceDecl {
             name: name.to_owned(),
             kind: Arc::clone(kind),
-            id: Id { owner, name: aws_name, arn, parents: BTreeMap::new(), env: None, unique_id: None },
+            id: Id { arn, ..Id::named(owner, aws_name) },
             imported,
             lifecycle,
             desired: Tree::new(),

@@ -188,7 +188,7 @@ impl Judge {
         match kind {
             "table" | "function" | "queue" => {
                 if !has_prefix(name, us) {
-                    return Some(format!("it does not bear the name of {us}"));
+                    return Some(format!("its name doesn't start with {us}"));
                 }
                 let tags = match kind {
                     "table" => world.tables.get(name).map(|it| &it.tags),
@@ -205,17 +205,17 @@ impl Judge {
                     // The owner can't be determined, so only the name counts.
                     _ if unreadable && (is_declared || self.rules.assume_owner) => None,
                     Whose::Nobody if may_adopt => None,
-                    Whose::Nobody => Some("nobody owns it, and nobody wanted it to be ours".to_owned()),
+                    Whose::Nobody => Some("it has no owner, and nobody wanted it to be ours".to_owned()),
                     Whose::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
             "log_group" => {
                 if !has_prefix(name.rsplit('/').next().unwrap(), us) {
-                    return Some(format!("it does not bear the name of {us}"));
+                    return Some(format!("its name doesn't start with {us}"));
                 }
                 match owner_of(&world.log_groups.get(name)?.tags, us) {
                     Whose::Ours => None,
-                    Whose::Nobody => Some("nobody owns it".to_owned()),
+                    Whose::Nobody => Some("it has no owner".to_owned()),
                     Whose::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
@@ -229,14 +229,14 @@ impl Judge {
                 match owner_of(&mapping.tags, us) {
                     Whose::Ours => None,
                     _ if denied.mappings && (host.is_none() || self.rules.assume_owner) => None,
-                    Whose::Nobody => host.map(|why| format!("nobody owns it, and of its function: {why}")),
+                    Whose::Nobody => host.map(|why| format!("it has no owner, and of its function: {why}")),
                     Whose::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
             "statement" => {
                 let (function, id) = name.split_once(' ').unwrap();
                 let host = self.barred(world, &format!("function {function}"));
-                host.or_else(|| (!has_prefix(id, us)).then(|| format!("it does not bear the name of {us}")))
+                host.or_else(|| (!has_prefix(id, us)).then(|| format!("its name doesn't start with {us}")))
             }
             _ => Some("it is nobody's business".to_owned()),
         }

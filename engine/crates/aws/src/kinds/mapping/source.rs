@@ -219,10 +219,7 @@ fn visibility(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
 }
 
 fn number(declared: &ResourceDecl, property: &str) -> Option<i64> {
-    match declared.desired.get(property)? {
-        Value::Number(number) => number.as_i64(),
-        _ => None,
-    }
+    declared.desired.get(property).and_then(Value::as_i64)
 }
 
 /// A time in the form of [`shown_time`]; `None` for other texts, and for fractions of a second,

@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 
 use engine_core::kind::AccessLevel;
 use engine_core::wait::limiter::Limit;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
 use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
     Purpose::{self, Apply, Check, Destroy, Diff, Verify},
-    READ, Scope,
+    READ, Scope, via_service,
 };
-use crate::schema::{ArnForm, partition_of};
+use crate::schema::ArnForm;
 
 /// Nested resources like streams are never written.
 pub(crate) static TABLE: NameForm = NameForm {
@@ -51,11 +51,8 @@ fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
     keys.filter(|key| key.starts_with("arn:")).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
-pub(crate) fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
-    let region = &policy.env.region;
-    let domain = partition_of(region).dns_suffix;
-    json!({ "StringEquals": { "kms:ViaService": format!("dynamodb.{region}.{domain}") } })
+fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
+    via_service(policy, "dynamodb")
 }
 
 /// docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html

@@ -3,13 +3,13 @@
 //! **Invariant:** an implied resource is like a declared one from here on: the same checks, the same
 //! plan. Only its name and its place in the file are those of the declaration that implies it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::kind::{Derived, Implied};
 use crate::schema::{Id, Identity, Owner, Str};
-use crate::value::{Part, Path, Placeholder, Template, Value};
+use crate::value::{Path, Placeholder, Value};
 
 use super::super::{Depth, Lifecycle, ResourceDecl, Spec};
 use super::{Checker, Draft, Reference, Span};
@@ -58,12 +58,12 @@ impl Checker<'_> {
             self.refer(&name, property, value, span);
         }
         if let Some((property, output)) = reference {
-            by.desired.insert(property.into_owned(), reference_to(&name, &output));
+            by.desired.insert(property.into_owned(), Value::reference(&name, &output));
         }
         let mut declared = ResourceDecl {
             name,
             kind,
-            id: Id { owner, name: aws_name, arn: None, parents: BTreeMap::new(), env: None, unique_id: None },
+            id: Id::named(owner, aws_name),
             imported: false,
             lifecycle: Lifecycle::default(),
             explicit: properties.keys().cloned().collect::<BTreeSet<_>>(),
@@ -98,7 +98,7 @@ impl Checker<'_> {
     /// Lets the references in an implied property be checked like those in the file.
     fn refer(&mut self, from: &str, property: &str, value: &Value, span: Span) {
         value.visit_templates(&Path::property(property), &mut |path, template| {
-            for placeholder in template.holes() {
+            for placeholder in template.placeholders() {
                 if let Placeholder::Output { resource, attribute } = placeholder {
                     self.references.push(Reference {
                         from: from.to_owned(),
@@ -135,10 +135,4 @@ impl Checker<'_> {
             self.problems(&name, problems);
         }
     }
-}
-
-/// A property's value that is a reference to an output.
-fn reference_to(resource: &str, output: &str) -> Value {
-    let output = Placeholder::Output { resource: resource.to_owned(), attribute: output.to_owned() };
-    Value::Unknown(Template(vec![Part::Placeholder(output)]))
 }

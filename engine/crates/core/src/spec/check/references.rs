@@ -220,7 +220,7 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
     for (name, value) in desired {
         let needs = schema.property(name).map_or(Milestone::Ready, |property| property.needs);
         value.visit_templates(&Path::default(), &mut |_, template| {
-            found.extend(template.holes().filter_map(|hole| match hole {
+            found.extend(template.placeholders().filter_map(|placeholder| match placeholder {
                 Placeholder::Output { resource, .. } => Some((resource.as_str(), needs)),
                 Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
             }));
@@ -233,7 +233,7 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
 fn is_arn(template: &Template) -> bool {
     let is_reference = |placeholder: &Placeholder| matches!(placeholder, Placeholder::Output { .. });
     let ends_known = matches!(template.0.last(), Some(Part::Text(text)) if !text.ends_with([':', '/']));
-    ends_known && template.to_string().starts_with("arn:") && !template.holes().any(is_reference)
+    ends_known && template.to_string().starts_with("arn:") && !template.placeholders().any(is_reference)
 }
 
 /// Maximum number of names to compare for a suggestion, which bounds its time.

@@ -396,7 +396,8 @@ impl<'a> Checker<'a> {
 
     /// A part of a text, with a variable replaced; `None` if it has no value. Records references.
     fn part(&mut self, token: Token, span: Span, around: Around<'_>, path: &Path) -> Option<Part> {
-        let known_or = |value: &Option<String>, hole| value.clone().map_or(Part::Placeholder(hole), Part::Text);
+        let known_or =
+            |value: &Option<String>, placeholder| value.clone().map_or(Part::Placeholder(placeholder), Part::Text);
         Some(match token {
             Token::Text(text) => Part::Text(text),
             Token::Name(Name::Team) => Part::Text(self.scope.team.clone()),
@@ -438,7 +439,7 @@ impl<'a> Checker<'a> {
 
     /// Reports a placeholder in a text that must not have any.
     fn not_literal(&mut self, template: &Template, span: Span, name: &str) {
-        let shown = template.holes().next().map(ToString::to_string).unwrap_or_default();
+        let shown = template.placeholders().next().map(ToString::to_string).unwrap_or_default();
         let hint = if shown == "${account}" || shown == "${region}" {
             format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
         } else {
