@@ -10,6 +10,7 @@ pub mod cli;
 pub mod files;
 pub mod local;
 pub mod plan_file;
+pub mod policy_file;
 pub mod render;
 pub mod sanitize;
 pub mod timeline;

@@ -1,14 +1,18 @@
 //! `engine policy`: prints IAM policies for a spec, ready to use.
 //!
-//! **Invariant:** a policy that IAM would reject for its size is an error.
+//! **Invariant:** a policy that IAM would reject for its size is an error, unless it goes to files,
+//! which it can be divided among.
 
-use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::aws::{self, Access};
 use crate::diagnostic::Diagnostic;
 use crate::execution;
 use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
+use crate::policy_file::{self, Policies, Written};
 use crate::schema::AwsEnv;
 use crate::spec::Depth;
 
@@ -34,7 +38,9 @@ Examples:
   engine policy --role --account 123456789012
                                          the trust and permissions policies of the roles
   engine policy --boundary arn:aws:iam::123456789012:policy/students --account 123456789012
-                                         with a limit for the roles that a spec creates")]
+                                         with a limit for the roles that a spec creates
+  engine policy --account 123456789012 --output policies
+                                         into files, for a policy that is too large for IAM")]
 pub(super) struct PolicyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
@@ -50,10 +56,17 @@ pub(super) struct PolicyArgs {
     /// Don't limit the roles that a spec creates: they can get any permission
     #[arg(long, conflicts_with_all = ["boundary", "role"])]
     no_boundary: bool,
+    /// Write the policies into this folder instead, divided into files that IAM accepts as managed policies
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    output: Option<PathBuf>,
     /// Use this account. Defaults to the spec's account, or else your credentials' account
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account: Option<String>,
 }
+
+/// The default quota of managed policies on a user or role
+/// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
+const MAX_ATTACHED: usize = 10;
 
 /// The commands that a policy can be for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -90,7 +103,7 @@ impl From<PolicyCommand> for Purpose {
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, CommandError> {
-    let PolicyArgs { spec, purpose, role, account, boundary, no_boundary } = args;
+    let PolicyArgs { spec, purpose, role, account, boundary, no_boundary, output } = args;
     if cx.global.local {
         return Err(not_local());
     }
@@ -105,9 +118,19 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         }
         for (name, needed) in &roles {
             explain(terminal, &session.spec.team, &needed.permissions);
-            check_size(&format!("of the role `{name}`"), &needed.permissions)?;
+            if output.is_none() {
+                check_size(&format!("of the role `{name}`"), &needed.permissions)?;
+            }
         }
-        terminal.print(&text(&roles));
+        let Some(folder) = output else {
+            terminal.print(&text(&roles));
+            return Ok(Exit::Done);
+        };
+        let files = roles.iter().flat_map(|(name, needed)| {
+            let trust = Policies { stem: format!("{name}-trust"), texts: vec![text(&needed.trust)] };
+            [trust, divided(format!("{name}-permissions"), &needed.permissions)]
+        });
+        write(terminal, &folder, &files.collect::<Vec<_>>())?;
     } else {
         let creates = matches!(purpose, PolicyCommand::Apply | PolicyCommand::All);
         if creates && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
@@ -115,8 +138,12 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         }
         let document = policy::deploying(&session.spec, &env, Purpose::from(purpose), boundary.as_deref());
         explain(terminal, &session.spec.team, &document);
-        check_size(&format!("for the team `{}`", session.spec.team), &document)?;
-        terminal.print(&text(&document));
+        let Some(folder) = output else {
+            check_size(&format!("for the team `{}`", session.spec.team), &document)?;
+            terminal.print(&text(&document));
+            return Ok(Exit::Done);
+        };
+        write(terminal, &folder, &[divided(session.spec.team.clone(), &document)])?;
     }
     Ok(Exit::Done)
 }
@@ -193,8 +220,35 @@ fn check_size(subject: &str, document: &Document) -> Result<(), CommandError> {
     }
     let problem =
         format!("the policy {subject} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
-    let hint = "print one policy per command (`--for diff`, …), or split the spec";
+    let hint = "add `--output DIR` to divide it among files that IAM accepts, or print one policy per command \
+                (`--for diff`, …)";
     Err(CommandError::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))
+}
+
+/// A policy as the texts of files, each within IAM's size limit.
+fn divided(stem: String, document: &Document) -> Policies {
+    Policies { stem, texts: document.parts().iter().map(text).collect() }
+}
+
+/// Writes policies, and prints the names of their files.
+fn write(terminal: &Terminal, folder: &Path, policies: &[Policies]) -> Result<(), CommandError> {
+    let Written { files, outdated } = policy_file::write(folder, policies).map_err(CommandError::one)?;
+    for file in &files {
+        terminal.print(&format!("{}\n", file.display()));
+    }
+    if let Some(set) = policies.iter().find(|it| it.texts.len() > 1) {
+        let n_files = set.texts.len();
+        terminal.note(&format!("`{}` is divided among {n_files} policies: attach all of them", set.stem));
+        if n_files > MAX_ATTACHED {
+            terminal.note(&format!(
+                "IAM allows {MAX_ATTACHED} managed policies on a user or role unless AWS raises the quota"
+            ));
+        }
+    }
+    for file in outdated {
+        terminal.note(&format!("`{}` is from an earlier run: delete it", file.display()));
+    }
+    Ok(())
 }
 
 fn text(document: &impl serde::Serialize) -> String {

@@ -698,16 +698,52 @@ fn a_policy_for_many_resources_fits_iams_size_limit() {
 }
 
 #[test]
-fn a_policy_over_iams_size_limit_is_an_error() {
-    let project = Project::new(|text| {
+fn a_policy_over_iams_size_limit_is_an_error_or_is_divided_among_files() {
+    let imports = |n_tables: u32| {
         let import = |n: u32| format!("  theirs-{n}:\n    type: table\n    import: red-foxes-table-number-{n}\n");
-        replaced(&text, "resources:\n", &format!("resources:\n{}", (0..90).map(import).collect::<String>()))
-    });
+        format!("resources:\n{}", (0..n_tables).map(import).collect::<String>())
+    };
+    let project = Project::new(|text| replaced(&text, "resources:\n", &imports(90)));
     let said = flat(&project.command(&["policy", "--account", ACCOUNT]).run().failure());
-    for words in ["the policy for the team `blue-owls` has", "characters, but IAM allows at most 6144", "it lists each"]
-    {
+    for words in [
+        "the policy for the team `blue-owls` has",
+        "characters, but IAM allows at most 6144",
+        "it lists each",
+        "add `--output DIR`",
+    ] {
         assert!(said.contains(words), "{said}");
     }
+
+    let write = || project.command(&["policy", "--account", ACCOUNT, "--output", "out/policies"]).run();
+    let ran = write().expect(0, &[]);
+    let said = flat(&ran.err);
+    let files: Vec<String> = ran.out.lines().map(str::to_owned).collect();
+    assert!(files.len() > 1 && said.contains("attach all of them"), "{files:?}: {said}");
+    let read = |file: &str| std::fs::read_to_string(project.path(file)).unwrap();
+    let documents: Vec<Json> = files.iter().map(|file| serde_json::from_str(&read(file)).unwrap()).collect();
+    for document in &documents {
+        assert!(document.to_string().len() <= 6144, "{document}");
+    }
+    for n in 0..90 {
+        let resource = arn("dynamodb", &format!("table/red-foxes-table-number-{n}"));
+        let right =
+            Right { action: "dynamodb:DescribeTable".to_owned(), resource, context: BTreeMap::new(), along: false };
+        assert!(documents.iter().any(|document| allows(document, &right)), "{right:?}");
+    }
+
+    // A smaller set leaves files of the larger one, and no other file is overwritten.
+    project.edit(&imports(90), &imports(1));
+    let ran = write().expect(0, &[]);
+    let said = flat(&ran.err);
+    assert_eq!(ran.out, "out/policies/blue-owls.json\n");
+    for file in &files {
+        assert!(said.contains(&format!("`{file}` is from an earlier run: delete it")), "{file}: {said}");
+    }
+    let other = "{ \"Version\": 1 }";
+    std::fs::write(project.path("out/policies/blue-owls.json"), other).unwrap();
+    let said = flat(&write().failure());
+    assert!(said.contains("already exists and isn't an IAM policy"), "{said}");
+    assert_eq!(read("out/policies/blue-owls.json"), other);
 }
 
 #[test]

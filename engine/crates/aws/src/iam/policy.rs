@@ -147,6 +147,15 @@ pub struct Statement {
     pub reasons: Vec<String>,
 }
 
+impl Statement {
+    /// Two statements that together allow the same.
+    fn halves(&self) -> Option<(Statement, Statement)> {
+        let (first, rest) = self.resource.split_at(self.resource.len() / 2);
+        let of = |resource: &[String]| Statement { resource: resource.to_vec(), ..self.clone() };
+        (!first.is_empty()).then(|| (of(first), of(rest)))
+    }
+}
+
 impl Document {
     pub(super) fn new(statement: Vec<Statement>) -> Document {
         Document { version: "2012-10-17", statement }
@@ -172,6 +181,33 @@ impl Document {
     pub fn goes_by_prefix(&self, team: &str) -> bool {
         let resources = self.statement.iter().flat_map(|it| &it.resource);
         resources.into_iter().any(|arn| arn.contains(&format!("{team}-*")))
+    }
+
+    /// The same permissions as documents within IAM's size limit. A single name that is longer than
+    /// the limit stays too large.
+    pub fn parts(&self) -> Vec<Document> {
+        let mut parts: Vec<Document> = Vec::new();
+        let mut pending: Vec<Statement> = self.statement.iter().rev().cloned().collect();
+        while let Some(statement) = pending.pop() {
+            let alone = Document::new(vec![statement.clone()]);
+            if alone.n_characters() > MAX_CHARACTERS
+                && let Some((first, rest)) = statement.halves()
+            {
+                pending.extend([rest, first]);
+                continue;
+            }
+            let fits = |part: &&mut Document| {
+                // Names are unique in a policy, and the separator counts.
+                let is_new = part.statement.iter().all(|it| it.sid != statement.sid);
+                let n_more = alone.n_characters() - Document::new(Vec::new()).n_characters() + 1;
+                is_new && part.n_characters() + n_more <= MAX_CHARACTERS
+            };
+            match parts.iter_mut().find(fits) {
+                Some(part) => part.statement.push(statement),
+                None => parts.push(alone),
+            }
+        }
+        parts
     }
 
     /// The number of characters that IAM counts, without whitespace.
@@ -474,4 +510,51 @@ pub(super) fn merged(statements: Vec<Statement>) -> Vec<Statement> {
         statement.reasons.dedup();
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [&str; 6] = ["One", "Two", "Three", "Four", "Five", "Six"];
+
+    /// What documents allow: each action on each resource, under a condition.
+    fn allowed(documents: &[Document]) -> BTreeSet<(String, String, String)> {
+        let statements = documents.iter().flat_map(|it| &it.statement);
+        let pairs = statements.flat_map(|it| {
+            let condition = it.condition.as_ref().map(Json::to_string).unwrap_or_default();
+            it.action.iter().flat_map(move |action| {
+                let condition = condition.clone();
+                it.resource.iter().map(move |resource| (action.to_string(), resource.clone(), condition.clone()))
+            })
+        });
+        pairs.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_policy_fit_and_allow_the_same(
+            statements in prop::collection::vec((prop::collection::vec(1_usize..900, 1..24), any::<bool>()), 1..6),
+        ) {
+            let statements = statements.into_iter().zip(NAMES).map(|((lengths, conditional), sid)| {
+                let resource = |(n, length): (usize, usize)| format!("arn:aws:dynamodb:::{n}/{}", "x".repeat(length));
+                let resources = lengths.into_iter().enumerate().map(resource).collect();
+                let condition = conditional.then(|| json!({ "StringEquals": { "aws:RequestedRegion": sid } }));
+                allow(sid, "dynamodb:DescribeTable", resources, condition, None)
+            });
+            let whole = Document::new(statements.collect());
+            let parts = whole.parts();
+            prop_assert_eq!(allowed(&parts), allowed(std::slice::from_ref(&whole)));
+            for part in &parts {
+                prop_assert!(part.n_characters() <= MAX_CHARACTERS, "{}", part.n_characters());
+                let names: BTreeSet<_> = part.statement.iter().map(|it| it.sid).collect();
+                prop_assert_eq!(names.len(), part.statement.len());
+            }
+            prop_assert_eq!(parts.len() == 1, whole.n_characters() <= MAX_CHARACTERS);
+        }
+    }
 }
