@@ -10,6 +10,7 @@ mod credentials;
 mod doctor;
 mod economy;
 mod elsewhere;
+mod escapes;
 mod files;
 mod foreign;
 mod function_updates;

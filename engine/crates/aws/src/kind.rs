@@ -129,12 +129,18 @@ pub trait Kind: Send + Sync + 'static {
         outputs: &Outputs,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
 
-    /// Checks what the read right before a delete doesn't show, like the data that would be lost; at
-    /// the same time as that read.
+    /// Checks what the read right before a delete doesn't show, like the data that would be lost or
+    /// what would stop working; at the same time as that read. `followers` refer to it, and this run
+    /// changes them right after its replacement is created.
     ///
     /// # Errors
     /// Why it must not be deleted.
-    fn check_delete(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<(), AwsError>> + Send {
+    fn check_delete(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+        _followers: &[&ResourceDecl],
+    ) -> impl Future<Output = Result<(), AwsError>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -377,8 +383,8 @@ impl<K: Kind> Provider for Connected<K> {
         })
     }
 
-    fn check_delete<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, ()> {
-        Box::pin(async move { self.kind.kind.check_delete(&self.context(cx), id).await })
+    fn check_delete<'a>(&'a self, cx: &'a Core, id: &'a Id, followers: &'a [&ResourceDecl]) -> Pending<'a, ()> {
+        Box::pin(async move { self.kind.kind.check_delete(&self.context(cx), id, followers).await })
     }
 
     fn delete<'a>(&'a self, cx: &'a Core, id: &'a Id, have: Live) -> Pending<'a, ()> {

@@ -516,7 +516,8 @@ impl Run<'_> {
     }
 
     async fn delete(&self, work: Work<'_>) -> Result<(), AwsError> {
-        let check = work.cx.read(&work.declared.id.name, || work.provider.check_delete(&work.cx, &work.declared.id));
+        let (id, followers) = (&work.declared.id, self.followers(work.step));
+        let check = work.cx.read(&id.name, || work.provider.check_delete(&work.cx, id, &followers));
         let planned = work
             .change
             .live(self.inventory)
@@ -540,6 +541,15 @@ impl Run<'_> {
         drop(claims);
         self.deleted.borrow_mut().extend(was.map(|was| (step.change, was)));
         Ok(())
+    }
+
+    /// What refers to a resource that is replaced, and is changed after its replacement is created.
+    fn followers(&self, delete: &Step) -> Vec<&ResourceDecl> {
+        let steps = &self.plan.steps;
+        let is_successor = |it: &Step| (it.op, it.change) == (Op::Create, delete.change);
+        let waits = |it: &Step| it.after.iter().any(|(before, _)| steps.get(before.0).is_some_and(is_successor));
+        let updates = steps.iter().enumerate().filter(|(_, it)| it.op == Op::Update && waits(it));
+        updates.filter_map(|(at, _)| Some(self.about(StepId(at))?.1)).collect()
     }
 
     /// The error of a create. If AWS refused it permanently, this first restores the resource that

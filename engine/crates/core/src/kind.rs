@@ -88,6 +88,8 @@ impl AccessLevel {
 pub struct Derived {
     /// Values of derived properties. They contain no references, so they make no dependency.
     pub values: Tree,
+    /// Those of them that the file sets in another form, so they count as written.
+    pub explicit: Vec<&'static str>,
     /// Why properties or parts of them have these values, one sentence each.
     pub reasons: Vec<(Path, String)>,
     /// The names of resources that it has to wait for although it doesn't refer to them.

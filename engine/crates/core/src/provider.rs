@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::error::AwsError;
 use crate::kind::Want;
 use crate::schema::{AwsEnv, Contents, Id, Live, Outputs, Owner, Reading, Schema};
+use crate::spec::ResourceDecl;
 use crate::value::Tree;
 use crate::wait::Context;
 
@@ -55,9 +56,10 @@ pub trait Provider: Send + Sync {
     /// for properties that are missing in `want`.
     fn wait_ready<'a>(&'a self, cx: &'a Context, id: &'a Id, want: &'a Tree, outputs: &'a Outputs) -> Pending<'a, ()>;
 
-    /// Checks what the read right before a delete doesn't show, like the data that would be lost; at
-    /// the same time as that read.
-    fn check_delete<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, ()> {
+    /// Checks what the read right before a delete doesn't show, like the data that would be lost or
+    /// what would stop working; at the same time as that read. `followers` refer to it, and this run
+    /// changes them right after its replacement is created.
+    fn check_delete<'a>(&'a self, _cx: &'a Context, _id: &'a Id, _followers: &'a [&ResourceDecl]) -> Pending<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -78,7 +78,7 @@ pub struct ResourceDecl {
     pub lifecycle: Lifecycle,
     /// All properties, defaults included.
     pub desired: Tree,
-    /// The properties that the file sets explicitly.
+    /// The properties that the file sets explicitly, also in another form.
     pub explicit: BTreeSet<String>,
     /// The package built from local files.
     pub artifact: Option<Artifact>,

@@ -24,26 +24,26 @@ const USER: &str = "student";
 
 /// A permission that AWS requires.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
-    action: String,
-    resource: String,
-    context: BTreeMap<String, String>,
+pub(super) struct Right {
+    pub(super) action: String,
+    pub(super) resource: String,
+    pub(super) context: BTreeMap<String, String>,
     /// Whether a call with another name requires it.
     along: bool,
 }
 
 /// A call, and what its permissions depend on besides the request itself.
-struct Seen<'c> {
-    call: &'c Call,
-    account: &'c str,
+pub(super) struct Seen<'c> {
+    pub(super) call: &'c Call,
+    pub(super) account: &'c str,
     /// The function and the tags of the mapping that the call is about, if that mapping exists.
-    mapping: Option<(String, BTreeMap<String, String>)>,
+    pub(super) mapping: Option<(String, BTreeMap<String, String>)>,
 }
 
 /// The permissions that AWS requires, by its service authorization reference
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html,
 /// …/list_amazondynamodb.html, …/list_amazoncloudwatchlogs.html).
-fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
+pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
     let Seen { call: Call { operation, about, body, query }, account, mapping } = seen;
     let arn = |service: &str, resource: &str| format!("arn:aws:{service}:{REGION}:{account}:{resource}");
     let right = |action: &str, resource: String, context: &[(&str, String)]| Right {
@@ -207,7 +207,7 @@ fn allowing<'p>(policy: &'p Json, right: &Right) -> Vec<&'p str> {
     statements.map(|it| it["Sid"].as_str().unwrap()).collect()
 }
 
-fn allows(policy: &Json, right: &Right) -> bool {
+pub(super) fn allows(policy: &Json, right: &Right) -> bool {
     !allowing(policy, right).is_empty()
 }
 
@@ -330,8 +330,6 @@ impl Witness for Clerk {
         let mapping = mapping.map(|it| (it.function.clone(), it.tags.clone()));
         self.0.lock().unwrap().extend(required_permissions(&Seen { call, account: ACCOUNT, mapping }));
     }
-
-    fn after(&mut self, _: &Call, _: &World, _: u16) {}
 }
 
 /// A queue and a role beside the pipeline.

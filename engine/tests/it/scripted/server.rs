@@ -81,8 +81,14 @@ type Hook = Box<dyn FnOnce(&mut World) + Send>;
 /// Observes every executed call, with the account right before and after it, and may change the
 /// account before.
 pub(super) trait Witness: Send {
-    fn before(&mut self, call: &Call, world: &mut World);
-    fn after(&mut self, call: &Call, world: &World, status: u16);
+    /// A reply instead of the call's execution.
+    fn verdict(&mut self, _: &Call, _: &World) -> Option<Reply> {
+        None
+    }
+
+    fn before(&mut self, _: &Call, _: &mut World) {}
+
+    fn after(&mut self, _: &Call, _: &World, _: u16) {}
 }
 
 struct Shared {
@@ -389,6 +395,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         let State { world, witness, .. } = &mut *shared.state.lock().unwrap();
         if let Some(witness) = witness {
             witness.before(&call, world);
+            if let Some(reply) = witness.verdict(&call, world) {
+                return reply;
+            }
         }
         let reply = world.execute(&call);
         if let Some(witness) = witness {

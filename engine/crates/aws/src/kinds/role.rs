@@ -192,6 +192,10 @@ impl Kind for Role {
         Ok(())
     }
 
+    async fn check_delete(&self, cx: &Context, id: &Id, followers: &[&ResourceDecl]) -> Result<(), AwsError> {
+        requests::check_unused(cx, &id.name, followers).await
+    }
+
     async fn delete(&self, cx: &Context, id: &Id, _: Live<Props>) -> Result<(), AwsError> {
         requests::delete(cx, id).await
     }
@@ -299,6 +303,9 @@ fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
         "Statement": [{ "Effect": "Allow", "Principal": { "Service": services }, "Action": "sts:AssumeRole" }],
     });
     derived.values.insert("assume_role_policy".to_owned(), Value::from(document));
+    if declared.explicit.contains("trusted_services") {
+        derived.explicit.push("assume_role_policy");
+    }
 }
 
 /// The inline policy: what follows from the graph, from `access` and from `statements`.

@@ -46,6 +46,7 @@ use crate::schema::{
     Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Ownership,
     Problem, Reading, Schema, Shape, Status, Str, Tagging, Text, Timestamps, Unknown, is_of_team, property,
 };
+use crate::spec::ResourceDecl;
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{AccessLevel, Want};
 use engine_core::wait::Detail;
@@ -510,7 +511,7 @@ impl Kind for Table {
     }
 
     /// AWS's item count can be hours old, so this reads an item.
-    async fn check_delete(&self, cx: &Context, id: &Id) -> Result<(), AwsError> {
+    async fn check_delete(&self, cx: &Context, id: &Id, _: &[&ResourceDecl]) -> Result<(), AwsError> {
         if !cx.overrides.delete_data && has_items(cx, &id.name).await? {
             return Err(not_empty(id));
         }
@@ -522,7 +523,7 @@ impl Kind for Table {
             return Err(protected(id));
         }
         // Items may have been added while engine waited for AWS.
-        let again = || async { self.check_delete(cx, id).await.map(|()| None) };
+        let again = || async { self.check_delete(cx, id, &[]).await.map(|()| None) };
         let delete = || async {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.context("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),

@@ -19,6 +19,7 @@ use crate::iam::document;
 use crate::kinds::{ExistenceTracker, all_tags, detail, differing, missing, missing_tags, must_tag, own_tags};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
+use crate::spec::ResourceDecl;
 use crate::value::Value;
 
 use super::Props;
@@ -406,13 +407,6 @@ pub(super) async fn untag(cx: &Context, id: &Id) -> Result<(), AwsError> {
 /// (docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html).
 pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
     let name = id.name.as_str();
-    let users = || async { users(cx, name).await };
-    let users = cx.read(name, users).await?;
-    if !users.is_empty() {
-        let message = format!("it is still used by {}", users.join(", "));
-        let error = AwsError::own(Class::Rejected, "DeleteRole", name, message);
-        return Err(AwsError { known: Some(Code::RoleInUse), ..error });
-    }
     let (attached, inline) = (|| attached(cx, name), || inline(cx, name));
     let (attached, inline) = tokio::try_join!(cx.read(name, attached), cx.read(name, inline))?;
     for arn in attached.iter().flatten() {
@@ -428,9 +422,12 @@ pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
     cx.until(GONE, name, is_deleted).await
 }
 
-/// What would stop working without the role, as texts: instance profiles that contain it, and
-/// functions that run with it. Those of this stack are already deleted.
-async fn users(cx: &Context, name: &str) -> Result<Vec<String>, AwsError> {
+/// Checks that nothing would stop working without the role: no instance profile contains it, and no
+/// function runs with it, except those that get its successor.
+///
+/// # Errors
+/// [`Code::RoleInUse`] with what uses it.
+pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&ResourceDecl]) -> Result<(), AwsError> {
     let profiles = async {
         let pages = cx.aws.iam.list_instance_profiles_for_role().role_name(name).into_paginator().items().send();
         let profiles = pages.collect::<Result<Vec<_>, _>>().await;
@@ -444,7 +441,15 @@ async fn users(cx: &Context, name: &str) -> Result<Vec<String>, AwsError> {
     let profiles =
         profiles?.into_iter().flatten().map(|it| format!("the instance profile `{}`", it.instance_profile_name));
     let is_user = |role: &str| role.rsplit('/').next() == Some(name);
-    let functions = functions?.into_iter().filter(|it| it.role().is_some_and(is_user));
-    let functions = functions.filter_map(|it| Some(format!("the function `{}`", it.function_name?)));
-    Ok(profiles.chain(functions).collect())
+    let follows = |function: &str| followers.iter().any(|it| it.schema().kind == "function" && it.id.name == function);
+    let functions =
+        functions?.into_iter().filter(|it| it.role().is_some_and(is_user)).filter_map(|it| it.function_name);
+    let functions = functions.filter(|it| !follows(it)).map(|it| format!("the function `{it}`"));
+    let users: Vec<String> = profiles.chain(functions).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let message = format!("it is still used by {}", users.join(", "));
+    let error = AwsError::own(Class::Rejected, "DeleteRole", name, message);
+    Err(AwsError { known: Some(Code::RoleInUse), ..error })
 }

@@ -126,8 +126,9 @@ impl Checker<'_> {
         let spec = Spec { kinds: self.kinds.clone(), region, account, ..spec };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let declared = &mut draft.declared;
-            let Derived { values, reasons, depends_on, problems } = declared.kind.derive(declared, &spec);
+            let Derived { values, explicit, reasons, depends_on, problems } = declared.kind.derive(declared, &spec);
             declared.desired.extend(values);
+            declared.explicit.extend(explicit.into_iter().map(str::to_owned));
             declared.reasons = reasons;
             let span = self.places.get(&declared.name, &Path::default());
             draft.depends_on.extend(depends_on.into_iter().filter_map(|name| Some((name, span?))));
