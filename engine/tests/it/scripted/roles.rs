@@ -154,6 +154,56 @@ fn a_role_that_something_outside_the_stack_uses_is_kept() {
     assert_eq!(writes(&cloud), [""; 0]);
 }
 
+/// The functions of the stack get the new role; those of others would stop working.
+#[test]
+fn a_replaced_role_takes_its_functions_along() {
+    let cloud = Cloud::start(World::empty());
+    let project = Project::new(|text| {
+        let text = replaced(&text, &format!("import: {ROLE}"), "path: /");
+        text.replace("execution-role", "runner")
+    });
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| {
+        *world = world.clone().aged();
+        world.stand_function("red-foxes-logger", Tags::new());
+    });
+    project.edit("path: /", "path: /teams/");
+    let said = "`path` can't change: IAM can't change a role's path";
+    project.run(&cloud, &["apply", "--yes"]).ends_with(1).complains(said);
+
+    cloud.world(|world| {
+        let role = json!(format!("arn:aws:iam::123456789012:role/{RUNNER}"));
+        world.functions.get_mut("red-foxes-logger").unwrap().meddle("Role", role);
+    });
+    let replace = ["apply", "--yes", "--replace", "runner"];
+    cloud.forget();
+    project.run(&cloud, &replace).ends_with(1).says("it is still used by the function `red-foxes-logger`");
+    assert_eq!(writes(&cloud), [""; 0]);
+
+    cloud.world(|world| world.functions.remove("red-foxes-logger"));
+    project.run(&cloud, &replace).ends_with(0).says("1 added, 1 changed, 1 destroyed");
+    cloud.world(|world| {
+        assert_eq!(world.roles[RUNNER].path, "/teams/");
+        assert_eq!(world.functions[FUNCTION].config["Role"], format!("arn:aws:iam::123456789012:role/teams/{RUNNER}"));
+        *world = world.clone().aged();
+    });
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn an_adoption_gives_a_role_the_trusted_services_of_the_spec() {
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| {
+        let role = world.roles.get_mut(RUNNER).unwrap();
+        role.tags.clear();
+        role.trust = Some(trust().replace("states.", "ec2."));
+    });
+    let project = project("");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 adopted");
+    cloud.world(|world| assert!(world.roles[RUNNER].trust.as_ref().unwrap().contains("states.amazonaws.com")));
+    diff_is_empty(&project, &cloud);
+}
+
 #[test]
 fn an_adoption_that_would_remove_policies_is_refused_with_the_lines_that_keep_them() {
     let cloud = with_role("eu-central-1");
