@@ -19,7 +19,8 @@ use super::{CommandContext, Global};
 
 /// Specs of the repository, which its tests plan and apply.
 const PIPELINE: &str = include_str!("../../../specs/team.yaml");
-const DEAD_LETTER: &str = include_str!("../../../specs/examples/dead-letter.yaml");
+const QUEUE: &str = include_str!("../../../specs/examples/queue.yaml");
+const OWN_ROLE: &str = include_str!("../../../specs/examples/own-role.yaml");
 const EXISTING_TABLE: &str = include_str!("../../../specs/examples/existing-table.yaml");
 const HANDLER: &str = include_str!("../../../lambda-src/log-events/index.js");
 const SPEC: &str = "specs/team.yaml";
@@ -40,8 +41,8 @@ const TRIES: usize = 3;
 Examples:
   engine init                                    prompt for the team
   engine init demo --team red-foxes              in the folder demo
-  engine init other --yes --template dead-letter
-                                                 with a queue for failed records")]
+  engine init shared --yes --role lambda-role    with an existing role
+  engine init other --yes --template queue       with a queue for failed records")]
 pub(super) struct InitArgs {
     /// The project's folder. Defaults to the current one
     #[arg(value_name = "FOLDER")]
@@ -49,7 +50,7 @@ pub(super) struct InitArgs {
     /// Use this team; every name in AWS begins with it
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// Use this execution role (name or ARN) for the function
+    /// Import this execution role (name or ARN) for the function. Without it, engine creates one
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<String>,
     /// Use this template
@@ -65,9 +66,24 @@ enum InitTemplate {
     /// A table and a function that logs every item change
     Pipeline,
     /// A table and a function, with a queue for records that the function failed to process
-    DeadLetter,
+    #[value(alias = "dead-letter")]
+    Queue,
+    /// A table and a function whose role engine creates, with `access` and a log group
+    OwnRole,
     /// A function for an existing table that another tool created
     ExistingTable,
+}
+
+impl InitTemplate {
+    /// The spec, with a paragraph for an imported role unless engine always creates it.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Pipeline => PIPELINE,
+            Self::Queue => QUEUE,
+            Self::OwnRole => OWN_ROLE,
+            Self::ExistingTable => EXISTING_TABLE,
+        }
+    }
 }
 
 /// Parses the name or ARN of a role.
@@ -80,6 +96,10 @@ fn role(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, CommandError> {
+    if args.role.is_some() && args.template == InitTemplate::OwnRole {
+        let problem = "the template `own-role` can't use an existing role";
+        return Err(CommandError::usage(problem, "leave out `--role`, or use another template"));
+    }
     let folder = args.folder.clone().unwrap_or_default();
     let spec = folder.join(SPEC);
     // The user didn't name these folders, so no link among them is followed.
@@ -119,10 +139,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
         .collect();
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
     let first = match args.template {
-        InitTemplate::Pipeline => "",
-        InitTemplate::DeadLetter => {
+        InitTemplate::Queue if args.role.is_some() => {
             "  allow the role to send to the queue: `engine policy --role` prints its permissions\n"
         }
+        InitTemplate::Pipeline | InitTemplate::Queue | InitTemplate::OwnRole => "",
         InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };
     cx.terminal.print(&format!(
@@ -146,15 +166,14 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::one(Diagnostic::error(problem, hint).why(error.to_string()))
 }
 
-/// The template for that team, with paths for the new project.
+/// The template for that team, with paths for the new project, and without an imported role unless
+/// one is given.
 fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
-    let template = match args.template {
-        InitTemplate::Pipeline => PIPELINE,
-        InitTemplate::DeadLetter => DEAD_LETTER,
-        InitTemplate::ExistingTable => EXISTING_TABLE,
-    };
+    let is_imported = args.role.is_some();
+    let paragraphs = args.template.text().split("\n\n").filter(|it| is_imported || !it.contains("type: role\n"));
+    let template = paragraphs.collect::<Vec<_>>().join("\n\n");
     let mut text = String::new();
-    for line in template.lines() {
+    for line in template.lines().filter(|line| is_imported || !line.contains("${execution-role.")) {
         let line = match (line.split(':').next().unwrap_or_default(), &global.region) {
             ("# yaml-language-server", _) => "# yaml-language-server: $schema=spec.schema.json".to_owned(),
             ("team", _) => format!("team: {team}"),

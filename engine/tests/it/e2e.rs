@@ -18,6 +18,7 @@ mod schema;
 mod several;
 mod streams;
 mod syntax;
+mod templates;
 #[path = "../shared/throttle.rs"]
 mod throttle;
 mod throttled;

@@ -382,19 +382,29 @@ fn errors_that_are_only_counted_have_no_entry_of_their_own() {
 fn init_writes_a_valid_project_and_never_overwrites_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    for template in ["pipeline", "dead-letter", "existing-table"] {
-        let [out, _] =
-            exec(at, &["init", template, "--team", "red-foxes", "--template", template, "--role", "my-role"], 0);
-        let project = at.join(template);
+    let role: &[&str] = &["--role", "my-role"];
+    let templates = ["pipeline", "queue", "dead-letter", "existing-table"].map(|it| (it, role));
+    let own = ["pipeline", "queue", "own-role", "existing-table"].map(|it| (it, &[][..]));
+    for (template, role) in templates.into_iter().chain(own) {
+        let name = &format!("{template}{}", role.len());
+        let args = ["init", name, "--team", "red-foxes", "--template", template];
+        let [out, _] = exec(at, &[&args, role].concat(), 0);
+        let project = at.join(name);
         assert!(out.contains("engine apply --local"), "{out}");
         exec(&project, &["validate"], 0);
         let spec = fs::read_to_string(project.join(TEAM)).unwrap();
         expect_in_schema(&spec);
-        assert!(spec.contains("import: my-role") && !spec.contains("blue-owls"), "{spec}");
+        assert!(!spec.contains("blue-owls"), "{spec}");
+        assert_eq!(spec.contains("import: my-role"), !role.is_empty(), "{spec}");
+        assert_eq!(spec.contains("role: ${execution-role.arn}"), !role.is_empty(), "{spec}");
+        // Without an existing role, engine creates one.
+        let [graph, _] = exec(&project, &["graph"], 0);
+        assert_eq!(graph.contains("logger-role"), role.is_empty(), "{graph}");
+        assert_eq!(out.contains("allow the role to send"), !role.is_empty() && spec.contains("type: queue"), "{out}");
         let schema = fs::read_to_string(project.join("specs/spec.schema.json")).unwrap();
         assert!(spec.starts_with("# yaml-language-server: $schema=spec.schema.json\n") && schema.contains("draft-07"));
         // Once the spec exists, `init` changes nothing, no matter which arguments it gets.
-        let [_, err] = exec(at, &["init", template, "--team", "blue-owls"], 1);
+        let [_, err] = exec(at, &["init", name, "--team", "blue-owls"], 1);
         assert!(err.contains("already exists, so nothing was written"), "{err}");
         assert_eq!(fs::read_to_string(project.join(TEAM)).unwrap(), spec);
     }
@@ -520,7 +530,8 @@ fn a_failed_init_leaves_nothing_behind() {
 fn init_refuses_invalid_names() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    for args in [["--team", "a b"], ["--team", "-x"], ["--team", ""], ["--role", "x: y"], ["--yes", "x!/…"]] {
+    let own = ["--template=own-role", "--role=lambda-role"];
+    for args in [["--team", "a b"], ["--team", "-x"], ["--team", ""], ["--role", "x: y"], ["--yes", "x!/…"], own] {
         let [_, err] = exec(at, &[&["init"], &args[..]].concat(), 64);
         assert!(!err.is_empty());
     }
@@ -545,7 +556,7 @@ fn init_asks_on_a_terminal_and_writes_a_project_that_deploys() {
     terminal.exp_eof().unwrap();
     let project = at.join("demo");
     let [out, _] = exec(&project, &["apply", "--local"], 0);
-    assert!(out.contains("Apply complete! Resources: 4 added"), "{out}");
+    assert!(out.contains("Apply complete! Resources: 5 added"), "{out}");
     let [out, _] = exec(&project, &["verify", "--local"], 0);
     assert!(out.contains("REMOVE"), "{out}");
     // A spec elsewhere in the project uses the same local AWS.

@@ -81,6 +81,21 @@ fn a_create_whose_response_is_lost_is_completed() {
     }
 }
 
+/// An imported role needs no permission in IAM.
+#[test]
+fn without_permission_to_create_roles_an_import_is_the_hint() {
+    let cloud = Cloud::start(World::empty());
+    let text = "User: arn:aws:iam::123456789012:user/student is not authorized to perform: iam:CreateRole";
+    cloud.always("CreateRole", Fault::Answer(Reply::query(403, "AccessDenied", text)));
+    let ran = own_role().run(&cloud, &["apply", "--yes"]);
+    ran.ends_with(3)
+        .says("iam:CreateRole")
+        .says("a role to import: `type: role`")
+        .says("`import: NAME`")
+        .says("`role: ${…}`");
+    assert_eq!(cloud.count("CreateFunction"), 0);
+}
+
 #[test]
 fn a_role_that_another_owner_creates_in_between_is_not_taken_over() {
     for theirs in [Tags::new(), tags("red-foxes", "runner", "eu-central-1"), tags("blue-owls", "runner", "us-east-1")] {
