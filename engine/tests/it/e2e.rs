@@ -4,6 +4,7 @@
 
 mod adoption;
 mod check;
+mod field;
 mod lifecycle;
 mod logs;
 mod own_role;

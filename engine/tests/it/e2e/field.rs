@@ -1,0 +1,178 @@
+//! Public projects as specs (`tests/specs/field`): each is deployed, run, changed and destroyed.
+//! The comments in the specs name the projects, and what is left out.
+
+use std::path::Path;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::project::{Account, Project};
+use super::{ACCOUNT, NO_CHANGES};
+use crate::shared::project::copy;
+
+struct Case {
+    /// The spec's name.
+    spec: &'static str,
+    /// How many resources it creates.
+    added: u32,
+    /// An item to put, by its table.
+    item: (&'static str, &'static [(&'static str, &'static str)]),
+    /// What a function then logs.
+    logged: (&'static str, &'static str),
+    /// The exit code of `verify`, and what it prints.
+    verified: (i32, &'static str),
+    /// A change of the spec, and how many resources it updates.
+    change: (&'static str, &'static str),
+    changed: u32,
+}
+
+/// Of aws-samples/serverless-patterns, all but the last.
+const PATTERNS: [Case; 6] = [
+    Case {
+        spec: "dynamodb-lambda",
+        added: 4,
+        item: ("items", &[("id", "a"), ("text", "buy milk")]),
+        logged: ("process-stream", r#""NewImage":{"id":{"S":"a"},"text":{"S":"buy milk"}}"#),
+        verified: (0, "Verified in"),
+        change: ("batch_size: 100", "batch_size: 10"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-streams-lambda-terraform",
+        added: 4,
+        item: ("users-ids", &[("UserId", "a")]),
+        logged: ("process-records", r#"INSERT {"#),
+        verified: (0, "Verified in"),
+        change: ("Environment: dev", "Environment: test"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-eventbridge-scheduler",
+        added: 7,
+        item: ("schedule-configs", &[("scheduleId", "reminder"), ("scheduleExpression", "rate(1 hour)")]),
+        logged: ("stream-processor", "INSERT reminder schedules: 1"),
+        verified: (1, "KeyError: 'scheduleExpression'"),
+        change: ("timeout: 60", "timeout: 30"),
+        changed: 1,
+    },
+    Case {
+        spec: "lambda-esm-ddb-filters-sam",
+        added: 29,
+        item: ("demo", &[("id", "a"), ("kind", "Event"), ("region", "us-east-1")]),
+        logged: ("filter-starts-with", "records: 1"),
+        verified: (1, "the filters of `demo-to-filter-key` drop the INSERT"),
+        change: ("prefix: us-", "prefix: eu-"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-streams-lambda-eventbridge-sam-node",
+        added: 5,
+        item: ("items", &[("id", "a")]),
+        logged: ("stream-function", r#""DetailType":"inserted","EventBusName":"field-bus""#),
+        verified: (1, "the filters of `items-to-stream-function` drop the MODIFY"),
+        change: ("memory_size: 1024", "memory_size: 512"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-stream-lambda-sns",
+        added: 6,
+        item: ("barks", &[("username", "rex"), ("timestamp", "now")]),
+        logged: ("listener", "to publish: rex barked"),
+        verified: (1, "Cannot find package '@aws-sdk/client-sns'"),
+        change: ("dynamodb:PutItem", "[dynamodb:PutItem, dynamodb:GetItem]"),
+        changed: 1,
+    },
+];
+
+/// Of other repositories.
+const OTHERS: [Case; 4] = [
+    Case {
+        spec: "batch-processing",
+        added: 5,
+        item: ("samples", &[("pk", "a"), ("sk", "b"), ("message", "{ \"done\": true }")]),
+        logged: ("hello-world", "message: {'done': True}"),
+        verified: (0, "Verified in"),
+        change: ("tracing: Active", "tracing: PassThrough"),
+        changed: 2,
+    },
+    Case {
+        spec: "dynamodb-streams-lambda-golang",
+        added: 7,
+        item: ("users", &[("email", "ann@example.com"), ("state", "Utah"), ("city", "Provo")]),
+        logged: ("replicate-user", r#""S":"ann@example.com""#),
+        verified: (0, "Verified in"),
+        change: ("users-by-state: write", "users-by-state: [read, write]"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-stream-handler-rust",
+        added: 4,
+        item: ("samples", &[("Id", "7"), ("Message", "hello")]),
+        logged: ("handler", r#""N":"7""#),
+        verified: (0, "Verified in"),
+        change: ("memory_size: 256", "memory_size: 512"),
+        changed: 1,
+    },
+    Case {
+        spec: "dynamodb-streams",
+        added: 4,
+        item: ("cars", &[("PK", "car#1"), ("SK", "model")]),
+        logged: ("process-cars", r#""PK":{"S":"car#1"}"#),
+        verified: (1, "its log doesn't show the INSERT of the test item"),
+        change: ("read_capacity: 1", "read_capacity: 2"),
+        changed: 1,
+    },
+];
+
+#[test]
+fn specs_of_serverless_patterns_pass_their_full_lifecycle() {
+    lifecycles(&PATTERNS);
+}
+
+#[test]
+fn specs_of_other_public_projects_pass_their_full_lifecycle() {
+    lifecycles(&OTHERS);
+}
+
+fn lifecycles(cases: &[Case]) {
+    let project = Project::new();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/field"), &project.path("specs/field"));
+    let aws = project.account(ACCOUNT);
+    for case in cases {
+        lifecycle(&project, &aws, case);
+        assert_eq!(aws.snapshot().into_keys().collect::<Vec<_>>(), [""; 0], "{}", case.spec);
+    }
+}
+
+#[track_caller]
+fn lifecycle(project: &Project, aws: &Account, case: &Case) {
+    let spec = &format!("specs/field/{}.yaml", case.spec);
+    let run = |args: &[&str]| project.run(&[args, &[spec, "--local"]].concat());
+    let check = || run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    project.run(&["validate", spec]).expect(0, &[&format!("`{spec}` is valid.")]);
+    run(&["apply", "--yes"]).expect(0, &[&format!("Resources: {} added, 0 changed, 0 destroyed.", case.added)]);
+    check();
+
+    let (table, item) = case.item;
+    let put = aws.dynamodb.put_item().table_name(format!("field-{table}"));
+    let put = item.iter().fold(put, |put, (name, text)| put.item(*name, attribute(text)));
+    aws.wait(put.send());
+    let (function, line) = case.logged;
+    aws.await_log(&format!("field-{function}"), &[line]);
+    let (code, text) = case.verified;
+    let patience = if code == 0 { "60s" } else { "5s" };
+    run(&["verify", "--yes", "--timeout", patience]).expect(code, &[text]);
+
+    project.edit(spec, &[case.change]);
+    run(&["apply", "--yes"]).expect(0, &[&format!("Resources: 0 added, {} changed, 0 destroyed.", case.changed)]);
+    check();
+    let destroyed = format!("Destroy complete! Resources: {} destroyed.", case.added);
+    run(&["destroy", "--yes", "--delete-data"]).expect(0, &[&destroyed]);
+}
+
+/// A number if the text is one, else a string.
+fn attribute(text: &str) -> AttributeValue {
+    match text.parse::<u32>() {
+        Ok(_) => AttributeValue::N(text.to_owned()),
+        Err(_) => AttributeValue::S(text.to_owned()),
+    }
+}
