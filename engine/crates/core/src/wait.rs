@@ -142,7 +142,9 @@ const POLL_WHILE_OFFLINE: Duration = Duration::from_secs(2);
 const POLL_CEILING: Duration = Duration::from_secs(5);
 /// How long IAM changes may take to propagate: seconds, with a tail of about a minute. A role that
 /// is permanently wrong returns the same error, so it takes this long to detect, too.
-const PROPAGATION: Duration = Duration::from_secs(90);
+const PROPAGATION: Duration = Duration::from_secs(60);
+/// How long a change usually takes to propagate: the time in which the next attempt follows soon.
+const USUAL_PROPAGATION: Duration = Duration::from_secs(15);
 /// How long a throttled call is retried. It is long, because all clients of the account share the
 /// limit.
 const FAIR: Duration = Duration::from_secs(600);
@@ -332,7 +334,7 @@ impl Context {
     {
         let (clock, mut outage) = (Clock::start(&self.suspensions), Outage::default());
         let mut faults = 0;
-        let mut spreading = None;
+        let mut spreading: Option<Duration> = None;
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(POLL)
             .with_max_delay(POLL_CEILING)
@@ -350,13 +352,16 @@ impl Context {
             }
             let spent = clock.passed() - outage.lost();
             let reason = error.reason.as_deref();
+            let mut pause = None;
             let (what, deadline) = match error.class {
                 Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
                 Class::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
                 Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
                 // Earlier waits don't count against the propagation time.
                 class if let Some(what) = propagating(class) => {
-                    (since(what, reason.unwrap_or(SPREADING)), *spreading.get_or_insert(spent) + PROPAGATION)
+                    let begun = *spreading.get_or_insert(spent);
+                    pause = Some(propagation_pause(spent.saturating_sub(begun)));
+                    (since(what, reason.unwrap_or(SPREADING)), begun + PROPAGATION)
                 }
                 Class::ServerFault | Class::Garbled if faults < max_faults => {
                     faults += 1;
@@ -365,7 +370,7 @@ impl Context {
                 Class::NoAnswer if self.rides_out_outages => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
             };
-            let next = Instant::now() + pauses.next().unwrap_or(POLL_CEILING);
+            let next = Instant::now() + pause.or_else(|| pauses.next()).unwrap_or(POLL_CEILING);
             if is_out_of_reach {
                 outage.goes_on(&clock, OUT_OF_REACH, error)?;
             } else if spent + (next - Instant::now()) >= deadline {
@@ -635,6 +640,12 @@ fn propagating(class: Class) -> Option<&'static str> {
         Class::PrincipalUnknown => Some("AWS to recognize the principal"),
         _ => None,
     }
+}
+
+/// The pause before a call is repeated that needs a change to propagate, after this time.
+fn propagation_pause(passed: Duration) -> Duration {
+    let millis = if passed < USUAL_PROPAGATION { 250..400 } else { 1000..2000 };
+    Duration::from_millis(fastrand::u64(millis))
 }
 
 /// Why a call is retried, worded to follow "since".

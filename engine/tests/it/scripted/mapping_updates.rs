@@ -240,6 +240,7 @@ fn statement_elements_beyond_the_spec_are_a_difference() {
 #[test]
 fn a_mapping_waits_for_the_roles_permission_on_its_destination() {
     let cloud = deployed();
+    cloud.world(|world| world.roles_born = Some("2999-01-01T00:00:00Z"));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
     cloud.fault("UpdateEventSourceMapping", 1..3, Fault::Answer(reply));

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 use aws_smithy_types::retry::RetryConfig;
@@ -28,6 +28,8 @@ use crate::operation::{Effect, Grant, Operation, Service, Wire};
 use crate::schema::Str;
 use crate::wire::limits;
 
+/// How long a new role takes to propagate in IAM, in milliseconds.
+pub const PROPAGATION_MS: i64 = 60_000;
 /// The timeout of the simulator.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// The maximum number of results in one response of the simulator.
@@ -73,7 +75,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 #[derive(Debug, Default)]
 pub struct Seen {
     trusts: Mutex<BTreeMap<String, Trust>>,
+    /// When roles were created, in milliseconds since 1970.
+    births: Mutex<BTreeMap<String, i64>>,
     new_roles: Mutex<BTreeSet<String>>,
+    changed_roles: Mutex<BTreeSet<String>>,
     caller: OnceLock<String>,
 }
 
@@ -82,6 +87,27 @@ impl Seen {
     pub fn note_trust(&self, role: &str, document: &str) {
         let trust = trust(document, LAMBDA);
         self.trusts.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), trust);
+    }
+
+    /// Records when a role was created, in milliseconds since 1970.
+    pub fn note_birth(&self, role: &str, millis: i64) {
+        self.births.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned(), millis);
+    }
+
+    /// Records that this run changes the trust policy or the permissions of a role.
+    pub fn note_changed_role(&self, role: &str) {
+        self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+    }
+
+    /// Whether IAM has surely propagated a role: it is old, and this run didn't change it. A role
+    /// that wasn't read isn't known to be.
+    pub fn is_settled(&self, role: &str) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let born = self.births.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
+        let is_old = born.is_some_and(|born| now.saturating_sub(born) >= PROPAGATION_MS);
+        let changed = self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner);
+        is_old && !changed.contains(role) && !self.is_new_role(role)
     }
 
     /// Records that this run created a role.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use crate::aws::rights::{Decision, Need};
+use crate::aws::rights::{Decision, Need, PROPAGATION_MS};
 use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
 use crate::cause::Code;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -34,9 +34,6 @@ const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
 /// Required on a function's role to create the function.
 const PASS_ROLE: &str = "iam:PassRole";
-
-/// How long a new role takes to propagate in IAM, in milliseconds.
-const SPREADING_MS: i64 = 60_000;
 
 /// A question about permissions, and its result.
 #[derive(Debug)]
@@ -82,7 +79,7 @@ pub fn findings(
             spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
         if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
             let born = inventory.live(&role.name).and_then(|live| live.timestamps.created);
-            let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= SPREADING_MS);
+            let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= PROPAGATION_MS);
             findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
         }
     }

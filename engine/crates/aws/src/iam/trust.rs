@@ -233,6 +233,20 @@ impl RoleDiagnosis {
     }
 }
 
+/// An error that a role also causes until IAM has propagated it. Where it surely has, waiting can't
+/// help, so the error becomes final.
+pub fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
+    let name = role_in(role).map_or(role, |(_, name)| name);
+    let waits = matches!(
+        error.class,
+        Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight | Class::KeyNotUsable
+    );
+    if !waits || !cx.aws.seen.is_settled(name) {
+        return error;
+    }
+    AwsError { known: Some(error.cause()), class: Class::Rejected, ..error }
+}
+
 /// Reads a role and its trust policy.
 ///
 /// # Errors
@@ -266,6 +280,9 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
         return Ok(Verdict::Hopeless(reason, remedy));
     }
     let role = found;
+    if let Ok(created) = role.create_date.to_millis() {
+        cx.aws.seen.note_birth(name, created);
+    }
     Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
         Trust::Granted => Verdict::Right(
             format!("its trust policy is correct, and {SPREADING}"),

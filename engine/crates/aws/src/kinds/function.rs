@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_too_large};
-use crate::aws::trust::RoleDiagnosis;
+use crate::aws::trust::{RoleDiagnosis, final_if_settled};
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -972,9 +972,9 @@ async fn explained<T>(
     match answer {
         Err(error) if error.class == Class::RoleNotAssumable => {
             let account = id.env.as_ref().map(|env| env.account.as_str());
-            Err(inquiry.explain(cx, role, account, error).await)
+            Err(final_if_settled(cx, role, inquiry.explain(cx, role, account, error).await))
         }
-        answer => answer,
+        answer => answer.map_err(|error| final_if_settled(cx, role, error)),
     }
 }
 

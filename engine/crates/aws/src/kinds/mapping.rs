@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
-use crate::aws::trust::RoleDiagnosis;
+use crate::aws::trust::{RoleDiagnosis, final_if_settled};
 use crate::aws::{Aws, AwsError, Batch, CallContext, Class, Context, EventSources, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -865,7 +865,7 @@ async fn explained<T>(
     answer: Result<T, AwsError>,
 ) -> Result<T, AwsError> {
     let error = match answer {
-        Err(error) if error.class == Class::RoleNotAssumable || lacks_read(&error) => error,
+        Err(error) if about_role(&error) => error,
         answer => return answer,
     };
     let name = id.parent("function");
@@ -873,7 +873,13 @@ async fn explained<T>(
     let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
     if error.class == Class::RoleNotAssumable {
         let account = id.env.as_ref().map(|env| env.account.as_str());
-        return Err(inquiry.explain(cx, &role, account, error).await);
+        let error = inquiry.explain(cx, &role, account, error).await;
+        return Err(final_if_settled(cx, &role, error));
+    }
+    let lacks_read = lacks_read(&error);
+    let error = final_if_settled(cx, &role, error);
+    if !lacks_read {
+        return Err(error);
     }
     let (partition, role) = (id.env.as_ref().map_or("aws", |env| env.partition), cx.kinds.name_in_arn(&role));
     let (needs, policy) = match Source::of_arn(source) {
@@ -897,6 +903,10 @@ async fn explained<T>(
          attach-role-policy --role-name {role} --policy-arn arn:{partition}:iam::aws:policy/service-role/{policy}`"
     );
     Err(AwsError { remedy: Some(remedy.into()), ..error })
+}
+
+fn about_role(error: &AwsError) -> bool {
+    matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight)
 }
 
 /// Whether the role lacks a permission to read the source: Lambda names those of a queue one at a

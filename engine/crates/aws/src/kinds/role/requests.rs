@@ -63,6 +63,9 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
     }
     let trust = role.assume_role_policy_document.as_deref().unwrap_or_default();
     cx.aws.seen.note_trust(&role.role_name, trust);
+    if let Ok(created) = role.create_date.to_millis() {
+        cx.aws.seen.note_birth(&role.role_name, created);
+    }
     let document = decoded(trust);
     let mut unknown = missing([
         ("path", role.path.is_empty()),
@@ -280,6 +283,9 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
         };
         cx.send(BUSY, &id.name, send).await?;
     }
+    if !is_same_trust(before, want) || grants(before) != grants(want) {
+        cx.aws.seen.note_changed_role(&id.name);
+    }
     if !is_same_trust(before, want) {
         let trust = want.assume_role_policy.to_string();
         let send = || async {
@@ -308,6 +314,12 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
 fn is_same_trust(have: &Props, want: &Props) -> bool {
     let [have, want] = [have, want].map(|props| &props.assume_role_policy);
     have == want || document::is_equivalent(have, want)
+}
+
+/// What decides about permissions.
+fn grants(props: &Props) -> (&Json, &[String], &[String], Option<&str>) {
+    let Props { policy, managed_policy_arns, inline_policies, permissions_boundary, .. } = props;
+    (policy, managed_policy_arns, inline_policies, permissions_boundary.as_deref())
 }
 
 fn has_statements(policy: &Json) -> bool {
