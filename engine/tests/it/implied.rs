@@ -130,7 +130,8 @@ fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
     let mut reasons = reasons(role);
     reasons.sort_unstable();
     insta::assert_snapshot!(reasons.join("\n"), @r"
-    Access: `worker` has `access: { archive: dynamodb:UpdateTimeToLive }`, and `worker` has `access: { archive: read }`
+    Access2: `worker` has `access: { archive: dynamodb:UpdateTimeToLive }`
+    Access: `worker` has `access: { archive: read }`
     DecryptStreams: `feed` reads the stream of `todos`
     ListStreams: `feed` reads the stream of `todos`
     ReadStreams: `feed` reads the stream of `todos`

@@ -68,8 +68,8 @@ catalogue! {
                the service `lambda.amazonaws.com`; if it doesn't, ask the role's owner to fix it",
         more: "A role has two sides: its permissions policies define what it can do, and its trust policy defines \
                who can assume it. Lambda returns the same error whether the trust policy is wrong or hasn't \
-               propagated yet, so engine reads the policy: it immediately reports one that can't work, and waits for \
-               one that is correct. If Lambda keeps refusing a correct policy, a service control policy of the \
+               propagated yet, so engine reads the policy: it immediately reports one that can't work. For a correct \
+               one, it waits up to a minute if the role is new or this run changed it. If Lambda keeps refusing a correct policy, a service control policy of the \
                organization may deny `sts:AssumeRole`.",
         blames: ["role", "function"],
     }
@@ -92,7 +92,7 @@ catalogue! {
         more: "`tracing: Active` requires xray:PutTraceSegments and xray:PutTelemetryRecords. A failure destination \
                requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. A mapping of a queue \
                requires sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it. IAM changes can take \
-               about a minute to propagate, and engine waits for that.",
+               about a minute to propagate; engine waits for that if the role is new or this run changed it.",
         blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "event_source_arn", "role"],
     }
     StreamNotReadable "stream-not-readable" {
@@ -106,7 +106,7 @@ catalogue! {
         more: "A statement for `dynamodb.amazonaws.com` in the function's policy doesn't help: DynamoDB never \
                invokes a function; Lambda polls the stream. See `engine explain permission` for details. A stream \
                that is encrypted with a customer managed key also requires kms:Decrypt on that key. IAM changes can \
-               take about a minute to propagate, and engine waits for that before it fails.",
+               take about a minute to propagate; engine waits for that if the role is new or this run changed it.",
         blames: ["event_source_arn"],
     }
     StreamUnknown "stream-unknown" {
@@ -406,12 +406,12 @@ catalogue! {
         blames: [],
     }
     TableNotEmpty "table-not-empty" {
-        title: "the table or log group is not empty",
-        why: "deleting it would permanently delete its items or log events",
-        next: "keep it, or pass `--delete-data` to delete its data too: `engine destroy --delete-data`",
-        more: "engine checks for data again right before it deletes a table or log group, so it may have been written \
-               after the plan was made. To back up a table first, run `aws dynamodb create-backup`; to keep the \
-               resource, set `retain: true` in the spec.",
+        title: "the table is not empty",
+        why: "deleting it would permanently delete its items",
+        next: "keep it, or pass `--delete-data` to delete its items too: `engine destroy --delete-data`",
+        more: "engine checks for items again right before it deletes a table, so they may have been written after the \
+               plan was made. To back up a table first, run `aws dynamodb create-backup`; to keep the table, set \
+               `retain: true` in the spec.",
         blames: [],
     }
     QueueNotEmpty "queue-not-empty" {

@@ -85,8 +85,8 @@ fn a_function_logs_to_a_log_group_of_the_spec() {
     project.edit(TEAM, &[("retention_in_days: 14", "retention_in_days: 7")]);
     project.run(&["apply", TEAM, "--local"]).expect(1, &["log events that are older than 7 days are deleted", "--yes"]);
     project.run(&["apply", TEAM, "--local", "--yes"]).expect(0, &["1 changed"]);
-    project.run(&["destroy", TEAM, "--local", "--yes"]).expect(1, &["`logs` is refused", "--delete-data"]);
-    project.run(&["destroy", TEAM, "--local", "--yes", "--delete-data"]).expect(0, &["5 destroyed"]);
+    project.run(&["destroy", TEAM, "--local"]).expect(1, &["its log events are deleted too", "--yes"]);
+    project.run(&["destroy", TEAM, "--local", "--yes"]).expect(0, &["5 destroyed"]);
     project.run(&["list", "--local"]).expect(0, &[]);
 }
 

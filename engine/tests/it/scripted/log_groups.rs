@@ -128,10 +128,8 @@ fn a_late_line_does_not_leave_a_log_group_behind() {
     let project = project("");
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     cloud.world(|world| world.write_line(LOG_GROUP));
-    project.run(&cloud, &["destroy", "--yes"]).ends_with(1).complains("it is not empty").complains("--delete-data");
-    assert_eq!(groups(&cloud), [LOG_GROUP]);
     cloud.world(|world| world.late_line = true);
-    project.run(&cloud, &["destroy", "--yes", "--delete-data"]).ends_with(0).says("Resources: 5 destroyed.");
+    project.run(&cloud, &["destroy", "--yes"]).ends_with(0).says("Resources: 5 destroyed.");
     assert_eq!(groups(&cloud), [""; 0]);
 }
 
@@ -149,7 +147,7 @@ fn a_retained_or_protected_log_group_stays() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     cloud.forget();
     cloud.world(|world| world.log_groups.get_mut(LOG_GROUP).unwrap().shown["deletionProtectionEnabled"] = json!(true));
-    let refused = project.run(&cloud, &["destroy", "--yes", "--delete-data"]);
+    let refused = project.run(&cloud, &["destroy", "--yes"]);
     refused.ends_with(1).complains("its deletion protection is on").complains("put-log-group-deletion-protection");
     assert_eq!((groups(&cloud), writes(&cloud)), (vec![LOG_GROUP.to_owned()], Vec::new()));
 }

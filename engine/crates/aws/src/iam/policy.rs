@@ -10,7 +10,7 @@
 //! **Invariant:** pure: a spec and an environment in, a document out. No action is a pattern, and a
 //! statement that no ARN can restrict has a condition or a reason why not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -130,7 +130,7 @@ pub struct Document {
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
     /// Its name; statements whose name starts with `Optional` can be omitted.
-    pub sid: &'static str,
+    pub sid: Str,
     pub(super) effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<Json>,
@@ -476,7 +476,7 @@ pub(super) fn allow(
     why: Option<&'static str>,
 ) -> Statement {
     Statement {
-        sid,
+        sid: Str::Borrowed(sid),
         effect: "Allow",
         principal: None,
         action: vec![action.into()],
@@ -487,28 +487,45 @@ pub(super) fn allow(
     }
 }
 
-/// Merges statements with the same name and condition; each action and resource occurs once.
+/// Merges statements with the same name and condition, without allowing more: if their resources or
+/// their actions are the same. Other statements with that name get a number.
 pub(super) fn merged(statements: Vec<Statement>) -> Vec<Statement> {
+    let by_resources = merged_if(statements, |one, other| one.resource == other.resource);
+    let mut merged = merged_if(by_resources, |one, other| one.action == other.action);
+    let mut names: BTreeMap<Str, u32> = BTreeMap::new();
+    for statement in &mut merged {
+        let count = names.entry(statement.sid.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            statement.sid = format!("{}{count}", statement.sid).into();
+        }
+    }
+    merged
+}
+
+fn merged_if(statements: Vec<Statement>, is_alike: impl Fn(&Statement, &Statement) -> bool) -> Vec<Statement> {
+    fn sort<T: Ord>(list: &mut Vec<T>) {
+        list.sort_unstable();
+        list.dedup();
+    }
     let mut merged: Vec<Statement> = Vec::new();
-    for statement in statements {
-        let alike = |it: &&mut Statement| (it.sid, &it.condition) == (statement.sid, &statement.condition);
-        match merged.iter_mut().find(alike) {
+    for mut statement in statements {
+        sort(&mut statement.resource);
+        let is_it = |it: &&mut Statement| {
+            (&it.sid, &it.condition) == (&statement.sid, &statement.condition) && is_alike(it, &statement)
+        };
+        match merged.iter_mut().find(is_it) {
             Some(one) => {
                 one.action.extend(statement.action);
                 one.resource.extend(statement.resource);
                 one.reasons.extend(statement.reasons);
+                sort(&mut one.action);
+                sort(&mut one.resource);
             }
             None => merged.push(statement),
         }
     }
-    for statement in &mut merged {
-        statement.action.sort_unstable();
-        statement.action.dedup();
-        statement.resource.sort_unstable();
-        statement.resource.dedup();
-        statement.reasons.sort_unstable();
-        statement.reasons.dedup();
-    }
+    merged.iter_mut().for_each(|statement| sort(&mut statement.reasons));
     merged
 }
 
@@ -535,7 +552,29 @@ mod tests {
         pairs.collect()
     }
 
+    fn statement() -> impl Strategy<Value = Statement> {
+        let few = |prefix: &'static str| {
+            prop::collection::vec(0..4_u8, 1..4)
+                .prop_map(move |it| it.into_iter().map(|n| format!("{prefix}{n}")).collect::<Vec<_>>())
+        };
+        (prop::sample::select(&NAMES[..2]), few("sqs:"), few("arn:"), any::<bool>()).prop_map(
+            |(sid, actions, resources, conditional)| {
+                let condition = conditional.then(|| json!({ "StringEquals": { "aws:RequestedRegion": "here" } }));
+                let action = actions.into_iter().map(Str::from).collect();
+                Statement { action, ..allow(sid, "", resources, condition, None) }
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn merged_statements_allow_the_same(statements in prop::collection::vec(statement(), 0..12)) {
+            let merged = merged(statements.clone());
+            let names: BTreeSet<_> = merged.iter().map(|it| &it.sid).collect();
+            prop_assert_eq!(names.len(), merged.len());
+            prop_assert_eq!(allowed(&[Document::new(merged)]), allowed(&[Document::new(statements)]));
+        }
+
         #[test]
         fn the_parts_of_a_policy_fit_and_allow_the_same(
             statements in prop::collection::vec((prop::collection::vec(1_usize..900, 1..24), any::<bool>()), 1..6),
@@ -551,7 +590,7 @@ mod tests {
             prop_assert_eq!(allowed(&parts), allowed(std::slice::from_ref(&whole)));
             for part in &parts {
                 prop_assert!(part.n_characters() <= MAX_CHARACTERS, "{}", part.n_characters());
-                let names: BTreeSet<_> = part.statement.iter().map(|it| it.sid).collect();
+                let names: BTreeSet<_> = part.statement.iter().map(|it| &it.sid).collect();
                 prop_assert_eq!(names.len(), part.statement.len());
             }
             prop_assert_eq!(parts.len() == 1, whole.n_characters() <= MAX_CHARACTERS);

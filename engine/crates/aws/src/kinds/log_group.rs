@@ -40,8 +40,8 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{
-    Contents, DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Problem, Reading,
-    Schema, Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
+    DeleteBlock, Disruption, Effect, Id, Identity, Live, Locality, Output, Outputs, Owner, Problem, Reading, Schema,
+    Shape, Status, Str, TAG_TEAM, Tagging, Text, Timestamps, Unknown, property,
 };
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{AccessLevel, Want};
@@ -162,7 +162,7 @@ impl Kind for LogGroup {
             managed: true,
             importable: true,
             adoptable: true,
-            holds_data: true,
+            holds_data: false,
             delete_block: Some(Arc::new(|props| {
                 (props.get("deletion_protection") == Some(&Value::Bool(true))).then(|| DeleteBlock {
                     reason: PROTECTED.into(),
@@ -286,16 +286,6 @@ impl Kind for LogGroup {
         Ok(ours.map(|name| super::scanned(owner, name)).collect())
     }
 
-    async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
-        match has_events(cx, &id.name).await {
-            Ok(true) => Ok(Contents::Items(1)),
-            Ok(false) => Ok(Contents::Empty),
-            Err(error) if error.is_about_the_run() => Err(error),
-            // It is unknown whether it has any.
-            Err(_) => Ok(Contents::Unchecked),
-        }
-    }
-
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
         let defaults = super::with_defaults(self, id, &props)?;
@@ -382,13 +372,9 @@ impl Kind for LogGroup {
         if cx.read(&id.name, || describe(cx, &id.name)).await?.is_some_and(|it| is_protected(&it)) {
             return Err(protected(id));
         }
-        let is_empty = || async {
-            if !cx.overrides.delete_data && has_events(cx, &id.name).await? { Err(not_empty(id)) } else { Ok(None) }
-        };
-        cx.read(&id.name, is_empty).await?;
         // With events, a function may still be writing some.
-        let was_used = cx.overrides.delete_data && cx.read(&id.name, || has_events(cx, &id.name)).await.unwrap_or(true);
-        cx.change(BUSY, &id.name, || delete(cx, &id.name), is_empty).await?;
+        let was_used = cx.read(&id.name, || has_events(cx, &id.name)).await.unwrap_or(true);
+        cx.send(BUSY, &id.name, || delete(cx, &id.name)).await?;
         let is_deleted = || async {
             let group = describe(cx, &id.name).await?;
             // Another creation time means a new log group with the same name.
@@ -445,10 +431,6 @@ const PROTECTED: &str = "its deletion protection is on, so AWS refuses to delete
 fn protected(id: &Id) -> AwsError {
     let error = AwsError::own(Class::Protected, "DeleteLogGroup", &id.name, PROTECTED);
     AwsError { remedy: Some(UNPROTECT.into()), ..error }
-}
-
-fn not_empty(id: &Id) -> AwsError {
-    AwsError::own(Class::NotEmpty, "DeleteLogGroup", &id.name, "a check right before the delete found log events in it")
 }
 
 fn overridden(live: &Value, _wanted: &Value) -> Option<Str> {

@@ -316,7 +316,7 @@ fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl]
     granted.extend(execution::of_access(spec, &env, declared));
     let mut statements = Tree::new();
     for statement in granted {
-        let sid = policy::unique(&statements, statement.sid);
+        let sid = policy::unique(&statements, &statement.sid);
         let reasons = statement.reasons.join(", and ");
         derived.reasons.push((Path::property("policy").key(&sid), format!("{sid}: {reasons}")));
         statements.insert(sid, policy::derived(&statement));

@@ -6,7 +6,7 @@ use engine_core::wait::limiter::Limit;
 
 use crate::aws::limits::{LOG_GROUP_CHANGES, LOG_GROUP_READS};
 use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
-use crate::policy::{DELETE, Imported, PLAN, PolicyBuilder, Purpose::Apply, READ, Scope};
+use crate::policy::{DELETE, Imported, PolicyBuilder, Purpose::Apply, READ, Scope};
 use crate::schema::ArnForm;
 
 /// docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
@@ -78,7 +78,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // IAM has no resource type for it
     // (docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html).
     of("logs:DescribeLogGroups", Effect::Read, &LOG_GROUP_READS, &[(&Scope::LISTS, READ)]),
-    named("logs:DescribeLogStreams", Effect::Read, &LOG_GROUP_READS, &[(&LOG_GROUPS, PLAN)]),
+    named("logs:DescribeLogStreams", Effect::Read, &LOG_GROUP_READS, &[(&LOG_GROUPS, DELETE)]),
     key("logs:DisassociateKmsKey"),
     tags("logs:ListTagsForResource", Effect::Read, &LOG_GROUP_READS, &[(&LOG_GROUPS, READ)]),
     setting("logs:PutRetentionPolicy"),
