@@ -81,7 +81,7 @@ async fn verify(
         AwsTarget::Account(_) => Timing::on_aws(timeout),
     };
     session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
-    let access = Access::Items { team: session.spec.team.clone() };
+    let access = Access::Items { team: session.spec.team.clone(), owns: session.spec.owns.clone() };
     let cx = session.context(access, &interrupt).await?;
     // The table's owner must be known before an item is written.
     let intent = Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Ignored };

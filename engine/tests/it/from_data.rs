@@ -177,6 +177,7 @@ impl Document {
                 has_account: true,
                 resource: self.arn.resource.into(),
                 has_folders: false,
+                requires_prefix: false,
             }),
             tagging: Tagging::Indexed,
         }

@@ -685,6 +685,34 @@ fn the_owner_decides_what_a_plan_does() {
     assert_snapshot!(all);
 }
 
+/// Neither `adopt: true` nor `--assume-owner` helps: only tags prove the owner.
+#[test]
+fn a_name_in_owns_is_adopted_only_with_consent_and_only_with_readable_tags() {
+    let spec = TABLE.replace("stack: main", "stack: main\nowns: [Orders]");
+    let spec = load(&with(&spec, "{ type: table,", "{ type: table, name: Orders, adopt: true,"));
+    let options = || Options { assume_owner: true, ..Options::default() };
+    let mut all = String::new();
+    for owner in
+        ["ours", "owls/main/old-name", "nobody", "foxes/main/todos", "owls/other/todos", "stack legacy", "denied"]
+    {
+        let live = format!("{}  items: 0\n", table_owned_by(owner));
+        for (what, goal) in [("apply", Goal::Present), ("destroy", Goal::Absent), ("forget", Goal::Unmanaged)] {
+            let plan = planned(&spec, &live, goal, options());
+            writeln!(all, "## {what}, {owner}\n{}", shown(&plan, goal == Goal::Absent)).unwrap();
+        }
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn what_is_attached_to_a_function_in_owns_with_unreadable_tags_is_kept() {
+    let spec = with(PIPELINE, "stack: main", "stack: main\nowns: [Logger]");
+    let spec = load(&with(&spec, "    type: function\n", "    type: function\n    name: Logger\n"));
+    let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: denied\n");
+    let options = Options { assume_owner: true, delete_data: true, ..Options::default() };
+    assert_snapshot!(shown(&planned(&spec, &live, Goal::Absent, options), true));
+}
+
 #[test]
 fn a_function_is_adopted_with_its_permissions() {
     let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: nobody\n");

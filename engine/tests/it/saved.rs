@@ -22,6 +22,8 @@ use crate::plan::{DEPLOYED, PIPELINE, standing, with};
 struct Given {
     text: String,
     overrides: SpecOverrides,
+    /// The names without the team's prefix.
+    owns: BTreeSet<String>,
     flags: Flags,
     /// Changes the inventory that was read.
     moves: fn(&mut Inventory),
@@ -32,15 +34,16 @@ impl Given {
         let text = with(PIPELINE, "    read_capacity: 1\n", "    read_capacity: ${var.units}\n");
         let vars = BTreeMap::from([("units".to_owned(), "1".to_owned())]);
         let overrides = SpecOverrides { vars, ..SpecOverrides::default() };
-        Given { text, overrides, flags: Flags::default(), moves: |_| {} }
+        Given { text, overrides, owns: BTreeSet::new(), flags: Flags::default(), moves: |_| {} }
     }
 
     fn saved(&self, salt: &Salt) -> SavedPlan {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spec.yaml");
         fs::write(&path, &self.text).unwrap();
-        let spec = Spec::load(&engine::kinds::all(), &path, &self.overrides, Depth::Full)
+        let mut spec = Spec::load(&engine::kinds::all(), &path, &self.overrides, Depth::Full)
             .unwrap_or_else(|errors| panic!("{errors:#?}"));
+        spec.owns.clone_from(&self.owns);
         let mut inventory = standing(&spec, DEPLOYED);
         (self.moves)(&mut inventory);
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
@@ -156,6 +159,12 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     assert_eq!(moved(&left.saved(&salt), &then.saved(&salt)), [format!("{what} existed and no longer does")]);
     let ours = read(|it| leave(it, "9", Ownership::Denied));
     assert_eq!(moved(&left.saved(&salt), &ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
+    // The names that the stack can have, wherever they come from.
+    let mut owning = Given::new();
+    owning.owns.insert("Orders".to_owned());
+    let changed = "the names in `owns` have changed since the plan was saved";
+    assert_eq!(moved(&then.saved(&salt), &owning.saved(&salt)), [changed]);
+    assert_eq!(moved(&owning.saved(&salt), &then.saved(&salt)), [changed]);
     // A variable that the spec doesn't use.
     let mut more = Given::new();
     more.overrides.env.insert("elsewhere".into(), "x".into());
@@ -196,7 +205,7 @@ fn a_saved_plan_differs_from_a_spec_and_from_an_incomplete_plan() {
     let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().worded(words).problem;
     assert_eq!(problem(&text[..text.len() / 2]), "the saved plan is incomplete");
     assert_eq!(problem(&compact[..compact.len() - 1]), "the saved plan is incomplete");
-    let newer = text.replace("\"format_version\": 2", "\"format_version\": 3");
+    let newer = text.replace("\"format_version\": 3", "\"format_version\": 4");
     assert_eq!(problem(&newer), "the plan was saved by another version of engine");
     assert_eq!(problem(&text.replace("\"sources\"", "\"secrets\"")), "the saved plan is damaged");
 }

@@ -255,6 +255,62 @@ fn valid_edge_cases_are_accepted() {
     assert!(load(&PIPELINE.replace("  todos:", &format!("  {longest}c:")), &SpecOverrides::default()).is_err());
 }
 
+/// A spec with these lines for `owns`, and a table with this name.
+fn owning(owns: &str, name: &str) -> String {
+    let named = format!("    hash_key: id\n    name: {name}\n");
+    PIPELINE.replace("team: owls\n", &format!("team: owls\n{owns}\n")).replace("    hash_key: id\n", &named)
+}
+
+#[test]
+fn a_name_in_owns_needs_no_prefix_and_variables_in_it_are_replaced() {
+    let entries = "vars: { stage: Dev }\nowns: [Orders, \"Orders${var.stage}\", \"${team}Orders\", \"$${x}\"]";
+    // `$${` is a literal, which no name can have.
+    let said = load(&owning(entries, "Orders"), &SpecOverrides::default()).unwrap_err();
+    assert!(said.contains("`${x}` in `owns` is not a valid name"), "{said}");
+    let entries = entries.replace(", \"$${x}\"", ", Unused, /aws/lambda/Orders, jobs.fifo");
+    for name in ["Orders", "OrdersDev", "owlsOrders", "\"Orders${var.stage}\"", "\"${team}Orders\""] {
+        let spec =
+            load(&owning(&entries, name), &SpecOverrides::default()).unwrap_or_else(|said| panic!("{name}: {said}"));
+        let owns: Vec<&str> = spec.owns.iter().map(String::as_str).collect();
+        assert_eq!(owns, ["/aws/lambda/Orders", "Orders", "OrdersDev", "Unused", "jobs.fifo", "owlsOrders"]);
+    }
+    for name in ["orders", "Orders2", "Order", "OrdersProd", "foxesOrders", "unused", "/aws/lambda/Orders"] {
+        let said = load(&owning(&entries, name), &SpecOverrides::default()).unwrap_err();
+        assert!(said.contains("must start with `owls-`") || said.contains("invalid"), "{name}: {said}");
+    }
+    let none = load(&owning("owns: []", "owls-x"), &SpecOverrides::default()).unwrap();
+    assert!(none.owns.is_empty());
+}
+
+#[test]
+fn another_team_on_the_command_line_needs_its_own_names_in_owns() {
+    let with_team = |owns: &str, name: &str, depth: Depth| {
+        let overrides = SpecOverrides { team: Some("foxes".to_owned()), ..SpecOverrides::default() };
+        let bytes = owning(owns, name);
+        Spec::parse(&engine::kinds::all(), Path::new("spec.yaml"), bytes.as_bytes(), &overrides, depth)
+    };
+    for depth in [Depth::Full, Depth::Identities] {
+        let errors = with_team("owns: [\"${team}Orders\", Users, \"$${team}\"]", "${team}Orders", depth).unwrap_err();
+        let said = diagnostic::render(&remedy::worded(&errors), Style::Plain, 100);
+        assert_snapshot!(said);
+        let spec = with_team("owns: [\"${team}Orders\"]", "${team}Orders", depth).unwrap();
+        assert_eq!(spec.owns.iter().collect::<Vec<_>>(), ["foxesOrders"], "{depth:?}");
+    }
+}
+
+#[test]
+fn an_invalid_entry_of_owns_owns_nothing() {
+    let said = owning("owns: [\"Orders*\", Users, Users]", "owls-x");
+    let spec = Spec::parse(
+        &engine::kinds::all(),
+        Path::new("spec.yaml"),
+        said.as_bytes(),
+        &SpecOverrides::default(),
+        Depth::Identities,
+    );
+    assert_eq!(spec.unwrap().owns.iter().collect::<Vec<_>>(), ["Users"]);
+}
+
 #[test]
 fn limits_are_exact_to_the_byte() {
     let environment = |n: usize| format!("{PIPELINE}    environment: {{ AA: {} }}\n", "x".repeat(n));
@@ -852,6 +908,7 @@ fn texts() -> Vec<(String, String)> {
         "spec.rs",
         "spec/check.rs",
         "spec/check/implied.rs",
+        "spec/check/owned.rs",
         "spec/check/references.rs",
         "spec/check/shape.rs",
     ];

@@ -18,7 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::inventory::{Inventory, SearchScope};
 use crate::kinds::{Source, default_log_group, function_name};
 use crate::logs::EventName;
-use crate::ownership::OwnershipVerdict;
+use crate::ownership::{OwnershipVerdict, READ_TAGS, UNPROVEN};
 use crate::remedy::Advice;
 use crate::schema::Live;
 use crate::spec::{ResourceDecl, Spec};
@@ -315,6 +315,9 @@ impl<'s> Lookup<'s> {
         if verdict == OwnershipVerdict::Free {
             let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
             return Err(self.problem(what, "run `engine apply` to adopt it"));
+        }
+        if matches!(verdict, OwnershipVerdict::Unknown(_)) && self.spec.lists(table) {
+            return Err(self.problem(format!("the table `{name}` has no team's prefix, and {UNPROVEN}"), READ_TAGS));
         }
         if let Some(owner) = verdict.other_owner() {
             let hint = "ask its owner to change an item, then check `engine logs`";

@@ -55,9 +55,12 @@ pub const UNPROVEN: &str = "you lack permission to read its tags, so engine can'
 /// Why a resource without an owner is not deleted.
 pub const SKIPPED_UNTAGGED: &str = "skipped: it has no engine tags";
 
+/// The only proof that this stack owns something whose name doesn't have the team's prefix.
+pub const READ_TAGS: &str = "get permission to read its tags";
+
 /// How to prove that this stack owns something whose tags can't be read.
 pub fn how_to_prove() -> Advice {
-    Advice::from("get permission to read its tags, or ").then(Remedy::AssumeOwner)
+    Advice::from(format!("{READ_TAGS}, or ")).then(Remedy::AssumeOwner)
 }
 
 impl fmt::Display for OtherOwner<'_> {

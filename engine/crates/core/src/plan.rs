@@ -16,11 +16,12 @@ mod unknown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::inventory::{Found, Inventory, Search};
-use crate::ownership::{OtherOwner, OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
+use crate::ownership::{
+    OtherOwner, OwnershipVerdict, READ_TAGS, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove,
+};
 use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
     Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
-    is_of_team,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Part, Path, Placeholder, Template, Tree, Value, resolve};
@@ -412,7 +413,10 @@ impl<'a> Planner<'a> {
         match claimed(row, declared, live, verdict) {
             row if row.action == Action::Refused => row,
             row if row.action == Action::Adopt => {
-                self.with_consequences(self.with_creator(row, declared), declared, live, found)
+                let row = self.with_creator(row, declared);
+                // Without the prefix, the name doesn't show that the resource is this team's.
+                let needs_approval = row.needs_approval || self.spec.lists(declared);
+                self.with_consequences(Change { needs_approval, ..row }, declared, live, found)
             }
             row => self.with_consequences(row, declared, live, found),
         }
@@ -527,7 +531,7 @@ impl<'a> Planner<'a> {
                 self.plan_delete(row, declared, found, Some(FEEDS_DELETED.into()))
             }
             OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row },
-            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), how_to_prove()),
+            OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), self.how_to_prove(declared)),
             OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => {
                 let (reason, hint) = self.conflict(declared, live, verdict).unwrap_or_default();
                 refused(row, reason, hint)
@@ -616,9 +620,9 @@ impl<'a> Planner<'a> {
             );
         }
         if matches!(declared.schema().identity, Identity::Named { .. })
-            && !declared.schema().is_of_team(&row.name, &declared.id.owner.team)
+            && !self.spec.names().includes(declared.schema().arn.as_ref(), &row.name)
         {
-            let reason = format!("its name doesn't begin with `{}`, so this team doesn't own it", self.spec.team);
+            let reason = format!("its name {}, so this team doesn't own it", self.not_ours(declared.schema()));
             return refused(row, reason, "ask its owner to remove the tags".to_owned());
         }
         if let Some(why) = self.barred_parent(declared) {
@@ -637,7 +641,7 @@ impl<'a> Planner<'a> {
                 Advice::from("ask its owner to ").then(Remedy::Forget(None)),
             ),
             OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
-                refused(row, "its owner can't be determined".to_owned(), how_to_prove())
+                refused(row, "its owner can't be determined".to_owned(), self.how_to_prove(declared))
             }
         }
     }
@@ -702,9 +706,29 @@ impl<'a> Planner<'a> {
         'a: 'l,
     {
         let parent = self.container_owner(declared);
-        let verdict = OwnershipVerdict::of(&live.owner, parent, &declared.id.owner).assuming(self.options.assume_owner);
-        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_));
+        let verdict =
+            OwnershipVerdict::of(&live.owner, parent, &declared.id.owner).assuming(self.assumes_owner(declared));
+        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_)) && !self.spec.lists(declared);
         verdict
+    }
+
+    /// Whether the name of a resource proves its owner if its tags can't be read.
+    fn assumes_owner(&self, declared: &ResourceDecl) -> bool {
+        self.options.assume_owner && !self.spec.lists(declared)
+    }
+
+    /// How to prove that this stack owns a resource whose tags can't be read.
+    fn how_to_prove(&self, declared: &ResourceDecl) -> Advice {
+        if self.spec.lists(declared) { READ_TAGS.into() } else { how_to_prove() }
+    }
+
+    /// Why this stack can't have a resource of this kind, to follow its name.
+    fn not_ours(&self, schema: &Schema) -> String {
+        let team = &self.spec.team;
+        match schema.arn.as_ref().is_some_and(|form| !form.requires_prefix) {
+            true => format!("neither begins with `{team}` nor is in `owns`"),
+            false => format!("doesn't begin with `{team}`"),
+        }
     }
 
     /// Why a declaration can't have the resource that exists under its name, and what to do about
@@ -726,6 +750,11 @@ impl<'a> Planner<'a> {
                 ))
             }
             verdict if live.owner == Ownership::Inherited => verdict.parent_conflict(),
+            OwnershipVerdict::Unknown(UnreadableTags::Denied | UnreadableTags::Unsupported)
+                if self.spec.lists(declared) =>
+            {
+                Some((format!("{UNPROVEN}: its name is in `owns`, which proves nothing"), READ_TAGS.into()))
+            }
             OwnershipVerdict::Free if !declared.schema().adoptable => Some((
                 format!("a {kind} with that name already exists, without engine tags"),
                 "delete it, or choose another name".into(),
@@ -769,18 +798,28 @@ impl<'a> Planner<'a> {
         if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {
             return Some(format!("the {kind} `{name}` that it is attached to is imported"));
         }
-        let (team, us) = (&self.spec.team, &declared.id.owner);
-        if !is_of_team(name, team) {
-            return Some(format!("the name of the {kind} `{name}` that it is attached to doesn't begin with `{team}`"));
+        let us = &declared.id.owner;
+        let parent = self.spec.kinds.get(kind).map(|kind| kind.schema());
+        let form = parent.and_then(|schema| schema.arn.as_ref());
+        if !self.spec.names().includes(form, name) {
+            let why = parent.map_or_else(|| format!("doesn't begin with `{}`", self.spec.team), |it| self.not_ours(it));
+            return Some(format!("the name of the {kind} `{name}` that it is attached to {why}"));
         }
+        let is_listed = self.spec.names().list(form, name);
         let declared = self.spec.resources.iter().filter(|it| is_it(it));
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.orphans.iter().filter(|it| is_it(&it.declared));
         let owners = declared.chain(orphaned.filter_map(|it| it.found.live.as_ref())).map(|live| &live.owner);
         let other = self.inventory.parents.get(&(kind.to_owned().into(), name.to_owned()));
         owners.chain(other).find_map(|owner| {
-            let OwnershipVerdict::Foreign(owner) = OwnershipVerdict::of(owner, None, us) else { return None };
-            Some(format!("the {kind} `{name}` that it is attached to belongs to {owner}"))
+            let parent = format!("the {kind} `{name}` that it is attached to");
+            match OwnershipVerdict::of(owner, None, us) {
+                OwnershipVerdict::Foreign(owner) => Some(format!("{parent} belongs to {owner}")),
+                OwnershipVerdict::Unknown(UnreadableTags::Denied | UnreadableTags::Unsupported) if is_listed => {
+                    Some(format!("the tags of {parent} can't be read"))
+                }
+                _ => None,
+            }
         })
     }
 

@@ -41,7 +41,7 @@ use crate::value::{Part, Tree, Value};
 /// The kind of the file.
 const KIND: &str = files::SAVED_PLAN;
 /// The version of the file format.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// The number of hash iterations for secrets: some milliseconds for each secret, and for each guess
 /// of an attacker.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
@@ -76,6 +76,8 @@ pub struct SavedPlan {
     pub salt: Salt,
     /// The digest of the spec's text.
     spec_text: Digest,
+    /// The digest of the names in `owns:`, which may contain variables.
+    owns: Digest,
     /// The digest of the value of each variable set on the command line or in the environment, by
     /// name.
     variables: BTreeMap<String, Digest>,
@@ -238,6 +240,7 @@ impl SavedPlan {
             account: inventory.env.account.clone(),
             flags,
             spec_text: salt.slow_digest(&["spec"], &json!(text)),
+            owns: salt.slow_digest(&["owns"], &json!(spec.owns)),
             variables: variables.collect(),
             sources: sources.collect(),
             found: found.collect(),
@@ -312,6 +315,9 @@ impl SavedPlan {
         moved.extend(flags.map(|flag| Advice::from(flag).then(" has changed since the plan was saved")));
         if self.spec_text != now.spec_text {
             moved.push(format!("the spec `{}` has changed since the plan was saved", self.spec).into());
+        }
+        if self.owns != now.owns {
+            moved.push("the names in `owns` have changed since the plan was saved".into());
         }
         for name in differing(&self.variables, &now.variables) {
             let change = match self.variables.get(name) {

@@ -9,6 +9,7 @@
 mod arn;
 mod ignored;
 mod member;
+mod names;
 mod partition;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 
 pub use arn::ArnForm;
 pub use ignored::{Unignorable, has_parts, part_of};
+pub use names::Names;
 pub use partition::{PARTITIONS, Partition, is_known_region, is_region, partition_of, regions};
 
 /// A text of a schema: a literal, or owned if the schema is read at run time.
@@ -467,8 +469,8 @@ impl AwsEnv {
     }
 }
 
-/// Whether a name starts with the team, as all names of managed resources do; [`Schema::is_of_team`]
-/// also knows the kinds whose names can begin with folders.
+/// Whether a name starts with the team; [`Names`] also has those that don't, and knows the kinds
+/// whose names can begin with folders.
 pub fn is_of_team(name: &str, team: &str) -> bool {
     name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
@@ -739,11 +741,6 @@ impl Problem {
 }
 
 impl Schema {
-    /// Whether a name is the team's.
-    pub fn is_of_team(&self, name: &str, team: &str) -> bool {
-        self.arn.as_ref().map_or_else(|| is_of_team(name, team), |arn| arn.is_of_team(name, team))
-    }
-
     /// The property with this name.
     pub fn property(&self, name: &str) -> Option<&Property> {
         self.properties.iter().find(|property| property.name == name)

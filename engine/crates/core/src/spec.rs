@@ -25,7 +25,7 @@ use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
 use crate::remedy::{Advice, Command, Remedy};
-use crate::schema::{Id, Identity, Schema, Shape};
+use crate::schema::{Id, Identity, Names, Schema, Shape};
 use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
@@ -44,6 +44,8 @@ pub struct Spec {
     pub team: String,
     /// Its stack within the team.
     pub stack: String,
+    /// The names without the team's prefix that its resources can have.
+    pub owns: BTreeSet<String>,
     /// `--region`, or the spec's `region:`.
     pub region: Option<String>,
     /// The only account that the spec allows.
@@ -309,6 +311,7 @@ impl Spec {
             file: SourceFile::new("", ""),
             team: owner.0.to_owned(),
             stack: owner.1.to_owned(),
+            owns: BTreeSet::new(),
             region: None,
             account: None,
             positions: resources.iter().enumerate().map(|(at, (declared, _))| (declared.name.clone(), at)).collect(),
@@ -324,6 +327,34 @@ impl Spec {
     /// The resource with this name in the spec.
     pub fn resource(&self, name: &str) -> Option<&ResourceDecl> {
         self.resources.get(*self.positions.get(name)?)
+    }
+
+    /// The names that its resources can have in AWS.
+    pub fn names(&self) -> Names<'_> {
+        Names { team: &self.team, owns: &self.owns }
+    }
+
+    /// Whether its resources of a kind can have this name in AWS.
+    pub fn can_name(&self, kind: &str, name: &str) -> bool {
+        self.names().includes(self.kinds.get(kind).and_then(|kind| kind.schema().arn.as_ref()), name)
+    }
+
+    /// Whether only `owns:` has the name of a resource.
+    pub fn lists(&self, declared: &ResourceDecl) -> bool {
+        let schema = declared.schema();
+        matches!(schema.identity, Identity::Named { .. }) && self.names().list(schema.arn.as_ref(), &declared.id.name)
+    }
+
+    /// The names in `owns:` that resources of a kind have, or could still have because no resource
+    /// of the spec has them any more.
+    pub fn listed<'s>(&'s self, schema: &'s Schema) -> impl Iterator<Item = &'s str> {
+        let of_kind = |it: &&ResourceDecl| it.schema().kind == schema.kind && !it.imported;
+        let can_have = move |name: &str| {
+            let mut declared = self.resources.iter().filter(|it| it.id.name == name).peekable();
+            declared.peek().is_none() || declared.any(|it| of_kind(&it))
+        };
+        let names = self.owns.iter().map(String::as_str).filter(|name| schema.can_list(name));
+        names.filter(|name| self.names().list(schema.arn.as_ref(), name)).filter(move |name| can_have(name))
     }
 
     /// The managed (not imported) resources of a kind.

@@ -90,7 +90,11 @@ async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, C
     let mut clients = Vec::new();
     for session in sessions {
         let access = if intent.writes {
-            Access::Team { team: session.spec.team.clone(), assume_owner: session.options.assume_owner }
+            Access::Team {
+                team: session.spec.team.clone(),
+                owns: session.spec.owns.clone(),
+                assume_owner: session.options.assume_owner,
+            }
         } else {
             Access::ReadOnly
         };

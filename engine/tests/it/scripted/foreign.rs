@@ -136,7 +136,7 @@ async fn drive(
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
     };
-    let access = Access::Team { team: case.us().to_owned(), assume_owner: run.assume_owner };
+    let access = Access::Team { team: case.us().to_owned(), owns: BTreeSet::new(), assume_owner: run.assume_owner };
     let overrides = Overrides { delete_data: run.delete_data, assume_owner: run.assume_owner };
     let (_press, interrupt) = watch::channel(false);
     let cx = engine::kinds::context(Arc::new(Aws::local(&settings, access)), overrides, interrupt);

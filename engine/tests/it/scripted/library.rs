@@ -1,6 +1,7 @@
 //! The library on a paused clock, for long waits and for kinds that misbehave, against the scripted
 //! AWS in the same runtime.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ fn context_of(kinds: &[Arc<dyn DynKind>], cloud: &Cloud, access: Access) -> (Con
 }
 
 pub(super) fn team() -> Access {
-    Access::Team { team: "blue-owls".to_owned(), assume_owner: false }
+    Access::Team { team: "blue-owls".to_owned(), owns: BTreeSet::new(), assume_owner: false }
 }
 
 pub(super) async fn read(cx: &Context, spec: &mut Spec) -> Result<Inventory, Vec<ReadError>> {

@@ -4,7 +4,7 @@
 //! The requests are forged below the SDK's operations, so they can be ones that no resource type
 //! sends. They are generated from the declared operations, so a new operation is covered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -294,7 +294,7 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
             continue;
         }
         let access = match operation.effect {
-            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
+            Effect::Item => Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() },
             _ => team(),
         };
         let (cloud, cx, mappings) = stage(access).await;
@@ -374,7 +374,7 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
             continue;
         }
         let access = match operation.effect {
-            Effect::Item => Access::Items { team: "blue-owls".to_owned() },
+            Effect::Item => Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() },
             _ => team(),
         };
         let (cx, _press) = context(&cloud, access);
@@ -545,8 +545,11 @@ async fn a_call_without_a_declaration_is_blocked() {
     let all = operation::all();
     for operation in all.iter() {
         let name = operation.name;
-        let access =
-            if operation.effect == Effect::Item { Access::Items { team: "blue-owls".to_owned() } } else { team() };
+        let access = if operation.effect == Effect::Item {
+            Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() }
+        } else {
+            team()
+        };
         let form = operation.target.map(|target| forms(&target, "blue-owls-x").remove(0)).unwrap_or_default();
         let request = forged(operation, &form);
         let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());

@@ -832,6 +832,43 @@ fn imported_resources_get_only_read_permissions_by_name() {
     assert_eq!(statement["Action"], json!(reads.map(|it| format!("dynamodb:{it}"))));
 }
 
+/// The resources of a policy whose names don't start with the team, by statement.
+fn outside_prefix(policy: &Json) -> BTreeMap<String, Vec<String>> {
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let outside = statements.map(|it| {
+        let functions = it["Condition"]["ArnLike"].get("lambda:FunctionArn").map(texts);
+        let names = texts(&it["Resource"]).into_iter().chain(functions.into_iter().flatten());
+        let names = names.filter(|arn| arn.starts_with("arn:") && !arn.contains(TEAM) && !arn.contains(":role/"));
+        (it["Sid"].as_str().unwrap().to_owned(), names.collect::<Vec<_>>())
+    });
+    outside.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// A name that no resource has may be an orphan's, of any type that allows it.
+#[test]
+fn a_policy_lists_exactly_the_names_in_owns() {
+    let project = Project::new(|text| {
+        let text = replaced(&text, "team: blue-owls", "owns: [Todos, Logger, old.fifo, /old/logs]\nteam: blue-owls");
+        let text = replaced(&text, "    type: table\n", "    type: table\n    name: Todos\n");
+        replaced(&text, "    type: function\n", "    type: function\n    name: Logger\n")
+    });
+    let mut all = String::new();
+    for purpose in PURPOSES {
+        let policy = policy(&project, &["--for", purpose]);
+        assert_valid_policy(&policy);
+        writeln!(all, "{purpose}: {:#?}", outside_prefix(&policy)).unwrap();
+    }
+    insta::assert_snapshot!("policy_of_names_in_owns", all);
+    let role = policy(&project, &["--role"]);
+    let role = printed_names(&role[ROLE]["permissions"]);
+    assert!(role.iter().any(|arn| arn.contains("table/Todos/stream/*")), "{role:?}");
+    assert!(role.iter().any(|arn| arn.contains("log-group:/aws/lambda/Logger")), "{role:?}");
+}
+
+fn printed_names(policy: &Json) -> Vec<String> {
+    policy["Statement"].as_array().unwrap().iter().flat_map(|it| texts(&it["Resource"])).collect()
+}
+
 #[test]
 fn a_type_not_in_the_spec_gets_only_list_and_delete_permissions() {
     let project = Project::new(|text| text.split("  # Existing role").next().unwrap().to_owned());

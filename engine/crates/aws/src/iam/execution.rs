@@ -129,7 +129,9 @@ impl Needs<'_, '_> {
         let (policy, env) = (self.policy, self.policy.env);
         let group = policy.text(function.desired.get("log_group"));
         let resources = match &group {
-            Some(group) if policy.exact || *group != default_log_group(&function.id.name) => log_group(env, group),
+            Some(group) if !policy.is_by_prefix(function) || *group != default_log_group(&function.id.name) => {
+                log_group(env, group)
+            }
             _ => vec![env_arn(env, "logs", &format!("log-group:{}", default_log_group(&policy.prefix("-"))))],
         };
         let is_declared = policy.spec.target(function, "log_group").is_some();
@@ -190,9 +192,7 @@ impl Needs<'_, '_> {
         let (policy, env) = (self.policy, self.policy.env);
         let (stream, table) = policy.source(mapping);
         let stream = match table {
-            Some(table) if !policy.exact && !table.imported => {
-                TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-")))
-            }
+            Some(table) if policy.is_by_prefix(table) => TABLE.arn(env, &format!("{}/stream/*", policy.prefix("-"))),
             _ => stream,
         };
         let source = table.map_or("its source".to_owned(), |table| format!("`{}`", table.name));
@@ -220,7 +220,7 @@ impl Needs<'_, '_> {
         let policy = self.policy;
         let (arn, queue) = policy.source(mapping);
         let arns = match queue {
-            Some(queue) if !policy.exact && !queue.imported => policy.of_team(&QUEUE),
+            Some(queue) if policy.is_by_prefix(queue) => policy.of_team(&QUEUE),
             _ => vec![arn],
         };
         let source = queue.map_or("its source".to_owned(), |queue| format!("`{}`", queue.name));

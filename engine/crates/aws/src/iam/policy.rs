@@ -218,8 +218,8 @@ impl Document {
 
 /// The least-privilege policy for running these commands on the spec.
 ///
-/// Managed resources are named by the team's prefix, because pruning deletes orphans, of which only
-/// the prefix is known. Without pruning, resources are named individually if IAM's size limit
+/// Managed resources are named by the team's prefix and the names in `owns:`, because pruning
+/// deletes orphans, of which only these are known. Without pruning, resources are named individually if IAM's size limit
 /// allows it. Kinds that aren't in the spec are only searched for and deleted. Imported resources
 /// are named individually and only read.
 /// `boundary` is the managed policy that every role which engine creates or changes must have as
@@ -345,7 +345,13 @@ impl<'s> PolicyBuilder<'s> {
         let used = ["-", "_", "."].into_iter().flat_map(|mark| used(mark).map(move |folder| (folder, mark)));
         let prefixes: BTreeSet<(&str, &str)> = usual.chain(used).collect();
         let arn = |(folder, mark)| form.arn(self.env, &format!("{folder}{}", self.prefix(mark)));
-        prefixes.into_iter().map(arn).collect()
+        let listed = self.spec.kinds.get(form.kind).into_iter().flat_map(|kind| self.spec.listed(kind.schema()));
+        prefixes.into_iter().map(arn).chain(listed.map(|name| form.arn(self.env, name))).collect()
+    }
+
+    /// Whether a resource is named by the team's prefix.
+    pub(super) fn is_by_prefix(&self, declared: &ResourceDecl) -> bool {
+        !self.exact && !declared.imported && !self.spec.lists(declared)
     }
 
     /// The ARN of a resource.

@@ -1,23 +1,24 @@
 //! The guard: checks every request right before it is sent to AWS.
 //!
 //! It allows reads, and a write only to a resource of this team: its name starts with the team's
-//! name, a read in this run showed no other owner, and it is not imported. The prefix alone is no
-//! proof: `acme-extra-todos` may belong to team `acme-extra`. A mapping has no name and its tags
-//! are easily copied, so the function that it is attached to must belong to the team too.
+//! name or is one of those in `owns:`, a read in this run showed no other owner, and it is not
+//! imported. The name alone is no proof: `acme-extra-todos` may belong to team `acme-extra`, and
+//! `Orders` to anyone, so without the prefix the tags must be readable. A mapping has no name and
+//! its tags are easily copied, so the function that it is attached to must belong to the team too.
 //!
 //! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is
 //! about to do. An unknown request is refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use crate::operation::{Attachments, Operations};
+use crate::operation::{Attachments, NameForm, Operations};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
-use crate::schema::{self, AwsEnv, Id, Identity, Live, Schema};
+use crate::schema::{self, AwsEnv, Id, Identity, Live, Names, Schema};
 
 pub use super::request::Request;
 pub use crate::operation::Effect;
@@ -31,6 +32,8 @@ pub enum Access {
     Team {
         /// The team.
         team: String,
+        /// The names without its prefix that it can also write (`owns:`).
+        owns: BTreeSet<String>,
         /// Whether to assume ownership by name if tags can't be read (`--assume-owner`).
         assume_owner: bool,
     },
@@ -38,7 +41,31 @@ pub enum Access {
     Items {
         /// The team.
         team: String,
+        /// The names of its tables without its prefix.
+        owns: BTreeSet<String>,
     },
+}
+
+impl Access {
+    /// The names of the resources that can be written.
+    fn names(&self) -> Option<Names<'_>> {
+        match self {
+            Access::ReadOnly => None,
+            Access::Team { team, owns, .. } | Access::Items { team, owns } => Some(Names { team, owns }),
+        }
+    }
+
+    /// The names of the resources that a request with this effect can write, and whether a name
+    /// proves the owner; else why no such request can be sent.
+    fn writable(&self, effect: Effect) -> Result<(Names<'_>, bool), &'static str> {
+        match self {
+            Access::Items { .. } if effect != Effect::Item => return Err("this command writes only items"),
+            Access::Team { .. } if effect == Effect::Item => return Err("this command doesn't write items"),
+            _ => {}
+        }
+        let names = self.names().ok_or("this command is read-only")?;
+        Ok((names, matches!(self, Access::Team { assume_owner: true, .. })))
+    }
 }
 
 /// What this run knows about resources.
@@ -49,9 +76,9 @@ pub struct Guard {
     operations: Operations,
     env: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), WriteAccess>>,
-    /// The name of the resource that each one with an assigned name is attached to, from AWS's
-    /// responses.
-    parents: Mutex<HashMap<String, String>>,
+    /// The name of the resource that each one with an assigned name is attached to, and its form,
+    /// from AWS's responses.
+    parents: Mutex<HashMap<String, (&'static NameForm, String)>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
@@ -121,6 +148,11 @@ impl Guard {
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
         let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => WriteAccess::Writable,
+            OwnershipVerdict::Unknown(UnreadableTags::Unsupported | UnreadableTags::Denied)
+                if self.lists(schema, id) =>
+            {
+                WriteAccess::Foreign("its tags can't be read, and its name in `owns` proves nothing".to_owned())
+            }
             OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => WriteAccess::Writable,
             OwnershipVerdict::OtherStack(owner) => WriteAccess::Barred(format!("it belongs to {owner}")),
             OwnershipVerdict::Foreign(owner) => WriteAccess::Foreign(format!("it belongs to {owner}")),
@@ -132,6 +164,12 @@ impl Guard {
         if let Some(key) = key(schema, id, live) {
             self.know(key, standing);
         }
+    }
+
+    /// Whether only `owns:` has the name of a resource.
+    fn lists(&self, schema: &Schema, id: &Id) -> bool {
+        matches!(schema.identity, Identity::Named { .. })
+            && self.access.names().is_some_and(|names| names.list(schema.arn.as_ref(), &id.name))
     }
 
     /// Records that a read found nothing: earlier knowledge was about a resource that no longer
@@ -161,7 +199,7 @@ impl Guard {
         let several = listed.filter_map(|it| Some((text(it, name)?, text(it, parent))));
         for (name, parent) in one.into_iter().chain(several) {
             match parent.map(|text| form.bare_name(&text)).filter(|parent| !parent.is_empty()) {
-                Some(parent) => drop(parents.insert(name, parent)),
+                Some(parent) => drop(parents.insert(name, (*form, parent))),
                 None => drop(parents.remove(&name)),
             }
         }
@@ -216,22 +254,18 @@ impl Guard {
             return Ok(());
         }
         let refuse = |why: String| Err(Refusal(format!("the guard blocked `{}`: {why}", request.operation)));
-        let (team, assume_owner) = match (&self.access, request.effect) {
-            (Access::ReadOnly, _) => return refuse("this command is read-only".to_owned()),
-            (Access::Items { .. }, effect) if effect != Effect::Item => {
-                return refuse("this command writes only items".to_owned());
-            }
-            (Access::Team { .. }, Effect::Item) => return refuse("this command doesn't write items".to_owned()),
-            (Access::Items { team }, _) => (team, false),
-            (Access::Team { team, assume_owner }, _) => (team, *assume_owner),
+        let (names, assume_owner) = match self.access.writable(request.effect) {
+            Ok(writable) => writable,
+            Err(why) => return refuse(why.to_owned()),
         };
+        let team = names.team;
         let Some((kind, name)) = &request.target else {
             return refuse("it doesn't name the resource that it would change".to_owned());
         };
         // If AWS assigned the name, only a read can show the owner.
-        let is_of_team = request.form.is_some_and(|form| form.is_of_team(name, team));
-        if request.attached_to.is_none() && !is_of_team {
-            return refuse(format!("the name of the {kind} `{name}` doesn't start with the team's name `{team}`"));
+        let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
+        if let Some(why) = why.filter(|_| request.attached_to.is_none()) {
+            return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
         if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
             return refuse(format!("the {kind} `{name}` is in another account or region"));
@@ -240,7 +274,7 @@ impl Guard {
             return refuse(format!("the statement ID `{statement}` doesn't start with the team's name `{team}`"));
         }
         if let Some(parent) = request.attached_to
-            && let Some(why) = self.barred_parent((kind, name), parent, team)
+            && let Some(why) = self.barred_parent((kind, name), parent, names)
         {
             return refuse(why);
         }
@@ -269,14 +303,14 @@ impl Guard {
 
     /// Why a resource can't be written because of the one that it is attached to. A deleted one is
     /// no obstacle.
-    fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, team: &str) -> Option<String> {
+    fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, names: Names<'_>) -> Option<String> {
         let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(parent) = parents.get(name) else {
+        let Some((form, parent)) = parents.get(name) else {
             return Some(format!("no read in this run showed which {parent_kind} the {kind} `{name}` is attached to"));
         };
         let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
-        if !schema::is_of_team(parent, team) {
-            return Some(format!("{of}, whose name doesn't start with the team's name `{team}`"));
+        if let Some(why) = not_ours(names, form, parent) {
+            return Some(format!("{of}, whose name {why}"));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&(parent_kind.to_owned(), parent.clone())) {
@@ -287,6 +321,15 @@ impl Guard {
             _ => None,
         }
     }
+}
+
+/// Why the team can't write a resource with this name, to follow the name.
+fn not_ours(names: Names<'_>, form: &NameForm, name: &str) -> Option<String> {
+    let team = names.team;
+    (!names.includes(form.arn.as_ref(), name)).then(|| match names.owns.is_empty() {
+        true => format!("doesn't start with the team's name `{team}`"),
+        false => format!("doesn't start with the team's name `{team}`, and `owns` doesn't list it"),
+    })
 }
 
 /// The kind and name in a request for this resource; `None` for resources nested in another one.
@@ -408,7 +451,12 @@ mod tests {
     }
 
     fn guard() -> Guard {
-        Guard::new(Access::Team { team: "acme".to_owned(), assume_owner: false }, operation::all())
+        owning(&[], false)
+    }
+
+    fn owning(owns: &[&str], assume_owner: bool) -> Guard {
+        let owns = owns.iter().map(|name| (*name).to_owned()).collect();
+        Guard::new(Access::Team { team: "acme".to_owned(), owns, assume_owner }, operation::all())
     }
 
     /// A request of an operation of that name in the declarations, or else of an update in place.
@@ -472,8 +520,8 @@ mod tests {
         let item = write("table", "acme-t", Effect::Item);
         for (access, may_item, may_write) in [
             (Access::ReadOnly, false, false),
-            (Access::Team { team: team.clone(), assume_owner: true }, false, true),
-            (Access::Items { team }, true, false),
+            (Access::Team { team: team.clone(), owns: BTreeSet::new(), assume_owner: true }, false, true),
+            (Access::Items { team, owns: BTreeSet::new() }, true, false),
         ] {
             let guard = Guard::new(access.clone(), operation::all());
             guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Nobody));
@@ -585,6 +633,222 @@ mod tests {
         assert!(guard.check(&statement("acme-s")).is_ok());
         assert!(guard.check(&statement("red-s")).is_err());
         assert!(guard.check(&statement("")).is_err());
+    }
+
+    /// A request as it is sent: method, path, the header `X-Amz-Target` and the body.
+    type Sent<'r> = (&'r str, String, &'r str, String);
+
+    /// A guard for `owns: [Orders, jobs.fifo, /app/Orders]`, after a read that found this stack's
+    /// resources of these names, and a mapping of the function.
+    fn having_read_its_own() -> Guard {
+        let guard = owning(&["Orders", "jobs.fifo", "/app/Orders"], true);
+        guard.observe_env(&AwsEnv::new("eu-central-1", "123456789012"));
+        let ours = || live(Ownership::Engine(owner("acme", "s")));
+        for (kind, name) in [
+            ("table", "Orders"),
+            ("function", "Orders"),
+            ("queue", "jobs.fifo"),
+            ("log_group", "/app/Orders"),
+            ("mapping", "m"),
+        ] {
+            guard.observe(kinds::all().get(kind).unwrap().schema(), &id(name), &ours());
+        }
+        answer(&guard, "u-1", "Orders:live");
+        guard
+    }
+
+    fn in_table(operation: &str, name: &str) -> Sent<'static> {
+        let target =
+            if operation == "CreateTable" { "DynamoDB_20120810.CreateTable" } else { "DynamoDB_20120810.DeleteTable" };
+        ("POST", "/".to_owned(), target, serde_json::json!({ "TableName": name }).to_string())
+    }
+
+    fn in_function(name: &str) -> Sent<'static> {
+        ("DELETE", format!("/2015-03-31/functions/{name}"), "", String::new())
+    }
+
+    fn in_queue(url: &str) -> Sent<'static> {
+        ("POST", "/".to_owned(), "AmazonSQS.DeleteQueue", serde_json::json!({ "QueueUrl": url }).to_string())
+    }
+
+    fn in_log_group(name: &str) -> Sent<'static> {
+        (
+            "POST",
+            "/".to_owned(),
+            "Logs_20140328.DeleteLogGroup",
+            serde_json::json!({ "logGroupName": name }).to_string(),
+        )
+    }
+
+    fn of_role(action: &str) -> Sent<'static> {
+        ("POST", "/".to_owned(), "", format!("Action={action}&RoleName=Orders"))
+    }
+
+    fn allowed(guard: &Guard, (method, path, target, body): &Sent<'_>) -> bool {
+        let target = (!target.is_empty()).then_some(*target);
+        let request = operation::all().parse(method, &format!("{HOST}{path}"), target, body.as_bytes());
+        request.is_some_and(|request| guard.check(&request).is_ok())
+    }
+
+    #[test]
+    fn what_is_in_owns_is_written_in_each_form_of_its_name() {
+        let arn = "arn:aws:lambda:eu-central-1:123456789012:function:Orders";
+        for request in [
+            in_table("DeleteTable", "Orders"),
+            in_table("DeleteTable", "arn:aws:dynamodb:eu-central-1:123456789012:table/Orders"),
+            in_table("CreateTable", "jobs.fifo"),
+            in_function("Orders"),
+            in_function("%4Frders"),
+            in_function("Orders:live"),
+            in_function(arn),
+            in_function(&format!("{arn}:live")),
+            in_queue("https://sqs.eu-central-1.amazonaws.com/123456789012/jobs.fifo"),
+            in_log_group("/app/Orders"),
+            ("DELETE", "/2015-03-31/event-source-mappings/u-1".to_owned(), "", String::new()),
+        ] {
+            assert!(allowed(&having_read_its_own(), &request), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn no_request_gets_past_the_names_in_owns() {
+        let arn = |service: &str, region: &str, account: &str, resource: &str| {
+            format!("arn:aws:{service}:{region}:{account}:{resource}")
+        };
+        let sqs = "https://sqs.eu-central-1.amazonaws.com";
+        let body = |text: &str| ("POST", "/".to_owned(), "DynamoDB_20120810.DeleteTable", text.to_owned());
+        let names = [
+            "orders",
+            "ORDERS",
+            "Orders2",
+            "Orders-archive",
+            "MyOrders",
+            "Order",
+            "Orders ",
+            " Orders",
+            "Orders\n",
+            "Orders\0",
+            "\u{FF2F}rders",
+            "\u{41E}rders",
+            "Or\u{200B}ders",
+            "Orders\u{301}",
+            "*",
+            "Order?",
+            "Orders*",
+            "[O]rders",
+            "",
+            "Orders/index/by-id",
+            "Orders/stream/1",
+            "../Orders",
+            "Orders/../red-foxes",
+            "/app/Orders/",
+            "acme",
+            "%4Frders",
+        ];
+        let tables = names.iter().flat_map(|name| [in_table("DeleteTable", name), in_table("CreateTable", name)]);
+        let mut lies: Vec<Sent<'_>> = tables.collect();
+        lies.extend([
+            in_table("DeleteTable", &arn("dynamodb", "eu-west-1", "123456789012", "table/Orders")),
+            in_table("DeleteTable", &arn("dynamodb", "eu-central-1", "210987654321", "table/Orders")),
+            in_table("DeleteTable", &arn("lambda", "eu-central-1", "123456789012", "table/Orders")),
+            in_table("DeleteTable", &arn("dynamodb", "eu-central-1", "123456789012", "table/orders")),
+            in_table("DeleteTable", &arn("dynamodb", "eu-central-1", "123456789012", "table/Orders/index/x")),
+            body(r#"{"TableName":"Orders","TableName":"red-foxes"}"#),
+            body(r#"{"TableName":"red-foxes","tableName":"Orders"}"#),
+            body(r#"{"TableName":["Orders"]}"#),
+            body(r#"{"ResourceArn":"Orders"}"#),
+            in_function("orders"),
+            in_function("Orders2"),
+            in_function("Orders-x:Orders"),
+            in_function("%254Frders"),
+            in_function("Orders/../red-foxes"),
+            in_function("red-foxes%2FOrders"),
+            in_function("red-foxes?FunctionName=Orders"),
+            in_function("123456789012:function:Orders"),
+            in_function("210987654321:function:Orders"),
+            in_function("function:Orders"),
+            in_function(&arn("lambda", "eu-central-1", "210987654321", "function:Orders:live")),
+            in_function(&arn("lambda", "eu-west-1", "123456789012", "function:Orders")),
+            in_function(&arn("lambda", "eu-central-1", "123456789012", "function:red-foxes:Orders")),
+            // The path decides, not the body.
+            ("PUT", "/2015-03-31/functions/red-foxes/code".to_owned(), "", r#"{"FunctionName":"Orders"}"#.to_owned()),
+            ("POST", "/2015-03-31/functions".to_owned(), "", r#"{"FunctionName":"orders"}"#.to_owned()),
+            in_queue(&format!("{sqs}/210987654321/jobs.fifo")),
+            in_queue("https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo"),
+            in_queue("https://sqs.eu-central-1.amazonaws.com.example/123456789012/jobs.fifo"),
+            in_queue(&format!("{sqs}/123456789012/jobs")),
+            in_queue(&format!("{sqs}/123456789012/Jobs.fifo")),
+            in_queue(&format!("{sqs}/123456789012/x/jobs.fifo")),
+            in_queue("jobs.fifo"),
+            // The name is in `owns`, but no read showed who owns the resource of this type.
+            in_queue(&format!("{sqs}/123456789012/Orders")),
+            in_log_group("Orders"),
+            in_log_group("/app/orders"),
+            in_log_group("/app/Orders/"),
+            in_log_group("app/Orders"),
+            in_log_group("/app/Orders/x"),
+            in_log_group("/app/Orders:*"),
+            in_log_group("/aws/lambda/Orders"),
+            // A role needs the prefix.
+            of_role("CreateRole"),
+            of_role("DeleteRole"),
+            // So does a statement, which has no tags.
+            ("DELETE", "/2015-03-31/functions/Orders/policy/Orders".to_owned(), "", String::new()),
+            ("POST", "/2015-03-31/functions/Orders/policy".to_owned(), "", r#"{"StatementId":"Orders"}"#.to_owned()),
+        ]);
+        assert!(lies.len() > 60, "{}", lies.len());
+        for lie in &lies {
+            assert!(!allowed(&having_read_its_own(), lie), "{lie:?}");
+        }
+        for function in ["orders", "Orders2", "red-foxes"] {
+            let guard = having_read_its_own();
+            answer(&guard, "u-1", function);
+            let delete = ("DELETE", "/2015-03-31/event-source-mappings/u-1".to_owned(), "", String::new());
+            assert!(!allowed(&guard, &delete), "a mapping of {function}");
+        }
+    }
+
+    /// `--assume-owner` is on, and doesn't help.
+    #[test]
+    fn a_name_in_owns_proves_nothing_about_the_owner() {
+        let (delete, create) = (in_table("DeleteTable", "Orders"), in_table("CreateTable", "Orders"));
+        let update = ("POST", "/".to_owned(), "DynamoDB_20120810.UpdateTable", r#"{"TableName":"Orders"}"#.to_owned());
+        let kinds = kinds::all();
+        for (owned, may_write) in [
+            (Ownership::Engine(owner("acme", "s")), true),
+            (Ownership::Nobody, true),
+            (Ownership::Denied, false),
+            (Ownership::Untaggable, false),
+            (Ownership::NotYetReadable("x".to_owned()), false),
+            (Ownership::Engine(owner("acme", "other")), false),
+            (Ownership::Engine(owner("red", "s")), false),
+            (Ownership::CloudFormation("cfn".to_owned()), false),
+        ] {
+            let guard = owning(&["Orders"], true);
+            guard.observe(kinds.get("table").unwrap().schema(), &id("Orders"), &live(owned.clone()));
+            for request in [&delete, &create, &update] {
+                assert_eq!(allowed(&guard, request), may_write, "{owned:?}: {request:?}");
+            }
+        }
+        let guard = owning(&["Orders"], true);
+        assert!(!allowed(&guard, &delete), "it was never read");
+        guard.observe_import("table", "Orders");
+        assert!(!allowed(&guard, &delete) && !allowed(&guard, &create), "it is imported");
+        // What is attached to a function whose tags can't be read has no proven owner either.
+        let guard = having_read_its_own();
+        guard.observe(kinds.get("function").unwrap().schema(), &id("Orders"), &live(Ownership::Denied));
+        let delete = ("DELETE", "/2015-03-31/event-source-mappings/u-1".to_owned(), "", String::new());
+        assert!(!allowed(&guard, &delete));
+        let items = Access::Items { team: "acme".to_owned(), owns: BTreeSet::from(["Orders".to_owned()]) };
+        let guard = Guard::new(items, operation::all());
+        guard.observe(
+            kinds.get("table").unwrap().schema(),
+            &id("Orders"),
+            &live(Ownership::Engine(owner("acme", "s"))),
+        );
+        let put =
+            |name: &str| ("POST", "/".to_owned(), "DynamoDB_20120810.PutItem", format!(r#"{{"TableName":"{name}"}}"#));
+        assert!(allowed(&guard, &put("Orders")) && !allowed(&guard, &put("orders")) && !allowed(&guard, &update));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Searches for orphans: by their owner's tags, by the team's name prefix, and on what the spec
-//! declares.
+//! Searches for orphans: by their owner's tags, by the team's name prefix and the names in `owns:`,
+//! and on what the spec declares.
 //!
 //! **Invariant:** what is found is read directly before it counts as an orphan, since the tag index
 //! lags.
@@ -16,7 +16,7 @@ use crate::provider::Tags;
 use crate::remedy::{Advice, Remedy};
 use crate::schema::{
     ArnForm, AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Reading, Schema, Shape, Str, TAG_RESOURCE,
-    TAG_STACK, TAG_TEAM, Tagging, is_of_team,
+    TAG_STACK, TAG_TEAM, Tagging,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -90,9 +90,21 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         }
         (scanned, _) => scanned,
     };
+    // A scan lists what has the team's prefix; the other names are known.
+    let scanned = scanned.map(|found| Ok([found?, listed(cx, spec, &owner)].concat()));
     let (more, search) = outcome(scanned, trouble, unindexed)?;
     found.extend(more);
     Ok(Candidates { found, search })
+}
+
+/// What may exist under the names in `owns:`.
+fn listed(cx: &Context, spec: &Spec, owner: &Owner) -> Found {
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged());
+    let found = kinds.flat_map(|kind| {
+        let names = spec.listed(kind.schema());
+        names.map(|name| (Arc::clone(kind), Id::named(owner.clone(), name.to_owned())))
+    });
+    found.collect()
 }
 
 /// What the scans found, and how complete the search was.
@@ -298,8 +310,11 @@ fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Found {
             let Some(arn) = live.props.get(&*property.name).and_then(Value::as_str) else { continue };
             for kind in to.iter().filter_map(|(kind, _)| cx.kinds.get(kind)) {
                 let target = kind.schema();
-                let name = target.arn.as_ref().and_then(|form| form.name(arn));
-                if let Some(name) = name.filter(|name| target.tagging == Tagging::Own && is_of_team(name, &spec.team)) {
+                let form = target.arn.as_ref();
+                let name = form.and_then(|form| form.name(arn));
+                if let Some(name) =
+                    name.filter(|name| target.tagging == Tagging::Own && spec.names().includes(form, name))
+                {
                     let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
                     let id = Id::named(owner, name.to_owned());
                     found.insert((target.kind.clone(), name.to_owned()), (Arc::clone(kind), id));
@@ -406,7 +421,7 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
     };
     let parents = inventory.orphans.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.parent());
     let unknown: BTreeSet<(&str, &str)> =
-        parents.filter(|(_, name)| is_of_team(name, &spec.team)).filter(|it| !is_known(it)).collect();
+        parents.filter(|(kind, name)| spec.can_name(kind, name)).filter(|it| !is_known(it)).collect();
     let reads = unknown.into_iter().filter_map(|(kind, name)| {
         let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
         let id = Id { env: Some(inventory.env.clone()), ..Id::named(owner, name.to_owned()) };

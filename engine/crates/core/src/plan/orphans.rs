@@ -7,7 +7,7 @@
 use crate::inventory::Orphan;
 use crate::ownership::{OwnershipVerdict, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove};
 use crate::remedy::{Advice, Remedy};
-use crate::schema::{Identity, Live, Ownership, Status, is_of_team};
+use crate::schema::{Identity, Live, Ownership, Status};
 use crate::spec::ResourceDecl;
 
 use super::{Action, Change, FEEDS_DELETED, Goal, Planner, Subject, noop, refused, steps};
@@ -103,11 +103,15 @@ impl Planner<'_> {
 
     /// Why an orphan must not be deleted, regardless of the owner in its tags.
     fn out_of_reach(&self, declared: &ResourceDecl) -> Option<String> {
-        let team = &self.spec.team;
         let schema = declared.schema();
-        if matches!(schema.identity, Identity::Named { .. }) && !schema.is_of_team(&declared.id.name, team) {
-            // Tags are easily copied, and engine never writes outside the team's prefix.
-            return Some(format!("skipped: it has this stack's tags, but its name doesn't begin with `{team}`"));
+        let form = schema.arn.as_ref();
+        if matches!(schema.identity, Identity::Named { .. }) && !self.spec.names().includes(form, &declared.id.name) {
+            // Tags are easily copied, and engine never writes what has neither the team's prefix nor
+            // a name in `owns`.
+            let why = self.not_ours(schema);
+            let listing =
+                if schema.can_list(&declared.id.name) { "; to delete it, add its name to `owns`" } else { "" };
+            return Some(format!("skipped: it has this stack's tags, but its name {why}{listing}"));
         }
         let why = self.barred_parent(declared)?;
         Some(format!("not deleted: it has this stack's tags, but {why}"))
@@ -123,7 +127,7 @@ impl Planner<'_> {
             .into_iter()
             .find(|(name, ..)| Some(*name) == property)
             .and_then(|(_, kind, name)| rows.iter().copied().find(|it| it.kind == kind && it.name == name));
-        let live = row.filter(|row| is_of_team(&row.name, &self.spec.team)).and_then(|row| row.live(self.inventory));
+        let live = row.filter(|row| self.spec.can_name(&row.kind, &row.name)).and_then(|row| row.live(self.inventory));
         Parent {
             is_deleted: row.is_some_and(|row| row.action == Action::Delete),
             is_replaced: row.is_some_and(|row| row.action == Action::Replace),
@@ -152,14 +156,16 @@ impl Planner<'_> {
             }
             // The tag index returned it.
             OwnershipVerdict::Unknown(UnreadableTags::Denied) if !declared.id.owner.resource.is_empty() => {
-                if self.options.assume_owner {
+                if self.assumes_owner(declared) {
                     return Some(self.orphan_delete(row, orphan, self.orphaned_because(declared)));
                 }
-                let reason = Advice::from(
-                    "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags; to \
-                     trust that list, ",
-                );
-                Some(Change { reason: Some(reason.then(Remedy::AssumeOwner)), ..row })
+                let reason =
+                    "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags";
+                let reason = match self.spec.lists(declared) {
+                    true => Advice::from(reason),
+                    false => Advice::from(format!("{reason}; to trust that list, ")).then(Remedy::AssumeOwner),
+                };
+                Some(Change { reason: Some(reason), ..row })
             }
             OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_delete(row, orphan, duplicates(instead))),
             OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_)

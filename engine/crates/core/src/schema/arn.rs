@@ -22,6 +22,8 @@ pub struct ArnForm {
     /// Whether a name can begin with folders (`/aws/lambda/todos`). Its last part then starts with
     /// the team.
     pub has_folders: bool,
+    /// Whether every name must start with the team, so that `owns:` can't list one.
+    pub requires_prefix: bool,
 }
 
 const NAME: &str = "{name}";
@@ -31,19 +33,20 @@ impl ArnForm {
     /// ARNs with a region and an account.
     pub const fn regional(service: &'static str, resource: &'static str) -> ArnForm {
         let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
-        ArnForm { service, has_region: true, has_account: true, resource, has_folders: false }
+        ArnForm { service, has_region: true, has_account: true, resource, has_folders: false, requires_prefix: false }
     }
 
     /// The same with names that can begin with folders.
     pub const fn regional_with_folders(service: &'static str, resource: &'static str) -> ArnForm {
         let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
-        ArnForm { service, has_region: true, has_account: true, resource, has_folders: true }
+        ArnForm { service, has_region: true, has_account: true, resource, has_folders: true, requires_prefix: false }
     }
 
-    /// ARNs with an account and without a region.
+    /// ARNs with an account and without a region, of names that must start with the team: all
+    /// regions share them.
     pub const fn global(service: &'static str, resource: &'static str) -> ArnForm {
         let (service, resource) = (Cow::Borrowed(service), Cow::Borrowed(resource));
-        ArnForm { service, has_region: false, has_account: true, resource, has_folders: false }
+        ArnForm { service, has_region: false, has_account: true, resource, has_folders: false, requires_prefix: true }
     }
 
     /// The ARN of the resource with this name, without a path.

@@ -5,6 +5,7 @@
 //! errors, and no message repeats a value that may be secret.
 
 mod implied;
+mod owned;
 mod references;
 mod shape;
 
@@ -18,7 +19,7 @@ use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{
-    Id, Identity, Locality, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
+    Id, Identity, Locality, Names, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
     is_region, part_of, regions, settable,
 };
 use crate::value::{Path, Tree, Value};
@@ -27,6 +28,7 @@ use crate::yaml::{Entry, Node, Yaml};
 use super::grammar::{META, TOP, takes, words};
 use super::{Depth, Lifecycle, Places, ResourceDecl, Spec, SpecOverrides};
 
+pub(super) use owned::MAX_OWNED;
 pub(super) use references::graph;
 
 /// Maximum number of errors shown for one file; further ones are only counted.
@@ -301,6 +303,14 @@ struct Scope {
     region: Option<String>,
     account: Option<String>,
     vars: BTreeMap<String, String>,
+    owns: BTreeSet<String>,
+}
+
+impl Scope {
+    /// The names that the spec's resources can have.
+    fn names(&self) -> Names<'_> {
+        Names { team: &self.team, owns: &self.owns }
+    }
 }
 
 /// A reference, resolved once all resources are known.
@@ -345,6 +355,7 @@ impl<'a> Checker<'a> {
         let account = find("account").and_then(|entry| self.header(entry, &ACCOUNT));
         self.scope.account.clone_from(&account);
         let stack = self.stack(find("stack"), root, stem);
+        let is_shared = self.owns(find("owns"));
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
         self.add_implied(&mut resources, stack.as_deref().unwrap_or("stack"));
         let outputs = self.outputs(find("outputs"));
@@ -359,10 +370,10 @@ impl<'a> Checker<'a> {
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // An invalid region or account must not fall back to another one, and an imported resource
-        // with an unreadable name must not be treated as managed.
+        // An invalid region or account must not fall back to another one, an imported resource with
+        // an unreadable name must not be treated as managed, and two teams can't own one name.
         let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
-        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred {
+        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred || is_shared {
             return None;
         }
         Some(Spec {
@@ -370,6 +381,7 @@ impl<'a> Checker<'a> {
             file: Arc::clone(self.file),
             team: team?,
             stack: stack?,
+            owns: std::mem::take(&mut self.scope.owns),
             region,
             account,
             positions: resources.iter().enumerate().map(|(at, draft)| (draft.declared.name.clone(), at)).collect(),
@@ -574,6 +586,7 @@ impl<'a> Checker<'a> {
             self.error(entry.key_span, "`name` and `import` can't be combined", hint);
         }
         if !imported {
+            self.warn_of_adopt(entries, schema, &declared);
             self.finish(&mut declared, find("name"), entry.key_span);
         }
         Some(Draft { declared, depends_on })
@@ -925,8 +938,8 @@ impl<'a> Checker<'a> {
                 };
                 let name = value.as_str().unwrap_or_default().to_owned();
                 self.warn_of_variable(entry, &resource.key);
-                if !schema.is_of_team(&name, &self.scope.team) {
-                    let diagnostic = self.without_the_team(schema, &entry.key, &name);
+                if !self.scope.names().includes(schema.arn.as_ref(), &name) {
+                    let diagnostic = self.not_ours(schema, &entry.key, &name);
                     self.push(diagnostic.at(self.file.place(entry.value.span)));
                     return usual;
                 }
@@ -983,19 +996,6 @@ impl<'a> Checker<'a> {
             _ => return,
         };
         self.error(written.value.span, problem, hint);
-    }
-
-    /// The error for a name, set by the property `key`, that doesn't start with the team.
-    fn without_the_team(&self, schema: &Schema, key: &str, name: &str) -> Diagnostic {
-        let team = &self.scope.team;
-        let (folders, last) = schema.arn.as_ref().map_or(("", name), |arn| arn.split_folders(name));
-        let which = if folders.is_empty() { "the name" } else { "the last part of the name" };
-        let other = if schema.importable { ", or use `import:` if another team owns it" } else { "" };
-        Diagnostic::error(
-            format!("{which} `{name}` must start with `{team}-`, `{team}_` or `{team}.`"),
-            format!("write `{key}: {folders}${{team}}-{last}`{other}"),
-        )
-        .why("the prefix separates the teams in an account")
     }
 
     /// Warns of a name that depends on a variable: another value names another resource in AWS and

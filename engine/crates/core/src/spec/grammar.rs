@@ -9,17 +9,21 @@ use serde_json::{Map, Value as Json, json};
 use crate::kind::Kinds;
 use crate::schema::{Identity, Presence, Property, Schema, Shape, Text, has_parts};
 
-use super::check::{ACCOUNT, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
+use super::check::{ACCOUNT, MAX_OWNED, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 
 /// Maximum number of examples for each property.
 const MOST_EXAMPLES: usize = 3;
 
 /// The top-level keys of a spec and their descriptions.
-pub const TOP: [(&str, &str); 7] = [
+pub const TOP: [(&str, &str); 8] = [
     ("team", "the team that owns the resources; prefix of every name in AWS"),
     ("region", "AWS region; `--region` overrides it; defaults to the region of the AWS settings"),
     ("account", "the only AWS account that engine reads or changes for this spec, in quotes"),
     ("stack", "name of this spec's stack within the team; defaults to the file name"),
+    (
+        "owns",
+        "exact names in AWS, without the team's prefix, that this spec's resources can have; adopting one always asks",
+    ),
     ("vars", "default values of `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
     ("resources", "the resources to deploy, by name"),
     ("outputs", "values to print after an apply and with `engine output`"),
@@ -28,7 +32,7 @@ pub const TOP: [(&str, &str); 7] = [
 /// The keys of a resource besides the properties of its kind, and their descriptions.
 pub const META: [(&str, &str); 8] = [
     ("type", "the resource type"),
-    ("name", "name in AWS; starts with the team and `-`, `_` or `.`; defaults to TEAM-RESOURCE"),
+    ("name", "name in AWS; starts with the team and `-`, `_` or `.`, or is in `owns`; defaults to TEAM-RESOURCE"),
     ("import", "name or ARN of a resource that this spec doesn't manage; engine reads it and never changes it"),
     ("depends_on", "resources that must be ready first, in addition to those that it refers to"),
     ("adopt", "adopt an existing resource with this name and no owner tags, without confirmation"),
@@ -109,6 +113,12 @@ fn top_level(key: &str) -> Json {
         "region" => text(&REGION),
         "account" => text(&ACCOUNT),
         "stack" => text(&STACK),
+        "owns" => json!({
+            "type": "array",
+            "items": { "type": "string", "minLength": 1, "not": { "pattern": "[*?]" } },
+            "maxItems": MAX_OWNED,
+            "uniqueItems": true,
+        }),
         "vars" => json!({
             "type": "object",
             "additionalProperties": { "type": ["string", "number", "boolean", "null"] },

@@ -50,6 +50,13 @@ impl Checker<'_> {
             let hint = format!("shorten the name of `{}`, or declare a {kind} and refer to it", by.name);
             self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
         }
+        if matches!(kind.schema().identity, Identity::Named { .. })
+            && !self.scope.names().includes(kind.schema().arn.as_ref(), &aws_name)
+        {
+            let error = self.implied_not_ours(kind.schema(), &aws_name, &by.name);
+            self.push(error.at(self.file.place(span)));
+            return None;
+        }
         self.places.set(&name, Path::default(), span);
         for (property, value) in &properties {
             let within = path.key(property);

@@ -192,7 +192,7 @@ impl<'a> Checker<'a> {
 
     /// `None` after an error. Callers still check the first `max` entries, and skip the others:
     /// there may be many.
-    fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
+    pub(super) fn bounded(&mut self, length: usize, max: usize, span: Span, name: &str) -> Option<()> {
         if length <= max {
             return Some(());
         }
@@ -451,7 +451,7 @@ impl<'a> Checker<'a> {
 
     /// Rejects a text that would be too long with its variables replaced, before building it.
     fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
-        let Scope { team, region, account, vars } = &self.scope;
+        let Scope { team, region, account, vars, .. } = &self.scope;
         let length = |token: &Token| match token {
             Token::Text(text) => text.len(),
             Token::Name(Name::Team) => team.len(),
