@@ -8,6 +8,7 @@ mod field;
 mod lifecycle;
 mod logs;
 mod own_role;
+mod owned;
 mod ownership;
 mod packages;
 mod project;

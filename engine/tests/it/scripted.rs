@@ -24,6 +24,7 @@ mod log_groups;
 mod logs;
 mod mapping_updates;
 mod outages;
+mod owned;
 mod packages;
 mod policy;
 mod preflight;

@@ -316,7 +316,7 @@ impl<'s> Lookup<'s> {
             let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
             return Err(self.problem(what, "run `engine apply` to adopt it"));
         }
-        if matches!(verdict, OwnershipVerdict::Unknown(_)) && self.spec.lists(table) {
+        if matches!(verdict, OwnershipVerdict::Unknown(_)) && self.spec.is_listed(table) {
             return Err(self.problem(format!("the table `{name}` has no team's prefix, and {UNPROVEN}"), READ_TAGS));
         }
         if let Some(owner) = verdict.other_owner() {

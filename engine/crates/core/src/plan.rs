@@ -415,7 +415,7 @@ impl<'a> Planner<'a> {
             row if row.action == Action::Adopt => {
                 let row = self.with_creator(row, declared);
                 // Without the prefix, the name doesn't show that the resource is this team's.
-                let needs_approval = row.needs_approval || self.spec.lists(declared);
+                let needs_approval = row.needs_approval || self.spec.is_listed(declared);
                 self.with_consequences(Change { needs_approval, ..row }, declared, live, found)
             }
             row => self.with_consequences(row, declared, live, found),
@@ -708,18 +708,18 @@ impl<'a> Planner<'a> {
         let parent = self.container_owner(declared);
         let verdict =
             OwnershipVerdict::of(&live.owner, parent, &declared.id.owner).assuming(self.assumes_owner(declared));
-        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_)) && !self.spec.lists(declared);
+        self.cautious |= matches!(verdict, OwnershipVerdict::Unknown(_)) && !self.spec.is_listed(declared);
         verdict
     }
 
     /// Whether the name of a resource proves its owner if its tags can't be read.
     fn assumes_owner(&self, declared: &ResourceDecl) -> bool {
-        self.options.assume_owner && !self.spec.lists(declared)
+        self.options.assume_owner && !self.spec.is_listed(declared)
     }
 
     /// How to prove that this stack owns a resource whose tags can't be read.
     fn how_to_prove(&self, declared: &ResourceDecl) -> Advice {
-        if self.spec.lists(declared) { READ_TAGS.into() } else { how_to_prove() }
+        if self.spec.is_listed(declared) { READ_TAGS.into() } else { how_to_prove() }
     }
 
     /// Why this stack can't have a resource of this kind, to follow its name.
@@ -751,7 +751,7 @@ impl<'a> Planner<'a> {
             }
             verdict if live.owner == Ownership::Inherited => verdict.parent_conflict(),
             OwnershipVerdict::Unknown(UnreadableTags::Denied | UnreadableTags::Unsupported)
-                if self.spec.lists(declared) =>
+                if self.spec.is_listed(declared) =>
             {
                 Some((format!("{UNPROVEN}: its name is in `owns`, which proves nothing"), READ_TAGS.into()))
             }
@@ -805,7 +805,7 @@ impl<'a> Planner<'a> {
             let why = parent.map_or_else(|| format!("doesn't begin with `{}`", self.spec.team), |it| self.not_ours(it));
             return Some(format!("the name of the {kind} `{name}` that it is attached to {why}"));
         }
-        let is_listed = self.spec.names().list(form, name);
+        let is_listed = self.spec.names().is_listed(form, name);
         let declared = self.spec.resources.iter().filter(|it| is_it(it));
         let declared = declared.filter_map(|it| self.inventory.live(&it.name));
         let orphaned = self.inventory.orphans.iter().filter(|it| is_it(&it.declared));

@@ -335,26 +335,27 @@ impl Spec {
     }
 
     /// Whether its resources of a kind can have this name in AWS.
-    pub fn can_name(&self, kind: &str, name: &str) -> bool {
+    pub fn can_have_name(&self, kind: &str, name: &str) -> bool {
         self.names().includes(self.kinds.get(kind).and_then(|kind| kind.schema().arn.as_ref()), name)
     }
 
     /// Whether only `owns:` has the name of a resource.
-    pub fn lists(&self, declared: &ResourceDecl) -> bool {
+    pub fn is_listed(&self, declared: &ResourceDecl) -> bool {
         let schema = declared.schema();
-        matches!(schema.identity, Identity::Named { .. }) && self.names().list(schema.arn.as_ref(), &declared.id.name)
+        matches!(schema.identity, Identity::Named { .. })
+            && self.names().is_listed(schema.arn.as_ref(), &declared.id.name)
     }
 
     /// The names in `owns:` that resources of a kind have, or could still have because no resource
     /// of the spec has them any more.
-    pub fn listed<'s>(&'s self, schema: &'s Schema) -> impl Iterator<Item = &'s str> {
+    pub fn listed_names<'s>(&'s self, schema: &'s Schema) -> impl Iterator<Item = &'s str> {
         let of_kind = |it: &&ResourceDecl| it.schema().kind == schema.kind && !it.imported;
         let can_have = move |name: &str| {
             let mut declared = self.resources.iter().filter(|it| it.id.name == name).peekable();
             declared.peek().is_none() || declared.any(|it| of_kind(&it))
         };
-        let names = self.owns.iter().map(String::as_str).filter(|name| schema.can_list(name));
-        names.filter(|name| self.names().list(schema.arn.as_ref(), name)).filter(move |name| can_have(name))
+        let names = self.owns.iter().map(String::as_str).filter(|name| schema.can_be_listed(name));
+        names.filter(|name| self.names().is_listed(schema.arn.as_ref(), name)).filter(move |name| can_have(name))
     }
 
     /// The managed (not imported) resources of a kind.

@@ -838,7 +838,7 @@ fn outside_prefix(policy: &Json) -> BTreeMap<String, Vec<String>> {
     let outside = statements.map(|it| {
         let functions = it["Condition"]["ArnLike"].get("lambda:FunctionArn").map(texts);
         let names = texts(&it["Resource"]).into_iter().chain(functions.into_iter().flatten());
-        let names = names.filter(|arn| arn.starts_with("arn:") && !arn.contains(TEAM) && !arn.contains(":role/"));
+        let names = names.filter(|arn| arn.starts_with("arn:") && !arn.contains(TEAM) && !arn.contains(":iam:"));
         (it["Sid"].as_str().unwrap().to_owned(), names.collect::<Vec<_>>())
     });
     outside.filter(|(_, names)| !names.is_empty()).collect()

@@ -345,13 +345,13 @@ impl<'s> PolicyBuilder<'s> {
         let used = ["-", "_", "."].into_iter().flat_map(|mark| used(mark).map(move |folder| (folder, mark)));
         let prefixes: BTreeSet<(&str, &str)> = usual.chain(used).collect();
         let arn = |(folder, mark)| form.arn(self.env, &format!("{folder}{}", self.prefix(mark)));
-        let listed = self.spec.kinds.get(form.kind).into_iter().flat_map(|kind| self.spec.listed(kind.schema()));
+        let listed = self.spec.kinds.get(form.kind).into_iter().flat_map(|kind| self.spec.listed_names(kind.schema()));
         prefixes.into_iter().map(arn).chain(listed.map(|name| form.arn(self.env, name))).collect()
     }
 
     /// Whether a resource is named by the team's prefix.
     pub(super) fn is_by_prefix(&self, declared: &ResourceDecl) -> bool {
-        !self.exact && !declared.imported && !self.spec.lists(declared)
+        !self.exact && !declared.imported && !self.spec.is_listed(declared)
     }
 
     /// The ARN of a resource.

@@ -149,7 +149,7 @@ impl Guard {
         let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => WriteAccess::Writable,
             OwnershipVerdict::Unknown(UnreadableTags::Unsupported | UnreadableTags::Denied)
-                if self.lists(schema, id) =>
+                if self.is_listed(schema, id) =>
             {
                 WriteAccess::Foreign("its tags can't be read, and its name in `owns` proves nothing".to_owned())
             }
@@ -167,9 +167,9 @@ impl Guard {
     }
 
     /// Whether only `owns:` has the name of a resource.
-    fn lists(&self, schema: &Schema, id: &Id) -> bool {
+    fn is_listed(&self, schema: &Schema, id: &Id) -> bool {
         matches!(schema.identity, Identity::Named { .. })
-            && self.access.names().is_some_and(|names| names.list(schema.arn.as_ref(), &id.name))
+            && self.access.names().is_some_and(|names| names.is_listed(schema.arn.as_ref(), &id.name))
     }
 
     /// Records that a read found nothing: earlier knowledge was about a resource that no longer

@@ -63,16 +63,13 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         let services = services(&cx.kinds);
         cx.read("", || cx.account.tagged(&tags, &services)).await
     };
-    let declares = |schema: &Schema| spec.managed(&schema.kind).next().is_some();
     // The index doesn't list all kinds, and a diff finds the others by what refers to them.
     let (index, scanned, unindexed) = tokio::join!(
         index,
-        async {
-            if orphans == OrphanSearch::Scanned { Some(scan_kinds(cx, &owner, |_| true, declares).await) } else { None }
-        },
+        async { if orphans == OrphanSearch::Scanned { Some(scan(cx, spec, &owner, |_| true).await) } else { None } },
         async {
             match orphans {
-                OrphanSearch::IndexedOrScanned => scan_kinds(cx, &owner, Schema::needs_listing, declares).await,
+                OrphanSearch::IndexedOrScanned => scan(cx, spec, &owner, Schema::needs_listing).await,
                 _ => Ok(Vec::new()),
             }
         }
@@ -85,26 +82,25 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
         Err(error) => (Vec::new(), Some(error)),
     };
     let scanned = match (scanned, &trouble) {
-        (None, Some(_)) if orphans == OrphanSearch::IndexedOrScanned => {
-            Some(scan_kinds(cx, &owner, |_| true, declares).await)
-        }
+        (None, Some(_)) if orphans == OrphanSearch::IndexedOrScanned => Some(scan(cx, spec, &owner, |_| true).await),
         (scanned, _) => scanned,
     };
-    // A scan lists what has the team's prefix; the other names are known.
-    let scanned = scanned.map(|found| Ok([found?, listed(cx, spec, &owner)].concat()));
     let (more, search) = outcome(scanned, trouble, unindexed)?;
     found.extend(more);
     Ok(Candidates { found, search })
 }
 
-/// What may exist under the names in `owns:`.
-fn listed(cx: &Context, spec: &Spec, owner: &Owner) -> Found {
-    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged());
-    let found = kinds.flat_map(|kind| {
-        let names = spec.listed(kind.schema());
+/// Everything of some kinds whose name begins with the team's prefix, and what may exist under the
+/// names in `owns:`.
+async fn scan(cx: &Context, spec: &Spec, owner: &Owner, includes: impl Fn(&Schema) -> bool) -> Result<Found, AwsError> {
+    let declares = |schema: &Schema| spec.managed(&schema.kind).next().is_some();
+    let found = scan_kinds(cx, owner, &includes, declares).await?;
+    let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged() && includes(kind.schema()));
+    let listed = kinds.flat_map(|kind| {
+        let names = spec.listed_names(kind.schema());
         names.map(|name| (Arc::clone(kind), Id::named(owner.clone(), name.to_owned())))
     });
-    found.collect()
+    Ok(found.into_iter().chain(listed).collect())
 }
 
 /// What the scans found, and how complete the search was.
@@ -421,7 +417,7 @@ async fn read_parents(cx: &Context, spec: &Spec, inventory: &mut Inventory) -> R
     };
     let parents = inventory.orphans.iter().filter(|it| is_assigned(&it.declared)).filter_map(|it| it.declared.parent());
     let unknown: BTreeSet<(&str, &str)> =
-        parents.filter(|(kind, name)| spec.can_name(kind, name)).filter(|it| !is_known(it)).collect();
+        parents.filter(|(kind, name)| spec.can_have_name(kind, name)).filter(|it| !is_known(it)).collect();
     let reads = unknown.into_iter().filter_map(|(kind, name)| {
         let owner = Owner { team: spec.team.clone(), stack: spec.stack.clone(), resource: String::new() };
         let id = Id { env: Some(inventory.env.clone()), ..Id::named(owner, name.to_owned()) };

@@ -110,7 +110,7 @@ impl Planner<'_> {
             // a name in `owns`.
             let why = self.not_ours(schema);
             let listing =
-                if schema.can_list(&declared.id.name) { "; to delete it, add its name to `owns`" } else { "" };
+                if schema.can_be_listed(&declared.id.name) { "; to delete it, add its name to `owns`" } else { "" };
             return Some(format!("skipped: it has this stack's tags, but its name {why}{listing}"));
         }
         let why = self.barred_parent(declared)?;
@@ -127,7 +127,8 @@ impl Planner<'_> {
             .into_iter()
             .find(|(name, ..)| Some(*name) == property)
             .and_then(|(_, kind, name)| rows.iter().copied().find(|it| it.kind == kind && it.name == name));
-        let live = row.filter(|row| self.spec.can_name(&row.kind, &row.name)).and_then(|row| row.live(self.inventory));
+        let live =
+            row.filter(|row| self.spec.can_have_name(&row.kind, &row.name)).and_then(|row| row.live(self.inventory));
         Parent {
             is_deleted: row.is_some_and(|row| row.action == Action::Delete),
             is_replaced: row.is_some_and(|row| row.action == Action::Replace),
@@ -161,7 +162,7 @@ impl Planner<'_> {
                 }
                 let reason =
                     "skipped: `tag:GetResources` lists it for this stack, but you lack permission to read its tags";
-                let reason = match self.spec.lists(declared) {
+                let reason = match self.spec.is_listed(declared) {
                     true => Advice::from(reason),
                     false => Advice::from(format!("{reason}; to trust that list, ")).then(Remedy::AssumeOwner),
                 };

@@ -19,22 +19,22 @@ pub struct Names<'n> {
 impl Names<'_> {
     /// Whether a resource of the stack can have this name; `form` is that of its type's ARNs.
     pub fn includes(&self, form: Option<&ArnForm>, name: &str) -> bool {
-        self.have_prefix(form, name) || self.list(form, name)
+        self.has_prefix(form, name) || self.is_listed(form, name)
     }
 
     /// Whether only `owns:` has this name, so that nothing but tags can prove the owner.
-    pub fn list(&self, form: Option<&ArnForm>, name: &str) -> bool {
-        !self.have_prefix(form, name) && form.is_some_and(|form| !form.requires_prefix) && self.owns.contains(name)
+    pub fn is_listed(&self, form: Option<&ArnForm>, name: &str) -> bool {
+        !self.has_prefix(form, name) && form.is_some_and(|form| !form.requires_prefix) && self.owns.contains(name)
     }
 
-    fn have_prefix(&self, form: Option<&ArnForm>, name: &str) -> bool {
+    fn has_prefix(&self, form: Option<&ArnForm>, name: &str) -> bool {
         form.map_or_else(|| is_of_team(name, self.team), |form| form.is_of_team(name, self.team))
     }
 }
 
 impl Schema {
     /// Whether `owns:` can list this name for resources of this kind.
-    pub fn can_list(&self, name: &str) -> bool {
+    pub fn can_be_listed(&self, name: &str) -> bool {
         let is_name = matches!(&self.identity, Identity::Named { text } if text.violation(name).is_none());
         is_name && self.managed && self.arn.as_ref().is_some_and(|form| !form.requires_prefix)
     }
@@ -65,12 +65,12 @@ mod tests {
             ("\u{FF2F}rders", false, false),
             ("Or\u{200B}ders", false, false),
         ] {
-            assert_eq!(names.list(Some(&table), name), in_table, "{name}");
+            assert_eq!(names.is_listed(Some(&table), name), in_table, "{name}");
             assert_eq!(names.includes(Some(&table), name), in_table, "{name}");
-            assert_eq!(names.list(Some(&group), name), in_group, "{name}");
+            assert_eq!(names.is_listed(Some(&group), name), in_group, "{name}");
         }
         // The prefix is enough, whatever the list has.
-        assert!(!names.list(Some(&table), "acme-x") && names.includes(Some(&table), "acme-x"));
+        assert!(!names.is_listed(Some(&table), "acme-x") && names.includes(Some(&table), "acme-x"));
         assert!(names.includes(Some(&group), "/red/acme-y") && !names.includes(Some(&table), "/red/acme-y"));
     }
 

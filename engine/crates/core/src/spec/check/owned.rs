@@ -66,6 +66,7 @@ impl Checker<'_> {
         let shown = self.entry_shown(name, span);
         let problem = Advice::from(format!("{shown} in `owns` must contain `${{team}}` for "));
         let hint = Advice::from("add `${team}` to it, or leave out ").then(Request::Team(None));
+        let hint = hint.then(" or the list of teams");
         let error = Diagnostic::error(problem.then(Request::Team(None)), hint).at(self.file.place(span));
         self.push(error.why("two teams can't own the same name"));
     }
@@ -73,7 +74,7 @@ impl Checker<'_> {
     /// Whether the entry is a name that some kind can have and that doesn't start with the team.
     fn is_listable(&mut self, name: &str, span: Span) -> bool {
         let shown = self.entry_shown(name, span);
-        let mut fitting = self.kinds.schemas().filter(|schema| schema.can_list(name)).peekable();
+        let mut fitting = self.kinds.schemas().filter(|schema| schema.can_be_listed(name)).peekable();
         if fitting.peek().is_none() {
             let (why, hint) = if name.contains(['*', '?']) {
                 ("`owns` lists exact names, without wildcards".to_owned(), "list each name".to_owned())
@@ -107,10 +108,10 @@ impl Checker<'_> {
         let (folders, last) = schema.arn.as_ref().map_or(("", name), |arn| arn.split_folders(name));
         let which = if folders.is_empty() { "the name" } else { "the last part of the name" };
         let owns = &self.scope.owns;
-        let near = nearest(name, owns.iter().map(String::as_str)).filter(|_| schema.can_list(name));
+        let near = nearest(name, owns.iter().map(String::as_str)).filter(|_| schema.can_be_listed(name));
         let list = match near {
-            Some(near) => format!(", or `{key}: {near}`, which is in `owns`"),
-            None if schema.can_list(name) => format!(", or add `{name}` to `owns:` if it must keep this name"),
+            Some(near) => format!(", or make it and `{near}` in `owns:` the same, case included"),
+            None if schema.can_be_listed(name) => format!(", or add `{name}` to `owns:` if it must keep this name"),
             None => String::new(),
         };
         let import = if schema.importable { ", or use `import:` if another team owns it" } else { "" };
@@ -137,7 +138,7 @@ impl Checker<'_> {
     /// Warns of `adopt: true` on a resource whose adoption always asks.
     pub(super) fn warn_of_adopt(&mut self, entries: &[Entry], schema: &Schema, declared: &ResourceDecl) {
         let is_listed = matches!(schema.identity, Identity::Named { .. })
-            && self.scope.names().list(schema.arn.as_ref(), &declared.id.name);
+            && self.scope.names().is_listed(schema.arn.as_ref(), &declared.id.name);
         let adopt = entries.iter().find(|entry| entry.key == "adopt");
         if let Some(adopt) = adopt.filter(|_| is_listed && declared.lifecycle.adopt) {
             let problem = format!("`adopt` has no effect on `{}`, because its name is in `owns`", declared.name);
