@@ -290,7 +290,7 @@ fn a_mapping_with_our_tags_on_another_teams_function_is_kept() {
         ("imported by ARN", billing, import(&function_arn(billing)), "is imported"),
         ("imported, with the mapping declared", billing, import(billing) + mapping, "is imported"),
         ("imported under our prefix", "acme-sync", import("acme-sync"), "is imported"),
-        ("not in the spec", billing, empty.clone(), "doesn't begin with `acme`"),
+        ("not in the spec", billing, empty.clone(), "neither begins with `acme` nor is in `owns`"),
         ("under our prefix by its name alone", "acme-extra-sync", empty, "belongs to team `acme-extra`"),
     ];
     for (what, function, spec, why) in specs {
@@ -325,7 +325,7 @@ fn a_mapping_with_our_tags_on_another_teams_function_is_kept() {
         ran.ends_with(1);
         ran.complains("that it is attached to");
         if function == billing {
-            project.run(&cloud, &bare).ends_with(0).says("doesn't begin with `acme`");
+            project.run(&cloud, &bare).ends_with(0).says("neither begins with `acme` nor is in `owns`");
         }
         assert!(super::writes(&cloud).iter().all(|it| it == "DeleteTable"), "{what}: {:?}", super::writes(&cloud));
     }
