@@ -607,6 +607,9 @@ impl<'a> Planner<'a> {
         let Some(live) = live else {
             return Change { reason: Some("it doesn't exist in AWS".into()), ..row };
         };
+        if let Some(first) = self.duplicate_of(declared) {
+            return Change { reason: Some(format!("`{first}` declares the same {}", row.kind).into()), ..row };
+        }
         self.plan_forget(row, declared, live)
     }
 
