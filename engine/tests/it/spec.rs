@@ -365,6 +365,7 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("log_group.log_group_class", true, vec!["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"]),
         // Only Kinesis supports AT_TIMESTAMP.
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),
+        ("permission.function_url_auth_type", true, lambda::FunctionUrlAuthType::values().to_vec()),
         // The SDK takes this document as text.
         ("queue.redrive_allow_policy.redrive_permission", false, vec!["allowAll", "denyAll", "byQueue"]),
         ("role.statements.effect", false, vec!["Allow", "Deny"]),

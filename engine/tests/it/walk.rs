@@ -26,7 +26,7 @@ use serde_json::Value as Json;
 use crate::e2e::Project;
 use crate::scripted::World;
 use crate::shared::program::flat;
-use stage::{OTHER_ROLE, Request, Stage};
+use stage::{ALIASES, OTHER_ROLE, Request, Stage};
 
 /// Rows that are walked concurrently: a walk mostly waits.
 const AT_ONCE: usize = 8;
@@ -526,6 +526,7 @@ fn every_property_passes_its_walk_in_the_scripted_aws() {
         let world = known.unwrap_or_else(|| {
             let mut world = World::empty();
             world.stand_role(OTHER_ROLE, BTreeMap::new());
+            world.aliases = ALIASES.to_vec();
             world.index.mappings = true;
             let stage = Stage::scripted(world);
             stage.spec(&spec);

@@ -25,7 +25,7 @@ use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
 use crate::remedy::{Advice, Command, Remedy};
-use crate::schema::{Id, Identity, Names, Schema, Shape};
+use crate::schema::{Id, Identity, Names, Property, Schema, Shape};
 use crate::value::{Path, Placeholder, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
@@ -135,7 +135,8 @@ impl ResourceDecl {
     /// would overwrite each other on every apply. `None` if its parent is unknown.
     pub fn identity(&self) -> Option<String> {
         let schema = self.schema();
-        let n_parents = schema.properties.iter().filter(|property| property.is_identity).count();
+        let is_set = |property: &&Property| self.desired.get(&*property.name) != Some(&Value::Null);
+        let n_parents = schema.properties.iter().filter(|it| it.is_identity).filter(is_set).count();
         let parents = || self.id.parents.values().cloned().collect::<Vec<_>>().join(" and ");
         match schema.identity {
             Identity::Named { .. } => Some(self.id.name.clone()),

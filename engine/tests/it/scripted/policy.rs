@@ -820,6 +820,31 @@ fn a_function_in_a_vpc_and_one_with_a_key_get_their_permissions() {
 }
 
 #[test]
+fn encrypted_filters_and_aliases_need_permissions_only_where_the_spec_has_them() {
+    let key = arn("kms", "key/1");
+    let project = Project::new(|text| {
+        let text = replaced(&text, "starting_position:", &format!("kms_key_arn: {key}\n    starting_position:"));
+        replaced(&text, "principal:", "qualifier: live\n    principal:")
+    });
+    let (all, usual) = (policy(&project, &[]), policy(&Project::usual(), &[]));
+    let function = arn("lambda", &format!("function:{FUNCTION}"));
+    for (action, resource) in [
+        ("kms:Decrypt", &key),
+        ("kms:DescribeKey", &key),
+        ("kms:GenerateDataKey", &key),
+        ("lambda:ListAliases", &function),
+    ] {
+        let right =
+            Right { action: action.to_owned(), resource: resource.clone(), context: BTreeMap::new(), along: false };
+        assert!(allows(&all, &right), "{action}: {all:#}");
+        assert!(!actions(&usual).contains(action), "{action}: {usual:#}");
+    }
+    // Lambda doesn't use the key with the function's role.
+    let role = &policy(&project, &["--role"])[ROLE]["permissions"];
+    assert!(!actions(role).iter().any(|it| it.starts_with("kms:")), "{role:#}");
+}
+
+#[test]
 fn imported_resources_get_only_read_permissions_by_name() {
     let project = Project::new(|text| {
         let theirs = "resources:\n  theirs:\n    type: table\n    import: red-foxes-todos\n";

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault, named};
-use super::world::{ACCOUNT, ROLE, Reply, World};
+use super::world::{ACCOUNT, ROLE, Reply, World, function_arn};
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, is_write, nth, replaced, writes};
 
 const HANDLER: &str = "    handler: index.handler\n";
@@ -236,6 +236,36 @@ fn a_permission_is_not_deleted_for_a_role_that_does_not_exist() {
 }
 
 #[test]
+fn a_permission_moves_from_the_function_to_its_aliases() {
+    let cloud = deployed();
+    cloud.world(|world| world.aliases = vec!["live", "next"]);
+    let abouts = || {
+        let about = |it: Json| it["Resource"].as_str().unwrap().rsplit_once(":function:").unwrap().1.to_owned();
+        policy(&cloud).into_iter().map(about).collect::<Vec<_>>()
+    };
+    let project = Project::usual();
+    project.edit("principal:", "qualifier: live\n    principal:");
+    project.run(&cloud, &["diff"]).ends_with(0).says("must be replaced");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(abouts(), [format!("{FUNCTION}:live")]);
+    project.edit("qualifier: live", "qualifier: next");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(abouts(), [format!("{FUNCTION}:next")]);
+    diff_is_empty(&project, &cloud);
+    // engine creates no alias, so it doesn't wait for one, and the old statement is restored.
+    project.edit("qualifier: next", "qualifier: missing");
+    cloud.forget();
+    let refused = project.run(&cloud, &["apply", "--yes"]);
+    refused.ends_with(3).says("the function has no such alias or version").says("the old permission was restored");
+    assert_eq!((cloud.count("AddPermission"), abouts()), (2, vec![format!("{FUNCTION}:next")]));
+    // Without permission to list aliases, the former statement isn't found.
+    let text = "User: X is not authorized to perform: lambda:ListAliases";
+    cloud.always("ListAliases", Fault::Answer(Reply::of("ListAliases", 403, "AccessDeniedException", text)));
+    project.edit("qualifier: missing", "qualifier: live");
+    project.run(&cloud, &["diff"]).ends_with(0).says("Plan: 1 to add, 0 to change, 0 to destroy");
+}
+
+#[test]
 fn a_role_that_can_not_be_read_is_left_for_aws_to_validate() {
     let cloud = deployed();
     let project = Project::usual();
@@ -327,7 +357,8 @@ fn only_expressible_statements_deleted_by_this_run_are_restored() {
     // Another run has created a different statement.
     let cloud = deployed();
     cloud.before("AddPermission", 1, |world| {
-        let statement = json!({ "Sid": "blue-owls-logger-permission", "Effect": "Allow", "Action": "lambda:*" });
+        let mut statement = json!({ "Sid": "blue-owls-logger-permission", "Effect": "Allow", "Action": "lambda:*" });
+        statement["Resource"] = json!(function_arn(FUNCTION));
         world.functions.get_mut(FUNCTION).unwrap().policy.push(statement);
     });
     let run = project.run(&cloud, &["apply"]);

@@ -42,6 +42,9 @@ const SIDES: [Side; 8] = [
     Side { undeclared: Some("todos-to-logger"), is_reported: false, ..side("ListEventSourceMappings") },
 ];
 
+/// The key of the mapping's filters.
+const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/1";
+
 /// Code and text of a refusal.
 const REFUSALS: [(&str, &str); 4] = [
     ("AccessDeniedException", "User: X is not authorized to perform: x:y on resource: z"),
@@ -73,7 +76,7 @@ fn cloud(side: Side) -> Cloud {
             None => {}
         }
         if side.operation == "GetEventSourceMapping" {
-            world.mappings[0].shown["KMSKeyArn"] = json!("arn:aws:kms:eu-central-1:123456789012:key/1");
+            world.mappings[0].shown["KMSKeyArn"] = json!(KEY);
         }
     });
     cloud
@@ -81,6 +84,12 @@ fn cloud(side: Side) -> Cloud {
 
 fn project(side: Side) -> Project {
     Project::new(|text| match side.undeclared {
+        None if side.operation == "GetEventSourceMapping" => {
+            let encrypted = format!(
+                "filters: [{{ eventName: [INSERT, MODIFY, REMOVE] }}]\n    kms_key_arn: {KEY}\n    starting_position:"
+            );
+            replaced(&text, "starting_position:", &encrypted)
+        }
         None => text,
         Some(name) => {
             let from = text.find(&format!("  {name}:")).unwrap();

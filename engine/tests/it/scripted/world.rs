@@ -269,6 +269,8 @@ pub(crate) struct World {
     pub(super) log_groups: BTreeMap<String, LogGroup>,
     /// Whether a line of a function arrives right after the next log group is deleted.
     pub(super) late_line: bool,
+    /// The aliases that each function has.
+    pub(crate) aliases: Vec<&'static str>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) queues: BTreeMap<String, queue::Queue>,
     /// Names of deleted queues, and how many creates AWS still refuses.

@@ -122,6 +122,22 @@ starting_position_timestamp: 2026-01-01T00:00:00Z",
             json!({}),
         ),
         setting(
+            "kms_key_arn",
+            [
+                "kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one",
+                "kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/two",
+            ],
+            "KMSKeyArn",
+            [
+                json!("arn:aws:kms:eu-central-1:123456789012:key/one"),
+                json!("arn:aws:kms:eu-central-1:123456789012:key/two"),
+                Json::Null,
+            ],
+            json!("arn:aws:kms:eu-central-1:123456789012:key/three"),
+        )
+        .given("filters: [{ eventName: [REMOVE] }]")
+        .not_local(FORGOTTEN),
+        setting(
             "maximum_retry_attempts",
             ["maximum_retry_attempts: 0", "maximum_retry_attempts: 2"],
             "MaximumRetryAttempts",

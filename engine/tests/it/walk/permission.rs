@@ -39,6 +39,18 @@ pub(super) fn rows() -> Vec<Row> {
             .removal_shows(&[(SELF, "create", &[]), ("two", "delete", &[])])
             .drift(Lambda("DELETE /2015-03-31/functions/{function}/policy/blue-owls-logger-permission", Json::Null))
             .drift_shows(&[(SELF, "create", &[])]),
+        // engine finds the statement of the former alias, but no longer once the spec has none.
+        statement("qualifier", "qualifier: live", "qualifier: next", "")
+            .seen(
+                "/blue-owls-logger-permission/Resource",
+                json!("arn:aws:lambda:eu-central-1:{account}:function:blue-owls-logger:live"),
+                json!("arn:aws:lambda:eu-central-1:{account}:function:blue-owls-logger:next"),
+                json!("arn:aws:lambda:eu-central-1:{account}:function:blue-owls-logger"),
+            )
+            .removal_shows(&[(SELF, "create", &[])])
+            .drift(Lambda("DELETE /2015-03-31/functions/{function}/policy/blue-owls-logger-permission", Json::Null))
+            .drift_shows(&[(SELF, "create", &[])])
+            .not_local("it has no aliases"),
         statement("action", "action: lambda:GetFunction", "action: lambda:*", "/blue-owls-logger-permission/Action")
             .seen(
                 "/blue-owls-logger-permission/Action",
@@ -82,5 +94,14 @@ pub(super) fn rows() -> Vec<Row> {
                 Json::Null,
             )
             .drift(Remake(json!({ "PrincipalOrgID": "o-c1b2c3d4e5" }))),
+        statement("function_url_auth_type", "function_url_auth_type: NONE", "function_url_auth_type: AWS_IAM", "")
+            .given("action: lambda:InvokeFunctionUrl")
+            .seen(
+                "/blue-owls-logger-permission/Condition/StringEquals/lambda:FunctionUrlAuthType",
+                json!("NONE"),
+                json!("AWS_IAM"),
+                Json::Null,
+            )
+            .drift(Remake(json!({ "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE" }))),
     ]
 }

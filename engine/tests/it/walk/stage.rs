@@ -27,6 +27,8 @@ const OWN_ROLE: &str = "blue-owls-runner";
 pub(super) const IMPLIED_ROLE: &str = "blue-owls-logger-role";
 /// Another role in the account.
 pub(super) const OTHER_ROLE: &str = "other";
+/// The aliases of the functions in the scripted account.
+pub(super) const ALIASES: [&str; 2] = ["live", "next"];
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 /// A certificate that signs nothing: loading all of the machine's takes longer than the rest of a
@@ -348,13 +350,15 @@ impl Stage {
                 seen
             }
             "permission" => {
-                let (status, answer) = self.lambda("GET", "/2015-03-31/functions/{function}/policy", &Json::Null);
-                if status != 200 {
-                    return json!({});
-                }
-                let policy: Json = serde_json::from_str(answer["Policy"].as_str().unwrap()).unwrap();
-                let statements = policy["Statement"].as_array().unwrap().iter();
-                statements.map(|it| (it["Sid"].as_str().unwrap().to_owned(), it.clone())).collect()
+                let policy = "/2015-03-31/functions/{function}/policy";
+                let aliases = ALIASES.iter().map(|alias| format!("{policy}?Qualifier={alias}"));
+                let answers = aliases.chain([policy.to_owned()]).map(|path| self.lambda("GET", &path, &Json::Null));
+                let policies = answers.filter(|(status, _)| *status == 200);
+                let statements = policies.flat_map(|(_, answer)| {
+                    let policy: Json = serde_json::from_str(answer["Policy"].as_str().unwrap()).unwrap();
+                    policy["Statement"].as_array().unwrap().clone()
+                });
+                statements.map(|it| (it["Sid"].as_str().unwrap().to_owned(), it)).collect()
             }
             "mapping" => {
                 let Some(mut mapping) = self.mappings().into_iter().next() else { return Json::Null };

@@ -128,7 +128,7 @@ static DEAD_LETTER: LazyLock<Text> = LazyLock::new(|| {
     })
 });
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, KMSKeyArn
-static KMS_KEY: LazyLock<Text> = LazyLock::new(|| {
+pub(super) static KMS_KEY: LazyLock<Text> = LazyLock::new(|| {
     Text::new(20..=2048, "the ARN of a KMS key (`arn:aws:kms:region:account:key/id`)", |text| {
         super::text::is_arn(text, "kms")
     })

@@ -84,6 +84,7 @@ pub(super) struct Props {
     maximum_batching_window_in_seconds: i32,
     /// Sorted by their JSON text.
     filters: Vec<Json>,
+    kms_key_arn: Option<String>,
     maximum_retry_attempts: i32,
     maximum_record_age_in_seconds: i32,
     bisect_batch_on_function_error: bool,
@@ -249,6 +250,11 @@ impl Kind for Mapping {
             Problem::error(path, problem, "use a number from 60 to 604800, or -1 for no limit")
         };
         problems.extend(age.filter(|age| (0..60).contains(age)).map(problem));
+        let has_key = desired.get("kms_key_arn").is_some_and(|key| *key != Value::Null);
+        if has_key && desired.get("filters") == Some(&Value::List(Vec::new())) {
+            let problem = "`kms_key_arn` has no effect without `filters`, which it encrypts";
+            problems.push(Problem::warning(Path::property("kms_key_arn"), problem, "remove it, or add `filters`"));
+        }
         problems
     }
 
@@ -540,6 +546,13 @@ fn of_batches() -> Vec<Property> {
         .quota(USUAL_FILTERS, "AWS can raise this quota on request, usually to ten; `$or` combines patterns into one")
         .member("FilterCriteria.Filters")
         .default(json!([])),
+        property(
+            "kms_key_arn",
+            Shape::Text(super::function::KMS_KEY.clone()),
+            "ARN of the KMS key that encrypts the filters; defaults to a key owned by AWS",
+        )
+        .member("KMSKeyArn")
+        .in_locality(Locality::Region),
     ]
 }
 
@@ -650,6 +663,7 @@ async fn send_create(
         .batch_size(props.batch_size)
         .set_maximum_batching_window_in_seconds(beyond.member(|it| it.maximum_batching_window_in_seconds))
         .set_filter_criteria(beyond.member(filter_criteria))
+        .set_kms_key_arn(beyond.member(kms_key))
         .set_maximum_retry_attempts(beyond.member(|it| it.maximum_retry_attempts))
         .set_maximum_record_age_in_seconds(beyond.member(|it| it.maximum_record_age_in_seconds))
         .set_bisect_batch_on_function_error(beyond.member(|it| it.bisect_batch_on_function_error))
@@ -673,6 +687,7 @@ async fn send_update(cx: &Context, id: &Id, uuid: &str, delta: &Delta<'_, Props>
         .set_batch_size(delta.member(|it| it.batch_size))
         .set_maximum_batching_window_in_seconds(delta.member(|it| it.maximum_batching_window_in_seconds))
         .set_filter_criteria(delta.member(filter_criteria))
+        .set_kms_key_arn(delta.member(kms_key))
         .set_maximum_retry_attempts(delta.member(|it| it.maximum_retry_attempts))
         .set_maximum_record_age_in_seconds(delta.member(|it| it.maximum_record_age_in_seconds))
         .set_bisect_batch_on_function_error(delta.member(|it| it.bisect_batch_on_function_error))
@@ -1263,6 +1278,7 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
         batch_size: mapping.batch_size().unwrap_or_else(|| Source::batch_size(source_of(mapping))),
         maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
         filters: filters(mapping).unwrap_or_default(),
+        kms_key_arn: mapping.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
         maximum_retry_attempts: mapping.maximum_retry_attempts().unwrap_or(-1),
         maximum_record_age_in_seconds: mapping.maximum_record_age_in_seconds().unwrap_or(-1),
         bisect_batch_on_function_error: mapping.bisect_batch_on_function_error().unwrap_or(false),
@@ -1303,6 +1319,11 @@ fn filter_criteria(props: &Props) -> FilterCriteria {
     let patterns = props.filters.iter();
     let filters = patterns.map(|pattern| Filter::builder().pattern(pattern.to_string()).build()).collect::<Vec<_>>();
     FilterCriteria::builder().set_filters((!filters.is_empty()).then_some(filters)).build()
+}
+
+/// An empty ARN removes the key; omitting it would keep the key.
+fn kms_key(props: &Props) -> String {
+    props.kms_key_arn.clone().unwrap_or_default()
 }
 
 fn response_types(props: &Props) -> Vec<FunctionResponseType> {

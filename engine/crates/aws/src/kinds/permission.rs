@@ -27,7 +27,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder as Override;
+use aws_sdk_lambda::types::FunctionUrlAuthType;
 use aws_smithy_types::retry::RetryConfig;
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -50,18 +52,23 @@ pub(super) struct Permission;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
     function: String,
+    qualifier: Option<String>,
     statement_id: String,
     action: String,
     principal: String,
     source_arn: Option<String>,
     source_account: Option<String>,
     principal_org_id: Option<String>,
+    function_url_auth_type: Option<String>,
     other_conditions: Option<String>,
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
 static STATEMENT: LazyLock<Text> =
     LazyLock::new(|| Text::new(1..=100, "letters, digits, `-` and `_`", super::text::word));
+/// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html; Lambda has no policy for `$LATEST`.
+static QUALIFIER: LazyLock<Text> =
+    LazyLock::new(|| Text::new(1..=128, "an alias, or the number of a version", super::text::word));
 static ACTION: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=256, "`lambda:` and an operation, like `lambda:InvokeFunction`", |text| {
         text == "*"
@@ -151,7 +158,11 @@ const REMARK: &str = "A permission is for services and accounts that invoke a fu
     EventBridge. DynamoDB doesn't: Lambda polls the stream with the function's execution role, so events depend on the \
     mapping and on the permissions of that role. The example spec contains a permission for `dynamodb.amazonaws.com` because \
     its task requires one; it has no effect, and you can remove it. If no events arrive, see \
-    `engine explain stream-not-readable` and run `engine verify`.";
+    `engine explain stream-not-readable` and run `engine verify`.
+
+With `qualifier`, the statement is about that alias or version, which engine doesn't create. AWS keeps a policy for each, \
+    and engine reads those of a function's aliases only for a permission with `qualifier`: when you remove the line or the \
+    permission, also delete its statement with `aws lambda remove-permission --qualifier …`.";
 
 impl Kind for Permission {
     type Props = Props;
@@ -189,6 +200,14 @@ impl Kind for Permission {
                 .write_only()
                 .needs_created(),
                 property(
+                    "qualifier",
+                    Shape::Text(QUALIFIER.clone()),
+                    "alias or version to allow access to; it must exist; if omitted, the function without a qualifier",
+                )
+                .no_references()
+                .identity()
+                .on_change(Effect::Replace),
+                property(
                     "statement_id",
                     Shape::Text(STATEMENT.clone()),
                     "ID of the statement in the policy; defaults to TEAM-RESOURCE",
@@ -221,6 +240,12 @@ impl Kind for Permission {
                     "principal_org_id",
                     Shape::Text(ORGANIZATION.clone()),
                     "organization of the principal; if omitted, any organization is allowed",
+                )
+                .on_change(Effect::Replace),
+                property(
+                    "function_url_auth_type",
+                    super::open(&["AWS_IAM", "NONE"]),
+                    "authentication of the function URL; only with `lambda:InvokeFunctionUrl`; if omitted, any",
                 )
                 .on_change(Effect::Replace),
                 property("other_conditions", Shape::Text(Text::any(20_480)), "other elements of the statement")
@@ -256,6 +281,7 @@ impl Kind for Permission {
         let mut problems: Vec<Problem> = principal.map(problem).into_iter().collect();
         let text = |name: &str| desired.get(name).and_then(Value::as_str);
         problems.extend(text("principal").and_then(service));
+        problems.extend(url_problem(text("action"), text("function_url_auth_type")));
         let is_open = |name: &str| desired.get(name) == Some(&Value::Null);
         if text("principal") == Some("*")
             && ["source_arn", "source_account", "principal_org_id"].iter().all(|it| is_open(it))
@@ -280,24 +306,15 @@ impl Kind for Permission {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let function = id.parent("function");
-        let answer = cx.aws.lambda.get_policy().function_name(function).send().await.context("GetPolicy", function);
-        // AWS returns the same error for a missing function and a function without a policy.
-        let Some(answer) = answer.if_exists()? else { return Ok(None.into()) };
-        let statements = statements(answer.policy().unwrap_or("{}")).map_err(|error| {
-            AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
-        })?;
         let mut reading = Reading::from(None);
-        for (sid, props) in statements {
-            if sid == id.name && !sid.is_empty() {
-                reading.live = Some(live(&sid, props));
-            } else if is_of_team(&sid, &id.owner.team) {
-                // The resource name follows from the default statement ID; a custom ID doesn't
-                // contain it.
-                let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
-                let owner = Owner { resource, ..id.owner.clone() };
-                let neighbour = Id { owner, name: sid.clone(), ..id.clone() };
-                reading.others.push((neighbour, live(&sid, props)));
+        let declared = qualifier(id);
+        add(&mut reading, id, statements_of(cx, id, declared).await?);
+        if declared.is_some() && reading.live.is_none() {
+            // The spec may have had another qualifier, or none, when the statement was created.
+            let aliases = super::readable(aliases(cx, id.parent("function")).await)?.unwrap_or_default();
+            let others = aliases.iter().map(|name| Some(name.as_str())).chain([None]).filter(|it| *it != declared);
+            for statements in try_join_all(others.map(|other| statements_of(cx, id, other))).await? {
+                add(&mut reading, id, statements);
             }
         }
         Ok(reading)
@@ -305,6 +322,7 @@ impl Kind for Permission {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let (function, tracker) = (id.parent("function"), ExistenceTracker::default());
+        let url_auth_type = want.props.function_url_auth_type.as_deref().map(FunctionUrlAuthType::from);
         let add = || async {
             let request = cx
                 .aws
@@ -316,8 +334,15 @@ impl Kind for Permission {
                 .principal(&want.props.principal)
                 .set_source_arn(want.props.source_arn.clone())
                 .set_source_account(want.props.source_account.clone())
-                .set_principal_org_id(want.props.principal_org_id.clone());
+                .set_principal_org_id(want.props.principal_org_id.clone())
+                .set_function_url_auth_type(url_auth_type.clone())
+                .set_qualifier(want.props.qualifier.clone());
             match request.customize().config_override(once()).send().await.context("AddPermission", &id.name) {
+                // engine creates neither aliases nor versions, so it has no reason to wait for one.
+                Err(error) if error.class == Class::NotFound && want.props.qualifier.is_some() => {
+                    let reason = Some("the function has no such alias or version, and engine creates none".into());
+                    Err(AwsError { class: Class::Rejected, reason, ..error })
+                }
                 Err(error) if error.class == Class::NotFound => Err(tracker.of_function(cx, function, error).await),
                 // Only a user or role that was just created can become known later, not a service.
                 Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
@@ -368,10 +393,11 @@ impl Kind for Permission {
         Ok(())
     }
 
-    async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
+    async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let function = id.parent("function");
         let remove = || async {
             let request = cx.aws.lambda.remove_permission().function_name(function).statement_id(&id.name);
+            let request = request.set_qualifier(have.props.qualifier.clone());
             request.send().await.context("RemovePermission", &id.name).if_deleted()
         };
         cx.send(BUSY, &id.name, remove).await
@@ -402,6 +428,59 @@ impl Props {
 /// had no effect.
 fn once() -> Override {
     aws_sdk_lambda::Config::builder().retry_config(RetryConfig::disabled())
+}
+
+/// The alias or version in a statement's identity.
+fn qualifier(id: &Id) -> Option<&str> {
+    Some(id.parent("qualifier")).filter(|qualifier| !qualifier.is_empty())
+}
+
+/// The aliases of a function, which may not exist.
+async fn aliases(cx: &Context, function: &str) -> Result<Vec<String>, AwsError> {
+    let pages = cx.aws.lambda.list_aliases().function_name(function).into_paginator().items().send();
+    let aliases = pages.collect::<Result<Vec<_>, _>>().await.context("ListAliases", function).if_exists()?;
+    Ok(aliases.into_iter().flatten().filter_map(|alias| alias.name).collect())
+}
+
+/// The statements of a function's policy, or of that of an alias or version, which AWS keeps apart.
+async fn statements_of(cx: &Context, id: &Id, qualifier: Option<&str>) -> Result<Vec<(String, Props)>, AwsError> {
+    let function = id.parent("function");
+    let request = cx.aws.lambda.get_policy().function_name(function).set_qualifier(qualifier.map(str::to_owned));
+    // AWS returns the same error for a missing function and a function without a policy.
+    let Some(answer) = request.send().await.context("GetPolicy", function).if_exists()? else { return Ok(Vec::new()) };
+    statements(answer.policy().unwrap_or("{}")).map_err(|error| {
+        AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
+    })
+}
+
+/// Adds statements of one policy: the wanted one, and others with the team's prefix.
+fn add(reading: &mut Reading<Props>, id: &Id, statements: Vec<(String, Props)>) {
+    for (sid, props) in statements {
+        if sid == id.name && !sid.is_empty() && reading.live.is_none() {
+            reading.live = Some(live(&sid, props));
+        } else if is_of_team(&sid, &id.owner.team) {
+            // The resource name follows from the default statement ID; a custom ID doesn't contain
+            // it.
+            let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();
+            let owner = Owner { resource, ..id.owner.clone() };
+            let mut neighbour = Id { owner, name: sid.clone(), ..id.clone() };
+            match props.qualifier.clone() {
+                Some(other) => drop(neighbour.parents.insert("qualifier".into(), other)),
+                None => drop(neighbour.parents.remove("qualifier")),
+            }
+            reading.others.push((neighbour, live(&sid, props)));
+        }
+    }
+}
+
+/// The problem with an authentication of the function URL for another action
+/// (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html).
+fn url_problem(action: Option<&str>, auth_type: Option<&str>) -> Option<Problem> {
+    const INVOKE: &str = "lambda:InvokeFunctionUrl";
+    let action = action.filter(|action| auth_type.is_some() && *action != INVOKE)?;
+    let problem = format!("`function_url_auth_type` doesn't apply to the action `{action}`");
+    let hint = format!("set `action: {INVOKE}`, or remove `function_url_auth_type`");
+    Some(Problem::error(Path::property("function_url_auth_type"), problem, hint))
 }
 
 /// The problem with a principal that is not a valid service name.
@@ -508,6 +587,9 @@ impl Statement {
         let mut rest = self.0.clone();
         // ID and function are known.
         rest.remove("Sid");
+        let resource = take(&mut rest, "Resource").unwrap_or_default();
+        let target = resource.rsplit_once(":function:").and_then(|(_, target)| target.split_once(':'));
+        let qualifier = target.map(|(_, qualifier)| qualifier.to_owned());
         rest.remove("Resource");
         if rest.get("Effect").and_then(Json::as_str) == Some("Allow") {
             rest.remove("Effect");
@@ -529,16 +611,19 @@ impl Statement {
         let source_arn = condition(&["ArnLike", "ArnEquals"], "aws:SourceArn");
         let source_account = condition(&["StringEquals"], "aws:SourceAccount");
         let principal_org_id = condition(&["StringEquals"], "aws:PrincipalOrgID");
+        let function_url_auth_type = condition(&["StringEquals"], "lambda:FunctionUrlAuthType");
         let principal = principal.unwrap_or_default();
         prune(&mut rest);
         Props {
             function: String::new(),
+            qualifier,
             statement_id: String::new(),
             action,
             principal: account_of_root(&principal).map_or_else(|| principal.clone(), str::to_owned),
             source_arn,
             source_account,
             principal_org_id,
+            function_url_auth_type,
             other_conditions: (!rest.is_empty()).then(|| Json::from(&Value::from(Json::Object(rest))).to_string()),
         }
     }

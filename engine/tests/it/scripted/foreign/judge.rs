@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 23] = [
+const READS: [&str; 24] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -20,6 +20,7 @@ const READS: [&str; 23] = [
     "GetFunction",
     "ListFunctions",
     "GetPolicy",
+    "ListAliases",
     "ListEventSourceMappings",
     "GetEventSourceMapping",
     "ListTags",

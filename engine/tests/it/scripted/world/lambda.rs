@@ -49,6 +49,7 @@ pub(super) fn route(
         ("GET", ["functions"]) => ("ListFunctions", String::new()),
         ("GET", ["functions", name]) => ("GetFunction", (*name).to_owned()),
         ("GET", ["functions", name, "policy"]) => ("GetPolicy", (*name).to_owned()),
+        ("GET", ["functions", name, "aliases"]) => ("ListAliases", (*name).to_owned()),
         ("POST", ["functions"]) => ("CreateFunction", function()),
         ("PUT", ["functions", name, "code"]) => ("UpdateFunctionCode", (*name).to_owned()),
         ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", (*name).to_owned()),
@@ -84,8 +85,9 @@ impl World {
             "PutFunctionConcurrency" => self.put_concurrency(about, body),
             "DeleteFunctionConcurrency" => self.delete_concurrency(about),
             "DeleteFunction" => self.delete_function(about),
-            "GetPolicy" => self.get_policy(about),
-            "AddPermission" => self.add_permission(about, body),
+            "GetPolicy" => self.get_policy(about, query),
+            "ListAliases" => self.list_aliases(about),
+            "AddPermission" => self.add_permission(about, body, query),
             "RemovePermission" => self.remove_permission(about, query),
             "ListEventSourceMappings" => self.list_mappings(query),
             "GetEventSourceMapping" => self.get_mapping(about),
@@ -291,27 +293,64 @@ impl World {
 
     // Permissions.
 
-    fn get_policy(&mut self, name: &str) -> Result<Reply, Reply> {
+    /// The ARN that the statements of a policy are about: each alias has a policy of its own.
+    fn policy_about(&self, name: &str, query: &BTreeMap<String, String>) -> Result<String, Reply> {
+        let arn = function_arn(name);
+        let Some(qualifier) = query.get("Qualifier") else { return Ok(arn) };
+        if !self.aliases.contains(&qualifier.as_str()) {
+            let text = format!("Cannot find alias arn: {arn}:{qualifier}");
+            return Err(Reply::lambda(404, "ResourceNotFoundException", &text));
+        }
+        Ok(format!("{arn}:{qualifier}"))
+    }
+
+    fn get_policy(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
         let nothing = Reply::lambda(404, "ResourceNotFoundException", "The resource you requested does not exist.");
-        let function = self.functions.get(name).filter(|it| !it.policy.is_empty()).ok_or(nothing)?;
-        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": function.policy });
+        let about = self.policy_about(name, query)?;
+        let statements = self.functions.get(name).into_iter().flat_map(|it| &it.policy);
+        let statements: Vec<&Json> = statements.filter(|it| it["Resource"] == about.as_str()).collect();
+        if statements.is_empty() {
+            return Err(nothing);
+        }
+        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements });
         Ok(Reply::json(200, &json!({ "Policy": policy.to_string(), "RevisionId": "p" })))
     }
 
-    fn add_permission(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+    fn list_aliases(&mut self, name: &str) -> Result<Reply, Reply> {
+        self.function(name)?;
+        let arn = function_arn(name);
+        let aliases = self.aliases.iter();
+        let aliases = aliases.map(|alias| json!({ "AliasArn": format!("{arn}:{alias}"), "Name": alias }));
+        Ok(Reply::json(200, &json!({ "Aliases": aliases.collect::<Vec<_>>() })))
+    }
+
+    fn add_permission(&mut self, name: &str, body: &Json, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
+        self.function(name)?;
+        let about = self.policy_about(name, query)?;
         let lenient = self.lenient;
         let function = self.function(name)?;
         if !lenient {
             function.not_updating()?;
         }
         let id = body["StatementId"].as_str().unwrap();
-        if function.policy.iter().any(|statement| statement["Sid"] == id) {
+        if function.policy.iter().any(|it| it["Sid"] == id && it["Resource"] == about.as_str()) {
             let text = format!(
                 "The statement id ({id}) provided already exists. Please provide a new statement id, or remove the existing statement."
             );
             return Err(Reply::lambda(409, "ResourceConflictException", &text));
         }
-        known(body, &["StatementId", "Action", "Principal", "SourceArn", "SourceAccount", "PrincipalOrgID"])?;
+        known(
+            body,
+            &[
+                "StatementId",
+                "Action",
+                "Principal",
+                "SourceArn",
+                "SourceAccount",
+                "PrincipalOrgID",
+                "FunctionUrlAuthType",
+            ],
+        )?;
         let principal = body["Principal"].as_str().unwrap();
         let principal = match principal {
             "*" => json!("*"),
@@ -324,7 +363,7 @@ impl World {
             "Effect": "Allow",
             "Principal": principal,
             "Action": body["Action"],
-            "Resource": function_arn(name),
+            "Resource": about,
         });
         if body["SourceArn"].is_string() {
             statement["Condition"]["ArnLike"]["AWS:SourceArn"] = body["SourceArn"].clone();
@@ -338,6 +377,12 @@ impl World {
         if body["PrincipalOrgID"].is_string() {
             statement["Condition"]["StringEquals"]["aws:PrincipalOrgID"] = body["PrincipalOrgID"].clone();
         }
+        if body["FunctionUrlAuthType"].is_string() {
+            if body["Action"] != "lambda:InvokeFunctionUrl" {
+                return Err(invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"));
+            }
+            statement["Condition"]["StringEquals"]["lambda:FunctionUrlAuthType"] = body["FunctionUrlAuthType"].clone();
+        }
         function.policy.push(statement.clone());
         Ok(Reply::json(201, &json!({ "Statement": statement.to_string() })))
     }
@@ -345,6 +390,7 @@ impl World {
     fn remove_permission(&mut self, name: &str, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
         let nothing =
             Reply::lambda(404, "ResourceNotFoundException", "No policy is associated with the given resource.");
+        let about = self.policy_about(name, query)?;
         let lenient = self.lenient;
         let function = self.functions.get_mut(name).filter(|it| !it.policy.is_empty()).ok_or(nothing)?;
         if !lenient {
@@ -352,7 +398,7 @@ impl World {
         }
         let id = &query["StatementId"];
         let before = function.policy.len();
-        function.policy.retain(|statement| statement["Sid"] != id.as_str());
+        function.policy.retain(|it| it["Sid"] != id.as_str() || it["Resource"] != about.as_str());
         if function.policy.len() == before {
             let text = format!("Statement {id} is not found in resource policy.");
             return Err(Reply::lambda(404, "ResourceNotFoundException", &text));
@@ -381,7 +427,11 @@ impl World {
             .filter(|mapping| function.as_ref().is_none_or(|name| *name == mapping.function))
             .map(|mapping| mapping.uuid.clone())
             .collect();
-        let shown: Vec<Json> = all.iter().filter_map(|uuid| self.look_at_mapping(uuid)).collect();
+        let mut shown: Vec<Json> = all.iter().filter_map(|uuid| self.look_at_mapping(uuid)).collect();
+        // Lists omit encrypted filters.
+        for mapping in shown.iter_mut().filter(|it| it["KMSKeyArn"].is_string()) {
+            mapping.as_object_mut().unwrap().remove("FilterCriteria");
+        }
         let (items, next) = self.page(shown, query);
         Ok(Reply::json(200, &json!({ "EventSourceMappings": items, "NextMarker": next })))
     }
@@ -798,16 +848,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         }
         Some(_) => return Err(invalid("The provided dead letter target is not supported")),
     }
-    match body["KMSKeyArn"].as_str() {
-        None => {}
-        Some("") => drop(config.as_object_mut().unwrap().remove("KMSKeyArn")),
-        Some(arn) if arn.starts_with("arn:aws:kms:") => config["KMSKeyArn"] = json!(arn),
-        Some(_) => {
-            return Err(invalid(
-                "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()",
-            ));
-        }
-    }
+    set_key(config, &body["KMSKeyArn"])?;
     connect(config, &body["VpcConfig"])?;
     let logging = &body["LoggingConfig"];
     if logging.is_object() {
@@ -830,6 +871,21 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
             }
         }
         config["LoggingConfig"] = now;
+    }
+    Ok(())
+}
+
+/// Sets the key; an empty ARN removes it.
+fn set_key(shown: &mut Json, arn: &Json) -> Result<(), Reply> {
+    match arn.as_str() {
+        None => {}
+        Some("") => drop(shown.as_object_mut().unwrap().remove("KMSKeyArn")),
+        Some(arn) if arn.starts_with("arn:aws:kms:") => shown["KMSKeyArn"] = json!(arn),
+        Some(_) => {
+            return Err(invalid(
+                "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()",
+            ));
+        }
     }
     Ok(())
 }
@@ -969,6 +1025,7 @@ fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
             shown["DestinationConfig"]["OnFailure"]["Destination"] = target.clone();
         }
     }
+    set_key(shown, &body["KMSKeyArn"])?;
     if body["FilterCriteria"].is_object() {
         let filters = body["FilterCriteria"]["Filters"].as_array().cloned().unwrap_or_default();
         for filter in &filters {

@@ -1,17 +1,19 @@
 //! The calls of `mapping` (docs.aws.amazon.com/lambda/latest/api/API_Operations.html), and the
 //! permissions on mappings.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use crate::aws::limits;
 use crate::kinds::{FUNCTION, LAMBDA_TAGS};
 use crate::operation::{
-    At, Attachments, Effect, Grant, NameForm, Operation, Service, Takes,
+    At, Attachments, Effect, Grant, Implied, NameForm, Operation, Service, Takes,
     Wire::{self, Rest},
 };
 use crate::policy::{
     DELETE, PolicyBuilder,
-    Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
+    Purpose::{self, Apply, Check, Destroy, Diff, Logs, Verify},
     READ, Scope,
 };
 use crate::schema::{ArnForm, TAG_TEAM};
@@ -74,6 +76,18 @@ const ANY_MAPPING: Scope = Scope {
     ..Scope::new("TagsOfMappings", any_mapping)
 };
 
+/// The keys that encrypt the filters of mappings.
+const KEYS: Scope = Scope::new("KeysOfMappings", |policy| {
+    let keys = policy.spec.managed("mapping").filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+});
+
+/// docs.aws.amazon.com/lambda/latest/dg/security-encryption-at-rest.html
+const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
+    let why = "Lambda uses the key of a mapping's filters with the caller's permissions";
+    Implied { action, grant: (&KEYS, used_by), why, property: Some("kms_key_arn") }
+}
+
 fn any_mapping(policy: &PolicyBuilder<'_>) -> Vec<String> {
     vec![MAPPING.arn(policy.env, "*")]
 }
@@ -111,10 +125,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // A mapping belongs to the function that it invokes.
     call("lambda:CreateEventSourceMapping", Effect::Write, Rest("POST", ALL), &[(&NEW_MAPPINGS, &[Apply])])
         .on(&FUNCTION, At::Body("FunctionName"), Takes::Either)
-        .in_place(),
+        .in_place()
+        .implying(&[key("kms:DescribeKey", &[Apply]), key("kms:GenerateDataKey", &[Apply])]),
     of("lambda:DeleteEventSourceMapping", Effect::Write, "DELETE", &[(&MAPPINGS, DELETE)]),
     Operation {
         shows: Some(&ATTACHMENTS),
+        implied: &[key("kms:Decrypt", READ)],
         ..of("lambda:GetEventSourceMapping", Effect::Read, "GET", &[(&MAPPINGS, READ)])
     },
     Operation {

@@ -13,6 +13,17 @@ use crate::policy::{DELETE, PolicyBuilder, Purpose::Apply, READ, Scope};
 /// The team's functions, for the statements in their policies.
 const PERMISSIONS: Scope = Scope { kind: Some("permission"), imported: None, ..FUNCTIONS };
 
+/// The team's functions, whose aliases may have the statement of a permission with `qualifier`.
+const ALIASES: Scope = Scope {
+    kind: Some("permission"),
+    why: Some("with it, engine finds the statement of a permission whose `qualifier` changes"),
+    ..Scope::new("AliasesOfFunctions", |policy| {
+        let is_qualified =
+            policy.spec.managed("permission").any(|it| policy.text(it.desired.get("qualifier")).is_some());
+        if is_qualified { policy.of_team(&FUNCTION) } else { Vec::new() }
+    })
+};
+
 /// Roles that are allowed to invoke functions.
 const PRINCIPALS: Scope = Scope {
     why: Some("with it, `engine apply` checks that a role exists before it replaces a permission for that role"),
@@ -45,6 +56,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
         limit: &limits::GET_POLICY,
         ..of("lambda:GetPolicy", Effect::Read, Rest("GET", POLICY), &[(&PERMISSIONS, READ)])
     },
+    of(
+        "lambda:ListAliases",
+        Effect::Read,
+        Rest("GET", "/2015-03-31/functions/{function}/aliases"),
+        &[(&ALIASES, READ)],
+    ),
     Operation { grants: &[(&PRINCIPALS, &[Apply])], ..GET_ROLE },
     Operation {
         statement: Some(At::Path("statement")),
