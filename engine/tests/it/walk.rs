@@ -124,6 +124,8 @@ enum Removal {
     Error(&'static str),
     /// AWS keeps it: engine never removes tags, and disables a safeguard only by an explicit value.
     Kept,
+    /// AWS keeps it, and never lowers it.
+    Raised,
     /// The resource isn't managed by engine, and only its owner can change it.
     Unchecked,
 }
@@ -201,6 +203,10 @@ impl Row {
 
     fn kept(self) -> Row {
         Row { removal: Removal::Kept, ..self }
+    }
+
+    fn raised(self) -> Row {
+        Row { removal: Removal::Raised, ..self }
     }
 
     /// engine only compares it with a resource that it doesn't manage.
@@ -333,6 +339,13 @@ impl Walk<'_> {
             }
             // `check` is its walk.
             Removal::Unchecked => {}
+            Removal::Raised => {
+                for (lines, when) in [("", "it is removed"), (row.set, "it is lowered")] {
+                    self.stage.spec(&row.spec(lines));
+                    self.expect_no_diff(when);
+                    self.expect_seen(2, when);
+                }
+            }
             Removal::Kept => {
                 self.stage.spec(&row.spec(""));
                 self.expect_no_diff("it is removed");

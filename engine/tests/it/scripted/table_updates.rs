@@ -9,7 +9,7 @@ use engine::aws::{Access, Overrides};
 use engine::kinds::all;
 use engine::schema::{AwsEnv, Id, Owner};
 use insta::assert_snapshot;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::library::{context, team};
 use super::server::{Cloud, Fault, Record};
@@ -468,4 +468,60 @@ fn the_managed_key_is_set_once_and_adoption_removes_no_key() {
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
         assert!(sent(&cloud).is_empty(), "{:?}", sent(&cloud));
     }
+}
+
+#[test]
+fn warm_throughput_only_rises_and_aws_may_raise_it_by_itself() {
+    const BEFORE: &str = "attributes: { id: S }\nhash_key: id\nbilling_mode: PAY_PER_REQUEST";
+    let with = |reads: u32, writes: u32| {
+        format!("{BEFORE}\nwarm_throughput: {{ read_units_per_second: {reads}, write_units_per_second: {writes} }}")
+    };
+    let raised = change(BEFORE, &with(15_000, 4_000));
+    assert_eq!(raised, r#"UpdateTable {"WarmThroughput":{"ReadUnitsPerSecond":15000,"WriteUnitsPerSecond":4000}}"#);
+    let project = Project::usual();
+    let cloud = aged_account(&project, &with(15_000, 5_000));
+    // AWS has raised it, and a lower value has no effect: neither is a difference.
+    let grown = |field: &str, units: u32| {
+        cloud.world(|world| world.tables.get_mut(TABLE).unwrap().shown["WarmThroughput"][field] = json!(units));
+    };
+    grown("ReadUnitsPerSecond", 20_000);
+    diff_is_empty(&project, &cloud);
+    project.spec(&spec(&with(12_000, 4_000)));
+    let note = "`warm_throughput` is not compared: the table supports 20000 reads and 5000 writes per second, and DynamoDB \
+                never lowers that";
+    project.run(&cloud, &["diff", "--detailed-exitcode"]).ends_with(0).says(note);
+    project.spec(&spec(BEFORE));
+    diff_is_empty(&project, &cloud);
+    // One value can't rise while the other one falls.
+    project.spec(&spec(&with(15_000, 6_000)));
+    let refused = project.run(&cloud, &["apply", "--yes"]);
+    refused.ends_with(1).says("`warm_throughput.read_units_per_second` can't change: DynamoDB never lowers it");
+    project.spec(&spec(&with(20_000, 6_000)));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(
+        sent(&cloud),
+        r#"UpdateTable {"WarmThroughput":{"ReadUnitsPerSecond":20000,"WriteUnitsPerSecond":6000}}"#
+    );
+    // A new table in its place gets what the spec declares, not what the old one had.
+    project.spec(&spec(&BEFORE.replace("id", "key")));
+    cloud.forget();
+    project.run(&cloud, &["apply", "--yes", "--replace", "todos", "--delete-data"]).ends_with(0);
+    assert!(!sent(&cloud).contains("WarmThroughput"), "{}", sent(&cloud));
+}
+
+#[test]
+fn a_maximum_is_changed_apart_from_the_billing_mode_and_removed_with_it() {
+    const PROVISIONED: &str = "attributes: { id: S, at: N }\nhash_key: id\nread_capacity: 1\nwrite_capacity: 1
+global_secondary_indexes: { by-at: { hash_key: at } }";
+    const LIMITED: &str = "attributes: { id: S, at: N }\nhash_key: id\nbilling_mode: PAY_PER_REQUEST
+on_demand_throughput: { max_read_request_units: 10 }
+global_secondary_indexes: { by-at: { hash_key: at, on_demand_throughput: { max_write_request_units: 5 } } }";
+    let limited = [
+        r#"UpdateTable {"BillingMode":"PAY_PER_REQUEST"}"#,
+        r#"UpdateTable {"OnDemandThroughput":{"MaxReadRequestUnits":10,"MaxWriteRequestUnits":-1}}"#,
+        r#"UpdateTable {"GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"by-at","OnDemandThroughput":{"MaxReadRequestUnits":-1,"MaxWriteRequestUnits":5}}}]}"#,
+    ];
+    assert_eq!(change(PROVISIONED, LIMITED), limited.join("\n"));
+    let back = change(LIMITED, PROVISIONED);
+    assert!(!back.contains("OnDemandThroughput") && back.lines().count() == 1, "{back}");
 }

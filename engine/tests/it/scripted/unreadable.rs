@@ -64,6 +64,7 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
             "stream_view_type",
             "table_class",
             "kms_key_arn",
+            "on_demand_throughput",
         ],
     ),
 ];
@@ -257,6 +258,12 @@ fn of_tables() -> Vec<Row> {
             |world| table(world, "DeletionProtectionEnabled", json!(true)),
             |cloud| without(cloud, "DescribeTable", "/Table/DeletionProtectionEnabled"),
             &["DeletionProtectionEnabled"],
+        ),
+        row(
+            &["warm_throughput"],
+            |_| {},
+            |cloud| without(cloud, "DescribeTable", "/Table/WarmThroughput"),
+            &["WarmThroughput"],
         ),
         row(
             &["ttl_attribute"],
@@ -478,8 +485,9 @@ fn rows() -> Vec<Row> {
 fn project(kind: &str) -> Project {
     let tags = "    tags: { course: cloud }";
     let project = Project::usual();
-    let table =
-        format!("hash_key: id\n    table_class: STANDARD_INFREQUENT_ACCESS\n    deletion_protection: false\n{tags}");
+    let table = format!(
+        "hash_key: id\n    table_class: STANDARD_INFREQUENT_ACCESS\n    deletion_protection: false\n{WARM}{tags}"
+    );
     project.edit("hash_key: id", &table);
     project.edit("handler: index.handler", &format!("handler: index.handler\n    layers: [{LAYER}]\n{tags}"));
     project.edit(
@@ -501,6 +509,8 @@ fn project(kind: &str) -> Project {
     project
 }
 
+/// More than the table has.
+const WARM: &str = "    warm_throughput: { read_units_per_second: 2, write_units_per_second: 2 }\n";
 const QUEUE_SPEC: &str = "  jobs:\n    type: queue\n    fifo_queue: true\n";
 
 /// A log group that AWS has, without tags of its own.

@@ -63,6 +63,51 @@ fn part(property: &'static str, set: &'static str, changed: &'static str, place:
     row(KIND, property, set, changed).given(KEPT).seen(place, first, second, last).shows(&[(SELF, "update", &[path])])
 }
 
+const ON_DEMAND: &str = "billing_mode: PAY_PER_REQUEST\nread_capacity:\nwrite_capacity:";
+
+/// A maximum of the table in on-demand mode.
+fn maximum(property: &'static str, set: &'static str, changed: &'static str, field: &'static str) -> Row {
+    let place: &'static str = Box::leak(format!("/Table/OnDemandThroughput/{field}").into_boxed_str());
+    row(KIND, property, set, changed)
+        .given(ON_DEMAND)
+        .seen(place, json!(10), json!(20), json!(-1))
+        .drift(change(json!({ "OnDemandThroughput": { field: 30 } })))
+}
+
+/// The same of the index `by-it`.
+fn index_maximum(property: &'static str, set: &'static str, changed: &'static str, field: &'static str) -> Row {
+    let place: &'static str =
+        Box::leak(format!("/Table/GlobalSecondaryIndexes/0/OnDemandThroughput/{field}").into_boxed_str());
+    part(property, set, changed, place, [json!(10), json!(20), json!(-1)])
+        .given(
+            "attributes: { id: S, at: N, due: N, owner: S }
+billing_mode: PAY_PER_REQUEST
+read_capacity:
+write_capacity:
+global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, range_key: due } }",
+        )
+        .drift(change(json!({ "GlobalSecondaryIndexUpdates": [{ "Update": {
+            "IndexName": "by-it",
+            "OnDemandThroughput": { field: 30 },
+        } }] })))
+        .not_local("it takes the maximum of an index and forgets it")
+}
+
+/// The throughput that a table supports at once. AWS only raises it, so only a new table has less.
+fn warm(property: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
+    let [first, second, last] = seen;
+    row(
+        KIND,
+        property,
+        "warm_throughput: { read_units_per_second: 13000, write_units_per_second: 5000 }",
+        "warm_throughput: { read_units_per_second: 14000, write_units_per_second: 6000 }",
+    )
+    .alone()
+    .seen(place, first, second, last)
+    .drift(Remake(json!({})))
+    .not_local("it takes the value and forgets it")
+}
+
 /// A property that only a new table can have.
 fn fixed(property: &'static str, set: &'static str, changed: &'static str) -> Row {
     row(KIND, property, set, changed).alone().refused(FIXED)
@@ -137,6 +182,62 @@ pub(super) fn rows() -> Vec<Row> {
             .seen("/Table/ProvisionedThroughput/WriteCapacityUnits", json!(2), json!(5), Json::Null)
             .drift(change(json!({ "ProvisionedThroughput": { "ReadCapacityUnits": 1, "WriteCapacityUnits": 7 } })))
             .required("`write_capacity` is missing"),
+        maximum(
+            "on_demand_throughput",
+            "on_demand_throughput: { max_read_request_units: 10 }",
+            "on_demand_throughput: { max_read_request_units: 20, max_write_request_units: 5 }",
+            "MaxReadRequestUnits",
+        ),
+        maximum(
+            "on_demand_throughput.max_read_request_units",
+            "on_demand_throughput: { max_read_request_units: 10, max_write_request_units: 5 }",
+            "on_demand_throughput: { max_read_request_units: 20, max_write_request_units: 5 }",
+            "MaxReadRequestUnits",
+        ),
+        maximum(
+            "on_demand_throughput.max_write_request_units",
+            "on_demand_throughput: { max_write_request_units: 10 }",
+            "on_demand_throughput: { max_write_request_units: 20 }",
+            "MaxWriteRequestUnits",
+        ),
+        index_maximum(
+            "global_secondary_indexes.on_demand_throughput",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_read_request_units: 10 } }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_read_request_units: 20 } }, kept: { hash_key: owner, range_key: due } }",
+            "MaxReadRequestUnits",
+        ),
+        index_maximum(
+            "global_secondary_indexes.on_demand_throughput.max_read_request_units",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_read_request_units: 10, max_write_request_units: 5 } }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_read_request_units: 20, max_write_request_units: 5 } }, kept: { hash_key: owner, range_key: due } }",
+            "MaxReadRequestUnits",
+        )
+        .shows(&[(SELF, "update", &["global_secondary_indexes.by-it.on_demand_throughput"])]),
+        index_maximum(
+            "global_secondary_indexes.on_demand_throughput.max_write_request_units",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_write_request_units: 10 } }, kept: { hash_key: owner, range_key: due } }",
+            "global_secondary_indexes: { by-it: { hash_key: at, on_demand_throughput: { max_write_request_units: 20 } }, kept: { hash_key: owner, range_key: due } }",
+            "MaxWriteRequestUnits",
+        )
+        .shows(&[(SELF, "update", &["global_secondary_indexes.by-it.on_demand_throughput"])]),
+        warm(
+            "warm_throughput",
+            "/Table/WarmThroughput/ReadUnitsPerSecond",
+            [json!(13_000), json!(14_000), json!(14_000)],
+        )
+        .raised(),
+        warm(
+            "warm_throughput.read_units_per_second",
+            "/Table/WarmThroughput/ReadUnitsPerSecond",
+            [json!(13_000), json!(14_000), Json::Null],
+        )
+        .required("is missing `read_units_per_second`"),
+        warm(
+            "warm_throughput.write_units_per_second",
+            "/Table/WarmThroughput/WriteUnitsPerSecond",
+            [json!(5_000), json!(6_000), Json::Null],
+        )
+        .required("is missing `write_units_per_second`"),
         row(
             KIND,
             GSI,

@@ -21,6 +21,7 @@ mod change;
 mod errors;
 mod index;
 pub(super) mod operations;
+mod throughput;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -54,6 +55,7 @@ use engine_core::wait::Detail;
 use super::{Delta, ExistenceTracker};
 
 use index::{GlobalIndex, LocalIndex};
+use throughput::{OnDemand, Warm};
 
 pub(super) struct Table;
 
@@ -72,6 +74,8 @@ pub(super) struct Props {
     deletion_protection: Option<bool>,
     table_class: String,
     kms_key_arn: Option<String>,
+    on_demand_throughput: Option<OnDemand>,
+    warm_throughput: Option<Warm>,
     // These three have separate calls.
     ttl_attribute: Option<String>,
     point_in_time_recovery: bool,
@@ -95,6 +99,10 @@ impl Props {
         let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
         if want.deletion_protection.is_none() {
             but.push("deletion_protection");
+        }
+        let lacks = |wanted: &Warm| self.warm_throughput.as_ref().is_none_or(|it| !it.covers(wanted));
+        if !want.warm_throughput.as_ref().is_some_and(lacks) {
+            but.push("warm_throughput");
         }
         if want.kms_key_arn.as_deref() == Some(MANAGED_KEY) && self.kms_key_arn.is_some() {
             but.push("kms_key_arn");
@@ -163,6 +171,13 @@ const INDEX_GONE: Wait = Wait {
 const ENCRYPTION: Wait = Wait {
     what: "the table's encryption to change",
     reason: "AWS re-encrypts it in the background",
+    inspect_cmd: LOOK,
+    limit: None,
+    budget: Duration::from_secs(1200),
+};
+const WARMING: Wait = Wait {
+    what: "the table's warm throughput to rise",
+    reason: "AWS prepares the table in the background, which takes 4 to 9 minutes",
     inspect_cmd: LOOK,
     limit: None,
     budget: Duration::from_secs(1200),
@@ -243,6 +258,8 @@ impl Kind for Table {
                     .default("PROVISIONED"),
                 property("read_capacity", CAPACITY, "read capacity units; only with PROVISIONED").member("ProvisionedThroughput.ReadCapacityUnits"),
                 property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED").member("ProvisionedThroughput.WriteCapacityUnits"),
+                throughput::on_demand(),
+                throughput::warm(),
                 index::global(),
                 index::local(),
                 property(
@@ -298,6 +315,11 @@ impl Kind for Table {
             ));
         }
         problems.extend(capacity_problems(desired));
+        problems.extend(throughput::maximum_problem(
+            Path::property(throughput::ON_DEMAND),
+            desired,
+            text("billing_mode"),
+        ));
         let recovery = desired.get("point_in_time_recovery");
         if is_set(desired, "recovery_period_in_days") && recovery == Some(&Value::Bool(false)) {
             problems.push(Problem::error(
@@ -404,7 +426,7 @@ impl Kind for Table {
         let global = global.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
         let local = props.local_secondary_indexes.iter().map(|(name, index)| index.of_table(name, &props.hash_key));
         let local = local.collect::<Result<Vec<_>, _>>().map(|it| (!it.is_empty()).then_some(it))?;
-        let throughput = throughput((props.read_capacity, props.write_capacity))?;
+        let throughput = provisioned((props.read_capacity, props.write_capacity))?;
         let tags = tag_list(&id.owner, &props.tags)?;
         let stream = stream(props.stream_view_type.as_deref())?;
         let encryption = props.kms_key_arn.as_deref().map(|key| encryption(Some(key)));
@@ -420,6 +442,8 @@ impl Kind for Table {
                 .set_key_schema(Some(keys.clone()))
                 .set_billing_mode(beyond.member(|it| BillingMode::from(it.billing_mode.as_str())))
                 .set_provisioned_throughput(throughput.clone())
+                .set_on_demand_throughput(beyond.member(|it| throughput::maximum(it.on_demand_throughput.as_ref())))
+                .set_warm_throughput(props.warm_throughput.as_ref().map(|warm| warm.request(None)))
                 .set_global_secondary_indexes(global.clone())
                 .set_local_secondary_indexes(local.clone())
                 .set_stream_specification(stream.clone())
@@ -790,6 +814,7 @@ fn unknown(table: &TableDescription) -> Unknown {
         ("read_capacity", capacity(ProvisionedThroughputDescription::read_capacity_units)),
         ("write_capacity", capacity(ProvisionedThroughputDescription::write_capacity_units)),
         ("deletion_protection", table.deletion_protection_enabled().is_none()),
+        ("warm_throughput", Warm::shown(table).is_none()),
     ])
 }
 
@@ -859,6 +884,8 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
             .as_str()
             .to_owned(),
         kms_key_arn: own_key(table).map(str::to_owned),
+        on_demand_throughput: OnDemand::shown(table.on_demand_throughput().filter(|_| on_demand)),
+        warm_throughput: Warm::shown(table),
         ttl_attribute: None,
         point_in_time_recovery: false,
         recovery_period_in_days: None,
@@ -888,6 +915,9 @@ fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
             }
             _ => (UPDATE, format!("the index `{name}` is being changed")),
         });
+    }
+    if throughput::is_rising(table) {
+        return Some((WARMING, "its warm throughput is being raised".to_owned()));
     }
     match table.sse_description()?.status()? {
         SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating => {
@@ -935,7 +965,7 @@ fn definitions(
 }
 
 /// Read and write units, if both are set.
-fn throughput(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
+fn provisioned(capacity: (Option<i64>, Option<i64>)) -> Result<Option<ProvisionedThroughput>, AwsError> {
     let (Some(read), Some(write)) = capacity else { return Ok(None) };
     let throughput = ProvisionedThroughput::builder().read_capacity_units(read).write_capacity_units(write);
     throughput.build().map(Some).map_err(incomplete)

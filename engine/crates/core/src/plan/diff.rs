@@ -56,6 +56,9 @@ pub(super) fn differences(schema: &Schema, live: &Live, desired: &Tree) -> Vec<P
             }
             Rule::WriteOnly | Rule::DisplayWith(_) => continue,
         };
+        if property.equivalent.as_ref().is_some_and(|is_same| is_same(before, after)) {
+            continue;
+        }
         let mut found = Vec::new();
         compare(&path, before, after, property.change == Rule::Subset, &mut found);
         changes.extend(found.into_iter().map(|(path, before, after)| PropertyChange {
@@ -112,11 +115,12 @@ pub fn keep(declared: &ResourceDecl, live: &Tree, desired: &mut Tree) -> Vec<Str
         let (Some(have), name) = (live.get(&*property.name), &*property.name) else { continue };
         let is_left = ignored.contains(name)
             || property.derived_from.as_ref().is_some_and(|other| ignored.contains(&**other))
-            || (property.optional_computed && !declared.explicit.contains(name))
-            || property.equivalent.as_ref().zip(desired.get(name)).is_some_and(|(is_same, want)| is_same(have, want));
+            || (property.optional_computed && !declared.explicit.contains(name));
         let why = property.unclear.as_ref().and_then(|unclear| unclear(have, desired.get(name)?)).filter(|_| !is_left);
         notes.extend(why.as_ref().map(|why| format!("`{name}` is not compared: {why}")));
-        let is_same = property.equivalent.as_ref().zip(desired.get(name)).is_some_and(|(same, want)| same(have, want));
+        let wanted = desired.get(name).filter(|want| **want != Value::Null);
+        // Nothing wanted stays nothing: a new resource wouldn't get the live value.
+        let is_same = property.equivalent.as_ref().zip(wanted).is_some_and(|(is_same, want)| is_same(have, want));
         if is_left || is_same || why.is_some() {
             desired.insert(name.to_owned(), have.clone());
             continue;

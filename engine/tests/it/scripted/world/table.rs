@@ -15,6 +15,8 @@ const BACKUPS_LAG: u32 = 2;
 const INDEXING: &str = "INDEXING";
 /// The table's encryption changes; the table itself is ACTIVE.
 const ENCRYPTING: &str = "ENCRYPTING";
+/// The table's warm throughput rises; the table itself is ACTIVE.
+const WARMING: &str = "WARMING";
 
 #[derive(Debug, Clone)]
 pub(in super::super) struct Table {
@@ -188,6 +190,13 @@ impl World {
         if on_demand {
             shown["BillingModeSummary"] = json!({ "BillingMode": "PAY_PER_REQUEST" });
         }
+        let (reads, writes) = if on_demand { (12_000, 4_000) } else { (1, 1) };
+        shown["WarmThroughput"] =
+            json!({ "ReadUnitsPerSecond": reads, "WriteUnitsPerSecond": writes, "Status": "ACTIVE" });
+        if body["WarmThroughput"].is_object() {
+            warm(&mut shown, &body["WarmThroughput"])?;
+        }
+        limit(&mut shown, &body["OnDemandThroughput"], on_demand)?;
         for kind in ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
             let Some(indexes) = body[kind].as_array() else { continue };
             if indexes.is_empty() {
@@ -242,6 +251,8 @@ impl World {
         let table = self.table(name)?;
         table.quiet(name)?;
         let updates: Vec<&Json> = body["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten().collect();
+        let (of_maximum, updates): (Vec<&Json>, Vec<&Json>) =
+            updates.iter().copied().partition(|it| it["Update"]["OnDemandThroughput"].is_object());
         let (of_capacity, of_indexes): (Vec<&Json>, Vec<&Json>) =
             updates.iter().copied().partition(|update| update["Update"].is_object());
         let capacity =
@@ -257,6 +268,9 @@ impl World {
             stream.is_object(),
             capacity,
             !of_indexes.is_empty(),
+            body["OnDemandThroughput"].is_object(),
+            !of_maximum.is_empty(),
+            body["WarmThroughput"].is_object(),
         ];
         match concerns.iter().filter(|concern| **concern).count() {
             0 => return invalid("At least one of the parameters is required"),
@@ -275,7 +289,24 @@ impl World {
             table.shown["DeletionProtectionEnabled"] = json!(on);
             return Ok(Reply::ok(&json!({ "TableDescription": table.describe(&table.shown, name, "ACTIVE") })));
         }
-        if body["SSESpecification"].is_object() {
+        if body["OnDemandThroughput"].is_object() || !of_maximum.is_empty() {
+            // It takes effect immediately.
+            let on_demand = table.shown["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST";
+            limit(&mut table.shown, &body["OnDemandThroughput"], on_demand)?;
+            for update in of_maximum.iter().map(|it| &it["Update"]) {
+                let mut indexes = table.shown["GlobalSecondaryIndexes"].as_array_mut().into_iter().flatten();
+                let index = indexes.find(|it| it["IndexName"] == update["IndexName"]).unwrap();
+                limit(index, &update["OnDemandThroughput"], on_demand)?;
+            }
+            return Ok(Reply::ok(&json!({ "TableDescription": table.describe(&table.shown, name, "ACTIVE") })));
+        }
+        if body["WarmThroughput"].is_object() {
+            words = vec![WARMING; 2];
+            warm(&mut next, &body["WarmThroughput"])?;
+            let mut rising = table.shown.clone();
+            rising["WarmThroughput"]["Status"] = json!("UPDATING");
+            meanwhile = Some(rising);
+        } else if body["SSESpecification"].is_object() {
             words = vec![ENCRYPTING; 2];
             meanwhile = Some(encrypted(&mut next, &body["SSESpecification"])?);
         } else if body["TableClass"].is_string() {
@@ -421,11 +452,10 @@ impl Table {
         shown["TableName"] = json!(name);
         shown["TableArn"] = json!(arn(name));
         shown["TableId"] = json!(self.id);
-        shown["TableStatus"] = json!(if [INDEXING, ENCRYPTING].contains(&status) { "ACTIVE" } else { status });
+        shown["TableStatus"] = json!(if [INDEXING, ENCRYPTING, WARMING].contains(&status) { "ACTIVE" } else { status });
         shown["CreationDateTime"] = json!(self.created);
         shown["ItemCount"] = json!(self.counted);
         shown["TableSizeBytes"] = json!(0);
-        shown["WarmThroughput"] = json!({ "ReadUnitsPerSecond": 1, "WriteUnitsPerSecond": 1, "Status": "ACTIVE" });
         shown
     }
 
@@ -469,7 +499,7 @@ impl Table {
     /// Whether it is ACTIVE while a change is in progress.
     pub(in super::super) fn is_active_and_busy(&self) -> bool {
         self.stale == 0
-            && self.passing.as_ref().is_some_and(|passing| [INDEXING, ENCRYPTING].contains(&passing.words[0]))
+            && self.passing.as_ref().is_some_and(|it| [INDEXING, ENCRYPTING, WARMING].contains(&it.words[0]))
     }
 
     /// As if it had been deleted and re-created under the same name; its tags stay the same.
@@ -520,6 +550,7 @@ fn index_of(table: &str, wanted: &Json, on_demand: bool, is_global: bool) -> Res
     if is_global {
         index["IndexStatus"] = json!("ACTIVE");
         index["ProvisionedThroughput"] = throughput(&wanted["ProvisionedThroughput"]);
+        limit(&mut index, &wanted["OnDemandThroughput"], on_demand)?;
     }
     Ok(index)
 }
@@ -612,6 +643,12 @@ fn change_capacity(next: &mut Json, body: &Json, of_indexes: &[&Json]) -> Result
     if switches && !body["ProvisionedThroughput"].is_object() {
         return invalid("One or more parameter values were invalid: ProvisionedThroughput must be specified");
     }
+    if switches {
+        next.as_object_mut().unwrap().remove("OnDemandThroughput");
+        for index in next["GlobalSecondaryIndexes"].as_array_mut().into_iter().flatten() {
+            index.as_object_mut().unwrap().remove("OnDemandThroughput");
+        }
+    }
     if body["BillingMode"].is_string() {
         next["BillingModeSummary"] = json!({ "BillingMode": body["BillingMode"] });
     }
@@ -643,6 +680,36 @@ fn change_capacity(next: &mut Json, body: &Json, of_indexes: &[&Json]) -> Result
             None if on_demand => index["ProvisionedThroughput"] = throughput(&Json::Null),
             None => {}
         }
+    }
+    Ok(())
+}
+
+/// Sets the maximum in on-demand mode of a table or an index; -1 removes it.
+fn limit(shown: &mut Json, wanted: &Json, on_demand: bool) -> Result<(), Reply> {
+    if !wanted.is_object() {
+        return Ok(());
+    }
+    if !on_demand {
+        return invalid("One or more parameter values were invalid: OnDemandThroughput requires PAY_PER_REQUEST");
+    }
+    for field in ["MaxReadRequestUnits", "MaxWriteRequestUnits"] {
+        match wanted[field].as_i64() {
+            None => {}
+            Some(units) if units == -1 || units > 0 => shown["OnDemandThroughput"][field] = json!(units),
+            Some(units) => return invalid(&format!("1 validation error detected: Value '{units}' at '{field}'")),
+        }
+    }
+    Ok(())
+}
+
+/// Raises the warm throughput, which AWS never lowers.
+fn warm(next: &mut Json, wanted: &Json) -> Result<(), Reply> {
+    for field in ["ReadUnitsPerSecond", "WriteUnitsPerSecond"] {
+        let (now, wanted) = (next["WarmThroughput"][field].as_i64(), wanted[field].as_i64());
+        if wanted.is_some_and(|wanted| Some(wanted) < now) {
+            return invalid(&format!("One or more parameter values were invalid: {field} must not be below {now:?}"));
+        }
+        next["WarmThroughput"][field] = json!(wanted.or(now));
     }
     Ok(())
 }

@@ -20,9 +20,11 @@ use crate::schema::Id;
 
 use super::super::readable;
 use super::index::GlobalIndex;
+use super::throughput::maximum;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, definitions, describe,
-    encryption, incomplete, props, read_recovery, read_ttl, recovery_of, stream, throughput, ttl_of, under_way,
+    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, WARMING, definitions,
+    describe, encryption, incomplete, props, provisioned, read_recovery, read_ttl, recovery_of, stream, ttl_of,
+    under_way,
 };
 
 /// Changes an idle table from `have` to `want`, except for its tags. Protections are turned on
@@ -37,6 +39,7 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
     }
     let remaining = drop_indexes(cx, id, have, want).await?;
     change_capacity(cx, id, have, want, &remaining).await?;
+    change_maximum(cx, id, have, want, &remaining).await?;
     make_indexes(cx, id, remaining, want).await?;
     change_stream(cx, id, have, want).await?;
     if have.table_class != want.table_class {
@@ -55,6 +58,7 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
         };
         alter(cx, id, ENCRYPTION, edit, shown, from, to.clone()).await?;
     }
+    raise_warm_throughput(cx, id, have, want).await?;
     if recovery_of(have) != recovery_of(want) {
         set_recovery(cx, id, recovery_of(want)).await?;
     }
@@ -101,11 +105,11 @@ async fn change_capacity(
     let capacity = |props: &Props| (props.read_capacity, props.write_capacity);
     let mode = (have.billing_mode != want.billing_mode).then(|| BillingMode::from(want.billing_mode.as_str()));
     // AWS rejects equal values unless the billing mode changes, too.
-    let of_table = if mode.is_some() || capacity(have) != capacity(want) { throughput(capacity(want))? } else { None };
+    let of_table = if mode.is_some() || capacity(have) != capacity(want) { provisioned(capacity(want))? } else { None };
     let mut of_indexes = Vec::new();
     for (name, index) in remaining {
         let Some(wanted) = want.global_secondary_indexes.get(name) else { continue };
-        if let Some(throughput) = throughput(wanted.capacity())?
+        if let Some(throughput) = provisioned(wanted.capacity())?
             && wanted.capacity() != index.capacity()
         {
             let update = UpdateGlobalSecondaryIndexAction::builder().index_name(name);
@@ -126,6 +130,50 @@ async fn change_capacity(
         (props.billing_mode.clone(), capacity(props), remaining.keys().map(of_index).collect::<Vec<_>>())
     };
     alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
+}
+
+/// Changes the maximum in on-demand mode, of the table and of its remaining indexes.
+async fn change_maximum(
+    cx: &Context,
+    id: &Id,
+    have: &Props,
+    want: &Props,
+    remaining: &BTreeMap<String, GlobalIndex>,
+) -> Result<(), AwsError> {
+    // With provisioned capacity, there is none.
+    if want.billing_mode != BillingMode::PayPerRequest.as_str() {
+        return Ok(());
+    }
+    let (from, to) = (&have.on_demand_throughput, &want.on_demand_throughput);
+    if from != to {
+        let edit = |it: UpdateTable| it.on_demand_throughput(maximum(to.as_ref()));
+        alter(cx, id, UPDATE, edit, |live| live.on_demand_throughput.clone(), from.clone(), to.clone()).await?;
+    }
+    for (name, index) in remaining {
+        let Some(wanted) = want.global_secondary_indexes.get(name) else { continue };
+        let (from, to) = (index.maximum().cloned(), wanted.maximum().cloned());
+        if from == to {
+            continue;
+        }
+        let update = UpdateGlobalSecondaryIndexAction::builder().index_name(name);
+        let update = update.on_demand_throughput(maximum(to.as_ref())).build().map_err(incomplete)?;
+        let update = GlobalSecondaryIndexUpdate::builder().update(update).build();
+        let edit = |it: UpdateTable| it.global_secondary_index_updates(update.clone());
+        let shown = |live: &Props| live.global_secondary_indexes.get(name).and_then(|it| it.maximum().cloned());
+        alter(cx, id, UPDATE, edit, shown, from, to).await?;
+    }
+    Ok(())
+}
+
+/// Raises the warm throughput. AWS may raise it further by itself.
+async fn raise_warm_throughput(cx: &Context, id: &Id, have: &Props, want: &Props) -> Result<(), AwsError> {
+    let (Some(current), Some(wanted)) = (&have.warm_throughput, &want.warm_throughput) else { return Ok(()) };
+    if current.covers(wanted) {
+        return Ok(());
+    }
+    let edit = |it: UpdateTable| it.warm_throughput(wanted.request(Some(current)));
+    let shown = |live: &Props| live.warm_throughput.as_ref().is_some_and(|it| it.covers(wanted));
+    alter(cx, id, WARMING, edit, shown, false, true).await
 }
 
 /// Creates the missing indexes, one after the other, and waits until each is built.

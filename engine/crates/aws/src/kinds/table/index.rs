@@ -15,7 +15,8 @@ use crate::aws::AwsError;
 use crate::schema::{Effect, Problem, Property, Shape, property};
 use crate::value::{Path, Tree, Value};
 
-use super::{ATTRIBUTE, CAPACITY, NAME, incomplete, throughput};
+use super::throughput::{self, OnDemand};
+use super::{ATTRIBUTE, CAPACITY, NAME, incomplete, provisioned};
 
 /// The property for global indexes.
 pub(super) const GLOBAL: &str = "global_secondary_indexes";
@@ -46,6 +47,7 @@ pub(super) struct GlobalIndex {
     non_key_attributes: Option<Vec<String>>,
     read_capacity: Option<i64>,
     write_capacity: Option<i64>,
+    on_demand_throughput: Option<OnDemand>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +96,7 @@ pub(super) fn global() -> Property {
             .member("ProvisionedThroughput.ReadCapacityUnits"),
         property("write_capacity", CAPACITY, "write capacity units; only with PROVISIONED; defaults to the table's")
             .member("ProvisionedThroughput.WriteCapacityUnits"),
+        throughput::on_demand(),
     ];
     let indexes = Shape::Map { key: NAME.clone(), value: Box::new(Shape::Record(index)), max: MAX_GLOBAL };
     property(GLOBAL, indexes, "indexes with their own partition key, by name")
@@ -240,6 +243,9 @@ pub(super) fn check(desired: &Tree) -> Vec<Problem> {
                 .why("an index always contains its own key and the table's key")
             }));
             problems.extend(capacity_problems(desired, property, name, index));
+            let mode = desired.get("billing_mode").and_then(Value::as_str);
+            let path = Path::property(property).key(name).key(throughput::ON_DEMAND);
+            problems.extend(throughput::maximum_problem(path, index, mode));
         }
     }
     if projected > MAX_PROJECTED_TOGETHER {
@@ -347,6 +353,11 @@ impl GlobalIndex {
         (self.read_capacity, self.write_capacity)
     }
 
+    /// Its maximum in on-demand mode.
+    pub(super) fn maximum(&self) -> Option<&OnDemand> {
+        self.on_demand_throughput.as_ref()
+    }
+
     /// The attributes of its key.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.hash_key.names().iter().chain(self.range_key.iter().flat_map(Keys::names)).map(String::as_str)
@@ -358,7 +369,8 @@ impl GlobalIndex {
             .index_name(name)
             .set_key_schema(Some(self.key_schema()?))
             .projection(projection(&self.projection_type, self.non_key_attributes.as_deref()))
-            .set_provisioned_throughput(throughput(self.capacity())?)
+            .set_provisioned_throughput(provisioned(self.capacity())?)
+            .set_on_demand_throughput(self.maximum().map(|it| throughput::maximum(Some(it))))
             .build()
             .map_err(incomplete)
     }
@@ -369,7 +381,8 @@ impl GlobalIndex {
             .index_name(name)
             .set_key_schema(Some(self.key_schema()?))
             .projection(projection(&self.projection_type, self.non_key_attributes.as_deref()))
-            .set_provisioned_throughput(throughput(self.capacity())?)
+            .set_provisioned_throughput(provisioned(self.capacity())?)
+            .set_on_demand_throughput(self.maximum().map(|it| throughput::maximum(Some(it))))
             .build()
             .map_err(incomplete)
     }
@@ -436,6 +449,7 @@ pub(super) fn living(table: &TableDescription, on_demand: bool) -> BTreeMap<Stri
             non_key_attributes,
             read_capacity: throughput.and_then(|it| it.read_capacity_units),
             write_capacity: throughput.and_then(|it| it.write_capacity_units),
+            on_demand_throughput: OnDemand::shown(index.on_demand_throughput().filter(|_| on_demand)),
         };
         (index.index_name().unwrap_or_default().to_owned(), shown)
     });
