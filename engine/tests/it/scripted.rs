@@ -17,6 +17,7 @@ mod function_updates;
 mod graph;
 mod headers;
 mod hostile;
+mod imported_functions;
 mod lambda_reads;
 mod library;
 mod lies;

@@ -168,6 +168,8 @@ pub struct Attachments {
     pub parent: &'static str,
     /// How that is named.
     pub form: &'static NameForm,
+    /// The member with the ARN of what it reads.
+    pub source: &'static str,
 }
 
 /// The resources on which a permission is needed, and the commands that need it.
@@ -207,6 +209,8 @@ pub struct Operation {
     /// Where a request names a part of the resource: a part that is written must have the team's
     /// prefix.
     pub statement: Option<At>,
+    /// Where a request names what the new resource reads, by its ARN.
+    pub source: Option<At>,
     /// A member of the body that would move the resource to another one, so that no request may
     /// have it.
     pub forbidden: Option<&'static str>,
@@ -243,6 +247,7 @@ impl Operation {
             wire,
             target: None,
             statement: None,
+            source: None,
             forbidden: None,
             shows: None,
             limit,

@@ -651,7 +651,8 @@ impl Run<'_> {
         let host = declared.parent().and_then(|(kind, name)| {
             self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
         });
-        let Some((at, row)) = host.filter(|(_, row)| row.action != Action::Import) else { return Ok(()) };
+        let counts = |row: &Change| row.action != Action::Import || self.spec.imported_parent(declared).is_some();
+        let Some((at, row)) = host.filter(|(_, row)| counts(row)) else { return Ok(()) };
         // What is attached to a parent that is replaced is deleted before it.
         let is_old = op == Op::Delete && row.live(self.inventory).is_some();
         let is_made = !is_old && self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);

@@ -6,6 +6,7 @@
 mod orphans;
 mod survey;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -97,12 +98,7 @@ async fn read_once(
     observe_imports(cx, spec);
     register_secrets(cx, spec);
     let env = account.map(|account| AwsEnv::new(cx.account.region(), account));
-    let reads = join_all(spec.resources.iter().map(|declared| {
-        let id = Id { env: env.clone(), ..declared.id.clone() };
-        // Contents matter only for what may be deleted.
-        let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
-        async move { read_one(cx, declared, &id, goal, deletes).await }
-    }));
+    let reads = read_declared(cx, spec, goal, options, env.as_ref());
     // Boxed: together these futures are too large for a thread's stack.
     let (actual, reads, candidates, attached) = tokio::join!(
         Box::pin(cx.read("", || cx.account.number())),
@@ -115,6 +111,7 @@ async fn read_once(
     let env = AwsEnv::new(cx.account.region(), &actual);
     let mut inventory = Inventory { detail: cx.detail, begun, ..Inventory::new(env) };
     cx.account.observe_env(&inventory.env);
+    observe_attachments(cx, spec, &inventory.env);
     let mut others = Vec::new();
     let mut errors: Vec<ReadError> = Vec::new();
     for (declared, read) in spec.resources.iter().zip(reads) {
@@ -140,6 +137,30 @@ async fn read_once(
     Ok(inventory)
 }
 
+/// Reads each declaration, in their order.
+async fn read_declared(
+    cx: &Context,
+    spec: &Spec,
+    goal: Goal,
+    options: &Options,
+    env: Option<&AwsEnv>,
+) -> Vec<Result<(Found, Vec<(Id, Live)>), AwsError>> {
+    let parents: HashSet<&str> =
+        spec.resources.iter().filter_map(|it| Some(spec.imported_parent(it)?.0.name.as_str())).collect();
+    let reads =
+        spec.resources.iter().map(|declared| {
+            let id = Id { env: env.cloned(), ..declared.id.clone() };
+            // Contents matter only for what may be deleted.
+            let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
+            // What isn't changed needs no permission to read it.
+            let is_read = goal != Goal::Absent || !declared.imported || parents.contains(&*declared.name);
+            async move {
+                if is_read { read_one(cx, declared, &id, deletes).await } else { Ok((Found::default(), Vec::new())) }
+            }
+        });
+    join_all(reads).await
+}
+
 /// Lets the guard refuse writes to whatever the spec imports.
 fn observe_imports(cx: &Context, spec: &Spec) {
     for declared in spec.resources.iter().filter(|declared| declared.imported) {
@@ -147,6 +168,15 @@ fn observe_imports(cx: &Context, spec: &Spec) {
     }
     for name in &spec.untouchable {
         cx.kinds.schemas().for_each(|schema| cx.account.observe_import(&schema.kind, name));
+    }
+}
+
+/// Lets the guard allow writes to what the spec attaches to imported resources.
+fn observe_attachments(cx: &Context, spec: &Spec, env: &AwsEnv) {
+    for (parent, source) in spec.resources.iter().filter_map(|it| spec.imported_parent(it)) {
+        if let Some(form) = &source.schema().arn {
+            cx.account.observe_attachment(&parent.schema().kind, &parent.id.name, &form.of(env, &source.id.name));
+        }
     }
 }
 
@@ -256,13 +286,8 @@ async fn read_one(
     cx: &Context,
     declared: &ResourceDecl,
     id: &Id,
-    goal: Goal,
     deletes: bool,
 ) -> Result<(Found, Vec<(Id, Live)>), AwsError> {
-    if goal == Goal::Absent && declared.imported {
-        // It isn't changed, so no permission to read it is needed.
-        return Ok((Found::default(), Vec::new()));
-    }
     let contents = async {
         if deletes && declared.schema().holds_data && !cx.overrides.delete_data {
             let provider = cx.provider(&declared.schema().kind)?;
@@ -290,6 +315,7 @@ async fn read_one(
                 notes: Vec::new(),
                 unknown: Unknown::new(),
             };
+            observe(cx, declared, Some(&live));
             Ok((Found { live: Some(live), contents: None, unread: Some(error) }, Vec::new()))
         }
         (reading, _) => {
@@ -303,7 +329,7 @@ async fn read_one(
 fn observe(cx: &Context, declared: &ResourceDecl, live: Option<&Live>) {
     let account = &cx.account;
     match live {
-        _ if declared.imported => {}
+        live if declared.imported => account.observe_imported(declared.schema(), &declared.id, live),
         Some(live) if live.status != Status::Deleting => account.observe(declared.schema(), &declared.id, live),
         // A resource that is being deleted has no owner; its name becomes free.
         _ => account.observe_absence(declared.schema(), &declared.id),

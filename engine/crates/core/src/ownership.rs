@@ -166,6 +166,22 @@ impl<'o> OwnershipVerdict<'o> {
 }
 
 impl Ownership {
+    /// Why a team can't attach anything to an imported resource with this owner, following its name:
+    /// another team owns it, or may do so. One that isn't deployed with engine has no team.
+    pub fn bars_team(&self, team: &str) -> Option<String> {
+        match self {
+            Ownership::Engine(owner) | Ownership::OtherRegion(owner, _)
+                if !owner.team.is_empty() && owner.team != team =>
+            {
+                Some(format!("belongs to {owner}"))
+            }
+            Ownership::Denied | Ownership::NotYetReadable(_) => {
+                Some("has tags that can't be read, so another team may own it".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// The owner of a resource without tags that belongs to a resource of `parent`: the same, if
     /// its name begins with the team's prefix.
     pub fn inherited_from(parent: &Owner, name: &str) -> Option<Ownership> {

@@ -341,6 +341,13 @@ impl<'a> Planner<'a> {
         if declared.imported {
             return self.imported(row, declared, found);
         }
+        if self.spec.imported_parent(declared).is_some()
+            && let Some(why) = self.barred_parent(declared)
+        {
+            let kind = declared.parent().map_or("", |(kind, _)| kind);
+            let hint = format!("attach it to a {kind} that no other team owns, and whose tags you can read");
+            return refused(row, why, hint);
+        }
         row.outputs = schema.computed(&self.inventory.env, &declared.id.name);
         if live.is_none() && in_aws.is_some() {
             let reason = Advice::from("AWS is still deleting the previous one; ").then(Request::Apply);
@@ -796,6 +803,10 @@ impl<'a> Planner<'a> {
     /// longer exists is no obstacle.
     fn barred_parent(&self, declared: &ResourceDecl) -> Option<String> {
         let (kind, name) = declared.parent()?;
+        if let Some((parent, _)) = self.spec.imported_parent(declared) {
+            let why = self.inventory.live(&parent.name)?.owner.bars_team(&self.spec.team)?;
+            return Some(format!("the {kind} `{name}` that it is attached to {why}"));
+        }
         let is_it = |it: &ResourceDecl| it.schema().kind == kind && it.id.name == name;
         let is_imported = |it: &ResourceDecl| it.imported && is_it(it);
         if self.spec.untouchable.contains(name) || self.spec.resources.iter().any(is_imported) {

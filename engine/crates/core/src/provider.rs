@@ -127,6 +127,13 @@ pub trait Account: Send + Sync {
     /// Records that the spec imports a resource.
     fn observe_import(&self, kind: &str, name: &str);
 
+    /// Records that the spec attaches something to an imported resource that reads a managed resource
+    /// with this ARN.
+    fn observe_attachment(&self, _kind: &str, _name: &str, _source: &str) {}
+
+    /// Records what a read of an imported resource found.
+    fn observe_imported(&self, _schema: &Schema, _id: &Id, _live: Option<&Live>) {}
+
     /// Records that a read found this run's own resource after AWS refused to create it.
     fn observe_created(&self, name: &str);
 }

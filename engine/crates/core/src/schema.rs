@@ -161,6 +161,8 @@ pub struct Property {
     pub is_identity: bool,
     /// Whether it refers to the parent: the resource that this one is nested in or attached to.
     pub parent: bool,
+    /// When the parent may be imported; `None`: never.
+    pub imported_parent: Option<ImportedParent>,
     /// Whether it can contain variables, but no references.
     pub no_references: bool,
     /// Whether its values must never be shown.
@@ -203,6 +205,16 @@ pub struct Property {
     pub equivalent: Option<ChangeFn<bool>>,
     /// What names end with if this property is true, and only then.
     pub name_suffix: Option<Str>,
+}
+
+/// When a resource may be attached to an imported one.
+#[derive(Debug, Clone)]
+pub struct ImportedParent {
+    /// The property that must refer to a resource which the spec manages.
+    pub source: Str,
+    /// The command that deletes the attached resource, with `{}` for its ID and `{region}`: engine
+    /// doesn't delete one that the spec no longer declares.
+    pub delete_cmd: Str,
 }
 
 /// A limit that AWS can raise on request.
@@ -828,6 +840,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         change: Rule::Compare(Effect::InPlace),
         is_identity: false,
         parent: false,
+        imported_parent: None,
         no_references: false,
         sensitive: false,
         needs: Milestone::Ready,
@@ -957,6 +970,13 @@ impl Property {
     pub fn parent(mut self) -> Self {
         self.parent = true;
         self.identity()
+    }
+
+    /// Allows an imported parent if `source` refers to a resource that the spec manages.
+    #[must_use]
+    pub fn or_imported(mut self, source: impl Into<Str>, delete_cmd: impl Into<Str>) -> Self {
+        self.imported_parent = Some(ImportedParent { source: source.into(), delete_cmd: delete_cmd.into() });
+        self
     }
 
     /// Disallows references.

@@ -373,6 +373,14 @@ impl Spec {
         }
     }
 
+    /// The imported resource that a declaration is attached to, and the managed one that allows it.
+    pub fn imported_parent(&self, declared: &ResourceDecl) -> Option<(&ResourceDecl, &ResourceDecl)> {
+        let property = declared.schema().parent()?;
+        let source = &property.imported_parent.as_ref()?.source;
+        let parent = self.target(declared, &property.name).filter(|it| it.imported)?;
+        Some((parent, self.target(declared, source).filter(|it| !it.imported)?))
+    }
+
     /// The name in AWS of what a value refers to: a resource of this spec, or the one in an ARN.
     pub fn name_of(&self, value: &Value) -> Option<String> {
         match value {

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::Project;
 use super::server::{Cloud, Fault};
 use super::world::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
-use case::{Aim, Case, Denied, Run, STACK, case, declared, known};
+use case::{Aim, Case, Denied, Run, STACK, case, declared, known, shared};
 use judge::{Deed, Judge, Rules, contents};
 
 /// Event counts over all cases.
@@ -189,6 +189,7 @@ fn rules(case: &Case, run: &Run, spec: &str) -> Rules {
         _ => declared(spec, case.us()),
     };
     Rules {
+        shared: if run.aim == Aim::DestroyBare { Default::default() } else { shared(spec, case.us()) },
         us: case.us(),
         aim: run.aim,
         yes: run.yes,

@@ -495,7 +495,7 @@ fn warm_throughput_only_rises_and_aws_may_raise_it_by_itself() {
     // One value can't rise while the other one falls.
     project.spec(&spec(&with(15_000, 6_000)));
     let refused = project.run(&cloud, &["apply", "--yes"]);
-    refused.ends_with(1).says("`warm_throughput.read_units_per_second` can't change: DynamoDB never lowers it");
+    refused.ends_with(1).complains("`warm_throughput.read_units_per_second` can't change: DynamoDB never lowers it");
     project.spec(&spec(&with(20_000, 6_000)));
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert_eq!(

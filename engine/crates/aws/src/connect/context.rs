@@ -80,6 +80,14 @@ impl Account for Aws {
         self.guard.observe_import(kind, name);
     }
 
+    fn observe_attachment(&self, kind: &str, name: &str, source: &str) {
+        self.guard.observe_attachment(kind, name, source);
+    }
+
+    fn observe_imported(&self, schema: &Schema, id: &Id, live: Option<&Live>) {
+        self.guard.observe_imported(schema, id, live);
+    }
+
     fn observe_created(&self, name: &str) {
         self.guard.observe_ours(name);
     }

@@ -279,8 +279,10 @@ impl<'s> PolicyBuilder<'s> {
             statements.extend(self.statement(scope, action));
             let planned = commands.contains(&Diff) && purpose.includes(&[Diff, Apply, Verify, Check]);
             let logged = commands.contains(&Logs) && purpose.includes(&[Logs]);
-            if planned || logged {
-                statements.extend(self.imported(scope, action));
+            // A destroy reads only the imported resources whose attachments it deletes.
+            let destroyed = commands.contains(&Destroy) && purpose.includes(&[Destroy]);
+            if planned || logged || destroyed {
+                statements.extend(self.imported(scope, action, !(planned || logged)));
             }
         }
         Document::new(merged(statements))
@@ -311,10 +313,14 @@ impl<'s> PolicyBuilder<'s> {
         (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
     }
 
-    /// The same permission on imported resources.
-    fn imported(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
+    /// The same permission on imported resources, or only on those that the spec attaches something
+    /// to.
+    fn imported(&self, scope: &Scope, action: &'static str, only_parents: bool) -> Option<Statement> {
         let Imported { sid, kind, resources, why } = scope.imported?;
+        let parents = self.spec.resources.iter().filter_map(|it| Some(&*self.spec.imported_parent(it)?.0.name));
+        let parents: BTreeSet<&str> = parents.collect();
         let imported = self.spec.resources.iter().filter(|it| it.imported && it.schema().kind == kind);
+        let imported = imported.filter(|it| !only_parents || parents.contains(&*it.name));
         let resources: Vec<String> = imported.flat_map(|it| resources(self, it)).collect();
         (!resources.is_empty()).then(|| allow(sid, action, resources, None, why))
     }

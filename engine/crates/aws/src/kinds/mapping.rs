@@ -152,6 +152,7 @@ const SETTLED: Wait = Wait {
 };
 /// Shows the mapping's `State`, its reason, and the result of the last batch.
 const LOOK: &str = "aws lambda get-event-source-mapping --uuid {} --region {region}";
+const DELETE_CMD: &str = "aws lambda delete-event-source-mapping --uuid {} --region {region}";
 /// How many reads of a ready mapping may show old values: some reads are stale.
 const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait {
@@ -494,11 +495,12 @@ fn of_source() -> Vec<Property> {
         property(
             "function",
             Shape::link([("function", "arn"), ("function", "name")], None),
-            "the function to invoke",
+            "the function to invoke; an imported one only for a source that the spec manages",
         )
         .member("FunctionName")
         .required()
         .parent()
+        .or_imported("event_source_arn", DELETE_CMD)
         .write_only()
         .needs_created(),
         property(

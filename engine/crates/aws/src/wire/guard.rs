@@ -4,7 +4,9 @@
 //! name or is one of those in `owns:`, a read in this run showed no other owner, and it is not
 //! imported. The name alone is no proof: `acme-extra-todos` may belong to team `acme-extra`, and
 //! `Orders` to anyone, so without the prefix the tags must be readable. A mapping has no name and
-//! its tags are easily copied, so the function that it is attached to must belong to the team too.
+//! its tags are easily copied, so the function that it is attached to must belong to the team too;
+//! or the spec imports the function and declares this mapping of a source that it manages, and a
+//! read showed that no other team owns the function.
 //!
 //! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is
 //! about to do. An unknown request is refused.
@@ -76,9 +78,10 @@ pub struct Guard {
     operations: Operations,
     env: Mutex<Option<(String, String)>>,
     known: Mutex<HashMap<(String, String), WriteAccess>>,
-    /// The name of the resource that each one with an assigned name is attached to, and its form,
-    /// from AWS's responses.
-    parents: Mutex<HashMap<String, (&'static NameForm, String)>>,
+    /// What each resource with an assigned name is attached to, from AWS's responses.
+    parents: Mutex<HashMap<String, Parent>>,
+    /// What can be attached to imported resources, by their kind and name.
+    attachable: Mutex<HashMap<(String, String), Attachable>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
@@ -97,6 +100,25 @@ enum WriteAccess {
     Foreign(String),
     /// Imported by the spec, regardless of its owner.
     Imported,
+}
+
+/// What a resource with an assigned name is attached to.
+#[derive(Debug, Clone)]
+struct Parent {
+    /// The form of its name.
+    form: &'static NameForm,
+    name: String,
+    /// The ARN of what it reads.
+    source: Option<String>,
+}
+
+/// What can be attached to an imported resource.
+#[derive(Debug, Default)]
+struct Attachable {
+    /// The ARNs of the managed resources that the spec attaches to it.
+    sources: HashSet<String>,
+    /// Whether a read in this run showed that no other team owns it, or that it doesn't exist.
+    is_free: bool,
 }
 
 /// Why a request was not sent.
@@ -128,6 +150,7 @@ impl Guard {
             env: Mutex::default(),
             known: Mutex::default(),
             parents: Mutex::default(),
+            attachable: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
         }
@@ -187,19 +210,50 @@ impl Guard {
         self.know((kind.to_owned(), name.to_owned()), WriteAccess::Imported);
     }
 
+    /// Records that the spec attaches something to an imported resource that reads a managed resource
+    /// with this ARN.
+    pub fn observe_attachment(&self, kind: &str, name: &str, source: &str) {
+        let mut attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind.to_owned(), name.to_owned());
+        attachable.entry(key).or_default().sources.insert(source.to_owned());
+    }
+
+    /// Records what a read of an imported resource found.
+    pub fn observe_imported(&self, schema: &Schema, id: &Id, live: Option<&Live>) {
+        let mut attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = live.is_none_or(|live| live.owner.bars_team(&id.owner.team).is_none());
+        attachable.entry((schema.kind.to_string(), id.name.clone())).or_default().is_free = is_free;
+    }
+
+    /// Whether something that reads `source` can be attached to an imported resource.
+    fn is_attachable(&self, kind: &str, name: &str, source: Option<&str>) -> bool {
+        let attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Attachable { sources, is_free }) = attachable.get(&(kind.to_owned(), name.to_owned())) else {
+            return false;
+        };
+        // A stream's ARN follows its table's.
+        let is_of = |source: &str, arn: &String| {
+            source.strip_prefix(arn).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        *is_free && source.is_some_and(|source| sources.iter().any(|arn| is_of(source, arn)))
+    }
+
     /// Records what resources with assigned names are attached to, from a response that shows it.
     pub(crate) fn observe_answer(&self, request: &Request, body: &[u8]) {
-        let Some(Attachments { list, name, parent, form }) = request.shows else { return };
+        let Some(Attachments { list, name, parent, form, source }) = request.shows else { return };
         let Ok(answer) = serde_json::from_slice::<Json>(body) else { return };
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |of: &Json, member: &str| of.get(member).and_then(Json::as_str).map(str::to_owned);
         let asked = request.target.as_ref().filter(|_| request.attached_to.is_some()).map(|(_, name)| name.clone());
-        let one = text(&answer, name).or(asked).map(|name| (name, text(&answer, parent)));
+        let one = text(&answer, name).or(asked).map(|name| (name, &answer));
         let listed = answer.get(*list).and_then(Json::as_array).into_iter().flatten();
-        let several = listed.filter_map(|it| Some((text(it, name)?, text(it, parent))));
-        for (name, parent) in one.into_iter().chain(several) {
-            match parent.map(|text| form.bare_name(&text)).filter(|parent| !parent.is_empty()) {
-                Some(parent) => drop(parents.insert(name, (*form, parent))),
+        let several = listed.filter_map(|it| Some((text(it, name)?, it)));
+        for (name, shown) in one.into_iter().chain(several) {
+            let parent = text(shown, parent).map(|text| form.bare_name(&text)).filter(|parent| !parent.is_empty());
+            match parent {
+                Some(parent) => {
+                    drop(parents.insert(name, Parent { form, name: parent, source: text(shown, source) }));
+                }
                 None => drop(parents.remove(&name)),
             }
         }
@@ -264,7 +318,8 @@ impl Guard {
         };
         // If AWS assigned the name, only a read can show the owner.
         let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
-        if let Some(why) = why.filter(|_| request.attached_to.is_none()) {
+        let is_attachable = self.is_attachable(kind, name, request.source.as_deref());
+        if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_attachable) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
         if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -285,6 +340,7 @@ impl Guard {
             (Some(WriteAccess::Barred(reason) | WriteAccess::Foreign(reason)), _) => {
                 return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
             }
+            (Some(WriteAccess::Imported), _) if is_attachable => {}
             (Some(WriteAccess::Imported), _) => {
                 return refuse(format!("the {kind} `{name}` is imported, and engine never changes imported resources"));
             }
@@ -305,9 +361,12 @@ impl Guard {
     /// no obstacle.
     fn barred_parent(&self, (kind, name): (&str, &str), parent_kind: &str, names: Names<'_>) -> Option<String> {
         let parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((form, parent)) = parents.get(name) else {
+        let Some(Parent { form, name: parent, source }) = parents.get(name) else {
             return Some(format!("no read in this run showed which {parent_kind} the {kind} `{name}` is attached to"));
         };
+        if self.is_attachable(parent_kind, parent, source.as_deref()) {
+            return None;
+        }
         let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
         if let Some(why) = not_ours(names, form, parent) {
             return Some(format!("{of}, whose name {why}"));
@@ -476,6 +535,7 @@ mod tests {
             attached_to: form.attached_to,
             place: None,
             statement: None,
+            source: None,
             shows: None,
             limit: limits::LAMBDA,
         }
@@ -955,6 +1015,63 @@ mod tests {
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_ok());
         guard.observe_answer(&list, br#"{"EventSourceMappings":[{"UUID":"u-1"}]}"#);
         assert!(guard.check(&write("mapping", "u-1", Effect::Write)).is_err());
+    }
+
+    /// Every write about a mapping of an imported function: only a declared one with a managed source
+    /// is allowed, and only if no other team owns the function.
+    #[test]
+    fn an_imported_function_takes_only_the_declared_mappings() {
+        let kinds = kinds::all();
+        let (function, mapping) = (kinds.get("function").unwrap().schema(), kinds.get("mapping").unwrap().schema());
+        let table = |name: &str| format!("arn:aws:dynamodb:eu-central-1:123456789012:table/{name}");
+        let stream = |name: &str| format!("{}/stream/1", table(name));
+        let ours = Ownership::Engine(owner("acme", "s"));
+        let theirs = Ownership::Engine(owner("acme-extra", "s"));
+        let cases = [
+            (Some(Ownership::Nobody), stream("acme-t"), true, "no owner"),
+            (Some(Ownership::CloudFormation("cfn".to_owned())), stream("acme-t"), true, "CloudFormation's"),
+            (Some(theirs.clone()), stream("acme-t"), false, "another team's"),
+            (Some(Ownership::Denied), stream("acme-t"), false, "unreadable"),
+            (None, stream("acme-t"), false, "never read"),
+            (Some(Ownership::Nobody), stream("acme-t2"), false, "another source"),
+            (Some(Ownership::Nobody), format!("{}-2/stream/1", table("acme-t")), false, "a longer name"),
+        ];
+        for (owned, source, allowed, whose) in cases {
+            for name in ["billing-f", "acme-f"] {
+                let guard = guard();
+                guard.observe_env(&AwsEnv::new("eu-central-1", "123456789012"));
+                guard.observe_import("function", name);
+                guard.observe_attachment("function", name, &table("acme-t"));
+                guard.observe(mapping, &id("m"), &live(ours.clone()));
+                if let Some(owned) = &owned {
+                    guard.observe_imported(function, &id(name), Some(&live(owned.clone())));
+                }
+                let get = parse("GET", "/2015-03-31/event-source-mappings/u-1", "", "").unwrap();
+                let arn = format!("arn:aws:lambda:eu-central-1:123456789012:function:{name}");
+                let shown = serde_json::json!({ "UUID": "u-1", "FunctionArn": arn, "EventSourceArn": source });
+                guard.observe_answer(&get, shown.to_string().as_bytes());
+                let check = |method: &str, path: &str, body: String| {
+                    guard.check(&parse(method, path, "", &body).expect(path)).is_ok()
+                };
+                let create = serde_json::json!({ "FunctionName": name, "EventSourceArn": source }).to_string();
+                let all = "/2015-03-31/event-source-mappings";
+                let tags =
+                    "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Aevent-source-mapping%3Au-1";
+                let one = format!("{all}/u-1");
+                for (method, path, body) in [
+                    ("POST", all, create),
+                    ("PUT", &one, "{}".to_owned()),
+                    ("DELETE", &one, String::new()),
+                    ("POST", tags, "{}".to_owned()),
+                ] {
+                    assert_eq!(check(method, path, body), allowed, "{name}, {whose}: {method} {path}");
+                }
+                // Nothing else about the function.
+                let policy = format!("/2015-03-31/functions/{name}/policy");
+                assert!(!check("POST", &policy, r#"{"StatementId":"acme-s"}"#.to_owned()), "{name}, {whose}");
+                assert!(!check("DELETE", &format!("/2015-03-31/functions/{name}"), String::new()), "{name}, {whose}");
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Request {
     pub place: Option<(String, String)>,
     /// The statement ID, for permissions.
     pub statement: Option<String>,
+    /// The ARN of what a new attached resource reads.
+    pub source: Option<String>,
     /// What its response shows about attached resources.
     pub shows: Option<&'static Attachments>,
     /// The rate limit that it counts against.
@@ -113,6 +115,7 @@ impl Message<'_> {
             attached_to,
             place,
             statement,
+            source: operation.source.and_then(|at| values.get(at)).map(str::to_owned),
             shows: operation.shows,
             limit,
         })
@@ -184,7 +187,7 @@ fn pairs(text: &str) -> Fields {
 /// The text members of a JSON body that matter to this operation; `None` if the body can't be read,
 /// and if it has a member twice. A REST body that doesn't matter may be of any form.
 fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
-    let named = [operation.target.map(|target| target.at), operation.statement];
+    let named = [operation.target.map(|target| target.at), operation.statement, operation.source];
     let in_body = named.into_iter().flatten().filter_map(|at| match at {
         At::Body(name) => Some(name),
         _ => None,

@@ -114,7 +114,21 @@ impl Planner<'_> {
             return Some(format!("skipped: it has this stack's tags, but its name {why}{listing}"));
         }
         let why = self.barred_parent(declared)?;
-        Some(format!("not deleted: it has this stack's tags, but {why}"))
+        let reason = format!("not deleted: it has this stack's tags, but {why}");
+        Some(match self.delete_cmd(declared) {
+            Some(command) => format!("{reason}; to delete it, run `{command}`"),
+            None => reason,
+        })
+    }
+
+    /// The command that deletes an orphan which is attached to an imported resource.
+    fn delete_cmd(&self, orphan: &ResourceDecl) -> Option<String> {
+        let command = &orphan.schema().parent()?.imported_parent.as_ref()?.delete_cmd;
+        let (kind, name) = orphan.parent()?;
+        let is_it = |it: &&ResourceDecl| it.imported && it.schema().kind == kind && it.id.name == name;
+        self.spec.resources.iter().find(is_it)?;
+        let id = orphan.id.unique_id.as_ref().unwrap_or(&orphan.id.name);
+        Some(command.replace("{region}", &self.inventory.env.region).replace("{}", id))
     }
 
     /// What the plan does with the parent of an orphan.

@@ -685,11 +685,13 @@ impl Case {
         let mut blocks: Vec<(String, String)> = Vec::new();
         let mut used: BTreeSet<String> = BTreeSet::new();
         let (mut tables, mut managed) = (Vec::new(), Vec::new());
+        let (mut own_tables, mut imported) = (Vec::new(), Vec::new());
         for (resource, declared) in TABLES.iter().zip(&self.spec.tables) {
             let Some(declared) = declared else { continue };
             let Some((mut block, is_import)) = self.head(resource, "table", declared, &mut used) else { continue };
             tables.push(*resource);
             if !is_import {
+                own_tables.push(*resource);
                 block.push_str("    attributes: { id: S }\n    hash_key: id\n    billing_mode: PAY_PER_REQUEST\n");
                 block.push_str("    stream_view_type: NEW_AND_OLD_IMAGES\n");
                 if declared.ignores {
@@ -704,7 +706,9 @@ impl Case {
         for (resource, declared) in FUNCTIONS.iter().zip(&self.spec.functions) {
             let Some(declared) = declared else { continue };
             let Some((mut block, is_import)) = self.head(resource, "function", declared, &mut used) else { continue };
-            if !is_import {
+            if is_import {
+                imported.push(*resource);
+            } else {
                 managed.push(*resource);
                 block
                     .push_str("    runtime: nodejs22.x\n    handler: index.handler\n    role: ${execution-role.arn}\n");
@@ -748,10 +752,16 @@ impl Case {
             }
             blocks.push((format!("allow-{at}"), block));
         }
+        // An imported function takes only the streams of the spec's own tables.
+        let shares = |hung: &Hung| {
+            let n_functions = managed.len() + imported.len();
+            let at = (hung.function % n_functions.max(1)).checked_sub(managed.len())?;
+            let table = own_tables.get(hung.table % own_tables.len().max(1)).filter(|_| hung.literal.is_none())?;
+            Some((*imported.get(at)?, format!("${{{table}.stream_arn}}")))
+        };
         for (at, hung) in self.spec.mappings.iter().enumerate() {
-            let Some((hung, (function, source))) = hung.as_ref().and_then(|it| Some((it, hangs(it)?))) else {
-                continue;
-            };
+            let attached = hung.as_ref().and_then(|it| Some((it, shares(it).or_else(|| hangs(it))?)));
+            let Some((hung, (function, source))) = attached else { continue };
             let mut block =
                 format!("    type: mapping\n    function: ${{{function}.arn}}\n    event_source_arn: {source}\n");
             block.push_str("    starting_position: TRIM_HORIZON\n");
@@ -777,6 +787,25 @@ impl Case {
         }
         (text, blocks.into_iter().map(|(name, _)| name).collect())
     }
+}
+
+/// The functions and tables in AWS that mappings on imported functions connect, by a spec's text
+/// alone.
+pub(super) fn shared(spec: &str, us: &str) -> BTreeSet<(String, String)> {
+    let spec: serde_json::Value = serde_yaml::from_str(spec).unwrap();
+    let resources = spec["resources"].as_object().unwrap();
+    let target = |resource: &serde_json::Value, property: &str| {
+        let (name, _) = resource[property].as_str()?.strip_prefix("${")?.split_once('.')?;
+        let target = resources.get(name)?;
+        let own = target["name"].as_str().map_or_else(|| format!("{us}-{name}"), str::to_owned);
+        Some((own, target["import"].as_str().map(|it| it.rsplit([':', '/']).next().unwrap().to_owned())))
+    };
+    let mappings = resources.values().filter(|it| it["type"] == "mapping");
+    let pairs = mappings.filter_map(|it| match (target(it, "function")?, target(it, "event_source_arn")?) {
+        ((_, Some(function)), (table, None)) => Some((function, table)),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 /// What a spec declares, by its text alone: the AWS names of managed resources, each with whether

@@ -56,6 +56,8 @@ pub(super) struct Rules {
     /// `table acme-todos`, and whether engine may adopt it without confirmation.
     pub(super) declared: BTreeMap<String, bool>,
     pub(super) imported: Vec<String>,
+    /// The imported functions and the own tables that the spec's mappings connect.
+    pub(super) shared: BTreeSet<(String, String)>,
 }
 
 /// The result: counts, violations and writes.
@@ -222,11 +224,19 @@ impl Judge {
             }
             "mapping" => {
                 let mapping = world.mappings.iter().find(|it| it.uuid == name)?;
-                if let Some(why) = self.barred_parent(world, mapping.function.split(':').next().unwrap()) {
+                let source = mapping.shown["EventSourceArn"].as_str().unwrap();
+                let is_shared = self.is_shared(&mapping.function, source);
+                let parent = mapping.function.split(':').next().unwrap();
+                let why = if is_shared { self.barred_import(world, parent) } else { self.barred_parent(world, parent) };
+                if let Some(why) = why {
                     return Some(why);
                 }
                 let function = format!("function {}", mapping.function);
-                let host = self.barred(world, &function);
+                let host = if !is_shared {
+                    self.barred(world, &function)
+                } else {
+                    (*aim != Aim::Apply).then(|| "it is imported".to_owned())
+                };
                 match owner_of(&mapping.tags, us) {
                     Whose::Ours => None,
                     _ if denied.mappings && (host.is_none() || self.rules.assume_owner) => None,
@@ -241,6 +251,27 @@ impl Judge {
             }
             _ => Some("it is nobody's business".to_owned()),
         }
+    }
+
+    /// Whether the spec has a mapping of this source on an imported function.
+    fn is_shared(&self, function: &str, source: &str) -> bool {
+        let table = source.split('/').nth(1).unwrap_or_default();
+        self.rules.shared.contains(&(function.to_owned(), table.to_owned()))
+    }
+
+    /// Why such a mapping must not change: another team owns the function, or may do so.
+    fn barred_import(&self, world: &World, name: &str) -> Option<String> {
+        let key = format!("function {name}");
+        if self.is_unseen(&key) || self.changed.contains(&key) {
+            return None;
+        }
+        if self.rules.denied.functions {
+            return Some(format!("the tags of {key} can't be read"));
+        }
+        let tags = &world.functions.get(name)?.tags;
+        let team = tags.get("engine:team").filter(|_| !tags.contains_key("aws:cloudformation:stack-name"));
+        let other = team.filter(|team| !team.is_empty() && *team != self.rules.us);
+        other.map(|team| format!("{key} belongs to {team}"))
     }
 
     /// Why resources attached to a function must not change, whatever tags they have.
@@ -308,6 +339,13 @@ impl Judge {
             _ => return self.wrong(call, "not a call that the engine has any reason to make"),
         };
         let key = format!("{kind} {name}");
+        let source = call.body["EventSourceArn"].as_str().unwrap_or_default();
+        if operation == "CreateEventSourceMapping" && self.is_shared(name, source) {
+            if let Some(why) = self.barred_import(world, name) {
+                self.wrong(call, &why);
+            }
+            return;
+        }
         if kind != "mapping" && !has_prefix(name, us) {
             self.wrong(call, "not a name of ours");
         }

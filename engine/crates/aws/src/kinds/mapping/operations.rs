@@ -28,8 +28,13 @@ pub(super) static MAPPING: NameForm = NameForm {
 };
 
 /// docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html
-const ATTACHMENTS: Attachments =
-    Attachments { list: "EventSourceMappings", name: "UUID", parent: "FunctionArn", form: &FUNCTION };
+const ATTACHMENTS: Attachments = Attachments {
+    list: "EventSourceMappings",
+    name: "UUID",
+    parent: "FunctionArn",
+    form: &FUNCTION,
+    source: "EventSourceArn",
+};
 
 /// Why a mapping is not named.
 const UUID: &str = "AWS assigns the UUID of a mapping, so a condition restricts the owner";
@@ -48,6 +53,34 @@ const NEW_MAPPINGS: Scope = Scope {
     condition: Some(of_functions),
     why: Some("a mapping has no ARN before it is created, so the condition restricts its function"),
     ..Scope::new("NewMappings", |policy| where_team_has_functions(policy, "*"))
+};
+
+/// The same on imported functions.
+const NEW_MAPPINGS_OF_IMPORTED: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(of_imported),
+    why: Some("a mapping has no ARN before it is created, so the condition restricts its function"),
+    ..Scope::new("NewMappingsOfImported", |policy| where_imported(policy, "*"))
+};
+
+/// Mappings of imported functions, which may have those of other teams.
+const MAPPINGS_OF_IMPORTED: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(|policy| {
+        let mut condition = of_imported(policy);
+        condition["StringEquals"] = json!({ format!("aws:ResourceTag/{TAG_TEAM}"): policy.spec.team });
+        condition
+    }),
+    why: Some(UUID),
+    ..Scope::new("MappingsOfImported", |policy| where_imported(policy, &MAPPING.arn(policy.env, "*")))
+};
+
+/// The same, only to read them.
+const READ_MAPPINGS_OF_IMPORTED: Scope = Scope {
+    kind: Some("mapping"),
+    condition: Some(of_imported),
+    why: Some(UUID),
+    ..Scope::new("ReadMappingsOfImported", |policy| where_imported(policy, &MAPPING.arn(policy.env, "*")))
 };
 
 /// Mappings that get the team's tags: new and adopted ones have none yet.
@@ -101,6 +134,20 @@ fn of_functions(policy: &PolicyBuilder<'_>) -> Json {
     json!({ "ArnLike": { "lambda:FunctionArn": policy.of_team(&FUNCTION) } })
 }
 
+/// The imported functions that the spec's mappings invoke.
+fn imported(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let functions = policy.spec.managed("mapping").filter_map(|it| policy.spec.imported_parent(it));
+    functions.map(|(function, _)| policy.arn(&FUNCTION, function)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn where_imported(policy: &PolicyBuilder<'_>, resource: &str) -> Vec<String> {
+    if imported(policy).is_empty() { Vec::new() } else { vec![resource.to_owned()] }
+}
+
+fn of_imported(policy: &PolicyBuilder<'_>) -> Json {
+    json!({ "ArnLike": { "lambda:FunctionArn": imported(policy) } })
+}
+
 const fn call(action: &'static str, effect: Effect, wire: Wire, grants: &'static [Grant]) -> Operation {
     Operation::new(Service::LAMBDA, action, effect, wire, &limits::CONTROL_PLANE, grants).of_kind("mapping")
 }
@@ -123,15 +170,33 @@ const ALL: &str = "/2015-03-31/event-source-mappings";
 
 pub(super) const OPERATIONS: &[Operation] = &[
     // A mapping belongs to the function that it invokes.
-    call("lambda:CreateEventSourceMapping", Effect::Write, Rest("POST", ALL), &[(&NEW_MAPPINGS, &[Apply])])
+    Operation {
+        source: Some(At::Body("EventSourceArn")),
+        implied: &[key("kms:DescribeKey", &[Apply]), key("kms:GenerateDataKey", &[Apply])],
+        ..call(
+            "lambda:CreateEventSourceMapping",
+            Effect::Write,
+            Rest("POST", ALL),
+            &[(&NEW_MAPPINGS, &[Apply]), (&NEW_MAPPINGS_OF_IMPORTED, &[Apply])],
+        )
         .on(&FUNCTION, At::Body("FunctionName"), Takes::Either)
         .in_place()
-        .implying(&[key("kms:DescribeKey", &[Apply]), key("kms:GenerateDataKey", &[Apply])]),
-    of("lambda:DeleteEventSourceMapping", Effect::Write, "DELETE", &[(&MAPPINGS, DELETE)]),
+    },
+    of(
+        "lambda:DeleteEventSourceMapping",
+        Effect::Write,
+        "DELETE",
+        &[(&MAPPINGS, DELETE), (&MAPPINGS_OF_IMPORTED, DELETE)],
+    ),
     Operation {
         shows: Some(&ATTACHMENTS),
         implied: &[key("kms:Decrypt", READ)],
-        ..of("lambda:GetEventSourceMapping", Effect::Read, "GET", &[(&MAPPINGS, READ)])
+        ..of(
+            "lambda:GetEventSourceMapping",
+            Effect::Read,
+            "GET",
+            &[(&MAPPINGS, READ), (&READ_MAPPINGS_OF_IMPORTED, READ)],
+        )
     },
     Operation {
         shows: Some(&ATTACHMENTS),
@@ -149,6 +214,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         // With a function in the body, it would attach the mapping to that one.
         forbidden: Some("FunctionName"),
-        ..of("lambda:UpdateEventSourceMapping", Effect::Write, "PUT", &[(&MAPPINGS, &[Apply])]).in_place()
+        ..of(
+            "lambda:UpdateEventSourceMapping",
+            Effect::Write,
+            "PUT",
+            &[(&MAPPINGS, &[Apply]), (&MAPPINGS_OF_IMPORTED, &[Apply])],
+        )
+        .in_place()
     },
 ];

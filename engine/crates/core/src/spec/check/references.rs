@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
-use crate::schema::{Identity, Milestone, Origin, Property, Schema, Str};
+use crate::schema::{Identity, ImportedParent, Milestone, Origin, Property, Schema, Str};
 use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 
 use super::super::ResourceDecl;
@@ -90,13 +90,7 @@ impl Checker<'_> {
             self.error(*span, problem, format!("use {}", wanted.join(" or ")));
             return;
         }
-        // A resource can only be attached to one that this spec manages.
-        let property =
-            targets.get(&reference.from).and_then(|from| from.schema().property(&reference.path.to_string()));
-        if target.imported && property.is_some_and(|property| property.parent) {
-            let problem = format!("`{resource}` is imported, so nothing can be attached to it");
-            self.error(*span, problem, format!("refer to a {} that this spec manages", schema.kind));
-        }
+        self.attachment(reference, target, targets);
         if let (Origin::Assigned { until }, false) = (&output.origin, target.imported)
             && let [property] = until.as_slice()
             && matches!(target.desired.get(&**property), None | Some(Value::Null))
@@ -104,6 +98,35 @@ impl Checker<'_> {
             let problem = format!("`{resource}` has no `{attribute}`, because its `{property}` is not set");
             let hint = format!("add `{property}:` to `{resource}`, or remove this reference");
             self.error(*span, problem, hint);
+        }
+    }
+
+    /// A resource can only be attached to one that this spec manages, or to an imported one if its
+    /// kind allows that.
+    fn attachment(&mut self, reference: &Reference, target: &ResourceDecl, targets: &BTreeMap<String, ResourceDecl>) {
+        let Some(from) = targets.get(&reference.from).filter(|_| target.imported) else { return };
+        let property = from.schema().property(&reference.path.to_string());
+        let Some(property) = property.filter(|property| property.parent) else { return };
+        let (name, kind) = (&reference.resource, &target.schema().kind);
+        let managed = format!("refer to a {kind} that this spec manages");
+        match &property.imported_parent {
+            None => {
+                self.error(reference.span, format!("`{name}` is imported, so nothing can be attached to it"), managed);
+            }
+            Some(ImportedParent { source, .. }) => {
+                let read = match from.desired.get(&**source) {
+                    Some(Value::Unknown(template)) => match template.as_reference() {
+                        Some(Placeholder::Output { resource, .. }) => targets.get(resource),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                if read.is_none_or(|read| read.imported) {
+                    let problem =
+                        format!("`{name}` is imported, so `{source}` must refer to a resource that this spec manages");
+                    self.error(reference.span, problem, format!("use such a reference for `{source}`, or {managed}"));
+                }
+            }
         }
     }
 
