@@ -11,6 +11,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use crate::aws::wait::Detail;
 use crate::aws::{Access, AwsError, Class, Context, LocalSettings};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::live;
@@ -141,7 +142,9 @@ async fn show(
     let cx = cx.reporting(report_waits_once(terminal.quiet));
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
     let scope = names::search_scope(&session.target, &AwsEnv::new(&cx.aws.region, &account));
-    let found = join_all(functions.iter().map(|declared| live::read_again(&cx, declared)));
+    // Only the name of its log group matters.
+    let reader = cx.with_detail(Detail::Imported);
+    let found = join_all(functions.iter().map(|declared| live::read_again(&reader, declared)));
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let (mut feeds, mut missing) = (Vec::new(), Vec::new());
     for (declared, live) in functions.iter().zip(found) {

@@ -205,6 +205,9 @@ fn explain(terminal: &Terminal, team: &str, document: &Document) {
             terminal.note(&format!("{}: {why}", statement.sid));
         }
     }
+    if document.omits_optional {
+        terminal.note("the optional statements are omitted, since the policy would exceed IAM's size limit with them");
+    }
     if document.goes_by_prefix(team) {
         terminal.note(&format!(
             "`{team}-*` also matches the resources of a team named `{team}-more`: don't use a team name that extends \

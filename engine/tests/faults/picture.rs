@@ -54,7 +54,10 @@ impl Picture {
             });
             // A presigned link to the code, which expires.
             function["Code"]["Location"] = Json::Null;
-            all.insert(format!("function {name}"), json!([function, policy]));
+            let mut config = lambda(&format!("/2019-09-25/functions/{name}/event-invoke-config"));
+            // Its error has a request ID.
+            config = if config["FunctionArn"].is_string() { config } else { Json::Null };
+            all.insert(format!("function {name}"), json!([function, policy, config]));
         }
         for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array_mut().unwrap() {
             // The progress of Lambda with the records varies. Keep only problems.

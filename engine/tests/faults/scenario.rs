@@ -76,7 +76,8 @@ fn create(case: &Case<'_>) {
             ),
             (
                 "handler: index.handler\n",
-                "handler: index.handler\n    reserved_concurrent_executions: 5\n    tags: { course: cloud }\n",
+                "handler: index.handler\n    reserved_concurrent_executions: 5\n    async: { maximum_retry_attempts: 1 }\n    \
+                 tags: { course: cloud }\n",
             ),
         ],
     ));
@@ -128,8 +129,8 @@ fn queues_type(case: &Case<'_>) {
     );
 }
 
-/// Changes capacity, tags, TTL and recovery of the table; code, configuration, tags and concurrency
-/// of the function; the permission, which must be re-created; and settings of the mapping.
+/// Changes capacity, tags, TTL and recovery of the table; code, configuration, tags, concurrency and
+/// asynchronous invocations of the function; the permission, which must be re-created; and settings of the mapping.
 fn update(case: &Case<'_>) {
     deploy(case, &spec(case, &[]));
     case.declare(&spec(
@@ -143,7 +144,8 @@ fn update(case: &Case<'_>) {
             (
                 "handler: index.handler\n",
                 "handler: index.handler\n    memory_size: 256\n    timeout: 10\n    environment: { LEVEL: debug }\n    \
-                 reserved_concurrent_executions: 5\n    tags: { course: cloud }\n",
+                 reserved_concurrent_executions: 5\n    async: { maximum_retry_attempts: 1 }\n    \
+                 tags: { course: cloud }\n",
             ),
             ("../lambda-src/log-events", "../lambda-src/second"),
             ("source_arn: ${todos.stream_arn}\n", "source_arn: ${todos.stream_arn}\n    source_account: ${account}\n"),

@@ -112,6 +112,7 @@ fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
     kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one
   failed: { type: queue }
   dead: { type: queue }
+  reporter: { type: function, runtime: nodejs22.x, handler: index.handler, code: { inline: \"exports.handler = 1\" } }
   archive: { type: table, import: shared-archive }
   feed:
     type: mapping
@@ -122,6 +123,7 @@ fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
 ";
     let lines = "    tracing: Active
     dead_letter_target_arn: ${dead.arn}
+    async: { on_success_destination_arn: \"${reporter.arn}\", on_failure_destination_arn: \"${failed.arn}\" }
     access: { archive: [read, dynamodb:UpdateTimeToLive] }
     statements: [{ actions: ses:SendEmail, resources: '*' }]
 ";
@@ -133,9 +135,10 @@ fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
     Access2: `worker` has `access: { archive: dynamodb:UpdateTimeToLive }`
     Access: `worker` has `access: { archive: read }`
     DecryptStreams: `feed` reads the stream of `todos`
+    InvokeFunctions: `worker` has it as `async.on_success_destination_arn`
     ListStreams: `feed` reads the stream of `todos`
     ReadStreams: `feed` reads the stream of `todos`
-    SendToQueues: `feed` sends failed records there, and `worker` sends failed invocations there
+    SendToQueues: `feed` sends failed records there, and `worker` has it as `async.on_failure_destination_arn`, and `worker` sends failed invocations there
     Statement: `worker` has it in `statements`
     Trace: `worker` has `tracing: Active`
     WriteLogs: `worker` writes its log

@@ -62,6 +62,7 @@ resources:
     system_log_level: WARN
     reserved_concurrent_executions: 1
     dead_letter_target_arn: arn:aws:sqs:eu-central-1:123456789012:letters
+    async: { on_success_destination_arn: "arn:aws:sqs:eu-central-1:123456789012:done" }
     vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }
     kms_key_arn: arn:aws:kms:eu-central-1:123456789012:key/one
   pipe:
@@ -339,6 +340,12 @@ const TEXTS: &[(&str, &str, &str, &str)] = &[
         "ValidationException",
         "1 validation error detected: Value 'x' at 'deadLetterConfig.targetArn' failed to satisfy constraint: Member must satisfy regular expression pattern: x",
         "dead_letter_target_arn:",
+    ),
+    (
+        "logger",
+        "ValidationException",
+        "1 validation error detected: Value 'x' at 'destinationConfig.onSuccess.destination' failed to satisfy constraint: Member must satisfy regular expression pattern: x",
+        "async:",
     ),
     (
         "logger",

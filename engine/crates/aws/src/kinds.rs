@@ -30,8 +30,10 @@ use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
+use crate::spec::Spec;
 use crate::value::{Path, Tree, Value, tree_to_json};
 
+pub(crate) use function::async_config::destinations;
 pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
 pub(crate) use mapping::source::Source;
@@ -78,11 +80,25 @@ fn open(offered: &[&'static str]) -> Shape {
 
 /// The warning for an ARN of a service that is not a known destination of Lambda.
 fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<Problem> {
-    let arn = desired.get(property).and_then(Value::as_str)?;
-    let service = arn.split(':').nth(2).filter(|service| !services.contains(service))?;
+    unusual_service(Path::property(property), property, desired.get(property)?, services)
+}
+
+/// The same at any path.
+fn unusual_service(path: Path, property: &str, arn: &Value, services: &[&str]) -> Option<Problem> {
+    let service = arn.as_str()?.split(':').nth(2).filter(|service| !services.contains(service))?;
     let problem = format!("`{service}` is not a known service for `{property}`");
     let hint = format!("if AWS rejects it, use one of {}", services.join(", "));
-    Some(Problem::warning(Path::property(property), problem, hint))
+    Some(Problem::warning(path, problem, hint))
+}
+
+/// The warning for a FIFO queue or topic as a destination of Lambda: AWS documents only standard
+/// ones (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html,
+/// …/invocation-async-retain-records.html).
+fn fifo_destination(path: Path, destination: &Value, spec: &Spec) -> Option<Problem> {
+    let name = spec.name_of(destination).filter(|name| name.ends_with(".fifo"))?;
+    let problem = format!("Lambda may refuse `{name}` as a destination, because it is FIFO");
+    let why = "AWS documents only standard queues and topics as destinations";
+    Some(Problem::warning(path, problem, "use a standard queue").why(why))
 }
 
 /// A resource's tags without those of engine and AWS.

@@ -93,7 +93,7 @@ catalogue! {
                requires sqs:SendMessage, sns:Publish or s3:PutObject on that destination. A mapping of a queue \
                requires sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on it. IAM changes can take \
                about a minute to propagate; engine waits for that if the role is new or this run changed it.",
-        blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "event_source_arn", "role"],
+        blames: ["tracing", "dead_letter_target_arn", "on_failure_destination_arn", "async", "event_source_arn", "role"],
     }
     StreamNotReadable "stream-not-readable" {
         title: "the function's role lacks permission to read the stream",

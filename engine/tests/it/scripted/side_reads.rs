@@ -31,13 +31,14 @@ const fn side(operation: &'static str) -> Side {
     Side { operation, undeclared: None, is_reported: true, shows_owner: false }
 }
 
-const SIDES: [Side; 8] = [
+const SIDES: [Side; 9] = [
     Side { shows_owner: true, ..side("ListTagsOfResource") },
     Side { shows_owner: true, ..side("ListTags") },
     side("DescribeTimeToLive"),
     side("DescribeContinuousBackups"),
     side("GetResources"),
     side("GetEventSourceMapping"),
+    side("GetFunctionEventInvokeConfig"),
     Side { undeclared: Some("logger-permission"), is_reported: false, ..side("GetPolicy") },
     Side { undeclared: Some("todos-to-logger"), is_reported: false, ..side("ListEventSourceMappings") },
 ];

@@ -220,6 +220,13 @@ fn of_functions() -> Vec<Row> {
         },
         Row {
             kind: "function",
+            properties: &["async"],
+            drift: |world| world.functions.get_mut(FUNCTION).unwrap().async_config = Some(json!({})),
+            hide: |cloud| denied(cloud, "GetFunctionEventInvokeConfig"),
+            senders: &["PutFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig"],
+        },
+        Row {
+            kind: "function",
             properties: &["tags"],
             drift: |_| {},
             hide: |cloud| cloud.world(|world| world.function_tags_denied = true),

@@ -209,8 +209,77 @@ fn networks() -> Vec<Row> {
     ]
 }
 
+/// A part of the configuration of asynchronous invocations.
+fn asynchronous(property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 3]) -> Row {
+    let ([set, changed], [first, second, last]) = (values, seen);
+    let place: &'static str = Box::leak(format!("/Async/{member}").into_boxed_str());
+    let drifted = json!({
+        "MaximumRetryAttempts": 0,
+        "MaximumEventAgeInSeconds": 60,
+        "DestinationConfig": {
+            "OnSuccess": { "Destination": "arn:aws:sns:eu-central-1:{account}:by-hand" },
+            "OnFailure": { "Destination": "arn:aws:sns:eu-central-1:{account}:by-hand" },
+        },
+    });
+    row(KIND, property, set, changed)
+        .seen(place, first, second, last)
+        .drift(Lambda("PUT /2019-09-25/functions/{function}/event-invoke-config", drifted))
+}
+
+fn asynchronous_invocations() -> Vec<Row> {
+    let given = "async: { maximum_event_age_in_seconds: 600 }";
+    let destination = |property, member, values| {
+        let [one, two] = ["one", "two"].map(|name| json!(format!("arn:aws:sqs:eu-central-1:{{account}}:{name}")));
+        asynchronous(property, member, values, [one, two, Json::Null]).given(given)
+    };
+    vec![
+        asynchronous(
+            "async",
+            "MaximumRetryAttempts",
+            ["async: { maximum_retry_attempts: 1 }", "async: { maximum_retry_attempts: 0 }"],
+            [json!(1), json!(0), Json::Null],
+        ),
+        asynchronous(
+            "async.maximum_retry_attempts",
+            "MaximumRetryAttempts",
+            [
+                "async: { maximum_event_age_in_seconds: 600, maximum_retry_attempts: 1 }",
+                "async: { maximum_event_age_in_seconds: 600, maximum_retry_attempts: 0 }",
+            ],
+            [json!(1), json!(0), json!(2)],
+        )
+        .given(given),
+        asynchronous(
+            "async.maximum_event_age_in_seconds",
+            "MaximumEventAgeInSeconds",
+            [
+                "async: { maximum_retry_attempts: 1, maximum_event_age_in_seconds: 600 }",
+                "async: { maximum_retry_attempts: 1, maximum_event_age_in_seconds: 700 }",
+            ],
+            [json!(600), json!(700), json!(21600)],
+        )
+        .given("async: { maximum_retry_attempts: 1 }"),
+        destination(
+            "async.on_success_destination_arn",
+            "DestinationConfig/OnSuccess/Destination",
+            [
+                "async: { on_success_destination_arn: 'arn:aws:sqs:eu-central-1:${account}:one' }",
+                "async: { on_success_destination_arn: 'arn:aws:sqs:eu-central-1:${account}:two' }",
+            ],
+        ),
+        destination(
+            "async.on_failure_destination_arn",
+            "DestinationConfig/OnFailure/Destination",
+            [
+                "async: { on_failure_destination_arn: 'arn:aws:sqs:eu-central-1:${account}:one' }",
+                "async: { on_failure_destination_arn: 'arn:aws:sqs:eu-central-1:${account}:two' }",
+            ],
+        ),
+    ]
+}
+
 pub(super) fn rows() -> Vec<Row> {
-    [settings(), networks(), permissions()].concat()
+    [settings(), asynchronous_invocations(), networks(), permissions()].concat()
 }
 
 fn settings() -> Vec<Row> {

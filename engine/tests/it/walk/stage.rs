@@ -333,6 +333,9 @@ impl Stage {
             "function" => {
                 let mut seen = self.get("/2015-03-31/functions/{function}");
                 seen["ImpliedRole"] = self.role(IMPLIED_ROLE);
+                let (status, config) =
+                    self.lambda("GET", "/2019-09-25/functions/{function}/event-invoke-config", &Json::Null);
+                seen["Async"] = if status == 200 { config } else { Json::Null };
                 seen
             }
             "queue" => {

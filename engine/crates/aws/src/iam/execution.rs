@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::{QUEUE, Source, TABLE, default_log_group};
+use crate::kinds::{QUEUE, Source, TABLE, default_log_group, destinations};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -80,6 +80,11 @@ fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<St
         needs.variables(function);
         if let Some(target) = policy.text(function.desired.get("dead_letter_target_arn")) {
             needs.send(&target, &format!("`{}` sends failed invocations there", function.name));
+        }
+        for (name, target) in destinations(&function.desired) {
+            if let Some(target) = policy.text(Some(target)) {
+                needs.send(&target, &format!("`{}` has it as `async.{name}`", function.name));
+            }
         }
         for mapping in policy.mappings(&function.id.name) {
             needs.source(mapping);
@@ -250,13 +255,16 @@ impl Needs<'_, '_> {
         self.list_streams("ListKinesisStreams", "kinesis:ListStreams", &reason);
     }
 
-    /// Sending to a queue, a topic or a bucket
-    /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
+    /// Sending to a destination
+    /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html,
+    /// …/invocation-async-retain-records.html).
     fn send(&mut self, target: &str, reason: &str) {
         let resource = [target.to_owned()];
         match target.split(':').nth(2) {
             Some("sqs") => self.add_all("SendToQueues", &["sqs:SendMessage"], &resource, reason),
             Some("sns") => self.add_all("PublishToTopics", &["sns:Publish"], &resource, reason),
+            Some("lambda") => self.add_all("InvokeFunctions", &["lambda:InvokeFunction"], &resource, reason),
+            Some("events") => self.add_all("PutEvents", &["events:PutEvents"], &resource, reason),
             Some("s3") => {
                 self.add_all("ListBuckets", &["s3:ListBucket"], &resource, reason);
                 self.add_all("PutIntoBuckets", &["s3:PutObject"], &[format!("{target}/*")], reason);

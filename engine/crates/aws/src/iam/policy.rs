@@ -123,6 +123,9 @@ pub struct Document {
     version: &'static str,
     /// Its statements.
     pub statement: Vec<Statement>,
+    /// Whether optional statements are missing, because they would exceed IAM's size limit.
+    #[serde(skip)]
+    pub omits_optional: bool,
 }
 
 /// One statement of a policy.
@@ -158,7 +161,17 @@ impl Statement {
 
 impl Document {
     pub(super) fn new(statement: Vec<Statement>) -> Document {
-        Document { version: "2012-10-17", statement }
+        Document { version: "2012-10-17", statement, omits_optional: false }
+    }
+
+    /// The same without its optional statements, if it exceeds IAM's size limit.
+    fn within_limit(mut self) -> Document {
+        if self.n_characters() > MAX_CHARACTERS {
+            let n_statements = self.statement.len();
+            self.statement.retain(|it| !it.sid.starts_with("Optional"));
+            self.omits_optional = self.statement.len() < n_statements;
+        }
+        self
     }
 
     /// Each action and resource that is allowed without a condition; `*` at the end is replaced by
@@ -226,7 +239,8 @@ impl Document {
 /// its permissions boundary, so that a spec can't grant more than it allows
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
 pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>) -> Document {
-    narrowest(spec, env, purpose.keeps_to_the_spec(), |policy| PolicyBuilder { boundary, ..*policy }.deploying(purpose))
+    let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, ..*policy }.deploying(purpose);
+    narrowest(spec, env, purpose.keeps_to_the_spec(), document).within_limit()
 }
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise

@@ -16,6 +16,8 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+pub(super) mod async_config;
+mod details;
 mod errors;
 pub mod javascript;
 mod network;
@@ -51,6 +53,7 @@ use crate::schema::{
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
+use async_config::AsyncConfig;
 use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
 use source::{Entry, Source, SourceError};
 
@@ -86,6 +89,8 @@ pub(super) struct Props {
     system_log_level: Option<String>,
     reserved_concurrent_executions: Option<i32>,
     dead_letter_target_arn: Option<String>,
+    #[serde(rename = "async")]
+    async_config: Option<AsyncConfig>,
     vpc: Option<network::Vpc>,
     kms_key_arn: Option<String>,
     tags: BTreeMap<String, String>,
@@ -363,6 +368,7 @@ impl Kind for Function {
                     "dead-letter queue or topic for failed asynchronous invocations",
                 )
                 .member("DeadLetterConfig.TargetArn"),
+                async_config::async_config(),
                 network::vpc(),
                 property(
                     "kms_key_arn",
@@ -403,6 +409,7 @@ impl Kind for Function {
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
         problems.extend(super::unusual_target(desired, "dead_letter_target_arn", &["sqs", "sns"]));
+        problems.extend(async_config::unusual_destinations(desired));
         problems.extend(log_level_problems(desired));
         problems.extend(layer_problems(desired));
         problems.extend(network::problems(desired));
@@ -447,6 +454,7 @@ impl Kind for Function {
             problems.push(Problem::error(Path::property("statements"), problem, hint));
         }
         problems.extend(not_polled(declared, spec));
+        problems.extend(async_config::fifo_destinations(declared, spec));
         if declared.explicit.contains(RETENTION) && declared.explicit.contains("log_group") {
             let problem = format!("`{RETENTION}` and `log_group` can't be combined");
             let hint = "remove one of them; a declared log group has `retention_in_days` of its own";
@@ -491,7 +499,10 @@ impl Kind for Function {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        Ok(look(cx, id).await?.map(Seen::live).into())
+        let (seen, details) = tokio::join!(look(cx, id), details::read(cx, id));
+        let Some(mut live) = seen?.map(Seen::live) else { return Ok(None.into()) };
+        details::add(&mut live, details)?;
+        Ok(Some(live).into())
     }
 
     async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
@@ -538,9 +549,8 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let Some(live) = self.read(cx, id).await?.live.filter(|live| live.status != Status::Deleting) else {
-                return Ok(None);
-            };
+            let live = look(cx, id).await?.map(Seen::live);
+            let Some(live) = live.filter(|live| live.status != Status::Deleting) else { return Ok(None) };
             if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
                 super::ensure_matches("CreateFunction", id, &live.props.otherwise_made(&props))?;
                 return Ok(Some(live.outputs));
@@ -576,11 +586,11 @@ impl Kind for Function {
                 }
             }
         }
-        if have.props.reserved_concurrent_executions != wanted.reserved_concurrent_executions {
+        if details::differ(&have.props, &wanted) {
             if let Before::Updated = before {
                 updated(cx, id, &have.owner).await?;
             }
-            reserve(cx, id, wanted.reserved_concurrent_executions).await?;
+            details::update(cx, id, &have.props, &wanted).await?;
         }
         // `settle` waits for the last call.
         Ok(have.outputs)
@@ -616,21 +626,7 @@ impl Kind for Function {
         {
             return Err(failed_update(id, &seen.config));
         }
-        // The create call can't set it.
-        if want.reserved_concurrent_executions.is_some()
-            && now.reserved_concurrent_executions != want.reserved_concurrent_executions
-        {
-            let _lock = cx.lock_writes(&id.name).await;
-            // Other writes in this run may have taken a while, so check the owner again.
-            if look(cx, id)
-                .await?
-                .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
-            {
-                return Err(super::name_conflict("PutFunctionConcurrency", id));
-            }
-            reserve(cx, id, want.reserved_concurrent_executions).await?;
-        }
-        Ok(())
+        details::complete(cx, id, &now, want).await
     }
 
     async fn delete(&self, cx: &Context, id: &Id, _have: Live<Props>) -> Result<(), AwsError> {
@@ -671,6 +667,7 @@ impl Props {
             code_size: rest.code_size,
             architecture: rest.architecture,
             reserved_concurrent_executions: rest.reserved_concurrent_executions,
+            async_config: rest.async_config,
             tags: rest.tags,
             ..self.clone()
         };
@@ -678,9 +675,9 @@ impl Props {
     }
 
     /// The properties that differ from what a create would have set. The code's path is irrelevant,
-    /// its size follows from the hash, and reserved concurrency is set later.
+    /// its size follows from the hash, and some settings are set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
-        let but = ["code", "code_size", "reserved_concurrent_executions", "tags"];
+        let but = ["code", "code_size", "reserved_concurrent_executions", async_config::ASYNC, "tags"];
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
@@ -918,7 +915,8 @@ impl Seen {
         unknown
     }
 
-    /// Its properties, with AWS's defaults for missing or empty values.
+    /// Its properties, with AWS's defaults for missing or empty values, and without those in
+    /// [`details`].
     fn props(&self) -> Props {
         let Seen { config, image, reserved, tags, tags_error: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -954,6 +952,7 @@ impl Seen {
             system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),
             reserved_concurrent_executions: *reserved,
             dead_letter_target_arn: target.filter(|arn| !arn.is_empty()).map(str::to_owned),
+            async_config: None,
             vpc: network::of(config),
             kms_key_arn: config.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
             tags: tags.clone(),
@@ -1237,7 +1236,8 @@ pub fn function_name(text: &str) -> String {
 fn not_polled(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
     let Some(Value::Map(events)) = declared.desired.get(EVENTS) else { return Vec::new() };
     let sources = events.keys().filter_map(|source| spec.resource(source));
-    let others = sources.filter(|source| !["table", "queue"].contains(&&*source.schema().kind));
+    let others = sources
+        .filter(|it| !is_polled(&it.schema().kind) && spec.resource(&mapping_name(&it.name, declared)).is_none());
     let problem = |source: &ResourceDecl| {
         let path = Path::property(EVENTS).key(&source.name);
         let problem = format!("`{}` is a {}, which Lambda doesn't poll", source.name, source.schema().kind);
@@ -1251,18 +1251,33 @@ fn not_polled(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
     others.map(problem).collect()
 }
 
-/// The mappings that `events` of a function implies.
+/// Whether Lambda polls resources of a kind.
+fn is_polled(kind: &str) -> bool {
+    ["table", "queue"].contains(&kind)
+}
+
+/// The name of the mapping that a source in `events` implies.
+fn mapping_name(source: &str, function: &ResourceDecl) -> String {
+    format!("{source}-to-{}", function.name)
+}
+
+/// The mappings that `events` of a function implies. A source of another kind implies none, so that
+/// it is a single error.
 fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
     let Some(Value::Map(events)) = declared.desired.get(EVENTS) else { return Vec::new() };
     let implied = events.iter().filter_map(|(source, body)| {
         let Value::Map(body) = body else { return None };
-        let is_stream = kind_of(source).as_deref() != Some("queue");
+        let kind = kind_of(source);
+        if kind.as_deref().is_some_and(|kind| !is_polled(kind)) {
+            return None;
+        }
+        let is_stream = kind.as_deref() != Some("queue");
         let output = if is_stream { "stream_arn" } else { "arn" };
         let mut properties = super::mapping::written(body, is_stream);
         properties.insert("function".to_owned(), Value::reference(&declared.name, "arn"));
         properties.insert("event_source_arn".to_owned(), Value::reference(source, output));
         Some(Implied {
-            name: format!("{source}-to-{}", declared.name),
+            name: mapping_name(source, declared),
             kind: "mapping".into(),
             aws_name: None,
             properties,

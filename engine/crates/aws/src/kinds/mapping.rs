@@ -97,6 +97,7 @@ pub(super) struct Props {
     tags: BTreeMap<String, String>,
 }
 
+const ON_FAILURE: &str = "on_failure_destination_arn";
 /// docs.aws.amazon.com/lambda/latest/dg/services-ddb-params.html
 static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
     Text::new(
@@ -264,8 +265,8 @@ impl Kind for Mapping {
     fn derive(&self, declared: &ResourceDecl, spec: &Spec) -> Derived {
         let role = spec.target(declared, "function").and_then(|function| spec.target(function, "role"));
         let managed = role.filter(|role| !role.imported).map(|role| role.name.clone());
-        let destination = declared.desired.get("on_failure_destination_arn").and_then(|it| spec.name_of(it));
-        let fifo = destination.filter(|name| name.ends_with(".fifo")).map(|name| fifo_destination(&name));
+        let destination = declared.desired.get(ON_FAILURE);
+        let fifo = destination.and_then(|it| super::fifo_destination(Path::property(ON_FAILURE), it, spec));
         let mut problems = source::problems(declared, spec);
         problems.extend(fifo);
         Derived { depends_on: managed.into_iter().collect(), problems, ..Derived::default() }
@@ -628,14 +629,6 @@ fn recreate_note(props: &Tree) -> Str {
         }
         _ => "a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours".into(),
     }
-}
-
-/// The warning for a FIFO queue as the destination for discarded records: AWS documents only
-/// standard queues (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
-fn fifo_destination(name: &str) -> Problem {
-    let problem = format!("Lambda may refuse the FIFO queue `{name}` as a destination for discarded records");
-    let path = Path::property("on_failure_destination_arn");
-    Problem::warning(path, problem, "use a standard queue").why("AWS documents only standard queues as destinations")
 }
 
 impl Props {

@@ -11,7 +11,7 @@ use crate::error::{AwsError, Class};
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Str, TAG_STACK, TAG_TEAM};
-use crate::wait::Context;
+use crate::wait::{Context, Detail};
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
 use super::{Undeclared, read_masked};
@@ -29,6 +29,8 @@ pub async fn survey(
     prefixes: &[String],
     account: &str,
 ) -> Result<Vec<Undeclared>, AwsError> {
+    // Only the owner matters.
+    let cx = &cx.with_detail(Detail::ForDelete);
     let candidates = search(cx, of, prefixes).await?;
     let env = AwsEnv::new(cx.account.region(), account);
     let reads = join_all(candidates.into_iter().map(|(kind, id)| {

@@ -18,6 +18,7 @@ const READS: [&str; 24] = [
     "ListTagsOfResource",
     "Scan",
     "GetFunction",
+    "GetFunctionEventInvokeConfig",
     "ListFunctions",
     "GetPolicy",
     "ListAliases",
@@ -132,15 +133,20 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
 }
 
 /// Writes to a function or its policy, which engine serializes.
-const IN_LINE: [&str; 7] = [
+const IN_LINE: [&str; 9] = [
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
     "PutFunctionConcurrency",
     "DeleteFunctionConcurrency",
+    "PutFunctionEventInvokeConfig",
+    "DeleteFunctionEventInvokeConfig",
     "DeleteFunction",
     "AddPermission",
     "RemovePermission",
 ];
+
+/// Deletes of a setting alone.
+const RESETS: [&str; 2] = ["DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig"];
 
 /// The function whose write queue this call belongs to.
 fn queue(call: &Call, world: &World) -> Option<String> {
@@ -313,7 +319,7 @@ impl Judge {
         let fits = match aim {
             Aim::Apply => true,
             Aim::Destroy | Aim::DestroyBare => {
-                (operation.starts_with("Delete") && operation != "DeleteFunctionConcurrency")
+                (operation.starts_with("Delete") && !RESETS.contains(&operation))
                     || ["RemovePermission", "UntagQueue", "UntagTable", "UntagResource"].contains(&operation)
             }
             Aim::Release => ["UntagQueue", "UntagTable", "UntagResource"].contains(&operation),
@@ -364,10 +370,9 @@ impl Judge {
             "queue" => denied.queues,
             _ => denied.mappings,
         };
-        let of_function =
-            ["AddPermission", "RemovePermission", "CreateEventSourceMapping", "DeleteFunctionConcurrency"];
+        let of_function = ["AddPermission", "RemovePermission", "CreateEventSourceMapping"];
         let claims = operation.starts_with("Delete") || operation.starts_with("Tag") || operation.starts_with("Untag");
-        if unreadable && !assume_owner && claims && !of_function.contains(&operation) {
+        if unreadable && !assume_owner && claims && !of_function.contains(&operation) && !RESETS.contains(&operation) {
             // An untagged mapping is deleted with its function, but these tags can't be read.
             self.wrong(call, "its tags may not be read, and nobody vouched for it");
         }

@@ -17,6 +17,8 @@ pub(in crate::scripted) struct Function {
     pub(in crate::scripted) tags: Tags,
     /// Reserved concurrent executions.
     pub(in crate::scripted) concurrency: Option<u64>,
+    /// The configuration of its asynchronous invocations.
+    pub(in crate::scripted) async_config: Option<Json>,
     pending: Option<Passing>,
     updating: Option<Passing>,
     /// The configuration to restore once the update in progress has failed.
@@ -55,6 +57,11 @@ pub(super) fn route(
         ("PUT", ["functions", name, "configuration"]) => ("UpdateFunctionConfiguration", (*name).to_owned()),
         ("PUT", ["functions", name, "concurrency"]) => ("PutFunctionConcurrency", (*name).to_owned()),
         ("DELETE", ["functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", (*name).to_owned()),
+        ("GET", ["functions", name, "event-invoke-config"]) => ("GetFunctionEventInvokeConfig", (*name).to_owned()),
+        ("PUT", ["functions", name, "event-invoke-config"]) => ("PutFunctionEventInvokeConfig", (*name).to_owned()),
+        ("DELETE", ["functions", name, "event-invoke-config"]) => {
+            ("DeleteFunctionEventInvokeConfig", (*name).to_owned())
+        }
         ("DELETE", ["functions", name]) => ("DeleteFunction", (*name).to_owned()),
         ("POST", ["functions", name, "policy"]) => ("AddPermission", (*name).to_owned()),
         ("DELETE", ["functions", name, "policy", _]) => ("RemovePermission", (*name).to_owned()),
@@ -84,6 +91,9 @@ impl World {
             "UpdateFunctionCode" => self.update_code(about, body),
             "PutFunctionConcurrency" => self.put_concurrency(about, body),
             "DeleteFunctionConcurrency" => self.delete_concurrency(about),
+            "GetFunctionEventInvokeConfig" => self.get_async_config(about),
+            "PutFunctionEventInvokeConfig" => self.put_async_config(about, body),
+            "DeleteFunctionEventInvokeConfig" => self.delete_async_config(about),
             "DeleteFunction" => self.delete_function(about),
             "GetPolicy" => self.get_policy(about, query),
             "ListAliases" => self.list_aliases(about),
@@ -107,6 +117,11 @@ impl World {
         let missing = format!("Function not found: {}", function_arn(name));
         let missing = Reply::lambda(404, "ResourceNotFoundException", &missing);
         self.functions.get_mut(&last(name)).ok_or(missing)
+    }
+
+    /// Refuses a change of a function while another one is in progress.
+    pub(super) fn quiet_function(&mut self, name: &str) -> Result<(), Reply> {
+        self.function(name)?.quiet()
     }
 
     fn list_functions(&mut self, query: &BTreeMap<String, String>) -> Result<Reply, Reply> {
@@ -211,6 +226,7 @@ impl World {
             config: config.clone(),
             tags: serde_json::from_value(body["Tags"].clone()).unwrap_or_default(),
             concurrency: None,
+            async_config: None,
             pending: Some(Passing::through(&["Pending"])),
             updating: None,
             fallback: None,
@@ -635,7 +651,7 @@ impl World {
 impl Function {
     /// Everything that only a write changes, except its policy.
     pub(in crate::scripted) fn bits(&self) -> String {
-        format!("{} {:?} {:?}", self.config, self.tags, self.concurrency)
+        format!("{} {:?} {:?} {:?}", self.config, self.tags, self.concurrency, self.async_config)
     }
 
     fn not_pending(&mut self) -> Result<(), Reply> {
@@ -1042,19 +1058,19 @@ fn configure_mapping(shown: &mut Json, body: &Json) -> Result<(), Reply> {
     Ok(())
 }
 
-fn invalid(text: &str) -> Reply {
+pub(super) fn invalid(text: &str) -> Reply {
     Reply::lambda(400, "InvalidParameterValueException", text)
 }
 
 /// Refuses fields that the model doesn't know, because they would silently have no effect.
-fn known(body: &Json, fields: &[&str]) -> Result<(), Reply> {
+pub(super) fn known(body: &Json, fields: &[&str]) -> Result<(), Reply> {
     match body.as_object().into_iter().flatten().find(|(field, _)| !fields.contains(&field.as_str())) {
         Some((field, _)) => Err(invalid(&format!("Unknown field: {field}"))),
         None => Ok(()),
     }
 }
 
-fn within(value: &Json, range: std::ops::RangeInclusive<i64>) -> Result<(), Reply> {
+pub(super) fn within(value: &Json, range: std::ops::RangeInclusive<i64>) -> Result<(), Reply> {
     match value.as_i64() {
         Some(number) if !range.contains(&number) => {
             Err(invalid(&format!("Value {number} failed to satisfy constraint: {range:?}")))

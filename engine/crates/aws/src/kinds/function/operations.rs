@@ -20,6 +20,7 @@ use crate::schema::ArnForm;
 use crate::spec::ResourceDecl;
 use crate::value::Value;
 
+use super::async_config::ASYNC;
 use super::network::VPC;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
@@ -77,8 +78,7 @@ const NETWORKS: Scope = Scope {
 };
 
 fn networks(policy: &PolicyBuilder<'_>) -> Vec<String> {
-    let is_inside = |it: &ResourceDecl| it.desired.get(VPC).is_some_and(|vpc| *vpc != Value::Null);
-    if policy.functions().any(is_inside) { vec!["*".to_owned()] } else { Vec::new() }
+    if functions_with(policy, VPC).is_empty() { Vec::new() } else { vec!["*".to_owned()] }
 }
 
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
@@ -133,7 +133,19 @@ const FUNCTION_PATH: &str = "/2015-03-31/functions/{function}";
 const CODE: &str = "/2015-03-31/functions/{function}/code";
 const CONFIGURATION: &str = "/2015-03-31/functions/{function}/configuration";
 const CONCURRENCY: &str = "/2017-10-31/functions/{function}/concurrency";
+const ASYNC_PATH: &str = "/2019-09-25/functions/{function}/event-invoke-config";
 const ALL: &str = "/2015-03-31/functions";
+
+/// Commands that compare the settings that GetFunction doesn't show. Imported functions are not
+/// compared.
+const DETAILS: Grant = (&Scope { imported: None, ..FUNCTIONS }, &[Diff, Apply, Verify, Check]);
+/// The functions, if any of them has a property that takes calls of its own.
+const WITH_ASYNC: Grant = (&Scope { resources: |policy| functions_with(policy, ASYNC), ..FUNCTIONS }, &[Apply]);
+
+fn functions_with(policy: &PolicyBuilder<'_>, property: &str) -> Vec<String> {
+    let has = |it: &ResourceDecl| it.desired.get(property).is_some_and(|value| *value != Value::Null);
+    if policy.functions().any(has) { policy.of_team(&FUNCTION) } else { Vec::new() }
+}
 
 pub(super) const OPERATIONS: &[Operation] = &[
     call("lambda:CreateFunction", Effect::Create, Rest("POST", ALL), &[(&FUNCTIONS, &[Apply])])
@@ -151,6 +163,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // It removes only a setting.
     of("lambda:DeleteFunctionConcurrency", Effect::Write, Rest("DELETE", CONCURRENCY), &[(&FUNCTIONS, &[Apply])])
         .in_place(),
+    // The same.
+    of("lambda:DeleteFunctionEventInvokeConfig", Effect::Write, Rest("DELETE", ASYNC_PATH), &[(&FUNCTIONS, &[Apply])])
+        .in_place(),
     Operation {
         limit: &limits::GET_FUNCTION,
         implied: &[
@@ -164,8 +179,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
             &[(&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check])],
         )
     },
+    of("lambda:GetFunctionEventInvokeConfig", Effect::Read, Rest("GET", ASYNC_PATH), &[DETAILS]),
     call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),
     of("lambda:PutFunctionConcurrency", Effect::Write, Rest("PUT", CONCURRENCY), &[(&FUNCTIONS, &[Apply])]).in_place(),
+    of("lambda:PutFunctionEventInvokeConfig", Effect::Write, Rest("PUT", ASYNC_PATH), &[WITH_ASYNC]).in_place(),
     tags("lambda:TagResource", "POST", &[(&FUNCTIONS, &[Apply])]),
     tags("lambda:UntagResource", "DELETE", &[(&FUNCTIONS, DELETE)]),
     of("lambda:UpdateFunctionCode", Effect::Write, Rest("PUT", CODE), &[(&FUNCTIONS, &[Apply])]).in_place(),
