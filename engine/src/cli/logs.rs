@@ -143,7 +143,7 @@ async fn show(
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
     let scope = names::search_scope(&session.target, &AwsEnv::new(&cx.aws.region, &account));
     // Only the name of its log group matters.
-    let reader = cx.with_detail(Detail::Imported);
+    let reader = cx.with_detail(Detail::ForDelete);
     let found = join_all(functions.iter().map(|declared| live::read_again(&reader, declared)));
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let (mut feeds, mut missing) = (Vec::new(), Vec::new());

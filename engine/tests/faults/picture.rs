@@ -57,7 +57,9 @@ impl Picture {
             let mut config = lambda(&format!("/2019-09-25/functions/{name}/event-invoke-config"));
             // Its error has a request ID.
             config = if config["FunctionArn"].is_string() { config } else { Json::Null };
-            all.insert(format!("function {name}"), json!([function, policy, config]));
+            let mut url = lambda(&format!("/2021-10-31/functions/{name}/url"));
+            url = if url["FunctionUrl"].is_string() { url } else { Json::Null };
+            all.insert(format!("function {name}"), json!([function, policy, config, url]));
         }
         for mapping in lambda("/2015-03-31/event-source-mappings/")["EventSourceMappings"].as_array_mut().unwrap() {
             // The progress of Lambda with the records varies. Keep only problems.
@@ -142,7 +144,7 @@ fn compare(path: &str, wanted: &Json, found: &Json, lines: &mut Vec<String>) {
 
 fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
     /// Fields that differ in each run.
-    const CHOSEN: [&str; 14] = [
+    const CHOSEN: [&str; 17] = [
         "UUID",
         "TableId",
         "RevisionId",
@@ -152,6 +154,9 @@ fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
         "LastModifiedTimestamp",
         "LatestStreamLabel",
         "LastModified",
+        "LastModifiedTime",
+        "CreationTime",
+        "FunctionUrl",
         "LastIncreaseDateTime",
         "LastDecreaseDateTime",
         "LastUpdateDateTime",

@@ -77,6 +77,7 @@ fn create(case: &Case<'_>) {
             (
                 "handler: index.handler\n",
                 "handler: index.handler\n    reserved_concurrent_executions: 5\n    async: { maximum_retry_attempts: 1 }\n    \
+                 url: { auth_type: NONE }\n    \
                  tags: { course: cloud }\n",
             ),
         ],
@@ -145,6 +146,7 @@ fn update(case: &Case<'_>) {
                 "handler: index.handler\n",
                 "handler: index.handler\n    memory_size: 256\n    timeout: 10\n    environment: { LEVEL: debug }\n    \
                  reserved_concurrent_executions: 5\n    async: { maximum_retry_attempts: 1 }\n    \
+                 url: { auth_type: NONE }\n    \
                  tags: { course: cloud }\n",
             ),
             ("../lambda-src/log-events", "../lambda-src/second"),

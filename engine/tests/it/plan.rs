@@ -498,8 +498,8 @@ fn a_failed_function_is_replaced_with_its_dependents() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed and has to be re-created: the role vanished
-          # callers will get errors until it is re-created; its versions, its aliases and all settings
-            that are not in the spec are lost
+          # callers will get errors until it is re-created; its versions, its aliases, its URL and all
+            settings that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it depends on `logger`, which must be replaced
           # its principal has no permission to invoke the function until it is re-created
@@ -756,8 +756,8 @@ fn unreadable_tags_allow_only_harmless_changes() {
      <= runner (role runner) is read
     -/+ logger (function owls-logger) must be replaced
           # it failed and has to be re-created: it failed
-          # callers will get errors until it is re-created; its versions, its aliases and all settings
-            that are not in the spec are lost
+          # callers will get errors until it is re-created; its versions, its aliases, its URL and all
+            settings that are not in the spec are lost
     -/+ allow (permission owls-allow) must be replaced
           # it depends on `logger`, which must be replaced
           # its principal has no permission to invoke the function until it is re-created
@@ -880,7 +880,7 @@ fn destroy_deletes_dependents_first_and_keeps_unowned_resources() {
       - todos (table owls-todos) will be destroyed
           # its items and its stream are deleted too
       - logger (function owls-logger) will be destroyed
-          # callers will get errors; its versions and aliases are deleted too
+          # callers will get errors; its versions, aliases and URL are deleted too
           # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
           # its principal loses permission to invoke the function
@@ -899,7 +899,7 @@ fn destroy_deletes_dependents_first_and_keeps_unowned_resources() {
           # it is not empty: about 3 items would be lost (AWS's count is approximate)
           # hint: to delete the items too, add `--delete-data`
       - logger (function owls-logger) will be destroyed
-          # callers will get errors; its versions and aliases are deleted too
+          # callers will get errors; its versions, aliases and URL are deleted too
           # its log group /aws/lambda/owls-logger is not deleted
       - allow (permission owls-allow) will be destroyed
           # its principal loses permission to invoke the function

@@ -347,8 +347,8 @@ fn limits_are_exact_to_the_byte() {
 
 /// Every property with a list of allowed values, and whether AWS defines the list. A list is closed
 /// if engine's own rules depend on its values: capacity depends on the billing mode, a record's
-/// images on the view type, levels on the log format, attributes on INCLUDE and on their types, and
-/// another property on AT_TIMESTAMP.
+/// images on the view type, levels on the log format, attributes on INCLUDE and on their types,
+/// another property on AT_TIMESTAMP, and confirmation on a URL's authentication.
 fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
     use aws_sdk_dynamodb::types as dynamodb;
     use aws_sdk_lambda::types as lambda;
@@ -362,6 +362,8 @@ fn lists() -> Vec<(&'static str, bool, Vec<&'static str>)> {
         ("function.log_format", false, lambda::LogFormat::values().to_vec()),
         ("function.application_log_level", true, lambda::ApplicationLogLevel::values().to_vec()),
         ("function.system_log_level", true, lambda::SystemLogLevel::values().to_vec()),
+        ("function.url.auth_type", false, lambda::FunctionUrlAuthType::values().to_vec()),
+        ("function.url.invoke_mode", true, lambda::InvokeMode::values().to_vec()),
         ("log_group.log_group_class", true, vec!["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"]),
         // Only Kinesis supports AT_TIMESTAMP.
         ("mapping.starting_position", false, vec!["TRIM_HORIZON", "LATEST"]),

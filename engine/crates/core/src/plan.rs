@@ -365,6 +365,7 @@ impl<'a> Planner<'a> {
             row.action = Action::Create;
             row.properties = additions(declared, &row.desired);
             self.renewal(&mut row, schema, declared);
+            exposures(&mut row, schema, &Tree::new());
             return row;
         };
         self.compared(row, declared, live, found)
@@ -381,7 +382,11 @@ impl<'a> Planner<'a> {
 
     /// Why AWS can't have the desired properties, regardless of the owner, and how to fix that.
     fn unsatisfiable(&self, declared: &ResourceDecl, live: Option<&Live>, desired: &Tree) -> Option<(String, Advice)> {
-        if let Some((placeholder, target)) = self.missing_output(desired) {
+        if let Some((placeholder, target, unread)) = self.missing_output(desired) {
+            if let Some(why) = unread {
+                let hint = format!("get the permission to read it, or remove the reference to `{placeholder}`");
+                return Some((format!("it refers to `{placeholder}`, which can't be read ({why})"), hint.into()));
+            }
             return Some((
                 format!("it refers to `{placeholder}`, but the {target} in AWS has no such output"),
                 format!("ask the {target}'s owner to enable it, or remove the reference to `{placeholder}`").into(),
@@ -450,6 +455,7 @@ impl<'a> Planner<'a> {
             row.remarks.push(format!("AWS is still working on it ({state})"));
         }
         self.losses(&mut row, schema, live);
+        exposures(&mut row, schema, &live.props);
         if row.action == Action::Replace {
             self.renewal(&mut row, schema, declared);
             let kept = self.deletion_blocker(declared, found).or_else(|| unknown::blocks_replacement(declared, live));
@@ -774,22 +780,31 @@ impl<'a> Planner<'a> {
     }
 
     /// A reference to an unchanged resource that has no such output, with the kind of the resource.
-    fn missing_output(&self, desired: &Tree) -> Option<(String, Str)> {
+    fn missing_output(&self, desired: &Tree) -> Option<(String, Str, Option<String>)> {
         let mut missing = None;
         for value in desired.values() {
             value.visit_templates(&Path::default(), &mut |_, template| {
                 for placeholder in template.placeholders() {
-                    if let Placeholder::Output { resource, .. } = placeholder
+                    if let Placeholder::Output { resource, attribute } = placeholder
                         && let Some(row) = self.rows.get(resource)
                         && !row.pending
                         && (row.action == Action::Import || (row.action == Action::None && row.reason.is_none()))
                     {
-                        missing = Some((placeholder.to_string(), row.kind.clone()));
+                        let unread = self.unread_output(resource, attribute);
+                        missing = Some((placeholder.to_string(), row.kind.clone(), unread));
                     }
                 }
             });
         }
         missing
+    }
+
+    /// Why the property that an output follows from can't be read, if so.
+    fn unread_output(&self, resource: &str, attribute: &str) -> Option<String> {
+        let output = self.spec.resource(resource)?.schema().output(attribute)?;
+        let Origin::Assigned { until } = &output.origin else { return None };
+        let unknown = &self.inventory.live(resource)?.unknown;
+        until.iter().find_map(|property| unknown.get(property)).cloned()
     }
 
     /// The owner of the parent of a resource that has no tags itself.
@@ -1013,14 +1028,28 @@ fn undeliverable<'d>(declared: &'d ResourceDecl, live: Option<&Live>, desired: &
     })
 }
 
+/// Adds whom a change gives access, which then needs confirmation.
+fn exposures(row: &mut Change, schema: &Schema, live: &Tree) {
+    for property in &schema.properties {
+        if !row.properties.iter().any(|change| change.path.root() == Some(&*property.name)) {
+            continue;
+        }
+        let before = live.get(&*property.name).unwrap_or(&NULL);
+        let after = row.desired.get(&*property.name).unwrap_or(&NULL);
+        if let Some(exposure) = property.exposes.as_ref().and_then(|exposes| exposes(before, after)) {
+            row.remarks.push(exposure.into_owned());
+            row.needs_approval = true;
+        }
+    }
+}
+
 /// Carries over the outputs of a resource that stays, except those that AWS assigns again because
 /// of a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
         let Origin::Assigned { until } = &output.origin else { continue };
         let before = live.outputs.get(&*output.name);
-        let renewed =
-            row.properties.iter().any(|it| it.path.root().is_some_and(|root| until.iter().any(|it| it == root)));
+        let renewed = row.properties.iter().any(|it| until.iter().any(|whole| it.path == Path::property(whole)));
         match before {
             Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {

@@ -171,6 +171,9 @@ pub struct Property {
     pub needs: Milestone,
     /// Describes what is lost when the property changes between two values, one sentence each.
     pub destructive_notes: Option<ChangeFn<Vec<String>>>,
+    /// Whom a value gives access that the value before it didn't give, as one sentence. Then it needs
+    /// confirmation, also on a new resource.
+    pub exposes: Option<ChangeFn<Option<Str>>>,
     /// The effect of a change at a path, where it depends on other properties; gets the live and
     /// the desired properties, and the latter may contain unknown values.
     pub decide: Option<EffectFn>,
@@ -406,7 +409,8 @@ pub enum Origin {
     Arn,
     /// Computed from environment and name, so it is known in a plan.
     Computed(OutputFn),
-    /// Assigned by AWS: kept until one of these properties changes, or the resource is replaced.
+    /// Assigned by AWS: kept until one of these properties changes as a whole, or the resource is
+    /// replaced. A change inside a mapping with fixed keys keeps it.
     Assigned {
         /// The properties.
         until: Vec<Str>,
@@ -845,6 +849,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         sensitive: false,
         needs: Milestone::Ready,
         destructive_notes: None,
+        exposes: None,
         decide: None,
         optional_computed: false,
         replace_if_target_recreated: None,
@@ -1007,6 +1012,13 @@ impl Property {
         self
     }
 
+    /// Sets whom a value gives access.
+    #[must_use]
+    pub fn exposes(mut self, exposes: impl Fn(&Value, &Value) -> Option<Str> + Send + Sync + 'static) -> Self {
+        self.exposes = Some(Arc::new(exposes));
+        self
+    }
+
     /// Sets the effect of a change where it depends on other properties.
     #[must_use]
     pub fn decided_by(mut self, decide: impl Fn(&Path, &Tree, &Tree) -> Effect + Send + Sync + 'static) -> Self {
@@ -1125,7 +1137,7 @@ impl Output {
         Output { name: name.into(), doc: doc.into(), origin: Origin::Assigned { until: Vec::new() } }
     }
 
-    /// Lets AWS assign it again with each change of these properties.
+    /// Lets AWS assign it again with each change of these properties as a whole.
     #[must_use]
     pub fn until<S: Into<Str>>(mut self, properties: impl IntoIterator<Item = S>) -> Output {
         self.origin = Origin::Assigned { until: properties.into_iter().map(Into::into).collect() };

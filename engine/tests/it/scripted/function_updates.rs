@@ -161,7 +161,7 @@ fn sequence(cloud: &Cloud) -> String {
     let mut looks = 0;
     let mut lines = Vec::new();
     for call in cloud.calls().into_iter().filter(|call| !super::world::IAM_READS.contains(&call.operation.as_str())) {
-        let is_missing = call.operation == "GetFunctionEventInvokeConfig" && call.status == 404;
+        let is_missing = call.operation.starts_with("GetFunction") && call.status == 404;
         assert!(call.status < 400 || is_missing, "{} was refused", call.operation);
         if call.operation == "GetFunction" {
             looks += 1;
@@ -262,6 +262,76 @@ fn asynchronous_invocations_are_configured_as_a_whole_and_reset_by_a_delete() {
     cloud.forget();
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(writes(&cloud), ["DeleteFunctionEventInvokeConfig"]);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_public_url_is_approved_and_comes_with_its_statements() {
+    let cloud = deployed();
+    let project = with("    url: { auth_type: NONE, cors: { allow_origins: ['*'] } }\n");
+    let run = project.run(&cloud, &["diff"]);
+    run.ends_with(0).says("anyone on the internet can invoke it, without credentials").says("implied by logger");
+    // Without an answer, nothing is written.
+    assert_ne!(project.run(&cloud, &["apply"]).code(), Some(0));
+    assert_eq!(writes(&cloud), [""; 0]);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["CreateFunctionUrlConfig", "AddPermission", "AddPermission"]);
+    diff_is_empty(&project, &cloud);
+    let statements = cloud.world(|world| world.functions[FUNCTION].policy.clone());
+    let of = |id: &str| statements.iter().find(|it| it["Sid"] == id).unwrap_or_else(|| panic!("{statements:?}"));
+    let (url, invoke) = (of("blue-owls-logger-url"), of("blue-owls-logger-url-invoke"));
+    assert_eq!((&url["Principal"], &url["Action"]), (&json!("*"), &json!("lambda:InvokeFunctionUrl")));
+    assert_eq!(url["Condition"], json!({ "StringEquals": { "lambda:FunctionUrlAuthType": "NONE" } }));
+    assert_eq!((&invoke["Principal"], &invoke["Action"]), (&json!("*"), &json!("lambda:InvokeFunction")));
+    assert_eq!(invoke["Condition"], json!({ "Bool": { "lambda:InvokedViaFunctionUrl": "true" } }));
+    let address = || cloud.world(|world| world.functions[FUNCTION].url.as_ref().unwrap()["FunctionUrl"].clone());
+    let before = address();
+    // With authentication, the address stays and the statements are deleted.
+    project.edit("auth_type: NONE, cors: { allow_origins: ['*'] }", "auth_type: AWS_IAM");
+    cloud.forget();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(body(&cloud, "UpdateFunctionUrlConfig"), json!({ "AuthType": "AWS_IAM", "Cors": {} }));
+    assert_eq!(cloud.count("RemovePermission"), 2);
+    assert_eq!(address(), before);
+    diff_is_empty(&project, &cloud);
+    // Removing the URL loses the address.
+    project.edit("    url: { auth_type: AWS_IAM }\n", "");
+    project.run(&cloud, &["diff"]).ends_with(0).says("its URL stops working");
+    cloud.forget();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["DeleteFunctionUrlConfig"]);
+    diff_is_empty(&project, &cloud);
+}
+
+#[test]
+fn a_url_is_created_once_and_its_address_is_an_output() {
+    let cloud = Cloud::start(World::empty());
+    let project = with("    url: { auth_type: AWS_IAM, invoke_mode: RESPONSE_STREAM }\n");
+    project.edit(
+        "  logger:\n",
+        "  caller: { type: function, runtime: nodejs22.x, handler: index.handler, role: '${execution-role.arn}', code: { \
+         inline: 'exports.handler = 1' }, environment: { URL: '${logger.url}' } }\n  logger:\n",
+    );
+    cloud.fault("CreateFunctionUrlConfig", 1..2, Fault::DoneButCut);
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(cloud.count("CreateFunctionUrlConfig"), 1, "a read finds it");
+    let address =
+        |cloud: &Cloud| cloud.world(|world| world.functions[FUNCTION].url.as_ref().unwrap()["FunctionUrl"].clone());
+    let variable =
+        cloud.world(|world| world.functions["blue-owls-caller"].config["Environment"]["Variables"]["URL"].clone());
+    assert_eq!(variable, address(&cloud));
+    diff_is_empty(&project, &cloud);
+    // A change inside it keeps the address, so nothing else changes.
+    project.edit("invoke_mode: RESPONSE_STREAM", "cors: { max_age: 60 }");
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["UpdateFunctionUrlConfig"]);
+    diff_is_empty(&project, &cloud);
+    // As if the run had ended before the URL was created.
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().url = None);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0);
+    assert_eq!(writes(&cloud), ["CreateFunctionUrlConfig", "UpdateFunctionConfiguration"]);
     diff_is_empty(&project, &cloud);
 }
 

@@ -444,7 +444,7 @@ async fn ambiguous_requests_are_not_sent() {
         dynamodb("DeleteTable.DescribeTable", format!(r#"{{"TableName":"{ours}"}}"#)),
         lambda("POST", &format!("{functions}/blue-owls-logger/aliases"), "{}"),
         lambda("POST", &format!("{functions}/blue-owls-logger/invocations"), "{}"),
-        lambda("PUT", "/2021-10-31/functions/blue-owls-logger/url", "{}"),
+        lambda("PUT", "/2019-09-30/functions/blue-owls-logger/provisioned-concurrency", "{}"),
         lambda("POST", &format!("{functions}/blue-owls-logger/../red-foxes-logger/policy"), "{}"),
         lambda("DELETE", &format!("{functions}/red-foxes-logger?FunctionName=blue-owls-logger"), ""),
         lambda("DELETE", &format!("{functions}/red-foxes-logger?Qualifier=blue-owls-logger"), ""),

@@ -345,8 +345,8 @@ impl Witness for Clerk {
 const QUEUE: &str = "  jobs:\n    type: queue\n  runner:\n    type: role\n    \
                      trusted_services: [states.amazonaws.com]\n    access: { jobs: send }\n";
 const HANDLER: &str = "    handler: index.handler\n";
-/// A property of the function that has calls of its own.
-const ASYNC: &str = "    async: { maximum_retry_attempts: 1 }\n";
+/// Properties of the function that have calls of their own.
+const ASYNC: &str = "    async: { maximum_retry_attempts: 1 }\n    url: { auth_type: AWS_IAM }\n";
 /// More properties of the role.
 const POLICIES: &str = "    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n";
 const BOUNDARY: &str = "    permissions_boundary: arn:aws:iam::aws:policy/ReadOnlyAccess\n";
@@ -369,11 +369,13 @@ const EDITS: [&[(&str, &str)]; 5] = [
         ),
         ("handler: index.handler", "handler: index.handler\n    reserved_concurrent_executions: 5"),
         ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    batch_size: 7"),
+        ("auth_type: AWS_IAM }", "auth_type: AWS_IAM, invoke_mode: RESPONSE_STREAM }"),
         ("retention_in_days: 7", "retention_in_days: 14\n    tags: { course: cloud }"),
     ],
     &[
         ("    reserved_concurrent_executions: 5", "    memory_size: 256\n    tags: { course: cloud }"),
-        (ASYNC, ""),
+        ("    async: { maximum_retry_attempts: 1 }\n", ""),
+        ("    url: { auth_type: AWS_IAM, invoke_mode: RESPONSE_STREAM }\n", ""),
         ("batch_size: 7", "batch_size: 7\n    tags: { course: cloud }"),
         ("    delay_seconds: 1\n", "    tags: { course: cloud }\n"),
         ("    trusted_services: [states.amazonaws.com]\n", "    trusted_services: [ec2.amazonaws.com]\n"),

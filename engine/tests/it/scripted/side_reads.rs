@@ -31,7 +31,7 @@ const fn side(operation: &'static str) -> Side {
     Side { operation, undeclared: None, is_reported: true, shows_owner: false }
 }
 
-const SIDES: [Side; 9] = [
+const SIDES: [Side; 10] = [
     Side { shows_owner: true, ..side("ListTagsOfResource") },
     Side { shows_owner: true, ..side("ListTags") },
     side("DescribeTimeToLive"),
@@ -39,6 +39,7 @@ const SIDES: [Side; 9] = [
     side("GetResources"),
     side("GetEventSourceMapping"),
     side("GetFunctionEventInvokeConfig"),
+    side("GetFunctionUrlConfig"),
     Side { undeclared: Some("logger-permission"), is_reported: false, ..side("GetPolicy") },
     Side { undeclared: Some("todos-to-logger"), is_reported: false, ..side("ListEventSourceMappings") },
 ];

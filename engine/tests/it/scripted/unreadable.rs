@@ -52,6 +52,7 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
             "source_account",
             "principal_org_id",
             "function_url_auth_type",
+            "invoked_via_function_url",
             "other_conditions",
         ],
     ),
@@ -224,6 +225,19 @@ fn of_functions() -> Vec<Row> {
             drift: |world| world.functions.get_mut(FUNCTION).unwrap().async_config = Some(json!({})),
             hide: |cloud| denied(cloud, "GetFunctionEventInvokeConfig"),
             senders: &["PutFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig"],
+        },
+        Row {
+            kind: "function",
+            properties: &["url"],
+            drift: |world| {
+                let url = json!({
+                    "FunctionUrl": "https://x.on.aws/", "FunctionArn": "x", "AuthType": "NONE", "CreationTime": "x",
+                    "LastModifiedTime": "x",
+                });
+                world.functions.get_mut(FUNCTION).unwrap().url = Some(url);
+            },
+            hide: |cloud| denied(cloud, "GetFunctionUrlConfig"),
+            senders: &["CreateFunctionUrlConfig", "UpdateFunctionUrlConfig", "DeleteFunctionUrlConfig"],
         },
         Row {
             kind: "function",

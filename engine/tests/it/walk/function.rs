@@ -278,8 +278,126 @@ fn asynchronous_invocations() -> Vec<Row> {
     ]
 }
 
+/// A part of the URL.
+fn url(property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 3]) -> Row {
+    let ([set, changed], [first, second, last]) = (values, seen);
+    let place: &'static str = Box::leak(format!("/Url/{member}").into_boxed_str());
+    let cors = json!({
+        "AllowCredentials": true,
+        "AllowHeaders": ["by-hand"],
+        "AllowMethods": ["PATCH"],
+        "AllowOrigins": ["https://by.hand"],
+        "ExposeHeaders": ["by-hand"],
+        "MaxAge": 7,
+    });
+    let drifted = json!({ "AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Cors": cors });
+    row(KIND, property, set, changed)
+        .seen(place, first, second, last)
+        .drift(Lambda("PUT /2021-10-31/functions/{function}/url", drifted))
+}
+
+fn urls() -> Vec<Row> {
+    let given = "url: { auth_type: AWS_IAM }";
+    let cors = |property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 2]| {
+        let [first, second] = seen;
+        url(property, member, values, [first, second, Json::Null]).given(given)
+    };
+    let statements: [(&str, &str, &[&str]); 3] =
+        [(SELF, "update", &["url"]), ("logger-url", "create", &[]), ("logger-url-invoke", "create", &[])];
+    vec![
+        row(
+            KIND,
+            "url",
+            "url: { auth_type: AWS_IAM, cors: { max_age: 5 } }",
+            "url: { auth_type: AWS_IAM, cors: { max_age: 9 } }",
+        )
+        .seen("/Url/Cors/MaxAge", json!(5), json!(9), Json::Null)
+        .drift(Lambda("POST /2021-10-31/functions/{function}/url", json!({ "AuthType": "NONE" }))),
+        url(
+            "url.auth_type",
+            "AuthType",
+            ["url: { auth_type: AWS_IAM }", "url: { auth_type: NONE }"],
+            [json!("AWS_IAM"), json!("NONE"), Json::Null],
+        )
+        .shows(&statements)
+        .drift_shows(&[(SELF, "update", &["url"])])
+        .required("is missing `auth_type`"),
+        url(
+            "url.invoke_mode",
+            "InvokeMode",
+            [
+                "url: { auth_type: AWS_IAM, invoke_mode: BUFFERED }",
+                "url: { auth_type: AWS_IAM, invoke_mode: RESPONSE_STREAM }",
+            ],
+            [json!("BUFFERED"), json!("RESPONSE_STREAM"), json!("BUFFERED")],
+        )
+        .given(given)
+        .drift(Lambda("PUT /2021-10-31/functions/{function}/url", json!({ "InvokeMode": "RESPONSE_STREAM" }))),
+        cors(
+            "url.cors",
+            "Cors/MaxAge",
+            ["url: { auth_type: AWS_IAM, cors: { max_age: 5 } }", "url: { auth_type: AWS_IAM, cors: { max_age: 9 } }"],
+            [json!(5), json!(9)],
+        ),
+        cors(
+            "url.cors.allow_credentials",
+            "Cors/AllowCredentials",
+            [
+                "url: { auth_type: AWS_IAM, cors: { max_age: 5, allow_credentials: true } }",
+                "url: { auth_type: AWS_IAM, cors: { max_age: 5, allow_credentials: false } }",
+            ],
+            [json!(true), json!(false)],
+        ),
+        cors(
+            "url.cors.allow_headers",
+            "Cors/AllowHeaders",
+            [
+                "url: { auth_type: AWS_IAM, cors: { allow_headers: [x-two, x-one] } }",
+                "url: { auth_type: AWS_IAM, cors: { allow_headers: [x-one] } }",
+            ],
+            [json!(["x-one", "x-two"]), json!(["x-one"])],
+        ),
+        cors(
+            "url.cors.allow_methods",
+            "Cors/AllowMethods",
+            [
+                "url: { auth_type: AWS_IAM, cors: { allow_methods: [GET, '*'] } }",
+                "url: { auth_type: AWS_IAM, cors: { allow_methods: [POST] } }",
+            ],
+            [json!(["*", "GET"]), json!(["POST"])],
+        ),
+        cors(
+            "url.cors.allow_origins",
+            "Cors/AllowOrigins",
+            [
+                "url: { auth_type: AWS_IAM, cors: { allow_origins: ['https://one.example'] } }",
+                "url: { auth_type: AWS_IAM, cors: { allow_origins: ['*'] } }",
+            ],
+            [json!(["https://one.example"]), json!(["*"])],
+        ),
+        cors(
+            "url.cors.expose_headers",
+            "Cors/ExposeHeaders",
+            [
+                "url: { auth_type: AWS_IAM, cors: { expose_headers: [x-one] } }",
+                "url: { auth_type: AWS_IAM, cors: { expose_headers: [x-two] } }",
+            ],
+            [json!(["x-one"]), json!(["x-two"])],
+        ),
+        cors(
+            "url.cors.max_age",
+            "Cors/MaxAge",
+            [
+                "url: { auth_type: AWS_IAM, cors: { max_age: 5, allow_origins: ['*'] } }",
+                "url: { auth_type: AWS_IAM, cors: { max_age: 9, allow_origins: ['*'] } }",
+            ],
+            [json!(5), json!(9)],
+        ),
+    ]
+}
+
 pub(super) fn rows() -> Vec<Row> {
-    [settings(), asynchronous_invocations(), networks(), permissions()].concat()
+    [settings(), asynchronous_invocations(), urls(), networks(), permissions()].concat()
 }
 
 fn settings() -> Vec<Row> {

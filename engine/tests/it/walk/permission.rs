@@ -103,5 +103,13 @@ pub(super) fn rows() -> Vec<Row> {
                 Json::Null,
             )
             .drift(Remake(json!({ "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE" }))),
+        statement("invoked_via_function_url", "invoked_via_function_url: false", "invoked_via_function_url: true", "")
+            .seen(
+                "/blue-owls-logger-permission/Condition/Bool/lambda:InvokedViaFunctionUrl",
+                Json::Null,
+                json!("true"),
+                Json::Null,
+            )
+            .drift(Remake(json!({ "InvokedViaFunctionUrl": true }))),
     ]
 }

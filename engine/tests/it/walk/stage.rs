@@ -335,6 +335,8 @@ impl Stage {
                 seen["ImpliedRole"] = self.role(IMPLIED_ROLE);
                 let (status, config) =
                     self.lambda("GET", "/2019-09-25/functions/{function}/event-invoke-config", &Json::Null);
+                let (url_status, url) = self.lambda("GET", "/2021-10-31/functions/{function}/url", &Json::Null);
+                seen["Url"] = if url_status == 200 { url } else { Json::Null };
                 seen["Async"] = if status == 200 { config } else { Json::Null };
                 seen
             }

@@ -23,6 +23,7 @@ pub mod javascript;
 mod network;
 pub(super) mod operations;
 pub mod source;
+mod url;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::discriminant;
@@ -91,6 +92,7 @@ pub(super) struct Props {
     dead_letter_target_arn: Option<String>,
     #[serde(rename = "async")]
     async_config: Option<AsyncConfig>,
+    url: Option<url::FunctionUrl>,
     vpc: Option<network::Vpc>,
     kms_key_arn: Option<String>,
     tags: BTreeMap<String, String>,
@@ -229,8 +231,8 @@ impl Kind for Function {
                 Some(Retained { kind: "log_group".into(), name })
             })),
             disruption: Some(Disruption {
-                deleted: "callers will get errors; its versions and aliases are deleted too".into(),
-                replaced: "callers will get errors until it is re-created; its versions, its aliases and all settings that are not in the spec are lost".into(),
+                deleted: "callers will get errors; its versions, aliases and URL are deleted too".into(),
+                replaced: "callers will get errors until it is re-created; its versions, its aliases, its URL and all settings that are not in the spec are lost".into(),
             }),
             recreate_note: None,
             arn: operations::FUNCTION.arn.clone(),
@@ -369,6 +371,7 @@ impl Kind for Function {
                 )
                 .member("DeadLetterConfig.TargetArn"),
                 async_config::async_config(),
+                url::url(),
                 network::vpc(),
                 property(
                     "kms_key_arn",
@@ -382,6 +385,7 @@ impl Kind for Function {
             outputs: vec![
                 Output::arn("arn", "the function's ARN"),
                 Output::computed("name", "the function's name", |_, name| name.to_owned()),
+                Output::assigned(url::URL, "the function's URL").until([url::URL]),
             ],
         }
     }
@@ -399,6 +403,7 @@ impl Kind for Function {
             default("application_log_level", "INFO".to_owned());
             default("system_log_level", "INFO".to_owned());
         }
+        url::normalize(desired);
     }
 
     /// Lambda allows one change at a time.
@@ -437,7 +442,8 @@ impl Kind for Function {
             reference: Some(("log_group".into(), "name".into())),
             path: Path::property(RETENTION),
         });
-        role.into_iter().chain(logs).chain(mappings(declared, kind_of)).collect()
+        let mappings = mappings(declared, kind_of);
+        role.into_iter().chain(logs).chain(mappings).chain(url::statements(declared)).collect()
     }
 
     fn access_levels(&self) -> Vec<AccessLevel> {
@@ -557,7 +563,12 @@ impl Kind for Function {
             }
             Err(super::name_conflict("CreateFunction", id))
         };
-        cx.create(BUSY, &id.name, send, find).await
+        let mut outputs = cx.create(BUSY, &id.name, send, find).await?;
+        if let Some(url) = &props.url {
+            active(cx, id).await?;
+            outputs.insert(url::URL.to_owned(), url::create(cx, id, url).await?);
+        }
+        Ok(outputs)
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -592,8 +603,10 @@ impl Kind for Function {
             }
             details::update(cx, id, &have.props, &wanted).await?;
         }
-        // `settle` waits for the last call.
-        Ok(have.outputs)
+        // `wait_ready` waits for the last call.
+        let mut outputs = have.outputs;
+        url::update(cx, id, (have.props.url.as_ref(), wanted.url.as_ref()), &mut outputs).await?;
+        Ok(outputs)
     }
 
     async fn wait_ready(
@@ -604,20 +617,7 @@ impl Kind for Function {
         unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
-        // This waits for a create and for an update that an earlier run started.
-        let tracker = ExistenceTracker::default();
-        let probe = || async {
-            let Some(seen) = tracker.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
-            match condition(&seen.config) {
-                Status::Failed(reason) => {
-                    let message = format!("Lambda couldn't create the function: {reason}");
-                    Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
-                }
-                Status::Stable => Ok(Some(seen)),
-                _ => Ok(None),
-            }
-        };
-        let seen = cx.until(ACTIVE, &id.name, probe).await?;
+        let seen = active(cx, id).await?;
         // Lambda reverts a failed update, and may have shown an earlier run's update as done before
         // that.
         let now = super::without(&seen.props(), unknown)?;
@@ -668,6 +668,7 @@ impl Props {
             architecture: rest.architecture,
             reserved_concurrent_executions: rest.reserved_concurrent_executions,
             async_config: rest.async_config,
+            url: rest.url,
             tags: rest.tags,
             ..self.clone()
         };
@@ -677,7 +678,7 @@ impl Props {
     /// The properties that differ from what a create would have set. The code's path is irrelevant,
     /// its size follows from the hash, and some settings are set later.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
-        let but = ["code", "code_size", "reserved_concurrent_executions", async_config::ASYNC, "tags"];
+        let but = ["code", "code_size", "reserved_concurrent_executions", async_config::ASYNC, url::URL, "tags"];
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
@@ -953,6 +954,7 @@ impl Seen {
             reserved_concurrent_executions: *reserved,
             dead_letter_target_arn: target.filter(|arn| !arn.is_empty()).map(str::to_owned),
             async_config: None,
+            url: None,
             vpc: network::of(config),
             kms_key_arn: config.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
             tags: tags.clone(),
@@ -1147,6 +1149,24 @@ async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
     // GetFunctionConfiguration.
     let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.context("GetFunction", &id.name);
     Ok(answer.if_exists()?.and_then(Seen::of))
+}
+
+/// Waits until the function is active: for its create, and for an update that an earlier run
+/// started.
+async fn active(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
+    let tracker = ExistenceTracker::default();
+    let probe = || async {
+        let Some(seen) = tracker.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
+        match condition(&seen.config) {
+            Status::Failed(reason) => {
+                let message = format!("Lambda couldn't create the function: {reason}");
+                Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
+            }
+            Status::Stable => Ok(Some(seen)),
+            _ => Ok(None),
+        }
+    };
+    cx.until(ACTIVE, &id.name, probe).await
 }
 
 /// Waits until no create or update is in progress, and returns the function. Fails if it no longer

@@ -60,6 +60,7 @@ pub(super) struct Props {
     source_account: Option<String>,
     principal_org_id: Option<String>,
     function_url_auth_type: Option<String>,
+    invoked_via_function_url: bool,
     other_conditions: Option<String>,
 }
 
@@ -144,6 +145,9 @@ const OPERATIONS: &[&str] = &[
     "UpdateFunctionEventInvokeConfig",
     "UpdateFunctionUrlConfig",
 ];
+
+/// docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+const VIA_URL: &str = "lambda:InvokedViaFunctionUrl";
 
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
@@ -248,6 +252,9 @@ impl Kind for Permission {
                     "authentication of the function URL; only with `lambda:InvokeFunctionUrl`; if omitted, any",
                 )
                 .on_change(Effect::Replace),
+                property("invoked_via_function_url", Shape::Bool, "allow invocations only through the function URL")
+                    .default(false)
+                    .on_change(Effect::Replace),
                 property("other_conditions", Shape::Text(Text::any(20_480)), "other elements of the statement")
                     .derived()
                     .on_change(Effect::Replace),
@@ -283,7 +290,10 @@ impl Kind for Permission {
         problems.extend(text("principal").and_then(service));
         problems.extend(url_problem(text("action"), text("function_url_auth_type")));
         let is_open = |name: &str| desired.get(name) == Some(&Value::Null);
+        let is_via_url = desired.get("invoked_via_function_url") == Some(&Value::Bool(true));
         if text("principal") == Some("*")
+            && !is_via_url
+            && is_open("function_url_auth_type")
             && ["source_arn", "source_account", "principal_org_id"].iter().all(|it| is_open(it))
         {
             let problem = "anyone in any AWS account can invoke the function: `principal` is `*` without restrictions";
@@ -336,6 +346,7 @@ impl Kind for Permission {
                 .set_source_account(want.props.source_account.clone())
                 .set_principal_org_id(want.props.principal_org_id.clone())
                 .set_function_url_auth_type(url_auth_type.clone())
+                .set_invoked_via_function_url(want.props.invoked_via_function_url.then_some(true))
                 .set_qualifier(want.props.qualifier.clone());
             match request.customize().config_override(once()).send().await.context("AddPermission", &id.name) {
                 // engine creates neither aliases nor versions, so it has no reason to wait for one.
@@ -599,6 +610,8 @@ impl Statement {
             Some(Json::Object(by_type)) => ["Service", "AWS"].into_iter().find_map(|kind| take(by_type, kind)),
             _ => take(&mut rest, "Principal"),
         };
+        let via_url = rest.get("Condition").and_then(|it| it.get("Bool")?.get(VIA_URL)).and_then(Json::as_str);
+        let invoked_via_function_url = via_url == Some("true");
         let mut condition = |operators: &[&str], key: &str| {
             let conditions = rest.get_mut("Condition")?.as_object_mut()?;
             operators.iter().find_map(|operator| {
@@ -612,6 +625,9 @@ impl Statement {
         let source_account = condition(&["StringEquals"], "aws:SourceAccount");
         let principal_org_id = condition(&["StringEquals"], "aws:PrincipalOrgID");
         let function_url_auth_type = condition(&["StringEquals"], "lambda:FunctionUrlAuthType");
+        if invoked_via_function_url {
+            condition(&["Bool"], VIA_URL);
+        }
         let principal = principal.unwrap_or_default();
         prune(&mut rest);
         Props {
@@ -624,6 +640,7 @@ impl Statement {
             source_account,
             principal_org_id,
             function_url_auth_type,
+            invoked_via_function_url,
             other_conditions: (!rest.is_empty()).then(|| Json::from(&Value::from(Json::Object(rest))).to_string()),
         }
     }

@@ -8,7 +8,7 @@ use crate::inventory::Inventory;
 use crate::kind::Kinds;
 use crate::schema::{Identity, Live, Milestone, Origin, Schema, Status};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::Value;
+use crate::value::{Path, Value};
 
 use super::{Action, Change, Op, Step, StepId, Subject};
 
@@ -206,15 +206,15 @@ pub(super) fn attachments<'d>(
 /// Whether an update makes AWS assign a new value to an output.
 fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
     let schema: Option<&Schema> = change.declared(spec, inventory).map(ResourceDecl::schema);
-    let renewing = |property: &str| {
+    let renewing = |path: &Path| {
         schema.is_some_and(|schema| {
             schema.outputs.iter().any(|output| match &output.origin {
-                Origin::Assigned { until } => until.iter().any(|it| it == property),
+                Origin::Assigned { until } => until.iter().any(|whole| *path == Path::property(whole)),
                 Origin::Arn | Origin::Computed(_) => false,
             })
         })
     };
-    change.properties.iter().filter_map(|property| property.path.root()).any(renewing)
+    change.properties.iter().any(|property| renewing(&property.path))
 }
 
 /// Whether `step` waits for `other`, directly or not.

@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 24] = [
+const READS: [&str; 25] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
@@ -19,6 +19,7 @@ const READS: [&str; 24] = [
     "Scan",
     "GetFunction",
     "GetFunctionEventInvokeConfig",
+    "GetFunctionUrlConfig",
     "ListFunctions",
     "GetPolicy",
     "ListAliases",
@@ -133,20 +134,23 @@ pub(super) fn contents(world: &World) -> BTreeMap<String, String> {
 }
 
 /// Writes to a function or its policy, which engine serializes.
-const IN_LINE: [&str; 9] = [
+const IN_LINE: [&str; 12] = [
     "UpdateFunctionCode",
     "UpdateFunctionConfiguration",
     "PutFunctionConcurrency",
     "DeleteFunctionConcurrency",
     "PutFunctionEventInvokeConfig",
     "DeleteFunctionEventInvokeConfig",
+    "CreateFunctionUrlConfig",
+    "UpdateFunctionUrlConfig",
+    "DeleteFunctionUrlConfig",
     "DeleteFunction",
     "AddPermission",
     "RemovePermission",
 ];
 
 /// Deletes of a setting alone.
-const RESETS: [&str; 2] = ["DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig"];
+const RESETS: [&str; 3] = ["DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig", "DeleteFunctionUrlConfig"];
 
 /// The function whose write queue this call belongs to.
 fn queue(call: &Call, world: &World) -> Option<String> {

@@ -19,6 +19,8 @@ pub(in crate::scripted) struct Function {
     pub(in crate::scripted) concurrency: Option<u64>,
     /// The configuration of its asynchronous invocations.
     pub(in crate::scripted) async_config: Option<Json>,
+    /// Its URL.
+    pub(in crate::scripted) url: Option<Json>,
     pending: Option<Passing>,
     updating: Option<Passing>,
     /// The configuration to restore once the update in progress has failed.
@@ -62,6 +64,10 @@ pub(super) fn route(
         ("DELETE", ["functions", name, "event-invoke-config"]) => {
             ("DeleteFunctionEventInvokeConfig", (*name).to_owned())
         }
+        ("GET", ["functions", name, "url"]) => ("GetFunctionUrlConfig", (*name).to_owned()),
+        ("POST", ["functions", name, "url"]) => ("CreateFunctionUrlConfig", (*name).to_owned()),
+        ("PUT", ["functions", name, "url"]) => ("UpdateFunctionUrlConfig", (*name).to_owned()),
+        ("DELETE", ["functions", name, "url"]) => ("DeleteFunctionUrlConfig", (*name).to_owned()),
         ("DELETE", ["functions", name]) => ("DeleteFunction", (*name).to_owned()),
         ("POST", ["functions", name, "policy"]) => ("AddPermission", (*name).to_owned()),
         ("DELETE", ["functions", name, "policy", _]) => ("RemovePermission", (*name).to_owned()),
@@ -94,6 +100,10 @@ impl World {
             "GetFunctionEventInvokeConfig" => self.get_async_config(about),
             "PutFunctionEventInvokeConfig" => self.put_async_config(about, body),
             "DeleteFunctionEventInvokeConfig" => self.delete_async_config(about),
+            "GetFunctionUrlConfig" => self.get_url(about),
+            "CreateFunctionUrlConfig" => self.create_url(about, body),
+            "UpdateFunctionUrlConfig" => self.update_url(about, body),
+            "DeleteFunctionUrlConfig" => self.delete_url(about),
             "DeleteFunction" => self.delete_function(about),
             "GetPolicy" => self.get_policy(about, query),
             "ListAliases" => self.list_aliases(about),
@@ -227,6 +237,7 @@ impl World {
             tags: serde_json::from_value(body["Tags"].clone()).unwrap_or_default(),
             concurrency: None,
             async_config: None,
+            url: None,
             pending: Some(Passing::through(&["Pending"])),
             updating: None,
             fallback: None,
@@ -365,6 +376,7 @@ impl World {
                 "SourceAccount",
                 "PrincipalOrgID",
                 "FunctionUrlAuthType",
+                "InvokedViaFunctionUrl",
             ],
         )?;
         let principal = body["Principal"].as_str().unwrap();
@@ -398,6 +410,9 @@ impl World {
                 return Err(invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"));
             }
             statement["Condition"]["StringEquals"]["lambda:FunctionUrlAuthType"] = body["FunctionUrlAuthType"].clone();
+        }
+        if let Some(is_via_url) = body["InvokedViaFunctionUrl"].as_bool() {
+            statement["Condition"]["Bool"]["lambda:InvokedViaFunctionUrl"] = json!(is_via_url.to_string());
         }
         function.policy.push(statement.clone());
         Ok(Reply::json(201, &json!({ "Statement": statement.to_string() })))
@@ -651,7 +666,7 @@ impl World {
 impl Function {
     /// Everything that only a write changes, except its policy.
     pub(in crate::scripted) fn bits(&self) -> String {
-        format!("{} {:?} {:?} {:?}", self.config, self.tags, self.concurrency, self.async_config)
+        format!("{} {:?} {:?} {:?} {:?}", self.config, self.tags, self.concurrency, self.async_config, self.url)
     }
 
     fn not_pending(&mut self) -> Result<(), Reply> {

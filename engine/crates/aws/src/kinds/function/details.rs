@@ -6,21 +6,30 @@ use engine_core::wait::Detail;
 
 use crate::aws::{AwsError, Context};
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Id, Live};
+use crate::schema::{Id, Live, Unknown};
 
 use super::async_config::{self, ASYNC, AsyncConfig};
+use super::url::{self, FunctionUrl, URL};
 use super::{Props, look, reserve};
 
-/// The answers of the reads.
+/// The answers of the reads; `None` for those that the run doesn't need.
 pub(super) struct Details {
-    async_config: Result<Option<AsyncConfig>, AwsError>,
+    async_config: Option<Answer<AsyncConfig>>,
+    url: Option<Answer<(FunctionUrl, String)>>,
 }
 
-/// Reads the settings at the same time as the function; `None` if the run doesn't compare them.
-pub(super) async fn read(cx: &Context, id: &Id) -> Option<Details> {
+type Answer<T> = Result<Option<T>, AwsError>;
+
+/// Reads the settings at the same time as the function.
+pub(super) async fn read(cx: &Context, id: &Id) -> Details {
     match cx.detail {
-        Detail::Full => Some(Details { async_config: async_config::read(cx, id).await }),
-        Detail::ForDelete | Detail::Imported => None,
+        Detail::Full => {
+            let (config, url) = tokio::join!(async_config::read(cx, id), url::read(cx, id));
+            Details { async_config: Some(config), url: Some(url) }
+        }
+        // Its URL is an output.
+        Detail::Imported => Details { async_config: None, url: Some(url::read(cx, id).await) },
+        Detail::ForDelete => Details { async_config: None, url: None },
     }
 }
 
@@ -28,14 +37,24 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Option<Details> {
 ///
 /// # Errors
 /// A read's, unless it costs only its setting.
-pub(super) fn add(live: &mut Live<Props>, details: Option<Details>) -> Result<(), AwsError> {
-    match details {
-        Some(details) => {
-            live.props.async_config = crate::kinds::detail(details.async_config, &[ASYNC], &mut live.unknown)?;
-        }
-        None => drop(live.unknown.insert(ASYNC.into(), "a deletion doesn't depend on it".to_owned())),
+pub(super) fn add(live: &mut Live<Props>, details: Details) -> Result<(), AwsError> {
+    live.props.async_config = known(details.async_config, ASYNC, &mut live.unknown)?;
+    if let Some((url, address)) = known(details.url, URL, &mut live.unknown)? {
+        live.props.url = Some(url);
+        live.outputs.insert(URL.to_owned(), address);
     }
     Ok(())
+}
+
+/// The value of a setting, which is unknown if it wasn't or can't be read.
+fn known<T>(answer: Option<Answer<T>>, name: &'static str, unknown: &mut Unknown) -> Answer<T> {
+    match answer {
+        Some(answer) => crate::kinds::detail(answer, &[name], unknown),
+        None => {
+            unknown.insert(name.into(), "nothing in this run depends on it".to_owned());
+            Ok(None)
+        }
+    }
 }
 
 /// Writes the settings that differ.

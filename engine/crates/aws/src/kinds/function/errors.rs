@@ -9,6 +9,7 @@ pub(super) const ERRORS: &[ErrorRow] = &[
     INVALID_PARAMETER.saying(&["cannot be assumed by Lambda"]).class(Class::RoleNotAssumable),
     INVALID_PARAMETER.saying(&["execution role does not have permissions"]).class(Class::RoleLacksRight),
     INVALID_PARAMETER.saying(&["KMS key is invalid for CreateGrant"]).class(Class::KeyNotUsable),
+    ErrorRow::of(&["ResourceConflictException"]).saying(&["FunctionUrlConfig exists"]).class(Class::Exists),
     INVALID_PARAMETER.saying(&["throttled by EC2"]).class(Class::Throttled),
     ErrorRow::ANY.saying(&["cannot be assumed by Lambda"]).cause(Code::RoleNotAssumable),
     ErrorRow::ANY.about("runtime").cause(Code::RuntimeNotSupported),

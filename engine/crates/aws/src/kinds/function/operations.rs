@@ -22,6 +22,7 @@ use crate::value::Value;
 
 use super::async_config::ASYNC;
 use super::network::VPC;
+use super::url::URL;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
 pub(crate) static FUNCTION: NameForm = NameForm {
@@ -134,6 +135,7 @@ const CODE: &str = "/2015-03-31/functions/{function}/code";
 const CONFIGURATION: &str = "/2015-03-31/functions/{function}/configuration";
 const CONCURRENCY: &str = "/2017-10-31/functions/{function}/concurrency";
 const ASYNC_PATH: &str = "/2019-09-25/functions/{function}/event-invoke-config";
+const URL_PATH: &str = "/2021-10-31/functions/{function}/url";
 const ALL: &str = "/2015-03-31/functions";
 
 /// Commands that compare the settings that GetFunction doesn't show. Imported functions are not
@@ -141,6 +143,7 @@ const ALL: &str = "/2015-03-31/functions";
 const DETAILS: Grant = (&Scope { imported: None, ..FUNCTIONS }, &[Diff, Apply, Verify, Check]);
 /// The functions, if any of them has a property that takes calls of its own.
 const WITH_ASYNC: Grant = (&Scope { resources: |policy| functions_with(policy, ASYNC), ..FUNCTIONS }, &[Apply]);
+const WITH_URL: Grant = (&Scope { resources: |policy| functions_with(policy, URL), ..FUNCTIONS }, &[Apply]);
 
 fn functions_with(policy: &PolicyBuilder<'_>, property: &str) -> Vec<String> {
     let has = |it: &ResourceDecl| it.desired.get(property).is_some_and(|value| *value != Value::Null);
@@ -159,6 +162,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             network("ec2:DescribeSubnets"),
             network("ec2:DescribeVpcs"),
         ]),
+    of("lambda:CreateFunctionUrlConfig", Effect::Write, Rest("POST", URL_PATH), &[WITH_URL]).in_place(),
     of("lambda:DeleteFunction", Effect::Write, Rest("DELETE", FUNCTION_PATH), &[(&FUNCTIONS, DELETE)]),
     // It removes only a setting.
     of("lambda:DeleteFunctionConcurrency", Effect::Write, Rest("DELETE", CONCURRENCY), &[(&FUNCTIONS, &[Apply])])
@@ -166,6 +170,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // The same.
     of("lambda:DeleteFunctionEventInvokeConfig", Effect::Write, Rest("DELETE", ASYNC_PATH), &[(&FUNCTIONS, &[Apply])])
         .in_place(),
+    of("lambda:DeleteFunctionUrlConfig", Effect::Write, Rest("DELETE", URL_PATH), &[(&FUNCTIONS, &[Apply])]).in_place(),
     Operation {
         limit: &limits::GET_FUNCTION,
         implied: &[
@@ -180,6 +185,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
         )
     },
     of("lambda:GetFunctionEventInvokeConfig", Effect::Read, Rest("GET", ASYNC_PATH), &[DETAILS]),
+    of(
+        "lambda:GetFunctionUrlConfig",
+        Effect::Read,
+        Rest("GET", URL_PATH),
+        &[(&FUNCTIONS, &[Diff, Apply, Verify, Check])],
+    ),
     call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),
     of("lambda:PutFunctionConcurrency", Effect::Write, Rest("PUT", CONCURRENCY), &[(&FUNCTIONS, &[Apply])]).in_place(),
     of("lambda:PutFunctionEventInvokeConfig", Effect::Write, Rest("PUT", ASYNC_PATH), &[WITH_ASYNC]).in_place(),
@@ -188,4 +199,5 @@ pub(super) const OPERATIONS: &[Operation] = &[
     of("lambda:UpdateFunctionCode", Effect::Write, Rest("PUT", CODE), &[(&FUNCTIONS, &[Apply])]).in_place(),
     of("lambda:UpdateFunctionConfiguration", Effect::Write, Rest("PUT", CONFIGURATION), &[(&FUNCTIONS, &[Apply])])
         .in_place(),
+    of("lambda:UpdateFunctionUrlConfig", Effect::Write, Rest("PUT", URL_PATH), &[WITH_URL]).in_place(),
 ];
