@@ -10,7 +10,7 @@ use super::super::server::Witness;
 use super::super::world::{Call, Tags, World};
 use super::case::{Aim, Denied, STACK, Tagged};
 
-const READS: [&str; 25] = [
+const READS: [&str; 26] = [
     "DescribeTable",
     "DescribeTimeToLive",
     "DescribeContinuousBackups",
