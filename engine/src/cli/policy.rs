@@ -122,28 +122,30 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
                 check_size(&format!("of the role `{name}`"), &needed.permissions)?;
             }
         }
-        let Some(folder) = output else {
+        if let Some(folder) = output {
+            let files = roles.iter().flat_map(|(name, needed)| {
+                let trust = Policies { stem: format!("{name}-trust"), texts: vec![text(&needed.trust)] };
+                [trust, divided(format!("{name}-permissions"), &needed.permissions)]
+            });
+            write(terminal, &folder, &files.collect::<Vec<_>>())?;
+        } else {
             terminal.print(&text(&roles));
-            return Ok(Exit::Done);
-        };
-        let files = roles.iter().flat_map(|(name, needed)| {
-            let trust = Policies { stem: format!("{name}-trust"), texts: vec![text(&needed.trust)] };
-            [trust, divided(format!("{name}-permissions"), &needed.permissions)]
-        });
-        write(terminal, &folder, &files.collect::<Vec<_>>())?;
+        }
     } else {
         let creates = matches!(purpose, PolicyCommand::Apply | PolicyCommand::All);
         if creates && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
         }
         let document = policy::deploying(&session.spec, &env, Purpose::from(purpose), boundary.as_deref());
+        // Several files have room for everything.
+        let document = if output.is_some() { document } else { document.within_limit() };
         explain(terminal, &session.spec.team, &document);
-        let Some(folder) = output else {
+        if let Some(folder) = output {
+            write(terminal, &folder, &[divided(session.spec.team.clone(), &document)])?;
+        } else {
             check_size(&format!("for the team `{}`", session.spec.team), &document)?;
             terminal.print(&text(&document));
-            return Ok(Exit::Done);
-        };
-        write(terminal, &folder, &[divided(session.spec.team.clone(), &document)])?;
+        }
     }
     Ok(Exit::Done)
 }

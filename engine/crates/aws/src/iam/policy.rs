@@ -165,7 +165,8 @@ impl Document {
     }
 
     /// The same without its optional statements, if it exceeds IAM's size limit.
-    fn within_limit(mut self) -> Document {
+    #[must_use]
+    pub fn within_limit(mut self) -> Document {
         if self.n_characters() > MAX_CHARACTERS {
             let n_statements = self.statement.len();
             self.statement.retain(|it| !it.sid.starts_with("Optional"));
@@ -240,7 +241,7 @@ impl Document {
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
 pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>) -> Document {
     let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, ..*policy }.deploying(purpose);
-    narrowest(spec, env, purpose.keeps_to_the_spec(), document).within_limit()
+    narrowest(spec, env, purpose.keeps_to_the_spec(), document)
 }
 
 /// The document with individual names, if it is requested and within IAM's size limit, otherwise

@@ -32,8 +32,8 @@ pub static TABLE_CHANGES: Limit = Limit { in_flight: 4, ..limit("DynamoDB", 10.0
 /// and engine writes only one at a time.
 pub static TABLE_READS: Limit = limit("DynamoDB", 50.0, 100.0, 50.0);
 
-/// Not documented; all regions of an account share IAM's limit.
-pub static IAM: Limit = limit("IAM", 5.0, 10.0, 20.0);
+/// Not documented; all regions of an account share IAM's limit. The rate follows throttling.
+pub static IAM: Limit = limit("IAM", 20.0, 20.0, 20.0);
 
 /// Not documented for the tag index; other tools use about five calls per second.
 pub static TAG_INDEX: Limit = limit("the tag index", 5.0, 5.0, 10.0);
