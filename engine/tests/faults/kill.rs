@@ -37,7 +37,8 @@ pub(crate) const STOPS: [Stop; 4] = [
 ];
 
 /// The scenarios that these stops are tested in.
-pub(crate) const SCENARIOS: [&str; 4] = ["create", "update", "replace", "destroy"];
+pub(crate) const SCENARIOS: [&str; 7] =
+    ["create", "roles", "roles-update", "roles-destroy", "update", "replace", "destroy"];
 
 /// State that the proxy shares with the thread that waits for the process.
 #[derive(Default)]

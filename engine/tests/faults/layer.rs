@@ -288,6 +288,7 @@ fn throttled(service: &str) -> HttpResponse {
             "ThrottlingException",
             r#"{"__type":"com.amazon.coral.availability#ThrottlingException","message":"Rate exceeded"}"#,
         ),
+        "logs" => json(400, "ThrottlingException", r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#),
         "sqs" => json(
             400,
             "RequestThrottled",
@@ -310,6 +311,7 @@ fn failed(service: &str) -> HttpResponse {
             "InternalServerError",
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"Internal server error"}"#,
         ),
+        "logs" => json(500, "ServiceUnavailableException", r#"{"__type":"ServiceUnavailableException"}"#),
         "sqs" => json(500, "InternalFailure", r#"{"__type":"com.amazonaws.sqs#InternalFailure"}"#),
         "tagging" => json(500, "InternalServiceException", r#"{"__type":"InternalServiceException"}"#),
         _ => xml(500, "Receiver", "ServiceFailure", "The request processing has failed because of an unknown error."),

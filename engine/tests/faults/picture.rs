@@ -82,10 +82,20 @@ impl Picture {
             all.insert(format!("queue {name}"), json!([attributes, tags]));
         }
         for name in roles(aws) {
-            let of_role = |operation: &str, more: &str| iam(aws, &format!("Action={operation}&RoleName={name}{more}"));
-            let policy = of_role("GetRolePolicy", "&PolicyName=stream-and-logs");
-            let all_of_it = [of_role("GetRole", ""), of_role("ListRolePolicies", ""), policy];
-            all.insert(format!("role {name}"), json!(all_of_it));
+            all.insert(format!("role {name}"), role(aws, &name));
+        }
+        let logs = |operation: &str, body: Json| {
+            let target = format!("x-amz-target: Logs_20140328.{operation}\r\n");
+            ask(aws, "logs", "POST", "/", &target, &body.to_string())
+        };
+        for mut group in logs("DescribeLogGroups", json!({}))["logGroups"].as_array().unwrap().iter().cloned() {
+            let name = group["logGroupName"].as_str().unwrap().to_owned();
+            let tags = logs("ListTagsLogGroup", json!({ "logGroupName": name }));
+            // Lambda creates one for each function that ran, without tags.
+            if tags["tags"] != json!({}) {
+                group["storedBytes"] = Json::Null;
+                all.insert(format!("log-group {name}"), json!([group, tags]));
+            }
         }
         Picture(all)
     }
@@ -146,11 +156,14 @@ fn plain(json: &Json, account: &str, live: &[&str]) -> Json {
     /// Fields that differ in each run.
     const CHOSEN: [&str; 17] = [
         "UUID",
+        "RoleId",
         "TableId",
         "RevisionId",
         "RequestId",
+        "CreateDate",
         "CreatedTimestamp",
         "CreationDateTime",
+        "creationTime",
         "LastModifiedTimestamp",
         "LatestStreamLabel",
         "LastModified",
@@ -214,8 +227,38 @@ pub(crate) fn clear(aws: &Account) {
 
 fn roles(aws: &Account) -> Vec<String> {
     let listed = iam(aws, "Action=ListRoles");
-    let listed = listed.as_str().unwrap();
-    listed.split("<RoleName>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
+    elements(listed.as_str().unwrap(), "RoleName")
+}
+
+/// A role with all of its policies.
+fn role(aws: &Account, name: &str) -> Json {
+    let of_role = |operation: &str, more: &str| iam(aws, &format!("Action={operation}&RoleName={name}{more}"));
+    let mut own = of_role("GetRole", "").as_str().unwrap().to_owned();
+    // What varies between runs, and what has no order, are separate members.
+    let mut separate = |element: &str| {
+        let mut texts = elements(&own, element);
+        texts.iter().for_each(|text| own = own.replace(text, ""));
+        texts.sort();
+        texts
+    };
+    let chosen = json!({ "RoleId": separate("RoleId"), "CreateDate": separate("CreateDate") });
+    let tags = separate("member");
+    let mut attached = elements(of_role("ListAttachedRolePolicies", "").as_str().unwrap(), "PolicyArn");
+    attached.sort();
+    let inline = elements(of_role("ListRolePolicies", "").as_str().unwrap(), "member").into_iter();
+    let inline: BTreeMap<String, Json> = inline
+        .map(|policy| {
+            let answer = of_role("GetRolePolicy", &format!("&PolicyName={policy}"));
+            (policy, answer)
+        })
+        .collect();
+    json!([own, chosen, tags, attached, inline])
+}
+
+/// The texts of all elements with this name.
+fn elements(xml: &str, name: &str) -> Vec<String> {
+    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    xml.split(&start).skip(1).filter_map(|rest| Some(rest.split_once(&end)?.0.to_owned())).collect()
 }
 
 /// A response of IAM as XML, without its request ID.

@@ -17,11 +17,13 @@ pub(crate) struct Scenario {
 
 const APPLY: &[&str] = &["apply", "SPEC", "--yes", "--delete-data"];
 const DIFF: &[&str] = &["diff", "SPEC", "--detailed-exitcode", "--prune-scan"];
+const DESTROY: &[&str] = &["destroy", "SPEC", "--yes", "--delete-data"];
+const DESTROYED: &[&str] = &["diff", "SPEC", "--destroy", "--detailed-exitcode"];
 
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 12] = [
+pub(crate) static SCENARIOS: [Scenario; 16] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
     Scenario {
         name: "rehearse",
@@ -32,24 +34,26 @@ pub(crate) static SCENARIOS: [Scenario; 12] = [
     Scenario { name: "queues", prepare: queues, command: APPLY, check: DIFF },
     Scenario { name: "queues-update", prepare: queues_update, command: APPLY, check: DIFF },
     Scenario { name: "queues-type", prepare: queues_type, command: APPLY, check: DIFF },
+    Scenario { name: "roles", prepare: roles, command: APPLY, check: DIFF },
+    Scenario { name: "roles-update", prepare: roles_update, command: APPLY, check: DIFF },
+    Scenario { name: "roles-rename", prepare: roles_rename, command: APPLY, check: DIFF },
+    Scenario { name: "roles-destroy", prepare: roles_destroy, command: DESTROY, check: DESTROYED },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
     Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
     Scenario { name: "adopt", prepare: adopt, command: APPLY, check: DIFF },
     Scenario { name: "rename", prepare: rename, command: APPLY, check: DIFF },
     Scenario { name: "prune", prepare: prune, command: APPLY, check: DIFF },
-    Scenario {
-        name: "destroy",
-        prepare: destroy,
-        command: &["destroy", "SPEC", "--yes", "--delete-data"],
-        check: &["diff", "SPEC", "--destroy", "--detailed-exitcode"],
-    },
+    Scenario { name: "destroy", prepare: destroy, command: DESTROY, check: DESTROYED },
 ];
 
 /// The spec of the repository, with each `from` replaced by its `to`.
 fn spec(case: &Case<'_>, edits: &[(&str, &str)]) -> String {
-    let mut text =
-        case.lab.project.read("specs/team.yaml").replace("team: blue-owls ", "stack: team\nteam: blue-owls ");
+    edited(case.lab.project.read("specs/team.yaml").replace("team: blue-owls ", "stack: team\nteam: blue-owls "), edits)
+}
+
+/// The text with each `from` replaced by its `to`, once.
+fn edited(mut text: String, edits: &[(&str, &str)]) -> String {
     for (from, to) in edits {
         assert!(text.contains(from), "`{from}` is not in the spec");
         text = text.replacen(from, to, 1);
@@ -128,6 +132,83 @@ fn queues_type(case: &Case<'_>) {
             .replace("type: queue,", "type: queue, fifo_queue: true,")
             .replace("type: queue\n", "type: queue\n    fifo_queue: true\n"),
     );
+}
+
+/// A function whose role and log group engine creates, and a role and a log group of the spec.
+/// Nothing invokes the function, since Lambda would create its log group at any time.
+const ROLES: &str = "stack: team
+team: blue-owls
+region: eu-central-1
+resources:
+  audit: { type: log_group, retention_in_days: 14, tags: { course: cloud } }
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    access: { audit: write }
+    log_retention_in_days: 14
+    code: ../lambda-src/log-events
+  runner:
+    type: role
+    description: starts the logger
+    trusted_services: [states.amazonaws.com]
+    access: { logger: invoke }
+    statements: [{ actions: [s3:GetObject], resources: [\"*\"] }]
+    managed_policy_arns:
+      - arn:aws:iam::aws:policy/ReadOnlyAccess
+      - arn:aws:iam::aws:policy/IAMReadOnlyAccess
+    permissions_boundary: arn:aws:iam::aws:policy/PowerUserAccess
+    tags: { course: cloud }
+";
+
+/// Nothing exists but what the spec doesn't declare.
+fn roles(case: &Case<'_>) {
+    case.declare(ROLES);
+}
+
+/// Deploys the roles and log groups, and adds an inline policy by hand.
+fn deploy_roles(case: &Case<'_>) {
+    case.declare(ROLES);
+    case.engine(&["apply", &case.spec()]).expect(0, &["Apply complete!"]);
+    let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ses:*","Resource":"*"}]}"#;
+    let policy = case.aws.iam.put_role_policy().role_name("blue-owls-runner").policy_name("by-hand");
+    case.aws.wait(policy.policy_document(document).send());
+}
+
+/// Changes every property of both roles and both log groups that can change.
+fn roles_update(case: &Case<'_>) {
+    deploy_roles(case);
+    let edits = [
+        ("retention_in_days: 14, tags: { course: cloud }", "tags: { course: rust, more: \"yes\" }"),
+        ("access: { audit: write }", "access: { audit: [write, \"logs:DescribeLogStreams\"] }"),
+        ("log_retention_in_days: 14", "log_retention_in_days: 7"),
+        ("starts the logger", "starts it\n    max_session_duration: 7200"),
+        ("[states.amazonaws.com]", "[states.amazonaws.com, events.amazonaws.com]"),
+        ("[s3:GetObject]", "[s3:PutObject]"),
+        ("policy/ReadOnlyAccess", "policy/AmazonSQSFullAccess"),
+        ("policy/PowerUserAccess", "policy/AdministratorAccess"),
+        ("    tags: { course: cloud }\n", "    tags: { course: rust, more: \"yes\" }\n"),
+    ];
+    case.declare(&edited(ROLES.to_owned(), &edits));
+}
+
+/// Every resource is renamed in the spec, and only the function's own role gets another name in
+/// AWS.
+fn roles_rename(case: &Case<'_>) {
+    deploy_roles(case);
+    let edits = [
+        ("  audit: {", "  trail: { name: blue-owls-audit,"),
+        ("  logger:\n", "  writer:\n    name: blue-owls-logger\n"),
+        ("{ audit: write }", "{ trail: write }"),
+        ("  runner:\n", "  starter:\n    name: blue-owls-runner\n"),
+        ("{ logger: invoke }", "{ writer: invoke }"),
+    ];
+    case.declare(&edited(ROLES.to_owned(), &edits));
+}
+
+/// The roles and log groups are deployed, then destroyed.
+fn roles_destroy(case: &Case<'_>) {
+    deploy_roles(case);
 }
 
 /// Changes capacity, tags, TTL and recovery of the table; code, configuration, tags, concurrency and
