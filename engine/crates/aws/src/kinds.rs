@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -224,6 +224,17 @@ async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsEr
         request.send().await.context("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())
+}
+
+/// A property that is only an input: other properties follow from it, and AWS shows none like it.
+/// So all of its values are equal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+struct Input;
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Input, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Input)
+    }
 }
 
 /// Names of the properties that differ, except those in `but`.

@@ -63,6 +63,27 @@ fn a_function_waits_for_its_new_role() {
     diff_is_empty(&project, &cloud);
 }
 
+/// The inputs of a function's role and log group are no part of the function.
+#[test]
+fn what_a_role_and_a_log_group_follow_from_is_not_compared_with_the_function() {
+    let cloud = Cloud::start(World::empty());
+    let project = own_role();
+    let inputs = "    access: { todos: read }\n    statements: [{ actions: ses:SendEmail, resources: '*' }]\n    \
+                  log_retention_in_days: 14\n";
+    project.edit("    code: ../", &format!("{inputs}    code: ../"));
+    // Lambda refuses the new role twice.
+    cloud.fault("CreateFunction", 3..4, Fault::DoneButCut);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("6 added");
+    assert_eq!(cloud.count("CreateFunction"), 3);
+    cloud.world(|world| *world = world.clone().aged());
+    diff_is_empty(&project, &cloud);
+    cloud.forget();
+    let source = project.path("lambda-src/log-events/index.js");
+    std::fs::write(source, "exports.handler = async () => 2;\n").unwrap();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed");
+    assert_eq!(writes(&cloud), ["UpdateFunctionCode"]);
+}
+
 #[test]
 fn a_create_whose_response_is_lost_is_completed() {
     for fault in [Fault::DoneButCut, Fault::Cut] {

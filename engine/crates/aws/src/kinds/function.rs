@@ -58,7 +58,7 @@ use async_config::AsyncConfig;
 use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
 use source::{Entry, Source, SourceError};
 
-use super::{Delta, ExistenceTracker};
+use super::{Delta, ExistenceTracker, Input};
 
 pub(super) struct Function;
 
@@ -68,8 +68,8 @@ pub(super) struct Props {
     runtime: String,
     handler: String,
     role: String,
-    access: Json,
-    statements: Json,
+    access: Input,
+    statements: Input,
     code: Json,
     code_sha256: String,
     code_size: i64,
@@ -84,8 +84,8 @@ pub(super) struct Props {
     tracing: String,
     log_format: String,
     log_group: String,
-    log_retention_in_days: Json,
-    events: Json,
+    log_retention_in_days: Input,
+    events: Input,
     application_log_level: Option<String>,
     system_log_level: Option<String>,
     reserved_concurrent_executions: Option<i32>,
@@ -931,8 +931,8 @@ impl Seen {
             runtime: text(config.runtime().map(Runtime::as_str)),
             handler: text(config.handler()),
             role: text(config.role()),
-            access: Json::Null,
-            statements: Json::Null,
+            access: Input,
+            statements: Input,
             code: Json::Null,
             code_sha256: text(config.code_sha256()),
             code_size: config.code_size(),
@@ -946,8 +946,8 @@ impl Seen {
             ephemeral_storage: config.ephemeral_storage().map_or(512, EphemeralStorage::size),
             tracing: config.tracing_config().and_then(|it| it.mode()).map_or("PassThrough", TracingMode::as_str).into(),
             log_format: if json { "JSON" } else { "Text" }.to_owned(),
-            log_retention_in_days: Json::Null,
-            events: Json::Null,
+            log_retention_in_days: Input,
+            events: Input,
             log_group: group.map_or_else(|| default_log_group(&text(config.function_name())), str::to_owned),
             application_log_level: level(logging.and_then(|it| Some(it.application_log_level()?.as_str()))),
             system_log_level: level(logging.and_then(|it| Some(it.system_log_level()?.as_str()))),

@@ -37,6 +37,8 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Derived, Want};
 
+use super::Input;
+
 pub(super) use check::{check_statements, unknown_access};
 pub(super) use policy::{access, statements};
 
@@ -48,11 +50,11 @@ pub(super) struct Props {
     path: Option<String>,
     description: String,
     max_session_duration: i32,
-    trusted_services: Json,
+    trusted_services: Input,
     assume_role_policy: Json,
-    access: Json,
-    statements: Json,
-    derive_permissions: bool,
+    access: Input,
+    statements: Input,
+    derive_permissions: Input,
     policy: Json,
     managed_policy_arns: Vec<String>,
     inline_policies: Vec<String>,
