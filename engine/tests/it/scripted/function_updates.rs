@@ -358,6 +358,27 @@ fn a_denied_read_of_asynchronous_invocations_leaves_them_as_they_are() {
 }
 
 #[test]
+fn the_concurrency_of_another_run_that_creates_the_function_first_is_not_overwritten() {
+    for (theirs, code) in [(5, 0), (7, 3)] {
+        let cloud = Cloud::start(World::empty());
+        let project = with("    reserved_concurrent_executions: 5\n");
+        let functions = deployed().world(|world| world.functions.clone());
+        cloud.before("CreateFunction", 1, move |world| {
+            world.functions = functions;
+            world.functions.get_mut(FUNCTION).unwrap().concurrency = Some(theirs);
+        });
+        let ran = project.run(&cloud, &["apply"]);
+        ran.ends_with(code);
+        if code != 0 {
+            ran.says(
+                "another run for this team and stack created it with a different `reserved_concurrent_executions`",
+            );
+        }
+        assert_eq!(cloud.count("PutFunctionConcurrency"), 0);
+    }
+}
+
+#[test]
 fn a_concurrency_limit_is_explained_and_role_permissions_are_awaited() {
     let cloud = deployed();
     let project = with("    reserved_concurrent_executions: 901\n");

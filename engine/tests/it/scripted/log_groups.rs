@@ -199,6 +199,23 @@ fn a_log_group_that_appears_after_the_plan_is_adopted_only_if_this_stack_owns_it
 }
 
 #[test]
+fn the_period_of_another_run_that_creates_the_log_group_first_is_not_overwritten() {
+    for (lines, code) in [("    retention_in_days: 30\n", 0), ("    retention_in_days: 14\n", 3), ("", 3)] {
+        let cloud = Cloud::start(World::empty());
+        cloud.before("CreateLogGroup", 1, move |world| {
+            world.stand_log_group(LOG_GROUP, tags("blue-owls", "team"));
+            world.log_groups.get_mut(LOG_GROUP).unwrap().shown["retentionInDays"] = json!(30);
+        });
+        let ran = project(lines).run(&cloud, &["apply", "--yes"]);
+        ran.ends_with(code);
+        if code != 0 {
+            ran.says("another run for this team and stack created it with a different `retention_in_days`");
+        }
+        assert_eq!(retention(&cloud), 30, "{lines}");
+    }
+}
+
+#[test]
 fn a_lost_answer_and_a_conflict_end_in_one_log_group() {
     let cloud = Cloud::start(World::empty());
     let project = project("    retention_in_days: 14\n");

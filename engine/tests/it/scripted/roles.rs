@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::server::{Cloud, Fault};
+use super::world::role::Role;
 use super::world::{Reply, Tags, World};
 use super::{FUNCTION, Project, ROLE, diff_is_empty, nth, replaced, writes};
 
@@ -141,6 +142,34 @@ fn a_role_of_the_same_stack_in_another_region_is_refused() {
     project("").run(&cloud, &["destroy", "--yes"]);
     assert_eq!(writes(&cloud), [""; 0]);
     assert!(cloud.world(|world| world.roles.contains_key(RUNNER)));
+}
+
+/// What the create can't set is set afterwards, so it can be another run's.
+#[test]
+fn settings_of_another_run_that_creates_the_role_first_are_not_overwritten() {
+    let edits: [(&str, fn(&mut Role)); 4] = [
+        ("`policy`", |role| drop(role.inline.insert("engine".to_owned(), SES.replace("ses:", "s3:")))),
+        ("`managed_policy_arns`", |role| role.attached = [READ_ONLY.to_owned()].into()),
+        ("`inline_policies`", |role| drop(role.inline.insert("audit".to_owned(), SES.to_owned()))),
+        ("`tags`", |role| drop(role.tags.remove("course"))),
+    ];
+    let project =
+        project("    statements: [{ actions: ses:SendEmail, resources: '*' }]\n    tags: { course: cloud }\n");
+    for (what, edit) in edits {
+        let cloud = Cloud::start(World::empty());
+        cloud.before("CreateRole", 1, move |world| {
+            let role = world.stand_role(RUNNER, tags("blue-owls", "runner", "eu-central-1"));
+            role.trust = Some(trust());
+            role.tags.insert("course".to_owned(), "cloud".to_owned());
+            edit(role);
+        });
+        let ran = project.run(&cloud, &["apply", "--yes"]);
+        ran.ends_with(1).says(&format!("another run for this team and stack created it with a different {what}"));
+        assert_eq!(writes(&cloud), ["CreateRole"], "{what}");
+        cloud.world(|world| *world = world.clone().aged());
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("1 changed");
+        diff_is_empty(&project, &cloud);
+    }
 }
 
 #[test]

@@ -676,9 +676,13 @@ impl Props {
     }
 
     /// The properties that differ from what a create would have set. The code's path is irrelevant,
-    /// its size follows from the hash, and some settings are set later.
+    /// its size follows from the hash, and some settings are set later, if another run hasn't set
+    /// them.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
-        let but = ["code", "code_size", "reserved_concurrent_executions", async_config::ASYNC, url::URL, "tags"];
+        let mut but = vec!["code", "code_size", async_config::ASYNC, url::URL, "tags"];
+        if self.reserved_concurrent_executions.is_none() {
+            but.push("reserved_concurrent_executions");
+        }
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }

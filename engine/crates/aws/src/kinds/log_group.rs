@@ -25,6 +25,7 @@ mod errors;
 pub(super) mod operations;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -77,19 +78,26 @@ enum Period {
 
 impl Props {
     /// The properties that differ from what a create would have set. The retention period has a
-    /// separate call.
+    /// separate call, so it is either not set yet or as another run has set it.
     fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
+        let is_set = self.retention_in_days.is_some() && !self.has_period_of(want);
+        let period = is_set.then(|| "`retention_in_days`".to_owned());
         let tags = (!super::has_tags(&self.tags, &want.tags)).then(|| "`tags`".to_owned());
         super::differing(self, want, &["retention_in_days", "deletion_protection", "tags"])
             .into_iter()
+            .chain(period)
             .chain(tags)
             .collect()
     }
 
+    /// Whether it has the wanted retention period, as far as the account's policy shows it.
+    fn has_period_of(&self, want: &Props) -> bool {
+        matches!(self.retention_in_days, Some(Period::OfPolicy(_))) || self.retention_in_days == want.retention_in_days
+    }
+
     /// Whether a read shows everything that was wanted and can be read.
     fn shows(&self, want: &Props, is_known: impl Fn(&str) -> bool) -> bool {
-        let is_overridden = matches!(self.retention_in_days, Some(Period::OfPolicy(_)));
-        (is_overridden || self.retention_in_days == want.retention_in_days)
+        self.has_period_of(want)
             && (!is_known("kms_key_arn") || self.kms_key_arn == want.kms_key_arn)
             && (!is_known("tags") || super::has_tags(&self.tags, &want.tags))
     }
@@ -144,6 +152,9 @@ const GONE: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(120),
 };
+/// How many reads may show another retention period after AWS accepted a change: some reads are
+/// stale.
+const LAGGING_READS: u32 = 120;
 /// Lambda buffers log lines for a few seconds, also those of a deleted function.
 const LATE_LINES: Duration = Duration::from_secs(5);
 const LOOK: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
@@ -314,6 +325,9 @@ impl Kind for LogGroup {
             }
         };
         cx.create(BUSY, &id.name, send, find).await?;
+        if props.retention_in_days.is_some() {
+            self.set_first_retention(cx, id, &props).await?;
+        }
         let arn = id.env.as_ref().map(|env| ("arn", LOG_GROUP.arn(env, &id.name)));
         let outputs = arn.into_iter().chain([("name", id.name.clone())]);
         Ok(outputs.map(|(name, value)| (name.to_owned(), value)).collect())
@@ -343,26 +357,19 @@ impl Kind for LogGroup {
         unknown: &[&str],
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
-        let tracker = ExistenceTracker::default();
-        // Wait until the tags are readable, because the next run needs them to determine the owner.
-        let owned = || async {
-            let look = self.read(cx, id).await?.live;
-            let Some(live) = tracker.note("DescribeLogGroups", id, look)? else { return Ok(None) };
-            match OwnershipVerdict::of(&live.owner, None, &id.owner) {
-                OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(live)),
-                verdict if verdict.other_owner().is_some() => Err(super::name_conflict("DescribeLogGroups", id)),
-                _ => Ok(None),
-            }
-        };
-        let live = cx.until(SHOWN, &id.name, owned).await?;
-        // The create call can't set it.
-        if live.props.retention_in_days != want.retention_in_days {
-            set_retention(cx, id, want.retention_in_days.as_ref()).await?;
-        }
+        let (tracker, lagging) = (ExistenceTracker::default(), AtomicU32::new(0));
         let shown = || async {
-            let Some(live) = owned().await? else { return Ok(None) };
+            let Some(live) = self.owned(cx, id, &tracker).await? else { return Ok(None) };
             let is_known = |name: &str| !unknown.contains(&name) && !live.unknown.contains_key(name);
-            Ok(live.props.shows(want, is_known).then_some(()))
+            if live.props.shows(want, is_known) {
+                return Ok(Some(()));
+            }
+            // With another client's period, it would never end.
+            if live.props.has_period_of(want) || lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_READS {
+                return Ok(None);
+            }
+            let message = "AWS accepted the change, but the log group shows another `retention_in_days`";
+            Err(AwsError::own(Class::Differs, "DescribeLogGroups", &id.name, message))
         };
         cx.until(SHOWN, &id.name, shown).await
     }
@@ -401,6 +408,32 @@ impl Kind for LogGroup {
 
     fn errors(&self) -> &'static [ErrorRow] {
         errors::ERRORS
+    }
+}
+
+impl LogGroup {
+    /// The log group, once its tags are readable, because the next run needs them to determine the
+    /// owner.
+    async fn owned(&self, cx: &Context, id: &Id, tracker: &ExistenceTracker) -> Result<Option<Live<Props>>, AwsError> {
+        let look = self.read(cx, id).await?.live;
+        let Some(live) = tracker.note("DescribeLogGroups", id, look)? else { return Ok(None) };
+        match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+            OwnershipVerdict::Owned | OwnershipVerdict::Unknown(UnreadableTags::Denied) => Ok(Some(live)),
+            verdict if verdict.other_owner().is_some() => Err(super::name_conflict("DescribeLogGroups", id)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sets the retention period of a new log group, which the create call can't set. Another run
+    /// that created it may have set its own.
+    async fn set_first_retention(&self, cx: &Context, id: &Id, want: &Props) -> Result<(), AwsError> {
+        let tracker = ExistenceTracker::default();
+        let live = cx.until(SHOWN, &id.name, || self.owned(cx, id, &tracker)).await?;
+        super::ensure_matches("PutRetentionPolicy", id, &live.props.diff_from_wanted(want))?;
+        match live.props.retention_in_days == want.retention_in_days {
+            true => Ok(()),
+            false => set_retention(cx, id, want.retention_in_days.as_ref()).await,
+        }
     }
 }
 

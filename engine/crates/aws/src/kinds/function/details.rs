@@ -81,13 +81,17 @@ pub(super) fn differ(have: &Props, want: &Props) -> bool {
 pub(super) async fn complete(cx: &Context, id: &Id, now: &Props, want: &Props) -> Result<(), AwsError> {
     // What a spec doesn't declare is not set on a new function.
     let mut have = want.clone();
-    if want.reserved_concurrent_executions.is_some() {
-        have.reserved_concurrent_executions = now.reserved_concurrent_executions;
+    // If there is another value, another run has set it.
+    if now.reserved_concurrent_executions.is_none() {
+        have.reserved_concurrent_executions = None;
     }
     if want.async_config.is_some() {
         // Without permission for the read, it is written again.
         let config = cx.read(&id.name, || async_config::read(cx, id)).await;
         have.async_config = crate::kinds::readable(config)?.flatten();
+        if have.async_config.is_some() && have.async_config != want.async_config {
+            return crate::kinds::ensure_matches("CreateFunction", id, &[format!("`{ASYNC}`")]);
+        }
     }
     if !differ(&have, want) {
         return Ok(());

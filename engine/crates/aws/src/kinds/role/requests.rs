@@ -16,7 +16,9 @@ use engine_core::wait::Detail;
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::cause::Code;
 use crate::iam::document;
-use crate::kinds::{ExistenceTracker, all_tags, detail, differing, missing, missing_tags, must_tag, own_tags};
+use crate::kinds::{
+    ExistenceTracker, all_tags, detail, differing, has_tags, missing, missing_tags, must_tag, own_tags,
+};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
 use crate::spec::ResourceDecl;
@@ -233,13 +235,7 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
     let find = || async {
         let Some(live) = tracker.note("GetRole", id, read(cx, id).await?)? else { return Ok(None) };
         if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
-            let later = ["policy", "managed_policy_arns", "inline_policies"];
-            let inputs = ["trusted_services", "access", "statements", "derive_permissions", "tags"];
-            // IAM changes the form of principals.
-            let is_same_trust = is_same_trust(&live.props, want);
-            let trust: &[&str] = if is_same_trust { &["assume_role_policy"] } else { &[] };
-            let differing = differing(want, &live.props, &[&later[..], &inputs[..], trust].concat());
-            crate::kinds::ensure_matches("CreateRole", id, &differing)?;
+            crate::kinds::ensure_matches("CreateRole", id, &diff_from_wanted(&live.props, want))?;
             return Ok(Some(live.outputs));
         }
         Err(crate::kinds::name_conflict("CreateRole", id))
@@ -253,6 +249,22 @@ pub(super) async fn create(cx: &Context, id: &Id, want: &Props) -> Result<Output
         attach(cx, id, arn).await?;
     }
     Ok(outputs)
+}
+
+/// The properties that differ from what a create would have set. Policies have separate calls, so
+/// each is either missing or as another run has set it.
+fn diff_from_wanted(live: &Props, want: &Props) -> Vec<String> {
+    let is_part = |have: &[String], want: &[String]| have.iter().all(|name| want.contains(name));
+    let equal = [
+        // IAM changes the form of principals.
+        ("assume_role_policy", is_same_trust(live, want)),
+        ("policy", !has_statements(&live.policy) || live.policy == want.policy),
+        ("managed_policy_arns", is_part(&live.managed_policy_arns, &want.managed_policy_arns)),
+        ("inline_policies", is_part(&live.inline_policies, &want.inline_policies)),
+        ("tags", has_tags(&live.tags, &want.tags)),
+    ];
+    let others = equal.into_iter().filter(|(_, is_equal)| !is_equal).map(|(name, _)| format!("`{name}`"));
+    differing(want, live, &equal.map(|(name, _)| name)).into_iter().chain(others).collect()
 }
 
 /// What to do without permission to create roles.
