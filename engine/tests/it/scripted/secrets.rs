@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{FUNCTION, Project, Ran, TABLE};
+use super::{FUNCTION, Project, Ran, TABLE, replaced};
 use crate::support::{commands, installed, installed_program};
 
 /// Credentials from the environment, a profile and a credential process.
@@ -34,6 +34,9 @@ const VALUES: [(&str, &str); 8] = [
     ("DOLLAR", "swordfish-${not.a.reference}-$"),
     ("CONTROL", "tab\tbell\u{7}escape\u{1b}[31mswordfish"),
 ];
+const ROLE: &str = "blue-owls-logger-role";
+const QUEUE: &str = "blue-owls-jobs";
+const LOG_GROUP: &str = "/aws/lambda/blue-owls-logger";
 const INLINE: &str = "inline-source-sw0rdfish";
 /// Spec variables from a default, the command line and the environment; the function's
 /// environment uses all three.
@@ -214,9 +217,22 @@ fn environment() -> String {
     format!("    environment:\n{}{}", values.collect::<String>(), variables.concat())
 }
 
+/// Gives the function its own role, which can use a queue, and its own log group.
+fn with_own_resources(text: &str) -> String {
+    let (head, rest) = text.split_once("  execution-role:\n").unwrap();
+    let (_, rest) = rest.split_once("  logger:\n").unwrap();
+    let policy = "{ Version: '2012-10-17', Statement: { Effect: Allow, Principal: '*', Action: 'sqs:SendMessage', \
+                  Resource: '*', Condition: { StringEquals: { 'aws:PrincipalAccount': '${account}' } } } }";
+    let queue = format!("  jobs:\n    type: queue\n    policy: {policy}\n\n");
+    let own = "    access: { jobs: send }\n    statements: [{ actions: ses:SendEmail, resources: '*' }]\n    \
+               log_retention_in_days: 14\n";
+    format!("{head}{queue}  logger:\n{}", replaced(rest, "    role: ${execution-role.arn}\n", own))
+}
+
 /// A project whose function has every secret.
 fn planted() -> Project {
     let project = Project::new(|text| {
+        let text = with_own_resources(&text);
         let (before, rest) = text.split_once("    code: ../").unwrap();
         let (_, after) = rest.split_once('\n').unwrap();
         let code = format!("    code:\n      inline: |\n        exports.handler = async () => \"{INLINE}\";\n");
@@ -458,6 +474,14 @@ fn no_error_contains_a_secret() {
         ("UpdateFunctionCode", "apply"),
         ("TagResource", "apply"),
         ("DeleteFunction", "destroy"),
+        ("GetRolePolicy", "diff"),
+        ("GetQueueAttributes", "diff"),
+        ("DescribeLogGroups", "list"),
+        ("PutRolePolicy", "apply"),
+        ("UpdateAssumeRolePolicy", "apply"),
+        ("SetQueueAttributes", "apply"),
+        ("PutRetentionPolicy", "apply"),
+        ("DeleteRole", "destroy"),
     ];
     for (at, (operation, command)) in operations.into_iter().enumerate() {
         for (what, status, code) in errors {
@@ -467,6 +491,11 @@ fn no_error_contains_a_secret() {
             function.config["MemorySize"] = json!(512);
             function.config["CodeSha256"] = json!("other");
             function.tags.insert("engine:resource".to_owned(), "was-logger".to_owned());
+            let role = world.roles.get_mut(ROLE).unwrap();
+            role.inline.clear();
+            role.trust = Some(role.trust.take().unwrap().replace("lambda.", "ecs-tasks."));
+            world.queues.get_mut(QUEUE).unwrap().attributes.remove("Policy");
+            world.log_groups.get_mut(LOG_GROUP).unwrap().shown["retentionInDays"] = json!(30);
             // engine retries a server error; a few cases show all of its output.
             if status == 500 && at > 5 {
                 continue;
