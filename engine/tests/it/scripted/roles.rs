@@ -64,6 +64,18 @@ fn a_function_waits_for_its_new_role() {
     diff_is_empty(&project, &cloud);
 }
 
+#[test]
+fn what_another_client_attaches_during_a_deletion_is_removed_too() {
+    let cloud = with_role("eu-central-1");
+    cloud.before("DeleteRole", 1, |world| {
+        let role = world.roles.get_mut(RUNNER).unwrap();
+        role.inline.insert("engine".to_owned(), SES.to_owned());
+        role.attached.insert(READ_ONLY.to_owned());
+    });
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0).says("1 destroyed");
+    assert!(!cloud.world(|world| world.roles.contains_key(RUNNER)));
+}
+
 /// The inputs of a function's role and log group are no part of the function.
 #[test]
 fn what_a_role_and_a_log_group_follow_from_is_not_compared_with_the_function() {

@@ -428,8 +428,21 @@ pub(super) async fn untag(cx: &Context, id: &Id) -> Result<(), AwsError> {
 }
 
 /// Deletes a role: its policies first, as IAM requires
-/// (docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html).
+/// (docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html). Another client may attach
+/// more in the meantime.
 pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
+    let name = id.name.as_str();
+    let send =
+        || async { cx.aws.iam.delete_role().role_name(name).send().await.context("DeleteRole", name).if_deleted() };
+    remove_policies(cx, id).await?;
+    let again = || async { remove_policies(cx, id).await.map(|()| None) };
+    cx.change(BUSY, name, send, again).await?;
+    let is_deleted = || async { Ok(get(cx, name).await?.is_none().then_some(())) };
+    cx.until(GONE, name, is_deleted).await
+}
+
+/// Removes all policies of a role.
+async fn remove_policies(cx: &Context, id: &Id) -> Result<(), AwsError> {
     let name = id.name.as_str();
     let (attached, inline) = (|| attached(cx, name), || inline(cx, name));
     let (attached, inline) = tokio::try_join!(cx.read(name, attached), cx.read(name, inline))?;
@@ -439,11 +452,7 @@ pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
     for policy in inline.iter().flatten() {
         delete_inline(cx, id, policy).await?;
     }
-    let send =
-        || async { cx.aws.iam.delete_role().role_name(name).send().await.context("DeleteRole", name).if_deleted() };
-    cx.send(BUSY, name, send).await?;
-    let is_deleted = || async { Ok(get(cx, name).await?.is_none().then_some(())) };
-    cx.until(GONE, name, is_deleted).await
+    Ok(())
 }
 
 /// Checks that nothing would stop working without the role: no instance profile contains it, and no
