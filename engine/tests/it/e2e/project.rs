@@ -71,9 +71,10 @@ impl Account {
         self.wait(self.dynamodb.scan().table_name(table).send()).count
     }
 
-    /// The tags of all tables, functions and mappings, by kind and name (of a mapping, its UUID).
+    /// The tags of all tables, functions and mappings, and of the roles and log groups that have any,
+    /// by kind and name (of a mapping, its UUID).
     pub(super) fn tags(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        let mut all = BTreeMap::new();
+        let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for name in self.wait(self.dynamodb.list_tables().send()).table_names.unwrap_or_default() {
             let arn = self.table(&name).table_arn.unwrap();
             let tags = self.wait(self.dynamodb.list_tags_of_resource().resource_arn(arn).send()).tags;
@@ -90,7 +91,24 @@ impl Account {
             let name = format!("mapping {}", mapping.uuid.unwrap());
             all.insert(name, tags.tags.unwrap_or_default().into_iter().collect());
         }
+        for role in self.wait(self.iam.list_roles().send()).roles {
+            let tags = self.wait(self.iam.list_role_tags().role_name(&role.role_name).send()).tags;
+            let tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+            all.insert(format!("role {}", role.role_name), tags);
+        }
+        let logs = self.log_client();
+        for group in self.wait(logs.describe_log_groups().send()).log_groups.unwrap_or_default() {
+            let tags = self.wait(logs.list_tags_for_resource().resource_arn(group.log_group_arn.unwrap()).send()).tags;
+            let name = format!("log_group {}", group.log_group_name.unwrap());
+            all.insert(name, tags.unwrap_or_default().into_iter().collect());
+        }
+        all.retain(|name, tags| !(name.starts_with("role ") || name.starts_with("log_group ")) || !tags.is_empty());
         all
+    }
+
+    /// A client for CloudWatch Logs.
+    pub(super) fn log_client(&self) -> aws_sdk_cloudwatchlogs::Client {
+        aws_sdk_cloudwatchlogs::Client::new(&config(&self.endpoint, &self.id))
     }
 
     pub(super) fn update_item(&self, table: &str, id: &str, text: &str) {
@@ -112,7 +130,7 @@ impl Account {
     /// any order, so they are sorted by name.
     #[track_caller]
     pub(super) fn await_log(&self, function: &str, lines: &[&str]) -> Vec<String> {
-        let logs = aws_sdk_cloudwatchlogs::Client::new(&config(&self.endpoint, &self.id));
+        let logs = self.log_client();
         let group = format!("/aws/lambda/{function}");
         let mut seen = Vec::new();
         let found = patiently(|| {

@@ -24,6 +24,13 @@ const EDITS: [(&str, &str); 4] = [
     (CODE, OTHER_CODE),
     ("handler: index.handler", "handler: index.handler\n    memory_size: 256"),
 ];
+/// Makes the pipeline's role and log group engine's own.
+const OWN: [(&str, &str); 1] = [("    role: ${execution-role.arn}\n", "    log_retention_in_days: 14\n")];
+/// More edits of an update, of the role's policy and of the log group.
+const EDITS_OF_OWN: [(&str, &str); 1] = [(
+    "log_retention_in_days: 14\n",
+    "log_retention_in_days: 7\n    statements: [{ actions: [ses:SendEmail], resources: [\"*\"] }]\n",
+)];
 /// Texts by which a run reports another run's changes, always with what changed.
 const TOLD: [&str; 8] = [
     "the resource changed since the plan was made",
@@ -36,9 +43,30 @@ const TOLD: [&str; 8] = [
     "another run",
 ];
 
+/// The spec of an account. Every other one leaves the role and the log group to engine.
+fn spec_of(project: &Project, account: &str, seed: u64) -> String {
+    let spec = project.spec_for(TEAM, account);
+    if is_own(seed) {
+        project.edit(&spec, &OWN);
+    }
+    spec
+}
+
+fn is_own(seed: u64) -> bool {
+    seed % 2 == 1
+}
+
+/// Changes whatever the spec has.
+fn change(project: &Project, spec: &str, seed: u64) {
+    project.edit(spec, &EDITS);
+    if is_own(seed) {
+        project.edit(spec, &EDITS_OF_OWN);
+    }
+}
+
 /// Expects that the account contains one pipeline of this stack and nothing else.
 #[track_caller]
-fn expect_one_pipeline(aws: &Account, stack: &str, context: &str) {
+fn expect_one_pipeline(aws: &Account, stack: &str, seed: u64, context: &str) {
     let mut owned = Vec::new();
     for (name, tags) in aws.tags() {
         let of = |key: &str| tags.get(key).cloned().unwrap_or_default();
@@ -46,8 +74,12 @@ fn expect_one_pipeline(aws: &Account, stack: &str, context: &str) {
         assert_eq!([of("engine:team"), of("engine:stack")], ["blue-owls".to_owned(), stack.to_owned()], "{context}");
         owned.push((kind, of("engine:resource")));
     }
-    let expected = [("function", "logger"), ("mapping", "todos-to-logger"), ("table", "todos")];
-    assert_eq!(owned, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())), "{context}");
+    let own: &[_] = if is_own(seed) { &[("log_group", "logger-logs"), ("role", "logger-role")] } else { &[] };
+    let others = [("function", "logger"), ("mapping", "todos-to-logger"), ("table", "todos")];
+    let mut expected = [own, &others].concat();
+    expected.sort_unstable();
+    let expected = expected.into_iter();
+    assert_eq!(owned, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect::<Vec<_>>(), "{context}");
     let policy = aws.wait(aws.lambda.get_policy().function_name("blue-owls-logger").send()).policy.unwrap();
     assert_eq!(policy.matches("\"Sid\"").count(), 1, "{context}: {policy}");
     assert!(policy.contains("blue-owls-logger-permission"), "{context}: {policy}");
@@ -101,7 +133,7 @@ fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
     let endpoint = project.endpoint();
     let all = for_seeds(0..50, |seed| {
         let account = format!("2000000000{seed:02}");
-        let (spec, aws) = (project.spec_for(TEAM, &account), project.account(&account));
+        let (spec, aws) = (spec_of(&project, &account, seed), project.account(&account));
         project.run(&["diff", &spec, "--local"]).expect(0, &[]);
         let strict = Arc::new(Strict::new(&endpoint));
         let mut endings = [Endings::default(); 3];
@@ -116,7 +148,7 @@ fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
                 let again = project.run(&["apply", &spec, "--yes", "--local"]);
                 assert_eq!(again.code(), Some(0), "{context}, again: {again:#?}");
             }
-            expect_one_pipeline(&aws, &account, &context);
+            expect_one_pipeline(&aws, &account, seed, &context);
             let diff = project.run(&["diff", &spec, "--local"]);
             assert!(diff.code() == Some(0) && diff.out.contains(NO_CHANGES), "{context}: {diff:#?}");
         };
@@ -125,7 +157,7 @@ fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
         endings[0].count(&pair, &format!("seed {seed}, create"));
         same("create", &pair);
 
-        project.edit(&spec, &EDITS);
+        change(&project, &spec, seed);
         let pair = both(&["apply"], 1);
         endings[1].count(&pair, &format!("seed {seed}, update"));
         same("update", &pair);
@@ -151,14 +183,14 @@ fn concurrent_apply_and_destroy_both_end_and_either_can_be_repeated() {
     let endpoint = project.endpoint();
     let all = for_seeds(0..20, |seed| {
         let account = format!("2100000000{seed:02}");
-        let (spec, aws) = (project.spec_for(TEAM, &account), project.account(&account));
+        let (spec, aws) = (spec_of(&project, &account, seed), project.account(&account));
         project.run(&["diff", &spec, "--local"]).expect(0, &[]);
         // Start with an empty account, an existing pipeline, or one that has to change.
         if seed % 3 != 0 {
             project.run(&["apply", &spec, "--local"]).expect(0, &[]);
         }
         if seed % 3 == 2 {
-            project.edit(&spec, &EDITS);
+            change(&project, &spec, seed);
         }
         let (apply, destroy) = (["apply", &spec, "--yes"], ["destroy", &spec, "--yes"]);
         let mut endings = Endings::default();
@@ -167,7 +199,7 @@ fn concurrent_apply_and_destroy_both_end_and_either_can_be_repeated() {
         endings.count(&race(&project, &strict, &account, seed, [&apply, &destroy]), &context);
         if seed % 2 == 0 {
             project.run(&["apply", &spec, "--local", "--yes"]).expect(0, &[]);
-            expect_one_pipeline(&aws, &account, &context);
+            expect_one_pipeline(&aws, &account, seed, &context);
             project.run(&["diff", &spec, "--local"]).expect(0, &[NO_CHANGES]);
         } else {
             project.run(&["destroy", &spec, "--local", "--yes"]).expect(0, &[]);

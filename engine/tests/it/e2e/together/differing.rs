@@ -11,6 +11,8 @@ use super::{CODE, OTHER_CODE, TOLD};
 use crate::shared::DEADLINE;
 use crate::shared::proxy::{Proxy, Request};
 
+const RUNNER: &str = "blue-owls-runner";
+
 /// The differences between a spec and the deployed one.
 type Edits = &'static [(&'static str, &'static str)];
 
@@ -23,8 +25,20 @@ const NO_MAPPING: (&str, &str) = (
     "",
 );
 
+/// A role and a log group of the spec.
+const OWN: (&str, &str) = (
+    "resources:\n",
+    "resources:\n  audit:\n    type: log_group\n    retention_in_days: 14\n  runner:\n    type: role\n    \
+     trusted_services: [states.amazonaws.com]\n    managed_policy_arns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n    \
+     statements: [{ actions: [ses:SendEmail], resources: [\"*\"] }]\n",
+);
+const POLICY: (&str, &str) = ("actions: [ses:SendEmail]", "actions: [s3:GetObject]");
+const RETENTION: (&str, &str) = ("retention_in_days: 14", "retention_in_days: 30");
+const ATTACHED: (&str, &str) =
+    ("policy/ReadOnlyAccess]", "policy/ReadOnlyAccess, arn:aws:iam::aws:policy/IAMFullAccess]");
+
 /// The edits of the apply under test, those of the concurrent apply, and the facet in conflict.
-const PAIRS: [(Edits, Edits, &str); 5] = [
+const PAIRS: [(Edits, Edits, &str); 8] = [
     (&[CAPACITY, MEMORY, BATCH], &[("read_capacity: 1", "read_capacity: 3")], "capacity"),
     (
         &[CAPACITY, MEMORY, BATCH],
@@ -34,6 +48,17 @@ const PAIRS: [(Edits, Edits, &str); 5] = [
     (&[CAPACITY, MEMORY, BATCH], &[(CODE, OTHER_CODE)], "code"),
     (&[CAPACITY, MEMORY, BATCH], &[NO_MAPPING], "mappings"),
     (&[MEMORY, NO_MAPPING], &[("TRIM_HORIZON", "TRIM_HORIZON\n    batch_size: 20")], "mappings"),
+    (
+        &[POLICY, RETENTION, ATTACHED],
+        &[("actions: [ses:SendEmail]", "actions: [ses:SendEmail, \"s3:List*\"]")],
+        "policy",
+    ),
+    (
+        &[POLICY, RETENTION, ATTACHED],
+        &[("policy/ReadOnlyAccess]", "policy/ReadOnlyAccess, arn:aws:iam::aws:policy/AWSLambda_FullAccess]")],
+        "attached",
+    ),
+    (&[POLICY, RETENTION], &[("    retention_in_days: 14\n", "")], "retention"),
 ];
 
 /// The current values of the properties in which the specs differ.
@@ -43,11 +68,17 @@ fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
     let function = aws.wait(function.send());
     let mappings = aws.wait(aws.lambda.list_event_source_mappings().send()).event_source_mappings.unwrap_or_default();
     let batches: Vec<_> = mappings.iter().map(|mapping| mapping.batch_size).collect();
+    let policy = aws.wait(aws.iam.get_role_policy().role_name(RUNNER).policy_name("engine").send());
+    let attached = aws.wait(aws.iam.list_attached_role_policies().role_name(RUNNER).send());
+    let group = aws.wait(aws.log_client().describe_log_groups().log_group_name_prefix("blue-owls-audit").send());
     BTreeMap::from([
         ("capacity", format!("{:?}", table.provisioned_throughput().unwrap().read_capacity_units)),
         ("memory", format!("{:?}", function.memory_size)),
         ("code", format!("{:?}", function.code_sha256)),
         ("mappings", format!("{batches:?}")),
+        ("policy", policy.policy_document),
+        ("attached", format!("{:?}", attached.attached_policies)),
+        ("retention", format!("{:?}", group.log_groups().first().unwrap().retention_in_days)),
     ])
 }
 
@@ -55,19 +86,31 @@ fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Touch {
     Reads(&'static str),
-    /// Writes without a lock: AWS has none for tables and mappings. An update of a function names
-    /// the revision that was read.
+    /// Writes without a lock: AWS has none for tables, mappings, roles and log groups. An update of
+    /// a function names the revision that was read.
     Writes(&'static str),
 }
 
 fn touch(request: &Request) -> Option<Touch> {
     let (method, path) = request.head.split_once(' ').unwrap();
     let of_one = path.split_once("/event-source-mappings/").is_some();
+    if let Some(action) = request.body.strip_prefix(b"Action=") {
+        let action = action.split(|byte| *byte == b'&').next().unwrap();
+        return match std::str::from_utf8(action).unwrap() {
+            "GetRolePolicy" => Some(Touch::Reads("policy")),
+            "PutRolePolicy" => Some(Touch::Writes("policy")),
+            "ListAttachedRolePolicies" => Some(Touch::Reads("attached")),
+            "AttachRolePolicy" | "DetachRolePolicy" => Some(Touch::Writes("attached")),
+            _ => None,
+        };
+    }
     match method {
         "GET" if of_one => Some(Touch::Reads("mappings")),
         "PUT" | "DELETE" if of_one => Some(Touch::Writes("mappings")),
         _ if request.is("DescribeTable") => Some(Touch::Reads("capacity")),
         _ if request.is("UpdateTable") => Some(Touch::Writes("capacity")),
+        _ if path.contains("Logs_20140328.DescribeLogGroups\r\n") => Some(Touch::Reads("retention")),
+        _ if path.contains("Logs_20140328.PutRetentionPolicy\r\n") => Some(Touch::Writes("retention")),
         _ => None,
     }
 }
@@ -99,7 +142,7 @@ impl Case {
     fn new(project: &Project, number: usize, (ours, theirs, _): (Edits, Edits, &str)) -> Case {
         let account = format!("22{number:010}");
         let base = project.spec_for(TEAM, &account);
-        project.edit(&base, &[("team: blue-owls", "stack: app\nteam: blue-owls")]);
+        project.edit(&base, &[("team: blue-owls", "stack: app\nteam: blue-owls"), OWN]);
         let specs = [("ours", ours), ("theirs", theirs)].map(|(name, edits)| {
             let spec = format!("specs/{account}-{name}.yaml");
             project.write(&spec, &project.read(&base));
