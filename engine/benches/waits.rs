@@ -41,14 +41,22 @@ fn main() {
     const IAM_RATE: f64 = 20.0;
     let project = Project::new();
     project.write("specs/many.yaml", &functions(FUNCTIONS));
-    project.command(&["apply", "specs/many.yaml", "--local", "--yes"]).limit(Duration::from_secs(600)).run().expect(0, &[]);
+    project
+        .command(&["apply", "specs/many.yaml", "--local", "--yes"])
+        .limit(Duration::from_secs(600))
+        .run()
+        .expect(0, &[]);
     for _ in 0..RUNS {
         let aws = slow::Aws::start(&project.endpoint());
         let start = Instant::now();
         project.run_at(&aws.endpoint(), ACCOUNT, &["diff", "specs/many.yaml", "--detailed-exitcode"]).expect(0, &[]);
         let (wall, calls) = (start.elapsed().as_secs_f64(), aws.n_calls());
         let least = aws.n_iam_calls() as f64 / IAM_RATE;
-        println!("{:40} {wall:>6.2} s {least:>6.1} s {:>8.3} {calls:>6}", "diff of 60 functions with roles", wall / least);
+        println!(
+            "{:40} {wall:>6.2} s {least:>6.1} s {:>8.3} {calls:>6}",
+            "diff of 60 functions with roles",
+            wall / least
+        );
     }
 }
 
@@ -60,8 +68,11 @@ fn functions(count: usize) -> String {
     let mut spec = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
     for at in 1..=count {
         let code = "{ inline: 'exports.handler = async () => {};' }";
-        writeln!(spec, "  worker-{at}: {{ type: function, runtime: nodejs22.x, handler: index.handler, code: {code} }}")
-            .unwrap();
+        writeln!(
+            spec,
+            "  worker-{at}: {{ type: function, runtime: nodejs22.x, handler: index.handler, code: {code} }}"
+        )
+        .unwrap();
     }
     spec
 }
@@ -145,7 +156,8 @@ mod slow {
         let answer = request.forward();
         let is_done = answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
         let creates = WAITS.iter().map(|(create, ..)| *create).find(|create| request.is(create));
-        let creates = creates.or(String::from_utf8_lossy(&request.body).contains("Action=CreateRole&").then_some("role"));
+        let creates =
+            creates.or(String::from_utf8_lossy(&request.body).contains("Action=CreateRole&").then_some("role"));
         if let Some(create) = creates.filter(|_| is_done) {
             made.lock().unwrap().insert(create, Instant::now());
         }

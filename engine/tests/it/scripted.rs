@@ -209,12 +209,14 @@ fn two_waves(cloud: &Cloud, project: &Project, n_first: usize, n_second: usize) 
 fn a_diff_reads_everything_in_parallel_and_then_only_tags() {
     let cloud = deployed();
     let project = Project::usual();
-    insta::assert_snapshot!(two_waves(&cloud, &project, 9, 2), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 11, 2), @r"
     DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
     DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
+    GetFunctionEventInvokeConfig blue-owls-logger
+    GetFunctionUrlConfig blue-owls-logger
     GetPolicy blue-owls-logger
     GetResources
     GetRole fhms-pulumi-challenge-lambda-execution-role
@@ -229,12 +231,14 @@ fn a_diff_reads_everything_in_parallel_and_then_only_tags() {
 fn a_known_account_lets_a_tables_tags_be_read_in_the_first_wave() {
     let cloud = deployed();
     let project = Project::new(|text| replaced(&text, "# account: \"123456789012\"", "account: \"123456789012\""));
-    insta::assert_snapshot!(two_waves(&cloud, &project, 10, 1), @r"
+    insta::assert_snapshot!(two_waves(&cloud, &project, 12, 1), @r"
     DescribeContinuousBackups blue-owls-todos
     DescribeTable blue-owls-todos
     DescribeTimeToLive blue-owls-todos
     GetCallerIdentity
     GetFunction blue-owls-logger
+    GetFunctionEventInvokeConfig blue-owls-logger
+    GetFunctionUrlConfig blue-owls-logger
     GetPolicy blue-owls-logger
     GetResources
     GetRole fhms-pulumi-challenge-lambda-execution-role
