@@ -68,7 +68,7 @@ enum InitTemplate {
     /// A table and a function, with a queue for records that the function failed to process
     #[value(alias = "dead-letter")]
     Queue,
-    /// A table and a function whose role engine creates, with `access` and a log group
+    /// The shortest: a table and a function with `events`, whose role engine creates
     OwnRole,
     /// A function for an existing table that another tool created
     ExistingTable,

@@ -147,7 +147,7 @@ fn a_table_that_gets_items_after_the_plan_is_not_replaced() {
     cloud.before("Scan", 2, |world| world.tables.get_mut(TABLE).unwrap().items = 1);
     let project = Project::usual();
     let run = project.run(&cloud, &["apply", "--replace", "todos", "--yes"]);
-    run.ends_with(3).says("the table or log group is not empty").says("--delete-data");
+    run.ends_with(3).says("the table is not empty").says("--delete-data");
     assert_eq!((cloud.count("DeleteTable"), cloud.count("CreateTable")), (0, 0));
     // The next run re-creates what was deleted before the table.
     project.run(&cloud, &["apply"]).ends_with(0).says("Resources: 2 added, 0 changed, 0 destroyed.");

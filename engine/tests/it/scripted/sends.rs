@@ -111,7 +111,7 @@ fn an_update_reads_its_function_once_before_and_until_it_is_done() {
     let role_needs = |it: &&super::server::Record| !super::world::IAM_READS.contains(&it.operation.as_str());
     let all: Vec<String> = calls.iter().filter(role_needs).map(named).collect();
     let write = all.iter().position(|it| it.starts_with("UpdateFunctionConfiguration")).unwrap();
-    let reads = |calls: &[String]| calls.iter().filter(|it| it.starts_with("GetFunction")).count();
+    let reads = |calls: &[String]| calls.iter().filter(|it| it.starts_with("GetFunction ")).count();
     eprintln!("calls of a change of one setting: {} in all, {} of GetFunction", all.len(), reads(&all));
     // The plan's read and the one before the write; InProgress twice, then Successful.
     assert_eq!((reads(&all[..write]), reads(&all[write..])), (2, 3), "{all:?}");

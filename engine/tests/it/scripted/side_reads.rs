@@ -111,10 +111,15 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
     let case = format!("{side:?} {refusal:?} {command:?}");
     eprintln!("{case}");
     let is_mapping = side.operation == "ListTags" && (code.starts_with("Unknown") || text.starts_with("Unsupported"));
+    let unchanged = match side.operation {
+        // The spec declares the filters, so nobody knows whether they differ.
+        "GetEventSourceMapping" => "no changes, but 1 resource can't be fully read",
+        _ => "No changes.",
+    };
     match command {
-        Command::Diff => reports(&project.run(&cloud, &["diff"]), side, "No changes."),
+        Command::Diff => reports(&project.run(&cloud, &["diff"]), side, unchanged),
         Command::Apply => {
-            reports(&project.run(&cloud, &["apply", "--yes"]), side, "No changes.");
+            reports(&project.run(&cloud, &["apply", "--yes"]), side, unchanged);
             assert_eq!(writes(&cloud), [""; 0], "{case}");
         }
         Command::Change => {
