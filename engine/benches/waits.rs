@@ -101,12 +101,12 @@ mod slow {
     const ROLE_WAIT: u64 = 8;
     const NOT_ASSUMABLE: &str = "The role defined for the function cannot be assumed by Lambda.";
 
-    /// The time of the longest chain of waits: a role before its function, and the table or the
-    /// function before the mapping.
+    /// The time of the longest chain of waits: a new role before its function, and the table or the
+    /// function, which may be Pending, before the mapping.
     pub(super) fn least(has_own_role: bool) -> f64 {
         let [table, function, mapping] = WAITS.map(|(_, seconds, ..)| seconds);
-        let function = if has_own_role { ROLE_WAIT + function } else { function };
-        (table.max(function) + mapping) as f64
+        let role = if has_own_role { ROLE_WAIT } else { 0 };
+        (role + function).max(table.max(role) + mapping) as f64
     }
 
     /// A proxy in front of the local AWS.
