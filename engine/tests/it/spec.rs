@@ -602,7 +602,8 @@ fn hostile(name: &str, spec: &[u8]) -> String {
     let ran = Program::new("sh", folder.path()).args(["-c", &limited, ENGINE]).run();
     let said = &ran.err;
     assert_eq!(ran.code(), Some(1), "{name}: {said:.2000}");
-    assert!(ran.took < Duration::from_secs(60), "{name} took {:?}", ran.took);
+    // Only for a hang: another test may keep the machine busy.
+    assert!(ran.took < Duration::from_secs(150), "{name} took {:?}", ran.took);
     assert!(said.len() < 100_000, "{name}: {} bytes of output", said.len());
     format!("## {name}\n{said}\n")
 }
