@@ -65,14 +65,17 @@ fn outdated(folder: &Path, stem: &str, written: &[PathBuf]) -> Vec<PathBuf> {
     let written: BTreeSet<&PathBuf> = written.iter().collect();
     let numbered = (1..).map(|number| folder.join(part(stem, number)));
     // An earlier run numbered its files without a gap.
-    let numbered = numbered.take_while(|file| is_policy(file) || written.contains(file));
+    let numbered = numbered.take_while(|file| has_policy(file) || written.contains(file));
     let all = std::iter::once(folder.join(format!("{stem}.json"))).chain(numbered);
-    all.filter(|file| !written.contains(file) && is_policy(file)).collect()
+    all.filter(|file| !written.contains(file) && has_policy(file)).collect()
 }
 
-fn is_policy(file: &Path) -> bool {
-    let text = files::read(file, MAX_BYTES).unwrap_or_default();
-    let document: Json = serde_json::from_slice(&text).unwrap_or_default();
+fn has_policy(file: &Path) -> bool {
+    files::read(file, MAX_BYTES).is_ok_and(|text| is_policy(&text))
+}
+
+fn is_policy(text: &[u8]) -> bool {
+    let document: Json = serde_json::from_slice(text).unwrap_or_default();
     document.get("Version").is_some() && document.get("Statement").is_some()
 }
 
@@ -80,7 +83,7 @@ fn is_policy(file: &Path) -> bool {
 fn check(file: &Path) -> Result<(), Diagnostic> {
     match files::read(file, MAX_BYTES) {
         Err(Unread::Missing) => Ok(()),
-        Ok(_) if is_policy(file) => Ok(()),
+        Ok(text) if is_policy(&text) => Ok(()),
         Err(Unread::Refused(error)) => Err(unwritable(file, &error)),
         Ok(_) | Err(Unread::Folder | Unread::Special) => {
             let problem = format!("`{}` already exists and isn't an IAM policy", file.display());

@@ -78,6 +78,17 @@ fn open(offered: &[&'static str]) -> Shape {
     Shape::OpenChoice { offered, retired: Vec::new(), form: text::WORD.clone() }
 }
 
+/// How many reads may still show old values after AWS accepted a change: some reads are stale.
+const LAGGING_READS: u32 = 120;
+
+/// What is lost when a value is removed, as the note of a property.
+fn removal_loss(loss: &'static str) -> impl Fn(&Value, &Value) -> Vec<String> {
+    move |before, after| {
+        let is_lost = *before != Value::Null && *after == Value::Null;
+        is_lost.then(|| loss.to_owned()).into_iter().collect()
+    }
+}
+
 /// The warning for an ARN of a service that is not a known destination of Lambda.
 fn unusual_target(desired: &Tree, property: &str, services: &[&str]) -> Option<Problem> {
     unusual_service(Path::property(property), property, desired.get(property)?, services)

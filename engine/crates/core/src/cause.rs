@@ -69,8 +69,8 @@ catalogue! {
         more: "A role has two sides: its permissions policies define what it can do, and its trust policy defines \
                who can assume it. Lambda returns the same error whether the trust policy is wrong or hasn't \
                propagated yet, so engine reads the policy: it immediately reports one that can't work. For a correct \
-               one, it waits up to a minute if the role is new or this run changed it. If Lambda keeps refusing a correct policy, a service control policy of the \
-               organization may deny `sts:AssumeRole`.",
+               one, it waits up to a minute if the role is new or this run changed it. If Lambda keeps refusing a \
+               correct policy, a service control policy of the organization may deny `sts:AssumeRole`.",
         blames: ["role", "function"],
     }
     RoleOfOtherAccount "role-of-other-account" {

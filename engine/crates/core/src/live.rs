@@ -6,7 +6,6 @@
 mod orphans;
 mod survey;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -145,8 +144,7 @@ async fn read_declared(
     options: &Options,
     env: Option<&AwsEnv>,
 ) -> Vec<Result<(Found, Vec<(Id, Live)>), AwsError>> {
-    let parents: HashSet<&str> =
-        spec.resources.iter().filter_map(|it| Some(spec.imported_parent(it)?.0.name.as_str())).collect();
+    let parents = spec.imported_parents();
     let reads =
         spec.resources.iter().map(|declared| {
             let id = Id { env: env.cloned(), ..declared.id.clone() };

@@ -24,7 +24,7 @@ use crate::schema::{
     Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
 };
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::{Part, Path, Placeholder, Template, Tree, Value, resolve};
+use crate::value::{Path, Placeholder, Tree, Value, resolve};
 
 use adoption::adopted;
 use diff::{NULL, additions, differences};
@@ -1053,17 +1053,11 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
         match before {
             Some(value) if !renewed => drop(row.outputs.insert(output.name.to_string(), value.clone())),
             _ if renewed => {
-                let placeholder =
-                    Placeholder::Output { resource: row.resource.clone(), attribute: output.name.to_string() };
                 let none_to_come = until.iter().all(|it| matches!(row.desired.get(&**it), None | Some(Value::Null)));
                 row.properties.push(PropertyChange {
                     path: Path::property(&output.name),
                     before: before.cloned().map_or(Value::Null, Value::String),
-                    after: if none_to_come {
-                        Value::Null
-                    } else {
-                        Value::Unknown(Template(vec![Part::Placeholder(placeholder)]))
-                    },
+                    after: if none_to_come { Value::Null } else { Value::reference(&row.resource, &output.name) },
                     effect: Effect::InPlace,
                     sensitive: false,
                     is_default: false,
@@ -1076,13 +1070,7 @@ fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
 
 /// The resource that a property refers to, if its value is exactly one reference.
 fn target<'d>(declared: &'d ResourceDecl, property: &str) -> Option<&'d str> {
-    match declared.desired.get(property)? {
-        Value::Unknown(template) => match template.as_reference()? {
-            Placeholder::Output { resource, .. } => Some(resource.as_str()),
-            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
-        },
-        _ => None,
-    }
+    Some(declared.desired.get(property)?.referred()?.0)
 }
 
 /// The resources that the identity properties refer to.

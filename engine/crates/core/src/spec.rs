@@ -26,7 +26,7 @@ use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds};
 use crate::remedy::{Advice, Command, Remedy};
 use crate::schema::{Id, Identity, Names, Property, Schema, Shape};
-use crate::value::{Path, Placeholder, Tree, Value};
+use crate::value::{Path, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
 
@@ -366,11 +366,7 @@ impl Spec {
 
     /// The resource that a property refers to, if its value is exactly one reference.
     pub fn target(&self, declared: &ResourceDecl, property: &str) -> Option<&ResourceDecl> {
-        let Some(Value::Unknown(template)) = declared.desired.get(property) else { return None };
-        match template.as_reference()? {
-            Placeholder::Output { resource, .. } => self.resource(resource),
-            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
-        }
+        self.resource(declared.desired.get(property)?.referred()?.0)
     }
 
     /// The imported resource that a declaration is attached to, and the managed one that allows it.
@@ -381,15 +377,16 @@ impl Spec {
         Some((parent, self.target(declared, source).filter(|it| !it.imported)?))
     }
 
+    /// The imported resources that others are attached to, by their names in the spec.
+    pub fn imported_parents(&self) -> BTreeSet<&str> {
+        self.resources.iter().filter_map(|it| Some(&*self.imported_parent(it)?.0.name)).collect()
+    }
+
     /// The name in AWS of what a value refers to: a resource of this spec, or the one in an ARN.
     pub fn name_of(&self, value: &Value) -> Option<String> {
         match value {
             Value::String(arn) => Some(arn.rsplit(':').next().unwrap_or_default().to_owned()),
-            Value::Unknown(template) => match template.as_reference()? {
-                Placeholder::Output { resource, .. } => Some(self.resource(resource)?.id.name.clone()),
-                Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
-            },
-            _ => None,
+            value => Some(self.resource(value.referred()?.0)?.id.name.clone()),
         }
     }
 

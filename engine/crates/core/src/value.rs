@@ -146,6 +146,15 @@ impl Value {
         Value::Unknown(Template(vec![Part::Placeholder(output)]))
     }
 
+    /// The resource of the spec and its output that it refers to, if it is exactly one reference.
+    pub fn referred(&self) -> Option<(&str, &str)> {
+        let Value::Unknown(template) = self else { return None };
+        match template.as_reference()? {
+            Placeholder::Output { resource, attribute } => Some((resource, attribute)),
+            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
+        }
+    }
+
     /// Fills all placeholders that `lookup` knows.
     pub fn resolve(&self, lookup: &dyn Fn(&Placeholder) -> Option<String>) -> Value {
         match self {

@@ -29,7 +29,7 @@ use crate::schema::Str;
 use crate::wire::limits;
 
 /// How long a new role takes to propagate in IAM, in milliseconds.
-pub const PROPAGATION_MS: i64 = 60_000;
+const PROPAGATION_MS: i64 = 60_000;
 /// The timeout of the simulator.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// The maximum number of results in one response of the simulator.
@@ -105,7 +105,7 @@ impl Seen {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let born = self.births.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
-        let is_old = born.is_some_and(|born| now.saturating_sub(born) >= PROPAGATION_MS);
+        let is_old = has_propagated(born, now);
         let changed = self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner);
         is_old && !changed.contains(role) && !self.is_new_role(role)
     }
@@ -144,6 +144,11 @@ impl Seen {
             _ => None,
         }
     }
+}
+
+/// Whether IAM has surely propagated a role that was created then; both in milliseconds since 1970.
+pub fn has_propagated(born: Option<i64>, now: i64) -> bool {
+    born.is_some_and(|born| now.saturating_sub(born) >= PROPAGATION_MS)
 }
 
 /// The decision about one action on one resource.

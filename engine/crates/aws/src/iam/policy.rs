@@ -233,9 +233,9 @@ impl Document {
 /// The least-privilege policy for running these commands on the spec.
 ///
 /// Managed resources are named by the team's prefix and the names in `owns:`, because pruning
-/// deletes orphans, of which only these are known. Without pruning, resources are named individually if IAM's size limit
-/// allows it. Kinds that aren't in the spec are only searched for and deleted. Imported resources
-/// are named individually and only read.
+/// deletes orphans, of which only these are known. Without pruning, resources are named
+/// individually if IAM's size limit allows it. Kinds that aren't in the spec are only searched for
+/// and deleted. Imported resources are named individually and only read.
 /// `boundary` is the managed policy that every role which engine creates or changes must have as
 /// its permissions boundary, so that a spec can't grant more than it allows
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
@@ -332,10 +332,10 @@ impl<'s> PolicyBuilder<'s> {
     /// to.
     fn imported(&self, scope: &Scope, action: &'static str, only_parents: bool) -> Option<Statement> {
         let Imported { sid, kind, resources, why } = scope.imported?;
-        let parents = self.spec.resources.iter().filter_map(|it| Some(&*self.spec.imported_parent(it)?.0.name));
-        let parents: BTreeSet<&str> = parents.collect();
+        let parents = only_parents.then(|| self.spec.imported_parents());
+        let is_included = |it: &&ResourceDecl| parents.as_ref().is_none_or(|parents| parents.contains(&*it.name));
         let imported = self.spec.resources.iter().filter(|it| it.imported && it.schema().kind == kind);
-        let imported = imported.filter(|it| !only_parents || parents.contains(&*it.name));
+        let imported = imported.filter(is_included);
         let resources: Vec<String> = imported.flat_map(|it| resources(self, it)).collect();
         (!resources.is_empty()).then(|| allow(sid, action, resources, None, why))
     }

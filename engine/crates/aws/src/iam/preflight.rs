@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use crate::aws::rights::{Decision, Need, PROPAGATION_MS};
+use crate::aws::rights::{Decision, Need, has_propagated};
 use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
 use crate::cause::Code;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -79,7 +79,7 @@ pub fn findings(
             spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
         if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
             let born = inventory.live(&role.name).and_then(|live| live.timestamps.created);
-            let is_settled = born.is_some_and(|born| now_ms.saturating_sub(born) >= PROPAGATION_MS);
+            let is_settled = has_propagated(born, now_ms);
             findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
         }
     }

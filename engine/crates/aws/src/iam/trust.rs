@@ -18,6 +18,7 @@ use serde_json::{Map, Value as Json};
 use crate::answer::{AwsError, CallContext, Class};
 use crate::cause::Code;
 use crate::connect::Context;
+use crate::schema::Id;
 use engine_core::wait::SPREADING;
 
 /// The service that runs functions.
@@ -207,9 +208,18 @@ enum Verdict {
 }
 
 impl RoleDiagnosis {
-    /// Explains Lambda's refusal of a role by its trust policy: the error becomes final if waiting
-    /// can't help. `account`: the account of the call.
-    pub async fn explain(&self, cx: &Context, role: &str, account: Option<&str>, error: AwsError) -> AwsError {
+    /// Explains an error about the role of a function or mapping: Lambda's refusal to assume it, by
+    /// its trust policy. The error becomes final if waiting can't help.
+    pub async fn explain(&self, cx: &Context, role: &str, id: &Id, error: AwsError) -> AwsError {
+        let error = match error.class {
+            Class::RoleNotAssumable => self.by_trust(cx, role, id, error).await,
+            _ => error,
+        };
+        final_if_settled(cx, role, error)
+    }
+
+    async fn by_trust(&self, cx: &Context, role: &str, id: &Id, error: AwsError) -> AwsError {
+        let account = id.env.as_ref().map(|env| env.account.as_str());
         let known = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let verdict = match known {
             Some(verdict) => verdict,
@@ -235,7 +245,7 @@ impl RoleDiagnosis {
 
 /// An error that a role also causes until IAM has propagated it. Where it surely has, waiting can't
 /// help, so the error becomes final.
-pub fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
+fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
     let name = role_in(role).map_or(role, |(_, name)| name);
     let waits = matches!(
         error.class,

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_too_large};
-use crate::aws::trust::{RoleDiagnosis, final_if_settled};
+use crate::aws::trust::RoleDiagnosis;
 use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -975,11 +975,8 @@ async fn explained<T>(
     answer: Result<T, AwsError>,
 ) -> Result<T, AwsError> {
     match answer {
-        Err(error) if error.class == Class::RoleNotAssumable => {
-            let account = id.env.as_ref().map(|env| env.account.as_str());
-            Err(final_if_settled(cx, role, inquiry.explain(cx, role, account, error).await))
-        }
-        answer => answer.map_err(|error| final_if_settled(cx, role, error)),
+        Err(error) => Err(inquiry.explain(cx, role, id, error).await),
+        answer => answer,
     }
 }
 

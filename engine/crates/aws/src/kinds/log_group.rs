@@ -152,9 +152,6 @@ const GONE: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(120),
 };
-/// How many reads may show another retention period after AWS accepted a change: some reads are
-/// stale.
-const LAGGING_READS: u32 = 120;
 /// Lambda buffers log lines for a few seconds, also those of a deleted function.
 const LATE_LINES: Duration = Duration::from_secs(5);
 const LOOK: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
@@ -212,7 +209,7 @@ impl Kind for LogGroup {
                 )
                 .member("KmsKeyId")
                 .in_locality(Locality::Region)
-                .destructive_notes(key_loss),
+                .destructive_notes(super::removal_loss(KEY_LOSS)),
                 // With itself, which is never compared: so a plan never shows it.
                 property("deletion_protection", Shape::Bool, "").derived().display_with("deletion_protection"),
                 super::tags(),
@@ -365,7 +362,7 @@ impl Kind for LogGroup {
                 return Ok(Some(()));
             }
             // With another client's period, it would never end.
-            if live.props.has_period_of(want) || lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_READS {
+            if live.props.has_period_of(want) || lagging.fetch_add(1, Ordering::Relaxed) < super::LAGGING_READS {
                 return Ok(None);
             }
             let message = "AWS accepted the change, but the log group shows another `retention_in_days`";
@@ -483,11 +480,7 @@ fn retention_loss(before: &Value, after: &Value) -> Vec<String> {
 }
 
 /// docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
-fn key_loss(before: &Value, after: &Value) -> Vec<String> {
-    let is_lost = *before != Value::Null && *after == Value::Null;
-    let loss = "new log events are encrypted by CloudWatch Logs instead of with a KMS key in the account";
-    is_lost.then(|| loss.to_owned()).into_iter().collect()
-}
+const KEY_LOSS: &str = "new log events are encrypted by CloudWatch Logs instead of with a KMS key in the account";
 
 /// The log group with exactly this name: AWS searches by prefix.
 async fn describe(cx: &Context, name: &str) -> Result<Option<Description>, AwsError> {

@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
-use crate::aws::trust::{RoleDiagnosis, final_if_settled};
+use crate::aws::trust::RoleDiagnosis;
 use crate::aws::{Aws, AwsError, Batch, CallContext, Class, Context, EventSources, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -154,8 +154,6 @@ const SETTLED: Wait = Wait {
 /// Shows the mapping's `State`, its reason, and the result of the last batch.
 const LOOK: &str = "aws lambda get-event-source-mapping --uuid {} --region {region}";
 const DELETE_CMD: &str = "aws lambda delete-event-source-mapping --uuid {} --region {region}";
-/// How many reads of a ready mapping may show old values: some reads are stale.
-const LAGGING_LOOKS: u32 = 120;
 const GONE: Wait = Wait {
     what: "the mapping to be deleted",
     reason: "Lambda first stops its stream pollers, which usually takes up to a minute",
@@ -232,7 +230,7 @@ impl Kind for Mapping {
 
     fn check(&self, desired: &Tree) -> Vec<Problem> {
         let mut problems = Vec::new();
-        problems.extend(super::unusual_target(desired, "on_failure_destination_arn", &["sqs", "sns", "s3"]));
+        problems.extend(super::unusual_target(desired, ON_FAILURE, &["sqs", "sns", "s3"]));
         let number = |name: &str| desired.get(name).and_then(Value::as_i64);
         // docs.aws.amazon.com/lambda/latest/dg/services-ddb-windows.html: each invocation passes
         // the window's state on.
@@ -440,7 +438,7 @@ impl Kind for Mapping {
             if differing.is_empty() {
                 return Ok(Some(()));
             }
-            if lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_LOOKS {
+            if lagging.fetch_add(1, Ordering::Relaxed) < super::LAGGING_READS {
                 return watch().await;
             }
             let differing = differing.join(", ");
@@ -881,13 +879,8 @@ async fn explained<T>(
     let name = id.parent("function");
     let function = cx.aws.lambda.get_function().function_name(name).send().await.context("GetFunction", name);
     let Some(role) = function.ok().and_then(|answer| answer.configuration?.role) else { return Err(error) };
-    if error.class == Class::RoleNotAssumable {
-        let account = id.env.as_ref().map(|env| env.account.as_str());
-        let error = inquiry.explain(cx, &role, account, error).await;
-        return Err(final_if_settled(cx, &role, error));
-    }
     let lacks_read = lacks_read(&error);
-    let error = final_if_settled(cx, &role, error);
+    let error = inquiry.explain(cx, &role, id, error).await;
     if !lacks_read {
         return Err(error);
     }

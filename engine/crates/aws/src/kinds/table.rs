@@ -283,7 +283,7 @@ impl Kind for Table {
                 property("kms_key_arn", Shape::Text(KMS_KEY.clone()), "ARN of the KMS key for encryption, or `alias/aws/dynamodb` for the AWS managed key; defaults to a key owned by AWS").member("SSESpecification.KMSMasterKeyId")
                     .in_locality(Locality::Region)
                     .unclear(unclear_key)
-                    .destructive_notes(key_loss),
+                    .destructive_notes(super::removal_loss(KEY_LOSS)),
                 super::tags(),
             ],
             outputs: vec![
@@ -728,11 +728,7 @@ fn unclear_key(live: &Value, wanted: &Value) -> Option<Str> {
     )
 }
 
-fn key_loss(before: &Value, after: &Value) -> Vec<String> {
-    let is_lost = *before != Value::Null && *after == Value::Null;
-    let loss = "the table is encrypted with a key owned by AWS instead of a KMS key in the account";
-    is_lost.then(|| loss.to_owned()).into_iter().collect()
-}
+const KEY_LOSS: &str = "the table is encrypted with a key owned by AWS instead of a KMS key in the account";
 
 fn protected(id: &Id) -> AwsError {
     AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB refuses to delete it")

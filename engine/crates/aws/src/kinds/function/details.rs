@@ -70,8 +70,8 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Props, want: &Props) ->
 
 /// Whether any setting differs.
 pub(super) fn differ(have: &Props, want: &Props) -> bool {
-    let settings = |props: &Props| (props.reserved_concurrent_executions, props.async_config.clone());
-    settings(have) != settings(want)
+    (have.reserved_concurrent_executions, &have.async_config)
+        != (want.reserved_concurrent_executions, &want.async_config)
 }
 
 /// Writes what a create can't set; `now` has the rest of the function.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::{AwsError, CallContext, Context, Existing};
-use crate::kinds::{Delta, differing, ensure_matches, open};
+use crate::kinds::{Delta, differing, ensure_matches, open, removal_loss};
 use crate::schema::{Id, Outputs, Property, Shape, Str, Text, property};
 use crate::spec::ResourceDecl;
 use crate::value::{Path, Tree, Value};
@@ -45,6 +45,9 @@ const CORS: &str = "cors";
 /// Without authentication.
 const PUBLIC: &str = "NONE";
 const BUFFERED: &str = "BUFFERED";
+/// Lambda assigns the host name at random
+/// (docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html).
+const LOST_ADDRESS: &str = "its URL stops working, and a new one would have another host name";
 
 /// docs.aws.amazon.com/lambda/latest/api/API_Cors.html
 static METHOD: LazyLock<Text> = LazyLock::new(|| {
@@ -81,7 +84,7 @@ pub(super) fn url() -> Property {
     ];
     property(URL, Shape::Record(members), "an HTTPS address of the function's own")
         .exposes(exposure)
-        .destructive_notes(lost_address)
+        .destructive_notes(removal_loss(LOST_ADDRESS))
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_Cors.html
@@ -104,14 +107,6 @@ fn cors() -> Vec<Property> {
 /// Whom a new value lets in.
 fn exposure(before: &Value, after: &Value) -> Option<Str> {
     (is_public(after) && !is_public(before)).then(|| "anyone on the internet can invoke it, without credentials".into())
-}
-
-/// Lambda assigns the host name at random
-/// (docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html).
-fn lost_address(before: &Value, after: &Value) -> Vec<String> {
-    let is_lost = *before != Value::Null && *after == Value::Null;
-    let loss = "its URL stops working, and a new one would have another host name";
-    is_lost.then(|| loss.to_owned()).into_iter().collect()
 }
 
 fn is_public(url: &Value) -> bool {

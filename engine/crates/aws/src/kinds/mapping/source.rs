@@ -7,7 +7,7 @@ use aws_smithy_types::date_time::Format;
 
 use crate::schema::{Presence, Problem};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::{Path, Placeholder, Tree, Value};
+use crate::value::{Path, Tree, Value};
 
 /// What Lambda reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,16 +58,12 @@ impl Source {
 
     /// The source in `event_source_arn`, as far as it follows from the value alone.
     pub(crate) fn of(properties: &Tree) -> Option<Source> {
-        match properties.get("event_source_arn")? {
-            Value::String(arn) => Source::of_arn(arn),
-            Value::Unknown(template) => match template.as_reference() {
-                Some(Placeholder::Output { attribute, .. }) => match attribute.as_str() {
-                    "stream_arn" => Some(Source::Table),
-                    "arn" => Some(Source::Queue),
-                    _ => None,
-                },
-                _ => Source::of_arn(&template.to_string()),
-            },
+        let value = properties.get("event_source_arn")?;
+        match (value, value.referred()) {
+            (_, Some((_, "stream_arn"))) => Some(Source::Table),
+            (_, Some((_, "arn"))) => Some(Source::Queue),
+            (Value::String(arn), _) => Source::of_arn(arn),
+            (Value::Unknown(template), None) => Source::of_arn(&template.to_string()),
             _ => None,
         }
     }

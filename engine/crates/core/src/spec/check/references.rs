@@ -114,14 +114,8 @@ impl Checker<'_> {
                 self.error(reference.span, format!("`{name}` is imported, so nothing can be attached to it"), managed);
             }
             Some(ImportedParent { source, .. }) => {
-                let read = match from.desired.get(&**source) {
-                    Some(Value::Unknown(template)) => match template.as_reference() {
-                        Some(Placeholder::Output { resource, .. }) => targets.get(resource),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                if read.is_none_or(|read| read.imported) {
+                let read = from.desired.get(&**source).and_then(Value::referred);
+                if read.and_then(|(resource, _)| targets.get(resource)).is_none_or(|read| read.imported) {
                     let problem =
                         format!("`{name}` is imported, so `{source}` must refer to a resource that this spec manages");
                     self.error(reference.span, problem, format!("use such a reference for `{source}`, or {managed}"));
