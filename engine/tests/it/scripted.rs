@@ -529,9 +529,7 @@ fn transient_refusals_are_retried() {
         for (operation, what, reply) in cases {
             scope.spawn(move || {
                 let project = Project::usual();
-                // IAM may still propagate a young role.
-                let young = World { roles_born: Some("2999-01-01T00:00:00Z"), ..World::empty() };
-                let cloud = Cloud::start(young);
+                let cloud = Cloud::start(World::young());
                 cloud.fault(operation, 1..3, Fault::Answer(reply));
                 let run = project.run(&cloud, &["apply"]);
                 assert_eq!(run.code(), Some(0), "{operation}, {what}: {}{}", run.out, run.err);

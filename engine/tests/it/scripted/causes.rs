@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::library::{context, load, read, team};
 use super::server::{Cloud, Fault};
-use super::world::{self, Reply, World};
+use super::world::{self, Reply, World, YOUNG};
 use super::{FUNCTION, Project, ROLE, TABLE, deployed_world, replaced};
 
 /// How a case is run.
@@ -79,7 +79,7 @@ fn closed() -> World {
     let statement = json!([{ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" }]);
     World {
         trust: Some(json!({ "Version": "2012-10-17", "Statement": statement })),
-        roles_born: Some("2999-01-01T00:00:00Z"),
+        roles_born: Some(YOUNG),
         ..World::empty()
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault, named};
-use super::world::{Reply, World};
+use super::world::{Reply, World, YOUNG};
 use super::{FUNCTION, Project, between, deployed, diff_is_empty, in_order, nth, replaced, writes};
 
 const HANDLER: &str = "    handler: index.handler\n";
@@ -388,7 +388,7 @@ fn a_concurrency_limit_is_explained_and_role_permissions_are_awaited() {
         .says("the account doesn't have enough unreserved concurrency");
     assert_eq!(cloud.count("PutFunctionConcurrency"), 1, "it is not tried again");
     let cloud = deployed();
-    cloud.world(|world| world.roles_born = Some("2999-01-01T00:00:00Z"));
+    cloud.world(|world| world.roles_born = Some(YOUNG));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
     // New permissions of a role take a while to propagate.

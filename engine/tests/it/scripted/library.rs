@@ -135,8 +135,7 @@ async fn endless_refusals_and_waits_end_within_their_budget() {
     ];
     for case in cases {
         let Endless { operation, reply, class, seconds, hint } = case;
-        // IAM may still propagate a young role.
-        let cloud = Cloud::join(World { roles_born: Some("2999-01-01T00:00:00Z"), ..World::empty() }).await;
+        let cloud = Cloud::join(World::young()).await;
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault};
-use super::world::Reply;
+use super::world::{Reply, YOUNG};
 use super::{FUNCTION, Project, deployed, diff_is_empty, in_order, nth, replaced, writes};
 
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:dead";
@@ -240,7 +240,7 @@ fn statement_elements_beyond_the_spec_are_a_difference() {
 #[test]
 fn a_mapping_waits_for_the_roles_permission_on_its_destination() {
     let cloud = deployed();
-    cloud.world(|world| world.roles_born = Some("2999-01-01T00:00:00Z"));
+    cloud.world(|world| world.roles_born = Some(YOUNG));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
     cloud.fault("UpdateEventSourceMapping", 1..3, Fault::Answer(reply));

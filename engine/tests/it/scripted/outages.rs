@@ -259,8 +259,7 @@ async fn an_hour_of_sleep_ends_no_wait() {
         ("CreateFunction", 1, super::world::not_assumable()),
     ];
     for (operation, first, reply) in cases {
-        // IAM may still propagate a young role.
-        let cloud = Cloud::join(World { roles_born: Some("2999-01-01T00:00:00Z"), ..World::empty() }).await;
+        let cloud = Cloud::join(World::young()).await;
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());

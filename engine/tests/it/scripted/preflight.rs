@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault};
 use super::world::role::Role;
-use super::world::{Reply, World};
+use super::world::{Reply, World, YOUNG};
 use super::{Project, deployed_world, replaced, writes};
 
 const ROLE: &str = "fhms-pulumi-challenge-lambda-execution-role";
@@ -76,7 +76,7 @@ fn only_an_unconditional_trust_policy_without_lambda_is_an_error() {
     check(trusting(conditional.clone()), &Project::usual(), 0, &[]);
     assert!(apply(trusting(conditional), &Project::usual(), 0, &[]));
     // A new role may be about to change.
-    let young = World { roles_born: Some("2999-01-01T00:00:00Z"), ..trusting(for_ec2()) };
+    let young = World { roles_born: Some(YOUNG), ..trusting(for_ec2()) };
     check(young, &Project::usual(), 0, &["warning[role-not-assumable]: Lambda can't assume the role"]);
 }
 

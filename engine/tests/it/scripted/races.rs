@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::library::{context, failures, load, team};
 use super::server::{Cloud, Fault};
-use super::world::{Orphans, Reply, World};
+use super::world::{Orphans, Reply, World, YOUNG};
 use super::{FUNCTION, Project, TABLE, deployed_world, replaced};
 
 /// The known behavior of AWS: transient errors (`passes`), permanent ones that look alike
@@ -214,9 +214,6 @@ const NOT_READABLE: &str = "Cannot access stream X. Please ensure the role can p
 const UPDATING: &str = "The operation cannot be performed at this time. An update is in progress for resource: X";
 const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its trust policy is correct, and changes to roles \
                               and permissions can take about a minute to propagate in IAM";
-
-/// When the roles were created, unless a scene says otherwise: IAM may still propagate them.
-const YOUNG: &str = "2999-01-01T00:00:00Z";
 
 /// IAM has long propagated its role.
 fn settled() -> World {
@@ -900,6 +897,7 @@ async fn run_case(case: Case) {
     let about = format!("{row}, {:?} {faults:?}", scene.goal);
     let cloud = Cloud::join((scene.world)()).await;
     cloud.world(|world| {
+        // Unless the scene says otherwise.
         world.roles_born.get_or_insert(YOUNG);
     });
     // The principal of some scenes; engine reads the role and would report it as missing.

@@ -112,7 +112,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
     eprintln!("{case}");
     let is_mapping = side.operation == "ListTags" && (code.starts_with("Unknown") || text.starts_with("Unsupported"));
     let unchanged = match side.operation {
-        // The spec declares the filters, so nobody knows whether they differ.
+        // The spec declares the filters, so whether they differ is unknown.
         "GetEventSourceMapping" => "no changes, but 1 resource can't be fully read",
         _ => "No changes.",
     };

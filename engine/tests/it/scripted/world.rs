@@ -262,6 +262,9 @@ pub(super) enum Orphans {
     Invalid,
 }
 
+/// When roles were created that IAM may still propagate.
+pub(super) const YOUNG: &str = "2999-01-01T00:00:00Z";
+
 /// The modeled account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
@@ -313,6 +316,11 @@ impl World {
     /// Cuts every connection from now on, for this time.
     pub(super) fn go_dark(&mut self, time: Duration) {
         self.dark_until = Some(Instant::now() + time);
+    }
+
+    /// An account with only the role, which IAM may still propagate.
+    pub(super) fn young() -> World {
+        World { roles_born: Some(YOUNG), ..World::empty() }
     }
 
     /// An account with only the role.

@@ -218,7 +218,7 @@ impl Judge {
                     // The owner can't be determined, so only the name counts.
                     _ if unreadable && (is_declared || self.rules.assume_owner) => None,
                     Whose::Nobody if may_adopt => None,
-                    Whose::Nobody => Some("it has no owner, and nobody wanted it to be ours".to_owned()),
+                    Whose::Nobody => Some("it has no owner, and no spec was meant to adopt it".to_owned()),
                     Whose::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
