@@ -133,7 +133,7 @@ const MAX_LINES: usize = 60;
 /// entry for each property of a kind.
 const TABLES: [(&str, &str); 8] = [
     ("yaml.rs", "fn explain("),
-    ("kinds/function.rs", "fn schema("),
+    ("kinds/function/schema.rs", "pub(super) fn schema("),
     ("kinds/log_group.rs", "fn schema("),
     ("kinds/mapping.rs", "fn schema("),
     ("kinds/permission.rs", "fn schema("),

@@ -4,13 +4,14 @@
 
 use engine_core::wait::Detail;
 
-use crate::aws::{AwsError, Context};
+use crate::aws::{AwsError, CallContext, Context};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Unknown};
 
 use super::async_config::{self, ASYNC, AsyncConfig};
+use super::seen::look;
 use super::url::{self, FunctionUrl, URL};
-use super::{Props, look, reserve};
+use super::{BUSY, Props};
 
 /// The answers of the reads; `None` for those that the run doesn't need.
 pub(super) struct Details {
@@ -105,4 +106,23 @@ pub(super) async fn complete(cx: &Context, id: &Id, now: &Props, want: &Props) -
         return Err(crate::kinds::name_conflict("PutFunctionConcurrency", id));
     }
     update(cx, id, &have, want).await
+}
+
+/// Sets or, with `None`, removes the reserved concurrency.
+async fn reserve(cx: &Context, id: &Id, executions: Option<i32>) -> Result<(), AwsError> {
+    let send = || async {
+        let lambda = &cx.aws.lambda;
+        match executions {
+            Some(executions) => {
+                let request = lambda.put_function_concurrency().function_name(&id.name);
+                let request = request.reserved_concurrent_executions(executions);
+                request.send().await.context("PutFunctionConcurrency", &id.name).map(|_| ())
+            }
+            None => {
+                let request = lambda.delete_function_concurrency().function_name(&id.name);
+                request.send().await.context("DeleteFunctionConcurrency", &id.name).map(|_| ())
+            }
+        }
+    };
+    cx.send(BUSY, &id.name, send).await
 }

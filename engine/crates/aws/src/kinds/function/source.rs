@@ -7,23 +7,21 @@
 //! module doesn't depend on AWS clients, specs or plans.
 
 mod archive;
+mod error;
 mod handler;
+mod pack;
+mod walk;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
-use walkdir::WalkDir;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, PreparedZipFile, System, ZipWriter};
 
 use crate::javascript;
 use crate::schema::Problem;
-use crate::spec::files::{self, Unread};
+
+pub use error::SourceError;
 
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,206 +72,6 @@ pub struct Package {
     pub problems: Vec<Problem>,
 }
 
-/// Why a source can't be packaged.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The path doesn't exist.
-    #[error("code `{}` doesn't exist", .0.display())]
-    Missing(PathBuf),
-    /// A file or folder can't be read.
-    #[error("can't read `{}`: {error}", path.display())]
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// A file of the folder's listing that is no longer a file.
-    #[error("`{}` changed while engine was reading the code", .0.display())]
-    Changed(PathBuf),
-    /// A folder without files, or without files after the excludes.
-    #[error("folder `{}` has no files to package", .0.display())]
-    EmptyFolder(PathBuf),
-    /// A single file without content.
-    #[error("code `{}` is empty", .0.display())]
-    EmptyFile(PathBuf),
-    /// Inline source without content.
-    #[error("the inline source is empty")]
-    EmptyInline,
-    /// A path outside the project.
-    #[error("code `{}` resolves to `{}`, outside the project folder `{}`", path.display(), target.display(), project.display())]
-    Outside {
-        /// As in the spec.
-        path: PathBuf,
-        /// The path's target.
-        target: PathBuf,
-        /// The project's folder.
-        project: PathBuf,
-    },
-    /// A path in `/proc`, `/sys` or `/dev`, or the root of the file system.
-    #[error("code `{}` resolves to `{}`, which belongs to the operating system", path.display(), target.display())]
-    OperatingSystem {
-        /// As in the spec.
-        path: PathBuf,
-        /// The path's target.
-        target: PathBuf,
-    },
-    /// An archive that no zip program can open.
-    #[error("`{}` is not a valid zip archive: {error}", path.display())]
-    NotZip {
-        /// The archive.
-        path: PathBuf,
-        /// The parser's reason.
-        error: zip::result::ZipError,
-    },
-    /// An archive without files.
-    #[error("archive `{}` contains no files", .0.display())]
-    EmptyArchive(PathBuf),
-    /// A password-protected archive.
-    #[error("`{name}` in archive `{}` is encrypted", path.display())]
-    Encrypted {
-        /// The archive.
-        path: PathBuf,
-        /// The file in it.
-        name: String,
-    },
-    /// An archive that is too large for Lambda.
-    #[error("archive `{}` is larger than Lambda allows: {limit}", path.display())]
-    ArchiveTooLarge {
-        /// The archive.
-        path: PathBuf,
-        /// The limit it exceeds.
-        limit: &'static str,
-    },
-    /// Exclude patterns with an archive.
-    #[error("`exclude` can't be used with the archive `{}`", .0.display())]
-    ExcludeFromArchive(PathBuf),
-    /// A file name that is not UTF-8.
-    #[error("the name of `{}` is not valid UTF-8", .0.display())]
-    NotUtf8(PathBuf),
-    /// A socket, pipe or device.
-    #[error("`{}` is neither a file nor a folder", .0.display())]
-    Special(PathBuf),
-    /// A symbolic link to something outside the folder.
-    #[error("`{}` is a link to `{}`, outside the code folder", link.display(), target.display())]
-    LinkOutside {
-        /// The link.
-        link: PathBuf,
-        /// The link's target.
-        target: PathBuf,
-    },
-    /// A symbolic link to a folder that contains it.
-    #[error("`{}` is a link to a folder that contains it", .0.display())]
-    LinkLoop(PathBuf),
-    /// A broken symbolic link.
-    #[error("`{}` is a broken link", .0.display())]
-    LinkBroken(PathBuf),
-    /// An exclude that is not a glob.
-    #[error("invalid exclude pattern `{pattern}`: {reason}")]
-    Pattern {
-        /// As in the spec.
-        pattern: String,
-        /// The parser's reason.
-        reason: String,
-    },
-    /// A handler without a file name for the inline source.
-    #[error("handler `{handler}` has no file name for the inline source")]
-    Handler {
-        /// As in the spec.
-        handler: String,
-    },
-    /// Inline source for a runtime that has no single source file.
-    #[error("inline source can't be used with runtime `{runtime}`")]
-    Runtime {
-        /// As in the spec.
-        runtime: String,
-    },
-    /// Too many bytes before compression.
-    #[error("code `{}` is {} MiB or larger before compression", path.display(), MAX_UNZIPPED >> 20)]
-    UnzippedTooLarge {
-        /// The source.
-        path: PathBuf,
-    },
-    /// Too many bytes after compression.
-    #[error("the zip is larger than {} MiB", MAX_ZIP >> 20)]
-    ZipTooLarge,
-    /// The zip format doesn't support the files.
-    #[error("can't build the zip: {0}")]
-    Zip(#[from] zip::result::ZipError),
-}
-
-impl SourceError {
-    /// The reason for the error, if the message doesn't include it.
-    pub fn why(&self) -> Option<&'static str> {
-        match self {
-            Self::Missing(_) => Some("a relative path is relative to the spec's folder"),
-            Self::EmptyFolder(_) => {
-                Some("Lambda rejects an empty package; version control and editor files are always excluded")
-            }
-            Self::Outside { .. } => Some(
-                "engine reads code only from the project, so that a spec can't upload other files; the project is \
-                 the nearest folder with \
-                 `.git`, else the nearest with `specs/`, else the spec's own folder",
-            ),
-            Self::OperatingSystem { .. } => {
-                Some("`/proc`, `/sys` and `/dev` contain devices and processes, not code, and `/` includes them")
-            }
-            Self::NotZip { .. } => Some("engine uploads a `.zip` or `.jar` unchanged, and Lambda unpacks it"),
-            Self::EmptyArchive(_) => Some("Lambda rejects an empty package"),
-            Self::Encrypted { .. } => Some("Lambda can't unpack encrypted archives"),
-            Self::ExcludeFromArchive(_) => Some("engine uploads a `.zip` or `.jar` unchanged"),
-            Self::NotUtf8(_) => Some("names in the zip are UTF-8, so that they are the same on every machine"),
-            Self::LinkOutside { .. } => Some("the package would depend on files elsewhere on this machine"),
-            Self::Handler { .. } => Some("the file name is the part of the handler before the dot"),
-            Self::Runtime { .. } => Some("only the Node.js and Python runtimes run a single source file"),
-            Self::UnzippedTooLarge { .. } => Some("Lambda requires an unzipped size below 250 MiB"),
-            Self::ZipTooLarge => Some("Lambda accepts at most 50 MiB in a request"),
-            _ => None,
-        }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Missing(path) => match path.to_str() {
-                Some(path) if cfg!(unix) && path.contains('\\') => "use `/` between the folders of the path",
-                Some(path) if path.contains("/~/") || path.starts_with("~/") => {
-                    "`~` is not supported: use an absolute path, or one relative to the spec's folder"
-                }
-                _ => "correct `code`, or create the folder",
-            },
-            Self::Unreadable { error, .. } => match error.kind() {
-                io::ErrorKind::PermissionDenied => "make it readable, or exclude it with `exclude`",
-                io::ErrorKind::InvalidFilename => "shorten the path",
-                _ => "correct the path, or exclude it with `exclude`",
-            },
-            Self::Changed(_) => "stop the program that is writing to the folder, and run the command again",
-            Self::EmptyFolder(_) => "add the handler's file to it, or narrow `exclude`",
-            Self::EmptyFile(_) | Self::EmptyInline => "add the handler's source code to it",
-            Self::Outside { .. } => "move it into the project, or pass `--allow-code-outside`",
-            Self::OperatingSystem { .. } => "set `code` to the folder of the function's code",
-            Self::NotZip { .. } => "rebuild the archive, or set `code` to the folder that it was built from",
-            Self::EmptyArchive(_) => "rebuild the archive with the handler's file",
-            Self::Encrypted { .. } => "rebuild the archive without a password",
-            Self::ArchiveTooLarge { .. } => "remove files that the function doesn't need, or move libraries to a layer",
-            Self::ExcludeFromArchive(_) => {
-                "remove `exclude`, or set `code` to the folder that the archive was built from"
-            }
-            Self::NotUtf8(_) => "rename it",
-            Self::Special(_) => "remove it, or exclude it with `exclude`",
-            Self::LinkOutside { .. } => "copy its target into the folder, or exclude the link with `exclude`",
-            Self::LinkLoop(_) | Self::LinkBroken(_) => "remove the link, or exclude it with `exclude`",
-            Self::Pattern { .. } => "use a glob like `**/*.test.js` or `docs`",
-            Self::Handler { .. } => "set `handler: index.handler`",
-            Self::Runtime { .. } => "move the code to a folder and set its path as `code`",
-            Self::UnzippedTooLarge { .. } | Self::ZipTooLarge => {
-                "exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer"
-            }
-            Self::Zip(_) => "shorten the file names",
-        }
-    }
-}
-
 /// In bytes; the package must be smaller: "Unzipped size must be smaller than 262144000 bytes".
 const MAX_UNZIPPED: u64 = 250 << 20;
 
@@ -281,33 +79,6 @@ const MAX_UNZIPPED: u64 = 250 << 20;
 /// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html); as base64, that leaves 256
 /// KiB of the largest request, 70,167,211 bytes, for everything else.
 const MAX_ZIP: u64 = 50 << 20;
-
-/// Packages up to this size, in bytes before compression, are stored uncompressed, so that
-/// upgrading the compressor doesn't change their zip.
-const MAX_STORED: u64 = 1 << 20;
-
-/// Folders without code, which differ on every machine.
-const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
-
-/// Excluded from every package: version control, leftovers of editors and file managers, and
-/// engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize engine's output
-/// under other names.
-const ALWAYS_LEFT_OUT: [&str; 14] = [
-    "**/.engine",
-    "**/.git",
-    "**/.gitattributes",
-    "**/.gitignore",
-    "**/.hg",
-    "**/.svn",
-    "**/.DS_Store",
-    "**/Thumbs.db",
-    "**/.idea",
-    "**/.vscode",
-    "**/*~",
-    "**/*.swp",
-    "**/.#*",
-    "**/#*#",
-];
 
 /// Content by `/`-separated name, in the archive's order (by bytes).
 type Files = BTreeMap<String, Vec<u8>>;
@@ -319,21 +90,21 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
     let files = match source {
         Source::Path { path, boundary, exclude } => {
-            let left_out = patterns(exclude)?;
-            let (metadata, target) = accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
+            let left_out = walk::patterns(exclude)?;
+            let (metadata, target) = walk::accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
             // Also check the target of a link with another name.
             if metadata.is_file() && (archive::is_one(path) || archive::is_one(&target)) {
                 let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
                 return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
             }
-            read(path, &metadata, &left_out)?
+            walk::read(path, &metadata, &left_out)?
         }
         Source::Inline(text) => {
             let name = inline_name(text, entry).map_err(|error| vec![error])?;
             Files::from([(name, text.clone().into_bytes())])
         }
     };
-    let zip = build(&files, MAX_ZIP).map_err(|error| vec![error])?;
+    let zip = pack::build(&files, MAX_ZIP).map_err(|error| vec![error])?;
     Ok(Package {
         code_sha256: code_sha256(&zip),
         zip,
@@ -377,233 +148,25 @@ fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
     }
 }
 
-/// The metadata and real path of an allowed path. Links are followed, and their target must be
-/// allowed.
-fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Metadata, PathBuf), SourceError> {
-    let unreadable = |error| SourceError::Unreadable { path: path.into(), error };
-    let metadata = fs::metadata(path).map_err(|error| match Unread::from(error) {
-        Unread::Refused(error) => unreadable(error),
-        _ => SourceError::Missing(path.into()),
-    })?;
-    let target = fs::canonicalize(path).map_err(unreadable)?;
-    if target.parent().is_none() || SYSTEM.iter().any(|folder| target.starts_with(folder)) {
-        return Err(SourceError::OperatingSystem { path: path.into(), target });
-    }
-    match boundary.filter(|project| !target.starts_with(project)) {
-        Some(project) => Err(SourceError::Outside { path: path.into(), target, project: project.into() }),
-        None => Ok((metadata, target)),
-    }
-}
-
-fn read(path: &Path, metadata: &fs::Metadata, left_out: &GlobSet) -> Result<Files, Vec<SourceError>> {
-    if !metadata.is_dir() {
-        let found = single(path, metadata).map_err(|error| vec![error])?;
-        return contents(path, found);
-    }
-    let mut files = contents(path, walk(path, left_out)?)?;
-    // The user chose the names of engine's output files, so only the content identifies them.
-    files.retain(|_, content| !files::is_own_output(content));
-    if files.is_empty() { Err(vec![SourceError::EmptyFolder(path.into())]) } else { Ok(files) }
-}
-
-/// Reads the listed files, which may have changed since.
-fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<Files, Vec<SourceError>> {
-    let mut files = Files::new();
-    let mut errors = Vec::new();
-    let mut budget = MAX_UNZIPPED;
-    for (name, path) in found {
-        // Check the limit again while reading, because a file may grow.
-        let mut content = Vec::new();
-        match files::open(&path).and_then(|file| Ok(file.take(budget).read_to_end(&mut content)?)) {
-            Ok(_) => budget -= content.len() as u64,
-            Err(Unread::Refused(error)) => errors.push(SourceError::Unreadable { path, error }),
-            // It was a file when the folder was listed.
-            Err(_) => errors.push(SourceError::Changed(path)),
-        }
-        files.insert(name, content);
-    }
-    if budget == 0 {
-        errors.push(SourceError::UnzippedTooLarge { path: path.into() });
-    }
-    if errors.is_empty() { Ok(files) } else { Err(errors) }
-}
-
-fn single(path: &Path, metadata: &fs::Metadata) -> Result<BTreeMap<String, PathBuf>, SourceError> {
-    let path = path.to_path_buf();
-    if !metadata.is_file() {
-        return Err(SourceError::Special(path));
-    }
-    if metadata.len() == 0 {
-        return Err(SourceError::EmptyFile(path));
-    }
-    if metadata.len() >= MAX_UNZIPPED {
-        return Err(SourceError::UnzippedTooLarge { path });
-    }
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) => Ok(BTreeMap::from([(name.to_owned(), path)])),
-        None => Err(SourceError::NotUtf8(path)),
-    }
-}
-
-/// All files in a folder that are not excluded, by their name in the archive. Reads no content.
-fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Vec<SourceError>> {
-    let real_root =
-        fs::canonicalize(root).map_err(|error| vec![SourceError::Unreadable { path: root.into(), error }])?;
-    let mut found = BTreeMap::new();
-    let mut errors = Vec::new();
-    let mut size = 0;
-    // Sorted, so that the first error is the same on every machine.
-    let mut steps = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
-    while let Some(step) = steps.next() {
-        let path = match &step {
-            Ok(entry) => entry.path().to_path_buf(),
-            Err(error) => error.path().unwrap_or(root).to_path_buf(),
-        };
-        let name = archive_name(root, &path);
-        // Check this first, so that excluded files cause no errors: lock files of editors are
-        // broken links.
-        let is_draft = |name: &str| files::is_draft(name.rsplit('/').next().unwrap_or(name));
-        let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name) || is_draft(name));
-        let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
-        let file = match (step, name) {
-            _ if is_left_out => Ok(None),
-            (Err(error), _) => Err(walk_error(path, error)),
-            (Ok(_), None) => Err(SourceError::NotUtf8(path)),
-            (Ok(entry), Some(name)) => match link_target(&entry) {
-                Some(Ok(target)) if !target.starts_with(&real_root) => {
-                    Err(SourceError::LinkOutside { link: path, target })
-                }
-                Some(Err(error)) => Err(SourceError::Unreadable { path, error }),
-                _ if is_folder => continue,
-                _ if !entry.file_type().is_file() => Err(SourceError::Special(path)),
-                _ => match entry.metadata() {
-                    Ok(metadata) => Ok(Some((name, path, metadata.len()))),
-                    Err(error) => Err(walk_error(path, error)),
-                },
-            },
-        };
-        match file {
-            Ok(Some((name, path, len))) => {
-                size += len;
-                found.insert(name, path);
-            }
-            Ok(None) => {}
-            Err(error) => errors.push(error),
-        }
-        if is_folder {
-            steps.skip_current_dir();
-        }
-        if size >= MAX_UNZIPPED {
-            errors.push(SourceError::UnzippedTooLarge { path: root.into() });
-            break;
-        }
-    }
-    if found.is_empty() && errors.is_empty() {
-        errors.push(SourceError::EmptyFolder(root.into()));
-    }
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
-}
-
-/// `None` if the name is not UTF-8.
-fn archive_name(root: &Path, path: &Path) -> Option<String> {
-    let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
-    Some(parts?.join("/"))
-}
-
-/// The target of a symbolic link; `None` for anything else.
-fn link_target(entry: &walkdir::DirEntry) -> Option<io::Result<PathBuf>> {
-    entry.path_is_symlink().then(|| fs::canonicalize(entry.path()))
-}
-
-fn walk_error(path: PathBuf, error: walkdir::Error) -> SourceError {
-    if error.loop_ancestor().is_some() {
-        return SourceError::LinkLoop(path);
-    }
-    let message = error.to_string();
-    let error = error.into_io_error().unwrap_or_else(|| io::Error::other(message));
-    if error.kind() == io::ErrorKind::NotFound && path.is_symlink() {
-        return SourceError::LinkBroken(path);
-    }
-    SourceError::Unreadable { path, error }
-}
-
-fn patterns(exclude: &[String]) -> Result<GlobSet, Vec<SourceError>> {
-    let mut set = GlobSetBuilder::new();
-    let mut errors = Vec::new();
-    for pattern in ALWAYS_LEFT_OUT.into_iter().chain(exclude.iter().map(String::as_str)) {
-        // `./docs`, `/docs` and `docs/` are the same as `docs`.
-        let glob = pattern.strip_prefix("./").unwrap_or(pattern).trim_matches('/');
-        match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {
-            Ok(glob) => _ = set.add(glob),
-            Err(error) => {
-                errors.push(SourceError::Pattern { pattern: pattern.into(), reason: error.kind().to_string() })
-            }
-        }
-    }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    set.build().map_err(|error| {
-        vec![SourceError::Pattern {
-            pattern: error.glob().unwrap_or_default().into(),
-            reason: error.kind().to_string(),
-        }]
-    })
-}
-
 fn size(files: &Files) -> u64 {
     files.values().map(|content| content.len() as u64).sum()
-}
-
-/// The mode of a file, which Lambda applies when it unpacks the zip
-/// (docs.aws.amazon.com/lambda/latest/dg/configuration-function-zip.html). Scripts with `#!`, ELF
-/// files and `bootstrap`, which Lambda starts
-/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html), are executable.
-///
-/// The content decides, because the file system's executable bit is unreliable: Windows has none,
-/// and an archive, a checkout or a umask can lose it. An extra bit is harmless.
-fn mode(name: &str, content: &[u8]) -> u32 {
-    let is_executable = name == handler::BOOTSTRAP || content.starts_with(b"#!") || content.starts_with(handler::ELF);
-    if is_executable { 0o755 } else { 0o644 }
-}
-
-/// Builds the zip: only files, sorted by name, all with the earliest timestamp of the format
-/// (1980).
-fn build(files: &Files, max: u64) -> Result<Vec<u8>, SourceError> {
-    let method = if size(files) <= MAX_STORED { CompressionMethod::Stored } else { CompressionMethod::Deflated };
-    let options = SimpleFileOptions::default()
-        .compression_method(method)
-        .compression_level((method == CompressionMethod::Deflated).then_some(6))
-        .last_modified_time(DateTime::default())
-        // Otherwise the header contains the current operating system.
-        .system(System::Unix);
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let mut compressed = 0;
-    for (name, content) in files {
-        let options = options.unix_permissions(mode(name, content));
-        let entry = PreparedZipFile::from_data(name, options, content)?;
-        compressed += entry.compressed_size();
-        if compressed > max {
-            return Err(SourceError::ZipTooLarge);
-        }
-        zip.add_prepared_file(entry)?;
-    }
-    let zip = zip.finish()?.into_inner();
-    if zip.len() as u64 > max { Err(SourceError::ZipTooLarge) } else { Ok(zip) }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::fs::{File, FileTimes};
+    use std::fs::{self, File, FileTimes};
+    use std::io::{Cursor, Read as _};
+    use std::path::Path;
     use std::time::{Duration, SystemTime};
 
     use insta::assert_snapshot;
     use proptest::prelude::*;
     use tempfile::TempDir;
 
+    use super::pack::{MAX_STORED, build};
+    use super::walk::{contents, patterns, walk};
     use super::*;
 
     const HANDLER: &str = "index.handler";
