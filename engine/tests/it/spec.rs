@@ -919,7 +919,6 @@ fn texts() -> Vec<(String, String)> {
     for name in whole.into_iter().chain([
         "spec/foreign.rs",
         "spec/template.rs",
-        "kinds/function/code.rs",
         "kinds/function/source.rs",
         "kinds/function/source/error.rs",
         "kinds/function/javascript.rs",
