@@ -8,6 +8,7 @@
 
 mod apply;
 mod args;
+mod builds;
 mod completions;
 mod deploy;
 mod destroy;

@@ -21,9 +21,26 @@ const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 pub mod own {
     use std::fs::{File, OpenOptions};
     use std::io::{self, Read as _};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::Readers;
+
+    /// The name of engine's own folder in a project.
+    pub const FOLDER: &str = super::OWN_FOLDER;
+
+    /// Creates engine's own folder in a project, which only its owner can open and git ignores, and
+    /// returns its path.
+    ///
+    /// # Errors
+    /// Something else exists there, like a link, or it can't be created.
+    pub fn project_folder(project: &Path) -> io::Result<PathBuf> {
+        let path = project.canonicalize()?.join(FOLDER);
+        folder(&path)?;
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        super::create_all(&[(path.join(".gitignore"), "*\n")]).map_err(|(_, error)| error)?;
+        Ok(path)
+    }
 
     /// Creates a folder unless it exists.
     ///

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod build;
 pub mod cli;
 pub mod files;
 pub mod local;

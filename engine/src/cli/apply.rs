@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a saved plan is applied as it was saved, or not at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -13,6 +13,7 @@ use crate::saved::{self, SavedPlan};
 use crate::spec::Depth;
 
 use super::args::{PartArgs, RunArgs, SpecArgs, ViewArgs};
+use super::builds::{BuildArgs, BuildMode};
 use super::deploy::{Deployment, PlanScope, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
@@ -39,14 +40,16 @@ pub(super) struct ApplyArgs {
     #[command(flatten)]
     part: PartArgs,
     #[command(flatten)]
+    build: BuildArgs,
+    #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
     view: ViewArgs,
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, CommandError> {
-    if let Some(saved) = saved_plan(&args.spec.named())? {
-        return apply_saved(cx, args, &saved);
+    if let Some((path, saved)) = saved_plan(&args.spec.named())? {
+        return apply_saved(cx, args, &path, &saved);
     }
     let options = Options {
         assume_owner: args.spec.assume_owner,
@@ -57,12 +60,13 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Comm
     let orphans = unless_targeted(&options, OrphanSearch::IndexedOrScanned);
     let intent = Intent { goal: Goal::Present, writes: true, orphans };
     let sessions = session::open(cx, &args.spec, &options, Depth::Full)?;
+    let builds = BuildMode::of(&args.build, args.run.parallelism);
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
-    on_runtime(|interrupt| deployment.apply(sessions, &args.run, None, interrupt))
+    on_runtime(|interrupt| deployment.apply(sessions, &args.run, builds, None, interrupt))
 }
 
-/// The saved plan, if one is given instead of specs.
-fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, CommandError> {
+/// The saved plan and its file, if one is given instead of specs.
+fn saved_plan(named: &[PathBuf]) -> Result<Option<(PathBuf, SavedPlan)>, CommandError> {
     for path in named {
         // A read error is reported when the file is read as a spec.
         let Ok(bytes) = files::read(path, saved::MAX_BYTES) else { continue };
@@ -71,14 +75,14 @@ fn saved_plan(named: &[PathBuf]) -> Result<Option<SavedPlan>, CommandError> {
             let problem = format!("`{}` is a saved plan, which can't be combined with other files", path.display());
             return Err(CommandError::usage(problem, format!("run `engine apply {}`", quoted(path))));
         }
-        return Ok(Some(saved));
+        return Ok(Some((path.clone(), saved)));
     }
     Ok(None)
 }
 
 /// Applies a saved plan, if it still holds.
-fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> Result<Exit, CommandError> {
-    let ApplyArgs { spec, part, run, view } = args;
+fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &SavedPlan) -> Result<Exit, CommandError> {
+    let ApplyArgs { spec, part, run, view, .. } = args;
     let is_narrowed = spec.team.is_some()
         || spec.teams.is_some()
         || spec.assume_owner
@@ -107,5 +111,6 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, saved: &SavedPlan) -> R
     let intent = Intent { goal, writes: true, orphans: unless_targeted(&options, orphans) };
     let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &options, depth)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &view };
-    on_runtime(|interrupt| deployment.apply(sessions, &run, Some(saved), interrupt))
+    let builds = BuildMode::Planned(path.to_owned());
+    on_runtime(|interrupt| deployment.apply(sessions, &run, builds, Some(saved), interrupt))
 }

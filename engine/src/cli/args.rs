@@ -8,6 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::parse::{variable, whole_number};
 
+/// The default of `--parallelism`.
+pub(super) const PARALLELISM: u16 = 16;
+
 #[derive(Debug, Args, Clone)]
 pub(super) struct SpecArgs {
     /// The specs: files, glob patterns, or folders with a specs/ folder. Defaults to
@@ -165,7 +168,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) delete_data: bool,
     /// Maximum number of concurrent steps
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = |text: &str| whole_number::<u16>(text, 1, 256))]
+    #[arg(long, value_name = "N", default_value_t = PARALLELISM, value_parser = |text: &str| whole_number::<u16>(text, 1, 256))]
     pub(super) parallelism: u16,
     /// Write an HTML timeline of the steps and AWS calls
     #[arg(long, value_name = "FILE.html")]

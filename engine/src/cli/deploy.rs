@@ -18,6 +18,7 @@ use crate::saved::SavedPlan;
 use crate::spec::Depth;
 
 use super::args::{PlanFormat, RunArgs, ViewArgs};
+use super::builds::{BuildMode, Builds};
 use super::exit::{CommandError, Exit};
 use super::session::{self, AwsTarget, Intent, Run, Session};
 use super::terminal::{self, Confirmation, Terminal};
@@ -72,13 +73,16 @@ impl Deployment<'_> {
         self.view.format == PlanFormat::Human
     }
 
-    /// Reads AWS and plans.
+    /// Reads AWS, and runs builds meanwhile, and plans.
     pub(super) async fn plan<'t>(
         &self,
         sessions: Vec<Session<'t>>,
+        builds: BuildMode,
         interrupt: &watch::Receiver<bool>,
     ) -> Result<Vec<Planned<'t>>, CommandError> {
-        let runs = session::read(sessions, self.intent, interrupt).await?;
+        let builds = Builds::prepare(self.terminal, &sessions, builds, interrupt).await?;
+        let (mut runs, ()) = tokio::try_join!(session::read(sessions, self.intent, interrupt), builds.run(interrupt))?;
+        builds.load(&mut runs)?;
         Ok(runs.into_iter().map(|run| Planned { plan: run.plan(self.intent.goal), run }).collect())
     }
 
@@ -87,12 +91,13 @@ impl Deployment<'_> {
         &self,
         mut sessions: Vec<Session<'_>>,
         args: &RunArgs,
+        builds: BuildMode,
         saved: Option<&SavedPlan>,
         interrupt: watch::Receiver<bool>,
     ) -> Result<Exit, CommandError> {
         let timeline = args.timeline.as_deref().map(TimelineFile::new).transpose()?;
         sessions.iter_mut().for_each(|session| session.is_recorded = timeline.is_some());
-        let planned = self.plan(sessions, &interrupt).await?;
+        let planned = self.plan(sessions, builds, &interrupt).await?;
         if self.is_for_people() {
             self.show(&planned);
         }

@@ -12,6 +12,7 @@ use crate::spec::Depth;
 
 use super::CommandContext;
 use super::args::{RunArgs, SpecArgs, ViewArgs};
+use super::builds::BuildMode;
 use super::deploy::{Deployment, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
@@ -52,5 +53,5 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Co
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(cx, &spec, &options, Depth::Identities)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
-    on_runtime(|interrupt| deployment.apply(sessions, &args.run, None, interrupt))
+    on_runtime(|interrupt| deployment.apply(sessions, &args.run, BuildMode::Skip, None, interrupt))
 }

@@ -13,7 +13,8 @@ use crate::plan_file;
 use crate::saved::{Flags, Salt, SavedPlan};
 
 use super::CommandContext;
-use super::args::{PartArgs, SpecArgs, ViewArgs, WhenStopped};
+use super::args::{PARALLELISM, PartArgs, SpecArgs, ViewArgs, WhenStopped};
+use super::builds::{BuildArgs, BuildMode};
 use super::deploy::{Deployment, PlanScope, Planned, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
@@ -48,6 +49,11 @@ pub(super) struct DiffArgs {
     /// Save the plan; `engine apply FILE` then applies exactly this plan or fails
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    build: BuildArgs,
+    /// Run no build; code that isn't built is shown as `(known after build)`
+    #[arg(long, conflicts_with = "allow_build")]
+    no_build: bool,
     #[command(flatten)]
     view: ViewArgs,
 }
@@ -93,7 +99,8 @@ async fn diff(
     if let Some(out) = &args.out {
         plan_file::has_room_at(out).map_err(CommandError::one)?;
     }
-    let planned = deployment.plan(sessions, &interrupt).await?;
+    let builds = if args.no_build { BuildMode::Skip } else { BuildMode::of(&args.build, PARALLELISM) };
+    let planned = deployment.plan(sessions, builds, &interrupt).await?;
     deployment.show(&planned);
     let mut exit = Exit::Done;
     let mut refusals = Vec::new();
@@ -105,7 +112,12 @@ async fn diff(
                 return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
             }
             let Session { spec, overrides, terminal, .. } = &run.session;
+            if let Some(unbuilt) = spec.resources.iter().find(|it| it.is_unbuilt()) {
+                let problem = format!("the plan wasn't saved: the code of `{}` isn't built", unbuilt.name);
+                return Err(CommandError::one(Diagnostic::error(problem, "leave out `--no-build`")));
+            }
             let saved = SavedPlan::new(spec, &run.inventory, plan, overrides, flags.clone(), Salt::random());
+            plan_file::write_packages(spec, out).map_err(CommandError::one)?;
             plan_file::write(&saved, out).map_err(CommandError::one)?;
             let file = quoted(out);
             terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));

@@ -14,6 +14,7 @@ use crate::spec::Depth;
 
 use super::CommandContext;
 use super::args::{PlanFormat, SpecArgs, ViewArgs, WhenStopped};
+use super::builds::BuildMode;
 use super::deploy::{Deployment, Planned};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
@@ -56,7 +57,7 @@ async fn forget(
     name: &str,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let planned = deployment.plan(sessions, &interrupt).await?;
+    let planned = deployment.plan(sessions, BuildMode::Skip, &interrupt).await?;
     if planned.iter().all(|it| it.plan.changes.is_empty()) {
         return Err(not_owned(&planned, name));
     }

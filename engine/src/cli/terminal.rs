@@ -20,7 +20,7 @@ use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{ColorWhen, Global, LogFormat};
 
-pub(super) use prompt::{Confirmation, ask, confirm};
+pub(super) use prompt::{Confirmation, ask, ask_until, confirm};
 pub(super) use wait::{report_waits_once, with_wait_notice};
 
 /// Whether the reader of stdout has closed it, as `head` does.
@@ -145,6 +145,12 @@ impl Terminal {
             let [_, in_window] = self.in_window;
             line(&if in_window { reflow(text, self.err.width) } else { text.to_owned() });
         }
+    }
+
+    /// A line for people, on stderr, also with `--quiet`: part of a question or an error.
+    pub(super) fn detail(&self, text: &str) {
+        let [_, in_window] = self.in_window;
+        line(&if in_window { reflow(text, self.err.width) } else { text.to_owned() });
     }
 
     /// The outcome of a run, if stderr is JSON.

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -54,24 +54,16 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder in the project's folder; git ignores it.
+    /// Creates the folder in the project's folder. Only its owner can open it: the record in it
+    /// contains the server's key.
     pub(super) fn create(project: &Path) -> Result<Self, LocalError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            |source| LocalError::ProjectFolder { path, source }
-        };
-        let path = fs::canonicalize(project).map_err(at(project))?.join(".engine");
-        own::folder(&path).map_err(at(&path))?;
-        // The record in it contains the server's key.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(at(&path))?;
-        files::create_all(&[(path.join(".gitignore"), "*\n")])
-            .map_err(|(path, source)| LocalError::ProjectFolder { path, source })?;
-        Ok(Self { path })
+        let failed = |source| LocalError::ProjectFolder { path: project.join(own::FOLDER), source };
+        Ok(Self { path: own::project_folder(project).map_err(failed)? })
     }
 
     /// The folder, if the project has one.
     pub(super) fn open(project: &Path) -> Result<Option<Self>, LocalError> {
-        let Ok(path) = fs::canonicalize(project).map(|project| project.join(".engine")) else { return Ok(None) };
+        let Ok(path) = fs::canonicalize(project).map(|project| project.join(own::FOLDER)) else { return Ok(None) };
         match own::is_folder(&path) {
             Ok(()) => Ok(Some(Self { path })),
             Err(source) if path.is_symlink() => Err(LocalError::ProjectFolder { path, source }),

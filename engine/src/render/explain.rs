@@ -154,7 +154,9 @@ fn entries(schema: &Schema) -> Vec<Documented> {
     for property in schema.settable() {
         found.push(entry(property, property.name.to_string()));
         let (inner, path) = match &property.shape {
-            Shape::TextOrRecord(_, inner) | Shape::Record(inner) => (inner.as_slice(), property.name.to_string()),
+            Shape::TextOrRecord(..) | Shape::Record(_) | Shape::OneOf(_) => {
+                (property.members(), property.name.to_string())
+            }
             Shape::Map { value, .. } => match &**value {
                 Shape::Record(inner) => (inner.as_slice(), format!("{}.NAME", property.name)),
                 _ => continue,
@@ -209,5 +211,6 @@ fn values(shape: &Shape) -> String {
         Shape::Texts { item, .. } => format!("{}, or a list of these", text(item)),
         Shape::Json { .. } => "mapping, or JSON text".to_owned(),
         Shape::Record(_) => "mapping".to_owned(),
+        Shape::OneOf(shapes) => shapes.iter().map(values).collect::<Vec<_>>().join(", or "),
     }
 }

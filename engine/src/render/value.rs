@@ -47,6 +47,7 @@ pub(super) fn sensitive(value: &Value, is_changed: bool) -> String {
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
+        value if value.is_unbuilt() => "(known after build)".to_owned(),
         Value::Unknown(_) => "(known after apply)".to_owned(),
         Value::Map(map) if map.is_empty() => "{}".to_owned(),
         Value::Map(map) => {

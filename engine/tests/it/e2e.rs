@@ -3,6 +3,7 @@
 //! first run a package index.
 
 mod adoption;
+mod builds;
 mod check;
 mod field;
 mod lifecycle;

@@ -583,6 +583,7 @@ impl Stage {
                 explicit: desired.keys().cloned().collect::<BTreeSet<_>>(),
                 desired,
                 artifact: None,
+                build: None,
                 implied_by: None,
                 reasons: Vec::new(),
             };

@@ -394,6 +394,7 @@ fn every_list_of_values_covers_the_sdk_and_is_open_or_closed() {
             Shape::Record(properties) | Shape::TextOrRecord(_, properties) => {
                 properties.iter().for_each(|it| collect(&format!("{path}.{}", it.name), &it.shape, found));
             }
+            Shape::OneOf(shapes) => shapes.iter().for_each(|it| collect(path, it, found)),
             _ => {}
         }
     }

@@ -584,6 +584,7 @@ fn below(shape: &Shape, above: &str, found: &mut BTreeSet<String>) {
         Shape::Map { value: inner, .. } | Shape::List { item: inner, .. } | Shape::Set { item: inner, .. } => {
             below(inner, above, found);
         }
+        Shape::OneOf(shapes) => shapes.iter().for_each(|it| below(it, above, found)),
         _ => {}
     }
 }
@@ -597,6 +598,8 @@ fn every_property_has_a_row_and_every_row_a_property() {
     }
     // They are the properties of a mapping, which have their own rows.
     known.retain(|path| !path.starts_with("function.events."));
+    // A build runs here and sends nothing; `e2e::builds` has its rows.
+    known.retain(|path| !path.starts_with("function.build"));
     let rows: BTreeSet<String> = rows().iter().map(|row| format!("{}.{}", row.kind, row.property)).collect();
     let missing: Vec<_> = known.difference(&rows).collect();
     let strange: Vec<_> = rows.difference(&known).collect();

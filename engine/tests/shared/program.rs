@@ -97,6 +97,17 @@ impl Program {
         self.env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }
 
+    /// Gives it this machine's settings for package indexes and the way to them.
+    pub(crate) fn package_indexes(&mut self) -> &mut Program {
+        let passed =
+            ["PIP_", "NPM_CONFIG_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS"];
+        let is_passed = |name: &OsStr| {
+            let name = name.to_string_lossy().to_uppercase();
+            passed.iter().any(|prefix| name.starts_with(prefix))
+        };
+        self.envs(std::env::vars_os().filter(|(name, _)| is_passed(name)))
+    }
+
     /// Gives it what a local AWS needs: the `PATH` of this machine, and the installation that all
     /// tests share.
     pub(crate) fn local_aws(&mut self) -> &mut Program {

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use engine_core::build::Built;
 use engine_core::kind::{AccessLevel, Definition, Derived, Implied, Kinds, Loaded, SpecFolder, Want};
 use engine_core::provider::{Pending, Provider, Providers};
 use engine_core::wait::{self, Context as Core, Overrides};
@@ -74,8 +75,9 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
-    /// Loads local files and adds their content hashes to the declaration. Only for files.
-    fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
+    /// Loads local files and adds their content hashes to the declaration. Only for files. Files
+    /// that a build makes are loaded once it has run, as `built`.
+    fn load(&self, _desired: &Tree, _folder: &SpecFolder, _built: Option<&Built>) -> Loaded {
         Loaded::default()
     }
 
@@ -326,8 +328,8 @@ impl<K: Kind> Definition for Erased<K> {
         self.kind.created_for(name)
     }
 
-    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
-        self.kind.load(desired, folder)
+    fn load(&self, desired: &Tree, folder: &SpecFolder, built: Option<&Built>) -> Loaded {
+        self.kind.load(desired, folder, built)
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::build::{Build, Built};
 use crate::schema::{Id, Problem, Property, Schema, Shape, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree};
@@ -41,6 +42,8 @@ pub struct Loaded {
     pub derived: Tree,
     /// Bytes for the kind's operations.
     pub artifact: Option<Artifact>,
+    /// What has to run before the files exist. The derived values are unknown then.
+    pub build: Option<Build>,
     /// Errors and warnings about the files.
     pub problems: Vec<Problem>,
 }
@@ -137,7 +140,9 @@ pub trait Definition: Send + Sync {
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.
-    fn load(&self, _desired: &Tree, _folder: &SpecFolder) -> Loaded {
+    ///
+    /// Files that a build makes are loaded once it has run, as `built`.
+    fn load(&self, _desired: &Tree, _folder: &SpecFolder, _built: Option<&Built>) -> Loaded {
         Loaded::default()
     }
 }

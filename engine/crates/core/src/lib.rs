@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod build;
 pub mod cause;
 pub mod diagnostic;
 pub mod error;

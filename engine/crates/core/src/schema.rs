@@ -308,6 +308,8 @@ pub enum Shape {
     Record(Vec<Property>),
     /// A string, or a mapping with fixed keys.
     TextOrRecord(Text, Vec<Property>),
+    /// One of several shapes with different forms in YAML (text, list, mapping), the main one first.
+    OneOf(Vec<Shape>),
 }
 
 /// A string's limits.
@@ -481,6 +483,7 @@ impl AwsEnv {
             Placeholder::Account => Some(self.account.clone()),
             Placeholder::Region => Some(self.region.clone()),
             Placeholder::Partition => Some(self.partition.to_owned()),
+            Placeholder::Build => None,
         }
     }
 }
@@ -877,6 +880,13 @@ impl Property {
     pub fn members(&self) -> &[Property] {
         match &self.shape {
             Shape::Record(members) | Shape::TextOrRecord(_, members) => members,
+            Shape::OneOf(shapes) => {
+                let members = shapes.iter().find_map(|it| match it {
+                    Shape::Record(members) => Some(members.as_slice()),
+                    _ => None,
+                });
+                members.unwrap_or_default()
+            }
             _ => &[],
         }
     }

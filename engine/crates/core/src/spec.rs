@@ -20,12 +20,13 @@ use std::sync::Arc;
 
 pub use check::kind_elsewhere;
 
+use crate::build::{Build, Built};
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
-use crate::kind::{Artifact, Definition, Kinds};
+use crate::kind::{Artifact, Definition, Kinds, Loaded, SpecFolder};
 use crate::remedy::{Advice, Command, Remedy};
-use crate::schema::{Id, Identity, Names, Property, Schema, Shape};
+use crate::schema::{Id, Identity, Names, Problem, Property, Schema, Shape};
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{self, Yaml};
 use files::Unread;
@@ -62,6 +63,8 @@ pub struct Spec {
     pub warnings: Vec<Diagnostic>,
     /// The index of each resource in `resources`.
     positions: HashMap<String, usize>,
+    /// Where its local files are.
+    folder: SpecFolder,
     places: Places,
 }
 
@@ -84,6 +87,8 @@ pub struct ResourceDecl {
     pub explicit: BTreeSet<String>,
     /// The package built from local files.
     pub artifact: Option<Artifact>,
+    /// What has to run before there is a package.
+    pub build: Option<Build>,
     /// The declaration that implies it, if the file doesn't contain it.
     pub implied_by: Option<String>,
     /// Why derived properties, or parts of them, have their values.
@@ -118,6 +123,7 @@ impl ResourceDecl {
             desired: Tree::new(),
             explicit: BTreeSet::new(),
             artifact: None,
+            build: None,
             implied_by: None,
             reasons: Vec::new(),
         }
@@ -146,6 +152,20 @@ impl ResourceDecl {
             Identity::Nested { .. } => Some(format!("{} on {}", self.id.name, parents())),
             Identity::ServiceAssigned => Some(parents()),
         }
+    }
+
+    /// Takes over what was loaded from local files, and returns the problems.
+    fn set_loaded(&mut self, loaded: Loaded) -> Vec<Problem> {
+        let Loaded { derived, artifact, build, problems } = loaded;
+        self.desired.extend(derived);
+        self.artifact = artifact;
+        self.build = build.or(self.build.take());
+        problems
+    }
+
+    /// Whether its package is still to be built.
+    pub fn is_unbuilt(&self) -> bool {
+        self.build.is_some() && self.artifact.is_none()
     }
 
     /// The schema of its kind.
@@ -321,6 +341,7 @@ impl Spec {
             outputs: Vec::new(),
             untouchable: BTreeSet::new(),
             warnings: Vec::new(),
+            folder: SpecFolder { path: PathBuf::new(), boundary: None },
             places: Places::default(),
         })
     }
@@ -328,6 +349,20 @@ impl Spec {
     /// The resource with this name in the spec.
     pub fn resource(&self, name: &str) -> Option<&ResourceDecl> {
         self.resources.get(*self.positions.get(name)?)
+    }
+
+    /// Loads the package of a resource whose build has run, and returns the errors and warnings in
+    /// it.
+    pub fn load_built(&mut self, name: &str, built: &Built) -> Vec<Diagnostic> {
+        let Some(declared) = self.positions.get(name).and_then(|at| self.resources.get_mut(*at)) else {
+            return Vec::new();
+        };
+        let loaded = declared.kind.load(&declared.desired, &self.folder, Some(built));
+        let problems = declared.set_loaded(loaded).into_iter();
+        problems
+            .map(|problem| (self.place(name, &problem.path), problem))
+            .map(|(at, it)| check::diagnostic_of(it, at))
+            .collect()
     }
 
     /// The names that its resources can have in AWS.

@@ -61,6 +61,8 @@ pub enum Placeholder {
     Region,
     /// The partition of that region, in ARNs.
     Partition,
+    /// What a build makes, as long as it hasn't run.
+    Build,
 }
 
 impl fmt::Display for Placeholder {
@@ -70,6 +72,7 @@ impl fmt::Display for Placeholder {
             Placeholder::Account => f.write_str("${account}"),
             Placeholder::Region => f.write_str("${region}"),
             Placeholder::Partition => f.write_str("${partition}"),
+            Placeholder::Build => f.write_str("${build}"),
         }
     }
 }
@@ -146,12 +149,22 @@ impl Value {
         Value::Unknown(Template(vec![Part::Placeholder(output)]))
     }
 
+    /// What a build makes, as long as it hasn't run.
+    pub fn unbuilt() -> Value {
+        Value::Unknown(Template(vec![Part::Placeholder(Placeholder::Build)]))
+    }
+
+    /// Whether it is what a build makes.
+    pub fn is_unbuilt(&self) -> bool {
+        matches!(self, Value::Unknown(template) if template.as_reference() == Some(&Placeholder::Build))
+    }
+
     /// The resource of the spec and its output that it refers to, if it is exactly one reference.
     pub fn referred(&self) -> Option<(&str, &str)> {
         let Value::Unknown(template) = self else { return None };
         match template.as_reference()? {
             Placeholder::Output { resource, attribute } => Some((resource, attribute)),
-            Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
+            Placeholder::Account | Placeholder::Region | Placeholder::Partition | Placeholder::Build => None,
         }
     }
 

@@ -44,6 +44,15 @@ pub(in crate::cli) async fn confirm(
 
 /// Asks on the terminal; only `yes` confirms.
 pub(in crate::cli) async fn ask(terminal: &Terminal, cx: &Context, question: &str) -> Confirmation {
+    ask_until(terminal, cx.interrupt(), question).await
+}
+
+/// The same before there is a connection; `interrupted` ends once the user presses Ctrl-C.
+pub(in crate::cli) async fn ask_until(
+    terminal: &Terminal,
+    interrupted: impl Future<Output = ()>,
+    question: &str,
+) -> Confirmation {
     let space = if terminal.err.plain { "" } else { "\n" };
     terminal.prompt(&format!("{space}{question} Only 'yes' will be accepted:"));
     let answer = tokio::task::spawn_blocking(|| {
@@ -55,6 +64,6 @@ pub(in crate::cli) async fn ask(terminal: &Terminal, cx: &Context, question: &st
             Ok(Ok(line)) if line.trim() == "yes" => Confirmation::Yes,
             _ => Confirmation::No,
         },
-        () = cx.interrupt() => Confirmation::Interrupted,
+        () = interrupted => Confirmation::Interrupted,
     }
 }

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::project::{Account, Project};
 use super::{ACCOUNT, NO_CHANGES};
+use crate::shared::program::Ran;
 use crate::shared::project::copy;
 
 struct Case {
@@ -136,6 +137,8 @@ fn specs_of_other_public_projects_pass_their_full_lifecycle() {
 fn lifecycles(cases: &[Case]) {
     let project = Project::new();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/field"), &project.path("specs/field"));
+    project.write(".gitignore", ".cache/\n.npm/\nnode_modules\n");
+    project.install_esbuild();
     let aws = project.account(ACCOUNT);
     for case in cases {
         lifecycle(&project, &aws, case);
@@ -149,7 +152,7 @@ fn lifecycle(project: &Project, aws: &Account, case: &Case) {
     let run = |args: &[&str]| project.run(&[args, &[spec, "--local"]].concat());
     let check = || run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     project.run(&["validate", spec]).expect(0, &[&format!("`{spec}` is valid.")]);
-    run(&["apply", "--yes"]).expect(0, &[&format!("Resources: {} added, 0 changed, 0 destroyed.", case.added)]);
+    apply(project, spec).expect(0, &[&format!("Resources: {} added, 0 changed, 0 destroyed.", case.added)]);
     check();
 
     let (table, item) = case.item;
@@ -163,10 +166,16 @@ fn lifecycle(project: &Project, aws: &Account, case: &Case) {
     run(&["verify", "--yes", "--timeout", patience]).expect(code, &[text]);
 
     project.edit(spec, &[case.change]);
-    run(&["apply", "--yes"]).expect(0, &[&format!("Resources: 0 added, {} changed, 0 destroyed.", case.changed)]);
+    apply(project, spec).expect(0, &[&format!("Resources: 0 added, {} changed, 0 destroyed.", case.changed)]);
     check();
     let destroyed = format!("Destroy complete! Resources: {} destroyed.", case.added);
     run(&["destroy", "--yes", "--delete-data"]).expect(0, &[&destroyed]);
+}
+
+/// Applies a spec, with its builds.
+fn apply(project: &Project, spec: &str) -> Ran {
+    let mut engine = project.command(&["apply", spec, "--local", "--yes", "--allow-build"]);
+    engine.package_indexes().run()
 }
 
 /// A number if the text is one, else a string.

@@ -1,13 +1,16 @@
 //! More helpers to read and edit a user's project and the AWS behind it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value as Json;
 
 pub(crate) use crate::shared::account::{Account, ROLE, config};
-pub(crate) use crate::shared::program::Ran;
+pub(crate) use crate::shared::program::{Program, Ran};
 pub(crate) use crate::shared::project::Project;
 use crate::support::DEADLINE;
 
@@ -15,6 +18,15 @@ use crate::support::DEADLINE;
 pub(super) const ACCOUNT: &str = "000000000001";
 
 impl Project {
+    /// Gives it an npm project with esbuild installed.
+    pub(crate) fn install_esbuild(&self) {
+        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/esbuild");
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(pinned.join(name), self.path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(node_modules(), self.path("node_modules")).unwrap();
+    }
+
     /// Replaces text that must be present.
     #[track_caller]
     pub(crate) fn edit(&self, path: &str, edits: &[(&str, &str)]) {
@@ -183,4 +195,32 @@ impl Account {
         }
         all
     }
+}
+
+/// A `node_modules` folder with the esbuild that `tests/esbuild` pins, installed by npm once for
+/// each target folder.
+fn node_modules() -> PathBuf {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    let install = || {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("esbuild");
+        fs::create_dir_all(&folder).unwrap();
+        // The test programs can run side by side.
+        let lock = fs::File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/esbuild");
+        let is_installed = |name: &str| fs::read(folder.join(name)).ok() == fs::read(pinned.join(name)).ok();
+        if !is_installed("package-lock.json") {
+            fs::copy(pinned.join("package.json"), folder.join("package.json")).unwrap();
+            let staged = folder.join("npm-shrinkwrap.json");
+            fs::copy(pinned.join("package-lock.json"), &staged).unwrap();
+            let mut npm = Program::new("npm", &folder);
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).search_path().package_indexes();
+            // It may have the address of the registry.
+            npm.env("HOME", std::env::var_os("HOME").unwrap_or_default()).run().ends_with(0);
+            // Last, so that it means that all is installed.
+            fs::rename(staged, folder.join("package-lock.json")).unwrap();
+        }
+        folder.join("node_modules")
+    };
+    INSTALLED.get_or_init(install).clone()
 }

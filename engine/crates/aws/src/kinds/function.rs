@@ -17,6 +17,7 @@
 //! ```
 
 pub(super) mod async_config;
+mod build;
 mod code;
 mod details;
 mod errors;
@@ -49,6 +50,7 @@ use crate::schema::{Id, Live, Outputs, Owner, Problem, Reading, Schema, Status, 
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use async_config::AsyncConfig;
+use engine_core::build::Built;
 use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
 use requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, once, tracing};
 use seen::{LOOK, Seen, active, failed_update, look, updated};
@@ -69,6 +71,7 @@ pub(super) struct Props {
     access: Input,
     statements: Input,
     code: Json,
+    build: Input,
     code_sha256: String,
     code_size: i64,
     image: Option<String>,
@@ -143,6 +146,7 @@ impl Kind for Function {
         problems.extend(schema::layer_problems(desired));
         problems.extend(network::problems(desired));
         problems.extend(code::code_problem(desired));
+        problems.extend(build::problems(desired));
         problems.extend(schema::environment_problems(desired));
         problems.extend(super::role::check_statements(desired));
         problems
@@ -193,8 +197,13 @@ impl Kind for Function {
         Derived { problems, ..Derived::default() }
     }
 
-    fn load(&self, desired: &Tree, folder: &SpecFolder) -> Loaded {
-        code::load(desired, folder)
+    fn load(&self, desired: &Tree, folder: &SpecFolder, built: Option<&Built>) -> Loaded {
+        match (built, build::of(desired, folder)) {
+            (None, Some(planned)) => build::unbuilt(planned, desired),
+            (Some(Built::Package(zip)), _) => build::planned(zip),
+            (Some(Built::Output(output)), Some(planned)) => code::load(desired, folder, Some((&planned.makes, output))),
+            (_, None) => code::load(desired, folder, None),
+        }
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {

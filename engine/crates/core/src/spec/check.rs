@@ -14,9 +14,9 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use crate::diagnostic::nearest;
-use crate::diagnostic::{self, Diagnostic, Severity, SourceFile, Span};
+use crate::diagnostic::{self, Diagnostic, Place, Severity, SourceFile, Span};
 use crate::graph::Graph;
-use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
+use crate::kind::{Definition, Kinds, SpecFolder};
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{
     Id, Identity, Locality, Names, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
@@ -114,6 +114,16 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
         Some(Diagnostic::error(problem, text_hint(value, text)))
     });
     wrong.collect()
+}
+
+/// A problem that a kind found, with its place.
+pub(super) fn diagnostic_of(problem: Problem, place: Option<Place>) -> Diagnostic {
+    let Problem { problem, why, hint, warning, .. } = problem;
+    let severity = if warning { Severity::Warning } else { Severity::Error };
+    let mut diagnostic = Diagnostic::new(severity, problem, hint);
+    diagnostic.at = place;
+    diagnostic.why = why.map(Advice::from);
+    diagnostic
 }
 
 /// The hint for an invalid text.
@@ -362,7 +372,8 @@ impl<'a> Checker<'a> {
         self.unused_vars();
         self.follow_references(&mut resources);
         self.duplicates(&mut resources);
-        self.load(&mut resources);
+        let folder = self.folder();
+        self.load(&mut resources, &folder);
         self.derive(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
@@ -390,6 +401,7 @@ impl<'a> Checker<'a> {
             outputs,
             untouchable: std::mem::take(&mut self.untouchable),
             warnings: Vec::new(),
+            folder,
             places: std::mem::take(&mut self.places),
         })
     }
@@ -575,6 +587,7 @@ impl<'a> Checker<'a> {
             desired: Tree::new(),
             explicit: BTreeSet::new(),
             artifact: None,
+            build: None,
             implied_by: None,
             reasons: Vec::new(),
         };
@@ -1040,34 +1053,29 @@ impl<'a> Checker<'a> {
     }
 
     /// Packs local files, after all checks that don't need them.
-    fn load(&mut self, drafts: &mut [Draft]) {
+    fn load(&mut self, drafts: &mut [Draft], folder: &SpecFolder) {
         if self.depth == Depth::Identities {
             return;
         }
-        let boundary = (!self.overrides.allow_code_outside)
-            .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
-        let folder = SpecFolder { path: self.dir.to_owned(), boundary };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
-            let ResourceDecl { name, kind, desired, artifact, .. } = &mut draft.declared;
-            let Loaded { derived, artifact: packed, problems } = kind.load(desired, &folder);
-            desired.extend(derived);
-            *artifact = packed;
-            let name = name.clone();
+            let loaded = draft.declared.kind.load(&draft.declared.desired, folder, None);
+            let problems = draft.declared.set_loaded(loaded);
+            let name = draft.declared.name.clone();
             self.problems(&name, problems);
         }
     }
 
+    /// Where the spec's local files are.
+    fn folder(&self) -> SpecFolder {
+        let boundary = (!self.overrides.allow_code_outside && self.depth == Depth::Full)
+            .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
+        SpecFolder { path: self.dir.to_owned(), boundary }
+    }
+
     fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
-        for Problem { path, problem, why, hint, warning } in problems {
-            let severity = if warning { Severity::Warning } else { Severity::Error };
-            let mut diagnostic = Diagnostic::new(severity, problem, hint);
-            if let Some(span) = self.places.get(resource, &path) {
-                diagnostic = diagnostic.at(self.file.place(span));
-            }
-            if let Some(why) = why {
-                diagnostic = diagnostic.why(why);
-            }
-            self.push(diagnostic);
+        for problem in problems {
+            let span = self.places.get(resource, &problem.path);
+            self.push(diagnostic_of(problem, span.map(|span| self.file.place(span))));
         }
     }
 

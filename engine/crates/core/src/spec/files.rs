@@ -81,6 +81,10 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
     Ok(bytes)
 }
 
+/// The ending of the names of engine's own folders: the one in a project, and those with the
+/// packages of saved plans.
+pub const OWN_FOLDER: &str = ".engine";
+
 /// The value of `kind`, the first field of a saved plan (`diff --out`).
 pub const SAVED_PLAN: &str = "engine saved plan";
 /// The generator in the head of a timeline (`apply --timeline`).

@@ -307,6 +307,7 @@ fn shape(of: &Shape) -> Json {
         Shape::Json { .. } => json!({ "type": ["object", "string"] }),
         Shape::Record(properties) => record(properties),
         Shape::TextOrRecord(limits, properties) => json!({ "anyOf": [text(limits), record(properties)] }),
+        Shape::OneOf(shapes) => json!({ "anyOf": shapes.iter().map(shape).collect::<Vec<_>>() }),
     }
 }
 

@@ -1,19 +1,17 @@
 import json
 
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+
 
 def process(record):
-    image = record["dynamodb"].get("NewImage", {})
-    print(record["eventName"], json.dumps(record["dynamodb"]["Keys"]))
+    print(record.raw_event["eventName"], json.dumps(record.raw_event["dynamodb"]["Keys"]))
+    image = record.dynamodb.new_image or {}
     if "message" in image:
-        print("message:", json.loads(image["message"]["S"]))
+        print("message:", json.loads(image["message"]))
 
 
 def lambda_handler(event, context):
-    for record in event["Records"]:
-        try:
-            process(record)
-        except ValueError as error:
-            print("failed:", error)
-            # The records of a shard are in order, so Lambda retries from the first one that failed.
-            return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
-    return {"batchItemFailures": []}
+    # Reports the records that failed, so that Lambda retries only those.
+    return process_partial_response(event=event, record_handler=process, processor=processor, context=context)

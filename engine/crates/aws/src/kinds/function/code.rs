@@ -3,12 +3,14 @@
 //! **Invariant:** it decides only what to load; `source` reads and packs files.
 
 use std::mem::discriminant;
+use std::path::Path as FilePath;
 
 use crate::schema::{Problem, Property, Shape, Text, property};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Loaded, SpecFolder};
 
-use super::source::{self, Entry, Source, SourceError};
+use super::build::Makes;
+use super::source::{self, Entry, Package, Source, SourceError};
 
 /// The property itself.
 pub(super) fn code() -> Property {
@@ -36,7 +38,7 @@ pub(super) fn code() -> Property {
 }
 
 /// Loads the code of a function.
-pub(super) fn load(desired: &Tree, folder: &SpecFolder) -> Loaded {
+pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &FilePath)>) -> Loaded {
     let text = |name: &str| desired.get(name).and_then(Value::as_str);
     let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else { return Loaded::default() };
     let entry = Entry { handler, runtime, architecture: text("architecture") };
@@ -61,9 +63,17 @@ pub(super) fn load(desired: &Tree, folder: &SpecFolder) -> Loaded {
         },
         _ => return Loaded::default(),
     };
+    // What esbuild wrote is complete, and what pip downloaded is added.
+    let (source, wheels) = match made {
+        Some((Makes::Bundle(_), output)) => {
+            (Source::Path { path: output.to_owned(), boundary: None, exclude: Vec::new() }, None)
+        }
+        Some((Makes::Wheels, output)) => (source, Some(output)),
+        Some((Makes::Code, _)) | None => (source, None),
+    };
     // A layer can contain the handler's file, or wrap it.
     let has_layers = matches!(desired.get("layers"), Some(Value::List(layers)) if !layers.is_empty());
-    pack(&source, entry, &path, has_layers)
+    pack(source::package_with(&source, wheels, entry), &path, has_layers)
 }
 
 pub(super) fn code_problem(desired: &Tree) -> Option<Problem> {
@@ -100,8 +110,8 @@ fn glued(code: &str) -> Option<&'static str> {
         .find(|key| code.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
-fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loaded {
-    match source::package(source, entry) {
+fn pack(package: Result<Package, Vec<SourceError>>, path: &Path, has_layers: bool) -> Loaded {
+    match package {
         Ok(package) => Loaded {
             derived: Tree::from([
                 ("image".to_owned(), Value::Null),
@@ -109,6 +119,7 @@ fn pack(source: &Source, entry: Entry<'_>, path: &Path, has_layers: bool) -> Loa
                 ("code_size".to_owned(), Value::Number(package.zip.len().into())),
             ]),
             artifact: Some(package.zip.into()),
+            build: None,
             problems: package
                 .problems
                 .into_iter()

@@ -137,6 +137,7 @@ pub(super) fn schema() -> Schema {
             property("statements", crate::kinds::role::statements(), "other permissions of the function's role")
                 .write_only(),
             code::code(),
+            super::build::build(),
             property("code_sha256", Shape::Text(Text::any(64)), "hash of the package").derived_from("code"),
             property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "size of the package in bytes")
                 .derived_from("code")

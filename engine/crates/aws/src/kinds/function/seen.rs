@@ -148,6 +148,7 @@ impl Seen {
             access: Input,
             statements: Input,
             code: Json::Null,
+            build: Input,
             code_sha256: text(config.code_sha256()),
             code_size: config.code_size(),
             image: image.clone(),

@@ -11,9 +11,10 @@ mod error;
 mod handler;
 mod pack;
 mod walk;
+mod wheels;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
@@ -88,6 +89,14 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// # Errors
 /// All errors in the source.
 pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
+    package_with(source, None, entry)
+}
+
+/// The same, with the libraries of the wheels in a folder. The source's own files come first.
+///
+/// # Errors
+/// All errors in the source and the wheels.
+pub fn package_with(source: &Source, wheels: Option<&Path>, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
     let files = match source {
         Source::Path { path, boundary, exclude } => {
             let left_out = walk::patterns(exclude)?;
@@ -97,7 +106,17 @@ pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceE
                 let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
                 return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
             }
-            walk::read(path, &metadata, &left_out)?
+            let mut files = walk::read(path, &metadata, &left_out)?;
+            for (name, content) in wheels.map(wheels::read).transpose()?.unwrap_or_default() {
+                // A pattern that matches a folder matches all files in it.
+                if !Path::new(&name).ancestors().any(|it| left_out.is_match(it)) {
+                    files.entry(name).or_insert(content);
+                }
+            }
+            if size(&files) >= MAX_UNZIPPED {
+                return Err(vec![SourceError::UnzippedTooLarge { path: path.clone() }]);
+            }
+            files
         }
         Source::Inline(text) => {
             let name = inline_name(text, entry).map_err(|error| vec![error])?;
@@ -120,7 +139,16 @@ pub fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
     archive::script(zip, entry)
 }
 
-fn code_sha256(zip: &[u8]) -> String {
+/// The real path of a file or folder that a spec may read.
+///
+/// # Errors
+/// It doesn't exist, or is outside of `boundary`.
+pub fn accessible(path: &Path, boundary: Option<&Path>) -> Result<PathBuf, SourceError> {
+    walk::accessible(path, boundary).map(|(_, target)| target)
+}
+
+/// What Lambda returns as `CodeSha256` for a package.
+pub fn code_sha256(zip: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
 }
 
@@ -158,7 +186,6 @@ mod tests {
 
     use std::fs::{self, File, FileTimes};
     use std::io::{Cursor, Read as _};
-    use std::path::Path;
     use std::time::{Duration, SystemTime};
 
     use insta::assert_snapshot;
@@ -243,6 +270,34 @@ mod tests {
         let deflated = package_path(large.path(), &[]).unwrap();
         assert!(deflated.unzipped > MAX_STORED && (deflated.zip.len() as u64) < deflated.unzipped / 2);
         assert_eq!(deflated.code_sha256, "IrbZoNlR4n+UVXuWA574c75W67hIAsrJIxBB3+79QW0=");
+    }
+
+    #[test]
+    fn libraries_of_wheels_are_packed_unless_the_source_has_them() {
+        let source = folder(&[("index.py", "import six\n"), ("six/own.py", "mine\n")]);
+        let wheels = TempDir::new().unwrap();
+        let wheel = |name: &str, files: &[(&str, &str)]| {
+            let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+            write(wheels.path(), name, &build(&files, MAX_ZIP).unwrap());
+        };
+        let path = || Source::Path { path: source.path().into(), boundary: None, exclude: vec!["**/tests".into()] };
+        let packed = || package_with(&path(), Some(wheels.path()), entry("index.handler", "python3.12"));
+        wheel("six-1.0-py3-none-any.whl", &[("six/own.py", "theirs\n"), ("six/tests/a.py", ""), ("six/b.py", "b\n")]);
+        wheel("seven-1.0-py3-none-any.whl", &[("seven-1.0.data/scripts/seven", "#!python\n"), ("seven.py", "7\n")]);
+        assert_snapshot!(outcome(packed()), @"
+        index.py
+        seven.py
+        six/b.py
+        six/own.py
+        ");
+        let own = unzip(&packed().unwrap().zip).into_iter().find(|(name, _)| name == "six/own.py").unwrap();
+        assert_eq!(own.1, b"mine\n");
+        write(wheels.path(), "eight-1.0.tar.gz", b"");
+        assert_snapshot!(outcome(packed()), @"
+        pip downloaded `eight-1.0.tar.gz`, which is not a wheel
+          why: only wheels are built for another machine than this one
+          hint: require a version with a wheel, or make the package with `build:`
+        ");
     }
 
     /// The modes in a zip, by name.

@@ -76,6 +76,7 @@ impl Checker<'_> {
             explicit: properties.keys().cloned().collect::<BTreeSet<_>>(),
             desired: properties,
             artifact: None,
+            build: None,
             implied_by: Some(by.name.clone()),
             reasons: Vec::new(),
         };

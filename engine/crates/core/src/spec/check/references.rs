@@ -239,7 +239,7 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
         value.visit_templates(&Path::default(), &mut |_, template| {
             found.extend(template.placeholders().filter_map(|placeholder| match placeholder {
                 Placeholder::Output { resource, .. } => Some((resource.as_str(), needs)),
-                Placeholder::Account | Placeholder::Region | Placeholder::Partition => None,
+                Placeholder::Account | Placeholder::Region | Placeholder::Partition | Placeholder::Build => None,
             }));
         });
     }

@@ -15,6 +15,16 @@ use crate::yaml::{Entry, Node, Yaml};
 use super::super::template::{Name, Token, tokens};
 use super::{Around, Checker, MAX_SAID, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
 
+/// The shape with the form of a value, or the main one, whose error says what is expected.
+fn of_form<'s>(shapes: &'s [Shape], value: &Yaml) -> Option<&'s Shape> {
+    let fits = |shape: &&Shape| match value {
+        Yaml::Map(_) => matches!(shape, Shape::Record(_) | Shape::Map { .. }),
+        Yaml::List(_) => matches!(shape, Shape::List { .. } | Shape::Set { .. }),
+        _ => false,
+    };
+    shapes.iter().find(fits).or(shapes.first())
+}
+
 impl<'a> Checker<'a> {
     /// A value of a shape; `None` after an error.
     pub(super) fn value(
@@ -37,15 +47,7 @@ impl<'a> Checker<'a> {
             Shape::Text(text) => self.text_of(text, node, name, around, path),
             Shape::Choice(words) => self.choice(words, node, name, around, path),
             Shape::OpenChoice { offered, retired, form } => {
-                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
-                let word = value.as_str()?;
-                if form.violation(word).is_some() {
-                    return self.choice_error(word, offered, span, name, around);
-                }
-                if !offered.iter().chain(retired).any(|it| it == word) {
-                    self.warn_of_unknown(word, offered.iter().map(|it| &**it), span, name, around);
-                }
-                Some(value)
+                self.open_choice((offered, retired, form), node, name, around, path)
             }
             Shape::Link { to, literal } => self.link(to, literal.as_ref(), node, name, around, path),
             Shape::Map { key, value, max } => {
@@ -75,7 +77,28 @@ impl<'a> Checker<'a> {
                 Yaml::Map(_) => self.record(properties, node, name, around, path),
                 _ => self.text_of(text, node, name, around, path),
             },
+            Shape::OneOf(shapes) => self.value(of_form(shapes, &node.value)?, node, name, around, path),
         }
+    }
+
+    /// A word of an enumeration that AWS extends.
+    fn open_choice(
+        &mut self,
+        (offered, retired, form): (&[Str], &[Str], &Text),
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+        let word = value.as_str()?;
+        if form.violation(word).is_some() {
+            return self.choice_error(word, offered, node.span, name, around);
+        }
+        if !offered.iter().chain(retired).any(|it| it == word) {
+            self.warn_of_unknown(word, offered.iter().map(|it| &**it), node.span, name, around);
+        }
+        Some(value)
     }
 
     /// A text within its limits.

@@ -121,6 +121,12 @@ pub enum SourceError {
         /// As in the spec.
         runtime: String,
     },
+    /// Something else than a wheel among the downloads of pip.
+    #[error("pip downloaded `{}`, which is not a wheel", path.file_name().unwrap_or_default().display())]
+    NotWheel {
+        /// The file.
+        path: PathBuf,
+    },
     /// Too many bytes before compression.
     #[error("code `{}` is {} MiB or larger before compression", path.display(), MAX_UNZIPPED >> 20)]
     UnzippedTooLarge {
@@ -158,6 +164,7 @@ impl SourceError {
             Self::NotUtf8(_) => Some("names in the zip are UTF-8, so that they are the same on every machine"),
             Self::LinkOutside { .. } => Some("the package would depend on files elsewhere on this machine"),
             Self::Handler { .. } => Some("the file name is the part of the handler before the dot"),
+            Self::NotWheel { .. } => Some("only wheels are built for another machine than this one"),
             Self::Runtime { .. } => Some("only the Node.js and Python runtimes run a single source file"),
             Self::UnzippedTooLarge { .. } => Some("Lambda requires an unzipped size below 250 MiB"),
             Self::ZipTooLarge => Some("Lambda accepts at most 50 MiB in a request"),
@@ -198,6 +205,7 @@ impl SourceError {
             Self::LinkLoop(_) | Self::LinkBroken(_) => "remove the link, or exclude it with `exclude`",
             Self::Pattern { .. } => "use a glob like `**/*.test.js` or `docs`",
             Self::Handler { .. } => "set `handler: index.handler`",
+            Self::NotWheel { .. } => "require a version with a wheel, or make the package with `build:`",
             Self::Runtime { .. } => "move the code to a folder and set its path as `code`",
             Self::UnzippedTooLarge { .. } | Self::ZipTooLarge => {
                 "exclude unneeded files with `exclude`, bundle the code, or move libraries to a layer"

@@ -21,7 +21,8 @@ const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize engine's output
 /// under other names.
 const ALWAYS_LEFT_OUT: [&str; 14] = [
-    "**/.engine",
+    // Also the packages of saved plans.
+    "**/*.engine",
     "**/.git",
     "**/.gitattributes",
     "**/.gitignore",

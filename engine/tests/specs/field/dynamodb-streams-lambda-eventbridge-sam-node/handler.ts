@@ -1,7 +1,10 @@
-// EventBridge takes at most ten events in one call.
-const CALL = 10;
+import { batches } from "./batches";
 
-exports.handler = async ({ Records }) => {
+interface StreamEvent {
+  Records: { dynamodb: { NewImage?: Record<string, unknown> } }[];
+}
+
+export const handler = async ({ Records }: StreamEvent): Promise<void> => {
   const events = Records.map(({ dynamodb }) => ({
     Source: "field.items",
     DetailType: "inserted",
@@ -12,7 +15,7 @@ exports.handler = async ({ Records }) => {
   // Part of Lambda's runtime, but not of the local AWS.
   const { EventBridgeClient, PutEventsCommand } = await import("@aws-sdk/client-eventbridge");
   const client = new EventBridgeClient({});
-  for (let start = 0; start < events.length; start += CALL) {
-    await client.send(new PutEventsCommand({ Entries: events.slice(start, start + CALL) }));
+  for (const Entries of batches(events)) {
+    await client.send(new PutEventsCommand({ Entries }));
   }
 };

@@ -1,0 +1,158 @@
+//! What has to run before a function's code exists: the `build:` of a spec, esbuild for TypeScript,
+//! and pip for Python's requirements.
+//!
+//! **Invariant:** nothing runs here, and a build's output is packed like any other code.
+
+mod bundle;
+mod requirements;
+
+use std::path::Path as FilePath;
+
+use engine_core::build::{Build, Command, Output};
+use engine_core::kind::{Artifact, Loaded, SpecFolder};
+
+use crate::schema::{Problem, Property, Shape, Text, property};
+use crate::value::{Path, Tree, Value};
+
+use super::source::{self, accessible};
+
+/// The property.
+const BUILD: &str = "build";
+
+/// The property itself.
+pub(super) fn build() -> Property {
+    let text = || Shape::Text(Text { min: 1, ..Text::any(4096) });
+    let list = |max| Shape::List { item: Box::new(text()), max };
+    let members = vec![
+        property("command", Shape::OneOf(vec![text(), list(100)]), "a line for the shell, or a program and its arguments")
+            .required()
+            .no_references(),
+        property("directory", text(), "the folder in which it runs, relative to the spec; defaults to the spec's folder")
+            .no_references(),
+        property(
+            "inputs",
+            list(1000),
+            "files and folders that it reads, relative to `directory`; defaults to everything there that git doesn't ignore",
+        )
+        .no_references(),
+    ];
+    property(
+        BUILD,
+        Shape::OneOf(vec![text(), list(100), Shape::Record(members)]),
+        "a command that makes `code`, which runs before `diff` and `apply` when its inputs have changed",
+    )
+    .no_references()
+    .write_only()
+}
+
+/// What has to run before the code of a function can be loaded, and what it makes.
+pub(super) struct Planned {
+    pub(super) build: Build,
+    pub(super) makes: Makes,
+    /// Warnings about its inputs.
+    problems: Vec<Problem>,
+}
+
+/// What a build makes.
+pub(super) enum Makes {
+    /// The code itself.
+    Code,
+    /// The code, in engine's own folder, with this handler.
+    Bundle(String),
+    /// Libraries for the code, as wheels in engine's own folder.
+    Wheels,
+}
+
+/// What has to run before the code of a function can be loaded.
+pub(super) fn of(desired: &Tree, folder: &SpecFolder) -> Option<Planned> {
+    let code = match desired.get("code")? {
+        Value::Map(code) => code.get("path")?.as_str()?,
+        code => code.as_str()?,
+    };
+    let code = &folder.path.join(code);
+    let text = |name: &str| desired.get(name).and_then(Value::as_str);
+    if let Some(written) = desired.get(BUILD).filter(|it| **it != Value::Null) {
+        let build = by_command(written, code, folder)?;
+        return Some(Planned { build, makes: Makes::Code, problems: Vec::new() });
+    }
+    if let Some((build, handler)) = bundle::of(code, text("handler"), text("runtime")?, folder) {
+        return Some(Planned { build, makes: Makes::Bundle(handler), problems: Vec::new() });
+    }
+    // Any other error about the path is reported when the code is loaded.
+    let code = &accessible(code, folder.boundary.as_deref()).ok()?;
+    let (build, problems) = requirements::of(code, text("runtime")?, text("architecture").unwrap_or("x86_64"))?;
+    Some(Planned { build, makes: Makes::Wheels, problems })
+}
+
+/// The build that the spec has.
+fn by_command(written: &Value, code: &FilePath, folder: &SpecFolder) -> Option<Build> {
+    let (command, directory, inputs) = match written {
+        Value::Map(members) => (
+            self::command(members.get("command")?)?,
+            members.get("directory").and_then(Value::as_str),
+            members.get("inputs").map(texts).unwrap_or_default(),
+        ),
+        short => (self::command(short)?, None, Vec::new()),
+    };
+    Some(Build {
+        command,
+        directory: directory.map_or_else(|| folder.path.clone(), |it| folder.path.join(it)),
+        inputs: if inputs.is_empty() { vec![".".to_owned()] } else { inputs },
+        output: Output::Path(code.to_owned()),
+        path: Path::property(BUILD),
+    })
+}
+
+fn command(value: &Value) -> Option<Command> {
+    match value {
+        Value::String(line) => Some(Command::Shell(line.clone())),
+        Value::List(_) => Some(Command::Program(texts(value))),
+        _ => None,
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    match list {
+        Value::List(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A function whose code doesn't exist yet.
+pub(super) fn unbuilt(Planned { build, makes, problems }: Planned, desired: &Tree) -> Loaded {
+    let mut derived = Tree::from([
+        ("image".to_owned(), Value::Null),
+        ("code_sha256".to_owned(), Value::unbuilt()),
+        ("code_size".to_owned(), Value::unbuilt()),
+    ]);
+    if let (Makes::Bundle(handler), None | Some(Value::Null)) = (makes, desired.get("handler")) {
+        derived.insert("handler".to_owned(), Value::String(handler));
+    }
+    Loaded { derived, build: Some(build), problems, ..Loaded::default() }
+}
+
+/// A function with the package that was made when it was planned.
+pub(super) fn planned(zip: &Artifact) -> Loaded {
+    Loaded {
+        derived: Tree::from([
+            ("image".to_owned(), Value::Null),
+            ("code_sha256".to_owned(), Value::String(source::code_sha256(zip))),
+            ("code_size".to_owned(), Value::Number(zip.len().into())),
+        ]),
+        artifact: Some(zip.clone()),
+        ..Loaded::default()
+    }
+}
+
+/// Errors in `build:` and `code:` together.
+pub(super) fn problems(desired: &Tree) -> Option<Problem> {
+    desired.get(BUILD).filter(|it| **it != Value::Null)?;
+    let path = Path::property(BUILD);
+    match desired.get("code")? {
+        Value::Map(code) if code.get("inline").is_some_and(|it| *it != Value::Null) => {
+            let hint = "remove `build`, or set `code` to the file or folder that it writes";
+            Some(Problem::error(path, "`build` has no effect with `inline` code", hint))
+        }
+        _ => None,
+    }
+}

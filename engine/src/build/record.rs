@@ -1,0 +1,56 @@
+//! What earlier runs of a build read and wrote, in engine's own folder of the project, beside its
+//! output, so that both can be carried to another machine.
+//!
+//! **Invariant:** a record that can't be read is an empty one. It decides only whether a build
+//! runs, never what is deployed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Readers, own};
+
+/// How many runs are kept, so that changing between branches doesn't build again without need.
+const KEPT: usize = 20;
+/// The largest record that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 16;
+
+/// The digests of inputs, each with the digest of its output, oldest first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Record(Vec<(String, String)>);
+
+impl Record {
+    /// The record of the build with this folder.
+    pub(super) fn read(folder: &Path) -> Record {
+        let bytes = own::read(&file(folder), MAX_BYTES).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// The output that these inputs had.
+    pub(super) fn output_of(&self, inputs: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(of, _)| of == inputs).map(|(_, output)| output.as_str())
+    }
+
+    /// Adds a run.
+    pub(super) fn add(&mut self, inputs: String, output: String) {
+        self.0.retain(|(of, _)| *of != inputs);
+        self.0.push((inputs, output));
+        let n_old = self.0.len().saturating_sub(KEPT);
+        self.0.drain(..n_old);
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// engine's own folder can't be written.
+    pub(super) fn write(&self, project: &Path, folder: &Path) -> io::Result<()> {
+        own::folder(&own::project_folder(project)?.join("builds"))?;
+        let text = serde_json::to_string(self)? + "\n";
+        files::replace(&file(folder), text.as_bytes(), Readers::Usual)
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.with_extension("json")
+}
