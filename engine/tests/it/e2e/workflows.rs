@@ -275,6 +275,8 @@ fn executable(path: &Path, text: &str) {
 }
 
 const LINUX: &str = "x86_64-unknown-linux-musl";
+/// The actions of a job that reaches AWS.
+const WITH_AWS: [&str; 3] = ["actions/checkout", "actions/download-artifact", "aws-actions/configure-aws-credentials"];
 
 #[test]
 fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
@@ -297,7 +299,7 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
     };
     runner.define(&[("github.event.pull_request.head.sha", "c0ffee1")]);
     let planned = runner.job(&ours, "plan").expect(false, &["engine-x86_64-unknown-linux-musl.tar.gz: OK"]);
-    assert_eq!(planned.actions, ["actions/checkout", "aws-actions/configure-aws-credentials"]);
+    assert_eq!(planned.actions, WITH_AWS);
     comment(&runner, &["**Plan: 4 to add, 0 to change, 0 to destroy.**", "<sub>commit c0ffee1</sub>"]);
     assert!(project.read("played/summary").contains("**Plan: 4 to add,"));
 
@@ -343,16 +345,42 @@ fn a_pull_request_gets_its_plan_as_one_comment_and_a_merge_applies_it() {
         ("env.IS_FORK != 'true'", "false"),
     ]);
     let forked = runner.job(&ours, "plan").expect(false, &["## Validate"]);
-    assert_eq!((forked.actions, runner.comments()), (vec!["actions/checkout".to_owned()], before));
+    assert_eq!(forked.actions, WITH_AWS[..2]);
+    assert_eq!(runner.comments(), before);
     assert_eq!(Vec::from_iter(aws.snapshot().keys()), [&format!("role {ROLE}")], "so far nothing was made");
 
     let merged =
         runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
-    assert_eq!(merged.actions, ["actions/checkout", "aws-actions/configure-aws-credentials"]);
+    assert_eq!(merged.actions, WITH_AWS);
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     // The merge counts as the confirmation.
     project.edit(TEAM, &[("starting_position: TRIM_HORIZON", "starting_position: LATEST")]);
     runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 1 added, 0 changed, 1 destroyed."]);
+}
+
+#[test]
+fn builds_run_in_a_job_without_access_to_aws() {
+    let project = Project::new();
+    let mut runner = Runner::new(&project);
+    runner.release(LINUX, "engine");
+    let ours = workflow("engine/docs/github-actions.yml");
+    let build = "{ command: 'echo run >> ran; mkdir -p dist; cp index.js dist', directory: .., inputs: [index.js] }";
+    let function = "type: function, runtime: nodejs22.x, handler: index.handler, code: ../dist";
+    let spec = format!("team: blue-owls\nregion: eu-central-1\nresources:\n  api: {{ {function}, build: {build} }}\n");
+    project.write(TEAM, &spec);
+    project.write("index.js", "exports.handler = async () => 1;\n");
+    assert_eq!(ours["jobs"]["build"]["permissions"], json!({ "contents": "read" }));
+    runner.define(&[("github.event.pull_request.head.sha", "c0ffee1")]);
+    runner.job(&ours, "plan").expect(true, &["hasn't been allowed on this machine"]);
+
+    let built = runner.job(&ours, "build").expect(false, &["building: echo run >> ran"]);
+    assert_eq!(built.actions, ["actions/checkout", "actions/upload-artifact"]);
+    let upload = ours["jobs"]["build"]["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(upload["with"]["path"], ".engine/builds\n${{ env.BUILT }}\n");
+    runner.job(&ours, "plan").expect(false, &[]);
+    assert!(project.read("played/summary").contains("**Plan: 2 to add,"));
+    runner.job(&ours, "apply").expect(false, &["Apply complete! Resources: 2 added"]);
+    assert_eq!(project.read("ran"), "run\n", "only the job without access to AWS builds");
 }
 
 #[test]
