@@ -82,7 +82,8 @@ pub(crate) fn reference(bytes: &[u8]) {
                 Token::Name(Name::Team) => "${team}".to_owned(),
                 Token::Name(Name::Region) => "${region}".to_owned(),
                 Token::Name(Name::Account) => "${account}".to_owned(),
-                Token::Name(Name::Variable(name)) => format!("${{var.{name}}}"),
+                Token::Name(Name::Partition) => "${partition}".to_owned(),
+                Token::Name(Name::Missing(name)) => format!("${{{name}}}"),
                 Token::Name(Name::Output { resource, attribute }) => format!("${{{resource}.{attribute}}}"),
             });
             assert_eq!(tokens(&written.collect::<String>()), Ok(found), "{text}");

@@ -31,6 +31,7 @@ mod output;
 mod parse;
 mod policy;
 mod preflight;
+mod render;
 mod schema;
 mod session;
 mod syntax;
@@ -155,6 +156,7 @@ enum Command {
     Preflight(preflight::PreflightArgs),
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
+    Render(render::RenderArgs),
     Graph(graph::GraphArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
@@ -187,6 +189,7 @@ impl Command {
             Command::Preflight(args) => preflight::run(cx, args),
             Command::Init(args) => init::run(cx, args),
             Command::Validate(args) => validate::run(cx, args),
+            Command::Render(args) => render::run(cx, args),
             Command::Graph(args) => graph::run(cx, args),
             Command::Schema(args) => schema::run(cx, args),
             Command::Explain(args) => explain::run(cx, args),

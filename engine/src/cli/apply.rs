@@ -12,7 +12,7 @@ use crate::plan::{Goal, Options};
 use crate::saved::{self, SavedPlan};
 use crate::spec::Depth;
 
-use super::args::{PartArgs, RunArgs, SpecArgs, ViewArgs};
+use super::args::{PartArgs, RunArgs, SpecArgs, ValueArgs, ViewArgs};
 use super::builds::{BuildArgs, BuildMode};
 use super::deploy::{Deployment, PlanScope, unless_targeted};
 use super::exit::{CommandError, Exit};
@@ -87,10 +87,12 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &Sa
         || spec.teams.is_some()
         || spec.assume_owner
         || cx.global.region.is_some()
+        || spec.values.stage.is_some()
         || !(part.target.is_empty() && part.replace.is_empty());
     if is_narrowed {
-        let problem = "a saved plan already contains the team, the region and the part of the spec";
-        return Err(CommandError::usage(problem, "leave out --team, --region, --target, --replace and --assume-owner"));
+        let problem = "a saved plan already contains the team, the stage, the region and the part of the spec";
+        let hint = "leave out --team, --stage, --region, --target, --replace and --assume-owner";
+        return Err(CommandError::usage(problem, hint));
     }
     let flags = &saved.flags;
     let options = Options {
@@ -104,6 +106,7 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &Sa
         file: Vec::new(),
         team: flags.team.clone(),
         assume_owner: flags.assume_owner,
+        values: ValueArgs { stage: flags.stage.clone(), ..spec.values },
         ..spec
     };
     let global = Global { local: flags.local || cx.global.local, region: flags.region.clone(), ..cx.global.clone() };

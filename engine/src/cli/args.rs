@@ -26,9 +26,8 @@ pub(super) struct SpecArgs {
     /// Run the command for each team in this file (one team per line)
     #[arg(long, value_name = "FILE", conflicts_with = "team")]
     pub(super) teams: Option<PathBuf>,
-    /// Set the value of `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    pub(super) var: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) values: ValueArgs,
     /// Assume ownership by name if tags can't be read
     #[arg(long)]
     pub(super) assume_owner: bool,
@@ -95,11 +94,24 @@ pub(super) struct OverrideArgs {
     /// Use this team instead of the spec's
     #[arg(long, value_name = "TEAM")]
     pub(super) team: Option<String>,
-    /// Set the value of `${var.NAME}`; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    pub(super) var: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) values: ValueArgs,
     #[command(flatten)]
     pub(super) code: CodeArgs,
+}
+
+/// Which values the variables of a spec have.
+#[derive(Debug, Default, Clone, Args)]
+pub(super) struct ValueArgs {
+    /// Use this stage of the spec
+    #[arg(long, value_name = "STAGE")]
+    pub(super) stage: Option<String>,
+    /// Set the value of `${var.NAME}`; a list or mapping is JSON; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) var: Vec<(String, String)>,
+    /// Set the variables in this YAML or JSON file; may be repeated, and the last one has priority
+    #[arg(long, value_name = "FILE")]
+    pub(super) var_file: Vec<PathBuf>,
 }
 
 impl From<&OneSpecArgs> for SpecArgs {
@@ -116,13 +128,13 @@ impl From<&NamedSpecArgs> for SpecArgs {
 
 impl SpecArgs {
     /// One spec for one team.
-    fn one(path: Option<&PathBuf>, OverrideArgs { team, var, code }: &OverrideArgs) -> SpecArgs {
+    fn one(path: Option<&PathBuf>, OverrideArgs { team, values, code }: &OverrideArgs) -> SpecArgs {
         SpecArgs {
             spec: path.into_iter().cloned().collect(),
             file: Vec::new(),
             team: team.clone(),
             teams: None,
-            var: var.clone(),
+            values: values.clone(),
             assume_owner: false,
             code: *code,
             stack: None,

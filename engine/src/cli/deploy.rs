@@ -174,8 +174,8 @@ impl Deployment<'_> {
 
 /// Checks that a saved plan is still the current one.
 fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result<(), CommandError> {
-    let Session { spec, overrides, .. } = &run.session;
-    let current = SavedPlan::new(spec, &run.inventory, plan, overrides, saved.flags.clone(), saved.salt.clone());
+    let Session { spec, .. } = &run.session;
+    let current = SavedPlan::new(spec, &run.inventory, plan, saved.flags.clone(), saved.salt.clone());
     let changes = saved.moved(&current);
     if changes.is_empty() {
         return Ok(());

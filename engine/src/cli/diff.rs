@@ -84,6 +84,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Comma
         target: options.targets,
         team: args.spec.team.clone(),
         region: cx.global.region.clone(),
+        stage: args.spec.values.stage.clone(),
     };
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
     on_runtime(|interrupt| diff(sessions, &deployment, &args, flags, interrupt))
@@ -111,12 +112,12 @@ async fn diff(
                 let problem = "the plan wasn't saved: some resources can't be planned yet";
                 return Err(CommandError::one(Diagnostic::error(problem, "try again in a minute")));
             }
-            let Session { spec, overrides, terminal, .. } = &run.session;
+            let Session { spec, terminal, .. } = &run.session;
             if let Some(unbuilt) = spec.resources.iter().find(|it| it.is_unbuilt()) {
                 let problem = format!("the plan wasn't saved: the code of `{}` isn't built", unbuilt.name);
                 return Err(CommandError::one(Diagnostic::error(problem, "leave out `--no-build`")));
             }
-            let saved = SavedPlan::new(spec, &run.inventory, plan, overrides, flags.clone(), Salt::random());
+            let saved = SavedPlan::new(spec, &run.inventory, plan, flags.clone(), Salt::random());
             plan_file::write_packages(spec, out).map_err(CommandError::one)?;
             plan_file::write(&saved, out).map_err(CommandError::one)?;
             let file = quoted(out);

@@ -13,7 +13,7 @@ use super::{Cli, links};
 
 /// The commands, grouped by task.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Start", &["init", "validate", "explain"]),
+    ("Start", &["init", "validate", "explain", "render"]),
     ("Deploy", &["diff", "apply", "destroy"]),
     ("Observe", &["verify", "logs", "list", "output", "graph"]),
     ("Account", &["preflight", "policy", "forget", "doctor"]),
@@ -34,6 +34,7 @@ const AWS_ENVIRONMENT: &str = "  \
 
 const ENVIRONMENT: &str = "  \
   ENGINE_VAR_<NAME>         Set the value of ${var.<NAME>}; --var takes precedence
+  ENGINE_STAGE              Use this stage of specs with stages
   ENGINE_CACHE_DIR          Install the local AWS in this folder
   ENGINE_PLAIN=1            The same as --plain
   NO_COLOR=1                Disable color
@@ -83,7 +84,7 @@ fn assembled(with_hidden: bool) -> Command {
 fn aws_options(name: &str) -> &'static [&'static str] {
     match name {
         "explain" | "completions" | "man" | "schema" | "local" => &[],
-        "init" | "validate" => &["region"],
+        "init" | "validate" | "render" => &["region"],
         "policy" => &["profile", "region", "endpoint_url"],
         _ => &AWS,
     }

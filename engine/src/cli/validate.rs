@@ -46,7 +46,7 @@ enum ValidateFormat {
 
 pub(super) fn run(cx: &CommandContext<'_>, args: ValidateArgs) -> Result<Exit, CommandError> {
     let specs = SpecArgs { spec: session::in_folders(&args.spec.named())?, file: Vec::new(), ..args.spec };
-    let (mut loaded, mut problems) = session::load(cx, &specs, Depth::Full)?;
+    let (mut loaded, mut problems) = session::load_all_stages(cx, &specs, Depth::Full)?;
     problems.extend(syntax::check_all(&mut loaded));
     let (today, _) = today();
     for it in &loaded {

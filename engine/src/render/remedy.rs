@@ -50,6 +50,7 @@ fn option(request: &Request) -> String {
         Request::Replace => ("--replace", None),
         Request::SearchByName => ("--prune-scan", None),
         Request::Stack(stack) => ("--stack", Some(stack.clone())),
+        Request::Stage(stage) => ("--stage", stage.clone()),
         Request::Targets => ("--target", None),
         Request::Team(team) => ("--team", team.clone()),
         Request::Variable(name) => ("--var", Some(format!("{name}=…"))),

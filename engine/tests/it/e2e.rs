@@ -19,6 +19,7 @@ mod replacement;
 mod saved;
 mod schema;
 mod several;
+mod stages;
 mod streams;
 mod syntax;
 mod templates;

@@ -39,4 +39,5 @@ mod spec;
 mod support;
 mod tidy;
 #[cfg(unix)]
+mod values;
 mod walk;

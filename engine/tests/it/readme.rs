@@ -176,7 +176,7 @@ fn every_example_in_the_help_runs() {
     let mut n_lines = 0;
     // Commands that read need deployed resources, and commands that delete come last. `forget`
     // comes after `destroy`, because a new table without tags would cause a wait.
-    let commands = "explain init validate schema graph completions man apply diff preflight output list logs verify policy \
+    let commands = "explain init validate render schema graph completions man apply diff preflight output list logs verify policy \
                     doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);
     let listed = support::commands(&help);

@@ -47,7 +47,7 @@ impl Given {
         let mut inventory = standing(&spec, DEPLOYED);
         (self.moves)(&mut inventory);
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
-        SavedPlan::new(&spec, &inventory, &plan, &self.overrides, self.flags.clone(), salt.clone())
+        SavedPlan::new(&spec, &inventory, &plan, self.flags.clone(), salt.clone())
     }
 }
 
@@ -179,7 +179,7 @@ fn another_plan_from_the_same_inputs_is_detected() {
     let inventory = standing(&spec, DEPLOYED);
     let of = |goal: Goal| {
         let plan = plan(&spec, &inventory, goal, &Options { delete_data: true, ..Options::default() });
-        SavedPlan::new(&spec, &inventory, &plan, &SpecOverrides::default(), Flags::default(), salt.clone())
+        SavedPlan::new(&spec, &inventory, &plan, Flags::default(), salt.clone())
     };
     let changes = moved(&of(Goal::Present), &of(Goal::Absent));
     let rows = ["todos", "logger", "allow", "pipe"].map(|name| format!("the plan for `{name}` has changed"));

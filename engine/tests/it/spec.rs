@@ -335,9 +335,8 @@ fn limits_are_exact_to_the_byte() {
         (layer(2049), false),
         (filled(1 << 10, 1 << 10, 1), true),
         (filled(1 << 10, (1 << 10) + 1, 1), false),
-        // The team name is a text, too.
-        (filled((1 << 20) / 4 - 1, 4, 16), true),
-        (filled((1 << 20) / 4, 4, 16), false),
+        (filled((1 << 20) / 4, 4, 16), true),
+        (filled((1 << 20) / 4, 4, 17), false),
     ];
     for (spec, is_taken) in cases {
         let loaded = load(&spec, &SpecOverrides::default());
@@ -516,7 +515,7 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
       = hint: add `team: your-team` at the top, or pass `--team`
     ");
     assert_snapshot!(refusal(PIPELINE.replace("owls", "${var.team}").as_bytes(), &["--var", "teams=owls"]), @"
-    warning: this spec doesn't use the variable in `--var teams=…`
+    error: this spec doesn't use the variable in `--var teams=…`
      |
      = hint: did you mean `team`?
 
@@ -530,9 +529,9 @@ fn the_command_line_overrides_the_spec_and_is_checked_like_it() {
               `--var team=…`, or set ENGINE_VAR_team
     ");
     assert_snapshot!(refusal(PIPELINE.replace("team: owls\n", "").as_bytes(), &["--var", "stage=test"]), @"
-    warning: this spec doesn't use the variable in `--var stage=…`
+    error: this spec doesn't use the variable in `--var stage=…`
      |
-     = hint: remove it, or use it in the spec
+     = hint: remove it, use it in the spec, or declare it in `vars:`
 
     error: the spec has no `team`
      --> spec.yaml:1:1
@@ -920,6 +919,10 @@ fn texts() -> Vec<(String, String)> {
     for name in whole.into_iter().chain([
         "spec/foreign.rs",
         "spec/template.rs",
+        "spec/text.rs",
+        "spec/expand.rs",
+        "spec/structure.rs",
+        "spec/inputs.rs",
         "kinds/function/source.rs",
         "kinds/function/source/error.rs",
         "kinds/function/javascript.rs",
@@ -956,7 +959,7 @@ fn every_message_about_a_spec_is_triggered_by_a_test() {
     for entry in fs::read_dir(tests.join("snapshots")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with("it__spec__") || name.starts_with("it__paths__") {
+        if ["it__spec__", "it__paths__", "it__values__"].iter().any(|it| name.starts_with(it)) {
             said += &fs::read_to_string(path).unwrap();
         }
     }

@@ -5,17 +5,21 @@
 //! prints nothing, and it shows no value of a file unless that file was revealed, so that a
 //! forgotten mask can't leak a secret.
 
+mod origin;
+
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Message, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Message, Origin as PathElement, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
 pub use crate::printable::printable;
 use crate::printable::printable_char;
 use crate::remedy::Advice;
+use origin::SourceMap;
+pub use origin::{Origin, Source};
 
 /// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret
 /// doesn't show.
@@ -137,6 +141,7 @@ impl Serialize for Diagnostic<String> {
             line: Option<usize>,
             column: Option<usize>,
             why: Option<&'a str>,
+            origins: Vec<String>,
             hints: &'a [String],
             code: Option<&'a str>,
             said: Option<&'a str>,
@@ -149,6 +154,7 @@ impl Serialize for Diagnostic<String> {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             why: self.why.as_deref(),
+            origins: self.at.iter().flat_map(Place::origins).collect(),
             hints: &self.hints,
             code: self.code(),
             said: self.aws_text(),
@@ -180,12 +186,35 @@ pub struct Place {
     pub file: Arc<SourceFile>,
     /// The range.
     pub span: Span,
+    /// Where the value comes from, if it isn't written there.
+    pub origin: Option<Box<Origin>>,
 }
 
 impl Place {
+    /// Where the value comes from, one sentence for each place on its way; empty if it is written
+    /// at this place.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        fn next<'o>(origin: &&'o Origin) -> Option<&'o Origin> {
+            origin.place.as_ref().ok()?.origin.as_deref()
+        }
+        std::iter::successors(self.origin.as_deref(), next).map(ToString::to_string)
+    }
+
     /// Line and column of the first byte, both 1-based, the column in characters.
     pub fn line_column(&self) -> (usize, usize) {
         self.file.line_column(self.span.start)
+    }
+
+    /// Adds where its value comes from, after what is already known.
+    fn add_origin(&mut self, origin: Origin) {
+        match &mut self.origin {
+            None => self.origin = Some(Box::new(origin)),
+            Some(known) => {
+                if let Ok(place) = &mut known.place {
+                    place.add_origin(origin);
+                }
+            }
+        }
     }
 
     fn key(&self) -> (&str, Span) {
@@ -201,12 +230,15 @@ pub struct SourceFile {
     name: String,
     text: String,
     sensitive: OnceLock<Vec<Span>>,
+    /// The spans beyond the text.
+    beyond: SourceMap,
 }
 
 impl SourceFile {
     /// A file under the name that the user knows it by. `text` has no byte order mark.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into(), sensitive: OnceLock::new() })
+        let (name, text) = (name.into(), text.into());
+        Arc::new(Self { name, text, sensitive: OnceLock::new(), beyond: SourceMap::default() })
     }
 
     /// The name shown to the user.
@@ -222,11 +254,6 @@ impl SourceFile {
     /// What is written at `span`, unmasked; empty where the span doesn't fit the text.
     pub fn slice(&self, span: Span) -> &str {
         self.text.get(span.start..span.end).unwrap_or_default()
-    }
-
-    /// The place of `span` in this file.
-    pub fn place(self: &Arc<Self>, span: Span) -> Place {
-        Place { file: Arc::clone(self), span }
     }
 
     /// Allows lines of this file to be shown, except for the spans in `sensitive` and comments
@@ -380,7 +407,9 @@ fn in_words(diagnostic: &Diagnostic<String>) -> String {
         };
         text += &where_;
     }
-    let notes = diagnostic.why.iter().map(|why| ("why", why.as_str()));
+    let origins: Vec<String> = diagnostic.at.iter().flat_map(Place::origins).collect();
+    let notes = origins.iter().map(|origin| ("from", origin.as_str()));
+    let notes = notes.chain(diagnostic.why.iter().map(|why| ("why", why.as_str())));
     let notes = notes.chain(diagnostic.hints.iter().map(|hint| ("hint", hint.as_str())));
     for (name, note) in notes.chain(diagnostic.aws_text().map(|said| ("aws", said))) {
         text += &format!("{name}: {}\n", printable(note));
@@ -398,21 +427,23 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic<String>, width: usize
         Some(code) => title.id(code),
         None => title,
     };
+    let origins = diagnostic.at.iter().flat_map(Place::origins).map(|origin| message("from", &origin, width));
     let why = diagnostic.why.iter().map(|why| message("why", why, width));
     let quote = diagnostic.aws_text().into_iter().map(|text| message("aws", text, width));
-    let notes = why.chain(diagnostic.hints.iter().map(|hint| message("hint", hint, width))).chain(quote);
+    let hints = diagnostic.hints.iter().map(|hint| message("hint", hint, width));
+    let notes = origins.chain(why).chain(hints).chain(quote);
     let Some(place) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
     let name = printable(place.file.name()).replace(['\n', '\t'], " ");
     if place.file.text().is_empty() {
-        return renderer.render(&[title.element(Origin::path(name)).elements(notes)]);
+        return renderer.render(&[title.element(PathElement::path(name)).elements(notes)]);
     }
 
     // The renderer computes the column from the given line, which may be truncated and masked. So
     // the head, with the real column, and the body are rendered separately.
     let (line, column) = place.line_column();
-    let head = renderer.render(&[title.element(Origin::path(name).line(line).char_column(column))]);
+    let head = renderer.render(&[title.element(PathElement::path(name).line(line).char_column(column))]);
     let (title, origin) = head.rsplit_once('\n').unwrap_or((&head, ""));
     let gutter = line.to_string().len();
     let shown = shown_line(place, width.saturating_sub(gutter + 3));

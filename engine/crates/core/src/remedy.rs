@@ -49,6 +49,8 @@ pub enum Request {
     SearchByName,
     /// To use the stack with this name.
     Stack(String),
+    /// To use a stage, or the one with this name.
+    Stage(Option<String>),
     /// To plan some resources only.
     Targets,
     /// To use a team, or the one with this name.

@@ -10,7 +10,7 @@
 //! usual, then compare with a second saved plan with the same salt:
 //!
 //! ```text
-//! let now = SavedPlan::new(&spec, &inventory, &plan, &overrides, saved.flags.clone(), saved.salt.clone());
+//! let now = SavedPlan::new(&spec, &inventory, &plan, saved.flags.clone(), saved.salt.clone());
 //! for reason in saved.moved(&now) { /* refuse, with the reason */ }
 //! ```
 //!
@@ -35,7 +35,7 @@ use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{Live, Ownership, Property, Rule, Schema, Status};
-use crate::spec::{ResourceDecl, Spec, SpecOverrides, files};
+use crate::spec::{ResourceDecl, Spec, files};
 use crate::value::{Part, Tree, Value};
 
 /// The kind of the file.
@@ -74,7 +74,7 @@ pub struct SavedPlan {
     pub flags: Flags,
     /// Makes the digests of two saved plans incomparable.
     pub salt: Salt,
-    /// The digest of the spec's text.
+    /// The digest of the text of the spec, and of the files that its values come from.
     spec_text: Digest,
     /// The digest of the names in `owns:`, which may contain variables.
     owns: Digest,
@@ -112,6 +112,9 @@ pub struct Flags {
     pub team: Option<String>,
     /// `--region`.
     pub region: Option<String>,
+    /// `--stage`.
+    #[serde(default)]
+    pub stage: Option<String>,
 }
 
 /// Random text that is part of every digest of a saved plan.
@@ -199,20 +202,13 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl SavedPlan {
-    /// The inputs of `plan`. `overrides` are those with which `spec` was loaded.
-    pub fn new(
-        spec: &Spec,
-        inventory: &Inventory,
-        plan: &Plan,
-        overrides: &SpecOverrides,
-        flags: Flags,
-        salt: Salt,
-    ) -> SavedPlan {
-        let text = spec.file.text();
-        let set: BTreeMap<&String, &String> = overrides.env.iter().chain(&overrides.vars).collect();
-        // The environment may contain variables for other specs.
-        let used = set.into_iter().filter(|(name, _)| text.contains(&format!("var.{name}")));
-        let variables = used.map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
+    /// The inputs of `plan`, with those of `spec`.
+    pub fn new(spec: &Spec, inventory: &Inventory, plan: &Plan, flags: Flags, salt: Salt) -> SavedPlan {
+        let text = spec.file.texts();
+        let variables = spec
+            .inputs
+            .iter()
+            .map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
         let sources = spec.resources.iter().filter_map(|declared| {
             let hash = declared.desired.get(&*declared.schema().content_hash()?.name)?;
             Some((declared.name.clone(), salt.digest(&["source", &declared.name], &canonical(hash))))
@@ -365,6 +361,7 @@ impl Flags {
             (Request::Targets, self.target != other.target),
             (Request::Team(None), self.team != other.team),
             (Request::Region(None), self.region != other.region),
+            (Request::Stage(None), self.stage != other.stage),
         ];
         flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag))
     }

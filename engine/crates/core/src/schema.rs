@@ -208,6 +208,17 @@ pub struct Property {
     pub equivalent: Option<ChangeFn<bool>>,
     /// What names end with if this property is true, and only then.
     pub name_suffix: Option<Str>,
+    /// Whether its keys are names of resources.
+    pub target_keys: Option<TargetKeys>,
+}
+
+/// What a key that is the name of a resource can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKeys {
+    /// One resource.
+    One,
+    /// One resource, or all that a resource is repeated as.
+    All,
 }
 
 /// When a resource may be attached to an imported one.
@@ -738,17 +749,28 @@ pub struct Problem {
     pub hint: String,
     /// Whether it is only a warning.
     pub warning: bool,
+    /// Whether it only says that the resource can't take the property, so that a default for it is
+    /// skipped.
+    pub is_inapplicable: bool,
 }
 
 impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
-        Problem { path, problem: problem.into(), why: None, hint: hint.into(), warning: false }
+        let (problem, hint) = (problem.into(), hint.into());
+        Problem { path, problem, why: None, hint, warning: false, is_inapplicable: false }
     }
 
     /// A warning at a property.
     pub fn warning(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
         Problem { warning: true, ..Problem::error(path, problem, hint) }
+    }
+
+    /// Declares that the resource can't take the property, so that a default for it is skipped.
+    #[must_use]
+    pub fn inapplicable(mut self) -> Problem {
+        self.is_inapplicable = true;
+        self
     }
 
     /// Adds the reason.
@@ -867,6 +889,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         unclear: None,
         equivalent: None,
         name_suffix: None,
+        target_keys: None,
     }
 }
 
@@ -963,6 +986,13 @@ impl Property {
     #[must_use]
     pub fn subset(mut self) -> Self {
         self.change = Rule::Subset;
+        self
+    }
+
+    /// Declares that its keys are names of resources.
+    #[must_use]
+    pub fn target_keys(mut self, keys: TargetKeys) -> Self {
+        self.target_keys = Some(keys);
         self
     }
 

@@ -7,11 +7,17 @@
 //! and there is no cycle.
 
 mod check;
+mod expand;
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod files;
 mod foreign;
 pub mod grammar;
+mod inputs;
+mod problems;
+mod render;
+mod structure;
 pub mod template;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -57,6 +63,14 @@ pub struct Spec {
     pub graph: Graph,
     /// The outputs to print after an apply, in the order of the file.
     pub outputs: Vec<(String, Value)>,
+    /// The stage that it was loaded for, if it has stages.
+    pub stage: Option<String>,
+    /// Why resources of the file are left out, by name.
+    pub absent: BTreeMap<String, String>,
+    /// The resources that one of the file is repeated as, by its name.
+    pub instances: BTreeMap<String, Vec<String>>,
+    /// The values of variables from outside of the file, as text.
+    pub inputs: BTreeMap<String, String>,
     /// Names of resources with an invalid `import:`, which engine must not touch either.
     pub untouchable: BTreeSet<String>,
     /// Warnings, which don't stop the command.
@@ -66,6 +80,7 @@ pub struct Spec {
     /// Where its local files are.
     folder: SpecFolder,
     places: Places,
+    rendering: render::Rendering,
 }
 
 /// One resource of a spec.
@@ -195,6 +210,16 @@ pub struct SpecOverrides {
     pub region: Option<String>,
     /// `ENGINE_VAR_NAME`, by variable name.
     pub env: BTreeMap<String, String>,
+    /// `--stage`.
+    pub stage: Option<String>,
+    /// `ENGINE_STAGE`, for specs with stages.
+    pub usual_stage: Option<String>,
+    /// Whether the command uses the local AWS, whose stage is `local` if there is one.
+    pub is_local: bool,
+    /// `--var-file`, in the order of the command line.
+    pub var_files: Vec<PathBuf>,
+    /// Whether the command has further specs, which may use the same variables.
+    pub is_one_of_several: bool,
     /// `--allow-code-outside`: code may be outside the project.
     pub allow_code_outside: bool,
     /// The current folder, which may be the project of specs below it.
@@ -220,6 +245,11 @@ impl Places {
             Some(places) => drop(places.insert(path, span)),
             None => drop(self.0.insert(resource.to_owned(), HashMap::from([(path, span)]))),
         }
+    }
+
+    /// Whether the file has exactly this property.
+    fn has(&self, resource: &str, path: &Path) -> bool {
+        self.0.get(resource).is_some_and(|places| places.contains_key(path))
     }
 
     /// The position of a property, or of its closest ancestor in the file.
@@ -304,6 +334,24 @@ impl Spec {
         }
     }
 
+    /// The names of the stages in a spec; none if it has none or can't be read.
+    pub fn stages(kinds: &Kinds, path: &FilePath, overrides: &SpecOverrides) -> Vec<String> {
+        let Ok(bytes) = read(path) else { return Vec::new() };
+        let (file, root, _) = yaml::read(&path.display().to_string(), &bytes);
+        let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
+        let setting = expand::Setting { kinds, file: &file, dir: &dir, overrides };
+        root.map_or_else(Vec::new, |root| expand::stages(&setting, &root))
+    }
+
+    /// Whether a file is a valid YAML mapping without `resources:`, so that it only has values for
+    /// specs; `None` if it can't be read.
+    pub fn is_values_only(path: &FilePath) -> Option<bool> {
+        let bytes = files::read(path, yaml::MAX_BYTES).ok()?;
+        let (_, root, _) = yaml::read("", &bytes);
+        let Yaml::Map(entries) = root?.value else { return Some(false) };
+        Some(entries.iter().all(|entry| entry.key != "resources"))
+    }
+
     /// A spec without resources, for a stack whose file no longer exists.
     ///
     /// # Errors
@@ -339,10 +387,15 @@ impl Spec {
             resources: resources.into_iter().map(|(declared, _)| declared).collect(),
             graph,
             outputs: Vec::new(),
+            stage: None,
+            absent: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             untouchable: BTreeSet::new(),
             warnings: Vec::new(),
             folder: SpecFolder { path: PathBuf::new(), boundary: None },
             places: Places::default(),
+            rendering: render::Rendering::default(),
         })
     }
 

@@ -81,6 +81,14 @@ pub struct Entry {
     pub value: Node,
 }
 
+impl Entry {
+    /// The key with an empty value.
+    pub fn clone_key(&self) -> Entry {
+        let value = Node { span: self.value.span, plain: false, value: Yaml::Null };
+        Entry { key: self.key.clone(), key_span: self.key_span, value }
+    }
+}
+
 /// Reads one valid YAML document; see [`read`].
 ///
 /// # Errors

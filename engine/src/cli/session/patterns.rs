@@ -25,9 +25,9 @@ pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Comm
         }
         let below = path.join("specs");
         let path = if below.is_dir() { &below } else { path };
-        let found = yaml_files(path);
+        let found: Vec<PathBuf> = yaml_files(path).into_iter().filter(|path| may_be_spec(path)).collect();
         if found.is_empty() {
-            let problem = format!("the folder `{}` has no `.yaml` or `.yml` file", path.display());
+            let problem = format!("the folder `{}` has no `.yaml` or `.yml` file with a spec", path.display());
             return Err(CommandError::one(Diagnostic::error(
                 problem,
                 "use the folder that directly contains the specs",
@@ -36,6 +36,13 @@ pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Comm
         specs.extend(within(path, found)?);
     }
     Ok(specs)
+}
+
+/// Whether a file found in a folder is more than values for specs: without a line `resources:`, but
+/// with one of the keys of such a file, or without a key of a spec at all, it is none. A file that
+/// can't be read or parsed is reported when it is loaded.
+pub(super) fn may_be_spec(path: &Path) -> bool {
+    crate::spec::Spec::is_values_only(path) != Some(true)
 }
 
 /// The YAML files directly in a folder, sorted by name; none if it can't be read.

@@ -41,6 +41,33 @@ pub(in crate::cli) fn load(
     args: &SpecArgs,
     depth: Depth,
 ) -> Result<(Vec<LoadedSpec>, Vec<Diagnostic>), CommandError> {
+    load_each(cx, args, depth, |_, overrides| vec![overrides])
+}
+
+/// The same for every stage of each spec, unless the command line chooses one.
+pub(in crate::cli) fn load_all_stages(
+    cx: &CommandContext<'_>,
+    args: &SpecArgs,
+    depth: Depth,
+) -> Result<(Vec<LoadedSpec>, Vec<Diagnostic>), CommandError> {
+    load_each(cx, args, depth, |path, overrides| {
+        let is_chosen = overrides.stage.is_some() || overrides.usual_stage.is_some();
+        let stages = if is_chosen { Vec::new() } else { Spec::stages(&cx.kinds, path, &overrides) };
+        match stages.is_empty() {
+            true => vec![overrides],
+            false => stages.into_iter().map(|it| SpecOverrides { stage: Some(it), ..overrides.clone() }).collect(),
+        }
+    })
+}
+
+/// Loads every spec for every team, and with each of the overrides that `variants` makes of those on
+/// the command line.
+fn load_each(
+    cx: &CommandContext<'_>,
+    args: &SpecArgs,
+    depth: Depth,
+    variants: impl Fn(&Path, SpecOverrides) -> Vec<SpecOverrides>,
+) -> Result<(Vec<LoadedSpec>, Vec<Diagnostic>), CommandError> {
     let mut loaded: Vec<LoadedSpec> = Vec::new();
     let mut errors = Vec::new();
     if let (Some(team), Some(stack)) = (&args.team, &args.stack) {
@@ -60,12 +87,16 @@ pub(in crate::cli) fn load(
             Some(file) => read_teams(file)?.into_iter().map(Some).collect(),
             None => vec![args.team.clone()],
         };
+        let is_one_of_several = paths.len() > 1;
         for path in &paths {
             for team in &teams {
                 let overrides = overrides(&cx.global, args, team.clone());
-                match Spec::load(&cx.kinds, path, &overrides, depth) {
-                    Ok(spec) => loaded.push(LoadedSpec { path: Some(path.clone()), overrides, spec }),
-                    Err(wrong) => errors.extend(wrong),
+                let overrides = SpecOverrides { is_one_of_several, ..overrides };
+                for overrides in variants(path, overrides) {
+                    match Spec::load(&cx.kinds, path, &overrides, depth) {
+                        Ok(spec) => loaded.push(LoadedSpec { path: Some(path.clone()), overrides, spec }),
+                        Err(wrong) => errors.extend(wrong),
+                    }
                 }
             }
         }
@@ -81,7 +112,12 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> SpecOver
     });
     SpecOverrides {
         team,
-        vars: args.var.iter().cloned().collect(),
+        vars: args.values.var.iter().cloned().collect(),
+        stage: args.values.stage.clone(),
+        usual_stage: std::env::var("ENGINE_STAGE").ok().filter(|stage| !stage.is_empty()),
+        is_local: global.local,
+        var_files: args.values.var_file.clone(),
+        is_one_of_several: false,
         region: global.region.clone(),
         env: from_env.collect::<BTreeMap<_, _>>(),
         allow_code_outside: args.code.allow_code_outside,
@@ -148,7 +184,11 @@ fn no_spec(problem: &str, otherwise: &str) -> Diagnostic {
 /// The spec of a project: specs/team.yaml, or the only YAML file in specs/.
 fn spec_in(project: &Path) -> Result<PathBuf, CommandError> {
     let (default, specs) = (project.join(DEFAULT_SPEC), project.join("specs"));
-    let found = if default.exists() { vec![default] } else { patterns::yaml_files(&specs) };
+    let found = if default.exists() {
+        vec![default]
+    } else {
+        patterns::yaml_files(&specs).into_iter().filter(|path| patterns::may_be_spec(path)).collect()
+    };
     // The folder wasn't named by the user either.
     let root = if specs.is_symlink() { project } else { &specs };
     match patterns::within(root, found)?.as_slice() {

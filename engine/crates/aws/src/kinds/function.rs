@@ -192,7 +192,7 @@ impl Kind for Function {
         if declared.explicit.contains(RETENTION) && declared.explicit.contains("log_group") {
             let problem = format!("`{RETENTION}` and `log_group` can't be combined");
             let hint = "remove one of them; a declared log group has `retention_in_days` of its own";
-            problems.push(Problem::error(Path::property(RETENTION), problem, hint));
+            problems.push(Problem::error(Path::property(RETENTION), problem, hint).inapplicable());
         }
         Derived { problems, ..Derived::default() }
     }

@@ -31,7 +31,7 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
     AwsEnv, Effect, Id, Identity, Live, Output, Outputs, Owner, Problem, Property, Reading, Schema, Shape, Tagging,
-    Text, is_of_team, property,
+    TargetKeys, Text, is_of_team, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -236,7 +236,9 @@ fn properties() -> Vec<Property> {
         )
         .member("AssumeRolePolicyDocument")
         .equivalent(policy::is_same_document),
-        property("access", access(), "what may use this role may do with resources of this spec").write_only(),
+        property("access", access(), "what may use this role may do with resources of this spec")
+            .target_keys(TargetKeys::All)
+            .write_only(),
         property("statements", statements(), "other permissions").write_only(),
         property(
             "derive_permissions",

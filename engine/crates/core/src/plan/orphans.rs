@@ -246,9 +246,17 @@ impl Planner<'_> {
     /// Why a resource is an orphan. Without a spec, "no longer in the spec" has no meaning.
     fn orphaned_because(&self, orphan: &ResourceDecl) -> Option<String> {
         let has_spec = !self.spec.file.name().is_empty();
+        // A repeated resource is the resource and a key.
+        let is_of = |name: &str| orphan.name.strip_prefix(name).is_some_and(|it| it.is_empty() || it.starts_with('-'));
+        let absent = self.spec.absent.iter().filter(|(name, _)| is_of(name)).max_by_key(|(name, _)| name.len());
+        let repeated = self.spec.instances.keys().filter(|name| is_of(name)).max_by_key(|name| name.len());
         has_spec.then(|| match self.successor(orphan) {
             Some(successor) => format!("the spec now declares `{}` as another resource", successor.name),
-            None => "it is no longer in the spec".to_owned(),
+            None => match (absent, repeated) {
+                (Some((_, reason)), _) => format!("it is left out: {reason}"),
+                (None, Some(name)) => format!("`for_each` of `{name}` no longer has its key"),
+                (None, None) => "it is no longer in the spec".to_owned(),
+            },
         })
     }
 }

@@ -25,25 +25,21 @@ use crate::schema::{
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
+use super::expand::{Expanded, Setting, expand};
 use super::grammar::{META, TOP, takes, words};
+use super::problems::Problems;
+use super::render::Rendering;
+use super::structure::Resources;
 use super::{Depth, Lifecycle, Places, ResourceDecl, Spec, SpecOverrides};
 
 pub(super) use owned::MAX_OWNED;
 pub(super) use references::graph;
 
-/// Maximum number of errors shown for one file; further ones are only counted.
-const MAX_ERRORS: usize = 100;
-/// Maximum number of characters in one message or hint.
-const MAX_SAID: usize = 1000;
-/// Maximum number of bytes in one text, and in all texts of a spec, after variables are replaced.
-/// Without a limit, a file of one megabyte can expand to sixteen gigabytes.
-const MAX_TEXT_BYTES: usize = 1 << 20;
-const MAX_SPEC_BYTES: usize = 16 << 20;
 /// Maximum number of names in a hint.
 const MAX_LISTED: usize = 40;
 /// The key of the variables.
 const VARS: &str = "vars";
-pub(super) const RESERVED_NAMES: [&str; 4] = ["var", "team", "region", "account"];
+pub(super) const RESERVED_NAMES: [&str; 7] = ["var", "team", "region", "account", "partition", "stage", "each"];
 
 pub(super) static TEAM: LazyLock<Text> = LazyLock::new(|| {
     let is_allowed = |text: &str| {
@@ -54,7 +50,12 @@ pub(super) static TEAM: LazyLock<Text> = LazyLock::new(|| {
 });
 pub(super) static STACK: LazyLock<Text> = LazyLock::new(|| {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    Text::new(1..=128, "letters, digits, `-`, `_` and `.`", move |text| text.bytes().all(word))
+    // A stack of a stage is `stack@stage`.
+    let is_allowed = move |text: &str| {
+        let (stack, stage) = text.split_once('@').unwrap_or((text, "stage"));
+        !stack.is_empty() && RESOURCE.violation(stage).is_none() && stack.bytes().all(word)
+    };
+    Text::new(1..=128, "letters, digits, `-`, `_` and `.`", is_allowed)
 });
 pub(super) static RESOURCE: LazyLock<Text> = LazyLock::new(|| {
     let is_allowed = |text: &str| {
@@ -79,26 +80,30 @@ pub(super) fn check(
     depth: Depth,
 ) -> (Option<Spec>, Vec<Diagnostic>) {
     file.reveal_except(sensitive(kinds, root));
+    let mut problems = Problems::new(file);
+    let setting = Setting { kinds, file, dir, overrides };
+    let Some(Expanded { root, stage, resources, inputs }) = expand(&setting, root, &mut problems) else {
+        return (None, problems.into_diagnostics());
+    };
     let mut checker = Checker {
         kinds,
         file,
         overrides,
         depth,
         dir,
-        diagnostics: Vec::new(),
-        n_errors: 0,
+        problems,
         places: Places::default(),
         references: Vec::new(),
-        scope: Scope::default(),
-        used_vars: BTreeSet::new(),
+        scope: Scope { stage, ..Scope::default() },
         untouchable: BTreeSet::new(),
         is_anything_barred: false,
-        n_bytes: 0,
+        structure: resources,
+        rendering: Rendering::default(),
     };
-    let spec = checker.file(root, stem);
-    let n_omitted = checker.n_errors.saturating_sub(MAX_ERRORS);
-    diagnostic::note_omitted(&mut checker.diagnostics, n_omitted);
-    (spec, checker.diagnostics)
+    let spec = checker.file(&root, stem);
+    let rendering = Rendering { root: Some(Arc::new(root)), ..std::mem::take(&mut checker.rendering) };
+    let spec = spec.map(|spec| Spec { inputs, rendering, ..spec });
+    (spec, checker.problems.into_diagnostics())
 }
 
 /// Errors in names that come from the command line.
@@ -141,7 +146,7 @@ fn region_hint(name: &str) -> String {
 }
 
 /// The hint for an invalid name: a corrected name where there is one.
-fn name_hint(name: &str, text: &Text) -> String {
+pub(super) fn name_hint(name: &str, text: &Text) -> String {
     let corrected: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let corrected = corrected.trim_matches(['-', '_']);
     let is_ours = [&TEAM.expected, &STACK.expected, &RESOURCE.expected].contains(&&text.expected);
@@ -196,7 +201,7 @@ impl<'k> SecretKeys<'k> {
 
 /// Spans that may contain secrets: values of sensitive properties, variables (which these can use),
 /// and values of unknown keys, since such a key may be one of these, misspelled.
-fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
+pub(super) fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
     let secret = SecretKeys::new(kinds);
     let mut spans = Vec::new();
     for entry in entries(root) {
@@ -206,10 +211,27 @@ fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
                 let stray = entries(&entry.value).iter().filter(|it| !matches!(it.value.value, Yaml::Map(_)));
                 spans.extend(stray.map(|it| it.value.span));
                 for resource in entries(&entry.value) {
-                    sensitive_in(kinds, &secret, &resource.value, &mut spans);
+                    sensitive_in(kinds, &secret, None, &resource.value, &mut spans);
                 }
             }
             VARS => each_value(&entry.value, &mut spans),
+            "stages" => {
+                for stage in entries(&entry.value) {
+                    let header = |it: &&Entry| ["account", "region"].contains(&&*it.key);
+                    spans.extend(entries(&stage.value).iter().filter(|it| !header(it)).map(|it| it.value.span));
+                    if !matches!(stage.value.value, Yaml::Map(_)) {
+                        spans.push(stage.value.span);
+                    }
+                }
+            }
+            "defaults" => {
+                for of_type in entries(&entry.value) {
+                    sensitive_in(kinds, &secret, Some(&of_type.key), &of_type.value, &mut spans);
+                    if !matches!(of_type.value.value, Yaml::Map(_)) {
+                        spans.push(of_type.value.span);
+                    }
+                }
+            }
             key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP), &secret) => {}
             _ => spans.push(entry.value.span),
         }
@@ -218,13 +240,19 @@ fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
 }
 
 /// The same for one resource.
-fn sensitive_in(kinds: &Kinds, secret: &SecretKeys<'_>, resource: &Node, spans: &mut Vec<Span>) {
+fn sensitive_in(
+    kinds: &Kinds,
+    secret: &SecretKeys<'_>,
+    type_name: Option<&str>,
+    resource: &Node,
+    spans: &mut Vec<Span>,
+) {
     let is_known =
         |key: &str| words(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
-    let properties = properties_of(kinds, resource);
+    let properties = properties_of(kinds, type_name, resource);
     for entry in entries(resource) {
         let key = entry.key.as_str();
-        if secret.sensitive.contains(key) {
+        if secret.sensitive.contains(key) || key == "for_each" && matches!(entry.value.value, Yaml::Map(_)) {
             each_value(&entry.value, spans);
         } else if let Some(shown) = secret.partly.get(key) {
             let hidden = entries(&entry.value)
@@ -244,11 +272,15 @@ fn each_value(node: &Node, spans: &mut Vec<Span>) {
     }
 }
 
-/// The keys that a resource may have, by its `type:`; empty if that is unknown.
-fn properties_of<'k>(kinds: &'k Kinds, resource: &Node) -> Vec<&'k str> {
-    let word = entries(resource).iter().find(|it| it.key == "type").map(|it| &it.value.value);
-    let Some(Yaml::String(word)) = word else { return Vec::new() };
-    let properties = kinds.get(word.as_str()).map(|kind| kind.schema().settable().map(|it| &*it.name));
+/// The keys that a resource may have, by this name of its type or its `type:`; empty if that is
+/// unknown.
+fn properties_of<'k>(kinds: &'k Kinds, type_name: Option<&str>, resource: &Node) -> Vec<&'k str> {
+    let word = entries(resource).iter().find(|it| it.key == "type").and_then(|it| match &it.value.value {
+        Yaml::String(word) => Some(word.as_str()),
+        _ => None,
+    });
+    let Some(word) = type_name.or(word) else { return Vec::new() };
+    let properties = kinds.get(word).map(|kind| kind.schema().settable().map(|it| &*it.name));
     properties.into_iter().flatten().chain(words(&META)).collect()
 }
 
@@ -292,18 +324,17 @@ struct Checker<'a> {
     overrides: &'a SpecOverrides,
     depth: Depth,
     dir: &'a FilePath,
-    diagnostics: Vec<Diagnostic>,
-    /// The number of all errors, including those that are not shown.
-    n_errors: usize,
+    problems: Problems,
     places: Places,
     references: Vec<Reference<'a>>,
     scope: Scope,
-    used_vars: BTreeSet<String>,
     untouchable: BTreeSet<String>,
     /// Whether the name of an imported resource can't be determined.
     is_anything_barred: bool,
-    /// Bytes in all texts so far, with variables replaced.
-    n_bytes: usize,
+    /// What became of the file's resources.
+    structure: Resources,
+    /// What a rendered spec needs besides the tree.
+    rendering: Rendering,
 }
 
 /// Values of `${…}` names.
@@ -312,11 +343,19 @@ struct Scope {
     team: String,
     region: Option<String>,
     account: Option<String>,
-    vars: BTreeMap<String, String>,
+    stage: Option<String>,
     owns: BTreeSet<String>,
 }
 
 impl Scope {
+    /// The name in AWS of a resource without `name:`.
+    fn default_name(&self, resource: &str) -> String {
+        match &self.stage {
+            Some(stage) => format!("{}-{stage}-{resource}", self.team),
+            None => format!("{}-{resource}", self.team),
+        }
+    }
+
     /// The names that the spec's resources can have.
     fn names(&self) -> Names<'_> {
         Names { team: &self.team, owns: &self.owns }
@@ -357,7 +396,6 @@ impl<'a> Checker<'a> {
         };
         self.unknown_top_level(top);
         let find = |key: &str| top.iter().find(|entry| entry.key == key);
-        self.vars(find("vars"));
         let team = self.team(find("team"), root);
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
         let region = self.region(find("region"));
@@ -369,7 +407,6 @@ impl<'a> Checker<'a> {
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
         self.add_implied(&mut resources, stack.as_deref().unwrap_or("stack"));
         let outputs = self.outputs(find("outputs"));
-        self.unused_vars();
         self.follow_references(&mut resources);
         self.duplicates(&mut resources);
         let folder = self.folder();
@@ -399,10 +436,15 @@ impl<'a> Checker<'a> {
             resources: resources.into_iter().map(|draft| draft.declared).collect(),
             graph,
             outputs,
+            stage: self.scope.stage.take(),
+            absent: std::mem::take(&mut self.structure.absent),
+            instances: std::mem::take(&mut self.structure.groups),
+            inputs: BTreeMap::new(),
             untouchable: std::mem::take(&mut self.untouchable),
             warnings: Vec::new(),
             folder,
             places: std::mem::take(&mut self.places),
+            rendering: Rendering::default(),
         })
     }
 
@@ -438,7 +480,17 @@ impl<'a> Checker<'a> {
         Some(region.clone())
     }
 
+    /// The stack, which is another one for each stage.
     fn stack(&mut self, entry: Option<&Entry>, root: &Node, stem: &str) -> Option<String> {
+        let stack = self.stack_of_all(entry, root, stem)?;
+        match &self.scope.stage {
+            Some(stage) if stack.ends_with(&format!("@{stage}")) => Some(stack),
+            Some(stage) => Some(format!("{stack}@{stage}")),
+            None => Some(stack),
+        }
+    }
+
+    fn stack_of_all(&mut self, entry: Option<&Entry>, root: &Node, stem: &str) -> Option<String> {
         if let Some(entry) = entry {
             return self.header(entry, &STACK);
         }
@@ -480,58 +532,7 @@ impl<'a> Checker<'a> {
     /// Whether a text of the file must be hidden: a variable may contain a secret, wherever it is
     /// used.
     fn hides(&self, span: Span, around: Around<'_>) -> bool {
-        around.sensitive || self.file.slice(span).contains("${var.")
-    }
-
-    fn vars(&mut self, entry: Option<&Entry>) {
-        let mut vars = BTreeMap::new();
-        match entry.map(|entry| (&entry.value.value, entry)) {
-            None => {}
-            Some((Yaml::Map(entries), _)) => {
-                for Entry { key, key_span, value } in entries {
-                    if let Some(objection) = RESOURCE.violation(key) {
-                        self.error(*key_span, format!("the variable `{key}` {objection}"), name_hint(key, &RESOURCE));
-                    }
-                    match &value.value {
-                        Yaml::String(text) => drop(vars.insert(key.clone(), text.clone())),
-                        Yaml::Number(_) | Yaml::Bool(_) => {
-                            drop(vars.insert(key.clone(), self.file.slice(value.span).to_owned()));
-                        }
-                        // Declared without a value: each run must provide it.
-                        Yaml::Null => {}
-                        Yaml::List(_) | Yaml::Map(_) => {
-                            self.error(
-                                value.span,
-                                format!("the variable `{key}` is not a single value"),
-                                "set it to text, a number, `true` or `false`",
-                            );
-                        }
-                    }
-                }
-            }
-            Some((_, entry)) => {
-                self.error(
-                    entry.value.span,
-                    "`vars` must be a YAML mapping of names to values",
-                    "write `vars: { name: value }`",
-                );
-            }
-        }
-        vars.extend(self.overrides.env.clone());
-        vars.extend(self.overrides.vars.clone());
-        self.scope.vars = vars;
-    }
-
-    /// Warns of an unused variable on the command line, which is probably a typo.
-    fn unused_vars(&mut self) {
-        for name in self.overrides.vars.keys().filter(|name| !self.used_vars.contains(*name)) {
-            let hint = match nearest(name, self.used_vars.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "remove it, or use it in the spec".to_owned(),
-            };
-            let problem = Advice::from("this spec doesn't use the variable in ").then(Request::Variable(name.clone()));
-            self.diagnostics.push(Diagnostic::warning(problem, hint));
-        }
+        around.sensitive || self.file.is_hidden(span) || self.file.text_at_use(span).contains("${var.")
     }
 
     fn resources(&mut self, entry: Option<&Entry>, root: &Node, stack: &str) -> Vec<Draft> {
@@ -612,12 +613,31 @@ impl<'a> Checker<'a> {
         self.name_suffix(declared, kind.schema(), name, span);
         kind.normalize(&declared.id, &mut declared.desired);
         // Skip follow-up errors about properties whose value is already reported as invalid.
-        let mut problems = kind.check(&declared.desired);
+        let problems = kind.check(&declared.desired);
+        let mut problems = self.without_unused_defaults(declared, problems);
         problems.retain(|problem| {
             let root = problem.path.root().unwrap_or_default();
             !declared.explicit.contains(root) || declared.desired.contains_key(root)
         });
-        self.problems(&declared.name, problems);
+        self.report(&declared.name, problems);
+    }
+
+    /// Drops defaults that a resource can't take; other problems remain.
+    fn without_unused_defaults(&self, declared: &mut ResourceDecl, problems: Vec<Problem>) -> Vec<Problem> {
+        let Some(defaulted) = self.structure.defaulted.get(&declared.name) else { return problems };
+        let kind = Arc::clone(&declared.kind);
+        let (unused, others): (Vec<Problem>, Vec<Problem>) = problems
+            .into_iter()
+            .partition(|it| it.is_inapplicable && it.path.root().is_some_and(|root| defaulted.contains(root)));
+        for property in unused.iter().filter_map(|it| kind.schema().property(it.path.root()?)) {
+            let value = match &property.presence {
+                Presence::Default(default) => Value::from(default.clone()),
+                _ => Value::Null,
+            };
+            declared.explicit.remove(&*property.name);
+            declared.desired.insert(property.name.to_string(), value);
+        }
+        others
     }
 
     /// Checks a resource's name in the spec, and returns its entries, with their positions
@@ -940,7 +960,7 @@ impl<'a> Checker<'a> {
 
     /// The name in AWS of a managed resource.
     fn own_name(&mut self, entry: Option<&Entry>, resource: &Entry, schema: &Schema, around: Around<'_>) -> String {
-        let usual = format!("{}-{}", self.scope.team, resource.key);
+        let usual = self.scope.default_name(&resource.key);
         let (name, span) = match (entry, &schema.identity) {
             // The error in the resource's name is already reported.
             (None, _) if RESOURCE.violation(&resource.key).is_some() => return usual,
@@ -1014,7 +1034,7 @@ impl<'a> Checker<'a> {
     /// Warns of a name that depends on a variable: another value names another resource in AWS and
     /// orphans this one.
     fn warn_of_variable(&mut self, name: &Entry, resource: &str) {
-        if !self.file.slice(name.value.span).contains("${var.") {
+        if self.scope.stage.is_some() || !self.file.text_at_use(name.value.span).contains("${var.") {
             return;
         }
         let problem = format!("the name of `{resource}` depends on a variable");
@@ -1061,7 +1081,7 @@ impl<'a> Checker<'a> {
             let loaded = draft.declared.kind.load(&draft.declared.desired, folder, None);
             let problems = draft.declared.set_loaded(loaded);
             let name = draft.declared.name.clone();
-            self.problems(&name, problems);
+            self.report(&name, problems);
         }
     }
 
@@ -1072,7 +1092,7 @@ impl<'a> Checker<'a> {
         SpecFolder { path: self.dir.to_owned(), boundary }
     }
 
-    fn problems(&mut self, resource: &str, problems: Vec<Problem>) {
+    fn report(&mut self, resource: &str, problems: Vec<Problem>) {
         for problem in problems {
             let span = self.places.get(resource, &problem.path);
             self.push(diagnostic_of(problem, span.map(|span| self.file.place(span))));
@@ -1080,30 +1100,15 @@ impl<'a> Checker<'a> {
     }
 
     fn error(&mut self, span: Span, problem: impl Into<Advice>, hint: impl Into<Advice>) {
-        self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
+        self.problems.error(span, problem, hint);
     }
 
-    fn push(&mut self, mut diagnostic: Diagnostic) {
-        // A name that the message repeats may be as long as the file.
-        for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
-            text.cut(MAX_SAID);
-        }
-        if diagnostic.severity == Severity::Error {
-            self.n_errors += 1;
-        }
-        if self.n_errors <= MAX_ERRORS {
-            self.diagnostics.push(diagnostic);
-        }
+    fn push(&mut self, diagnostic: Diagnostic) {
+        self.problems.push(diagnostic);
     }
 
-    /// Whether the next error exceeds the maximum; then it is counted here and not shown. Call it
-    /// before building expensive messages: a file can have a hundred thousand errors.
     fn is_only_counted(&mut self) -> bool {
-        let full = self.n_errors >= MAX_ERRORS;
-        if full {
-            self.n_errors += 1;
-        }
-        full
+        self.problems.is_only_counted()
     }
 }
 
@@ -1113,6 +1118,6 @@ struct Draft {
     depends_on: Vec<(String, Span)>,
 }
 
-fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
+pub(super) fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
     diagnostic::listed(words, MAX_LISTED)
 }

@@ -85,6 +85,11 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unread> {
 /// packages of saved plans.
 pub const OWN_FOLDER: &str = ".engine";
 
+/// The absolute path of a file without links; `None` if it doesn't exist.
+pub(super) fn real_path(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
 /// The value of `kind`, the first field of a saved plan (`diff --out`).
 pub const SAVED_PLAN: &str = "engine saved plan";
 /// The generator in the head of a timeline (`apply --timeline`).

@@ -10,12 +10,13 @@ use crate::kind::Kinds;
 use crate::schema::{Identity, Presence, Property, Schema, Shape, Text, has_parts};
 
 use super::check::{ACCOUNT, MAX_OWNED, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
+use super::structure::MAX_INSTANCES;
 
 /// Maximum number of examples for each property.
 const MOST_EXAMPLES: usize = 3;
 
 /// The top-level keys of a spec and their descriptions.
-pub const TOP: [(&str, &str); 8] = [
+pub const TOP: [(&str, &str); 12] = [
     ("team", "the team that owns the resources; prefix of every name in AWS"),
     ("region", "AWS region; `--region` overrides it; defaults to the region of the AWS settings"),
     ("account", "the only AWS account that engine reads or changes for this spec, in quotes"),
@@ -24,16 +25,38 @@ pub const TOP: [(&str, &str); 8] = [
         "owns",
         "exact names in AWS, without the team's prefix, that this spec's resources can have; adopting one always asks",
     ),
-    ("vars", "default values of `${var.NAME}`; `ENGINE_VAR_NAME` and `--var` override them"),
+    ("extends", "a file relative to this one, whose `vars`, `stages`, `tags` and `defaults` this spec completes"),
+    (
+        "stages",
+        "variants of the stack, like dev and prod, each with its values of `${var.NAME}` and its `account` and `region`; \
+         `--stage` or `ENGINE_STAGE` chooses one",
+    ),
+    (
+        "vars",
+        "default values of `${var.NAME}`: texts, numbers, lists or mappings; a stage, `ENGINE_VAR_NAME`, `--var-file` and \
+         `--var` override them, the last one first",
+    ),
+    ("tags", "tags of every resource that can have tags; a resource's own tags have priority"),
+    (
+        "defaults",
+        "properties of all resources of a type, by type; mappings are merged with a resource's own, and `~` drops a \
+         default",
+    ),
     ("resources", "the resources to deploy, by name"),
     ("outputs", "values to print after an apply and with `engine output`"),
 ];
 
 /// The keys of a resource besides the properties of its kind, and their descriptions.
-pub const META: [(&str, &str); 8] = [
+pub const META: [(&str, &str); 10] = [
     ("type", "the resource type"),
     ("name", "name in AWS; starts with the team and `-`, `_` or `.`, or is in `owns`; defaults to TEAM-RESOURCE"),
     ("import", "name or ARN of a resource that this spec doesn't manage; engine reads it and never changes it"),
+    ("when", "leave the resource out unless each name has one of these values: `{ stage: [prod], var.debug: [true] }`"),
+    (
+        "for_each",
+        "a list of texts or a mapping: repeat the resource as RESOURCE-KEY for each key, with `${each.key}` and \
+         `${each.value}`",
+    ),
     ("depends_on", "resources that must be ready first, in addition to those that it refers to"),
     ("adopt", "adopt an existing resource with this name and no owner tags, without confirmation"),
     ("protect", "never delete or replace the resource"),
@@ -82,7 +105,7 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
     let specs: Vec<Json> = specs.iter().map(|spec| serde_yaml::from_str(spec).unwrap_or_default()).collect();
     let specs: Vec<&Json> = specs.iter().collect();
     let described = |(key, doc): &(&str, &str)| {
-        let mut shape = described(top_level(key), doc);
+        let mut shape = described(top_level(kinds, key), doc);
         specs.iter().filter(|_| *key != "resources").filter_map(|spec| spec.get(key)).for_each(|value| {
             exemplify(&mut shape, value);
         });
@@ -107,7 +130,7 @@ pub fn json_schema(kinds: &Kinds, specs: &[&str]) -> Json {
 }
 
 /// The value of a top-level key.
-fn top_level(key: &str) -> Json {
+fn top_level(kinds: &Kinds, key: &str) -> Json {
     match key {
         "team" => text(&TEAM),
         "region" => text(&REGION),
@@ -119,9 +142,21 @@ fn top_level(key: &str) -> Json {
             "maxItems": MAX_OWNED,
             "uniqueItems": true,
         }),
-        "vars" => json!({
+        "extends" => json!({ "type": "string", "minLength": 1, "examples": ["common.yaml"] }),
+        "stages" => json!({
             "type": "object",
-            "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+            "minProperties": 1,
+            "propertyNames": { "minLength": RESOURCE.min, "maxLength": RESOURCE.max },
+            "additionalProperties": { "type": ["object", "null"] },
+            "examples": [{ "dev": { "days": 7 }, "prod": { "days": 365, "region": "eu-west-1" } }],
+        }),
+        "vars" => json!({ "type": "object" }),
+        "tags" => json!({ "type": "object", "examples": [{ "app": "shop", "stage": "${stage}" }] }),
+        "defaults" => json!({
+            "type": "object",
+            "propertyNames": { "enum": kinds.schemas().map(|schema| &*schema.kind).collect::<Vec<_>>() },
+            "additionalProperties": { "type": ["object", "null"] },
+            "examples": kinds.schemas().take(1).map(|it| json!({ &*it.kind: { "protect": true } })).collect::<Vec<_>>(),
         }),
         "outputs" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         _ => json!({
@@ -167,8 +202,6 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     }
     let meta: Vec<String> = properties.keys().cloned().collect();
     properties.extend(members(&mut schema.settable()));
-    let required: Vec<&str> =
-        schema.settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| &*it.name).collect();
     let mut resource = json!({
         "type": "object",
         "description": format!("{}\n{}", schema.summary, schema.source),
@@ -179,7 +212,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
     for alike in resources.flat_map(Map::values).filter(|it| it["type"] == *schema.kind) {
         exemplify_members(&mut resource, alike);
     }
-    let managed = json!({ "required": required });
+    // A required property can come from `defaults`.
     if !schema.managed {
         resource["required"] = json!(["import"]);
     } else if schema.importable {
@@ -188,9 +221,6 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
         let read: Map<String, Json> = meta.into_iter().chain(checked).map(|name| (name, json!(true))).collect();
         resource["if"] = json!({ "required": ["import"] });
         resource["then"] = json!({ "additionalProperties": false, "properties": read });
-        resource["else"] = managed;
-    } else {
-        resource["required"] = managed["required"].clone();
     }
     resource
 }
@@ -212,6 +242,15 @@ fn meta(schema: &Schema, key: &str) -> (Json, Option<Json>) {
             };
             (json!({ "type": "array", "items": items }), names.last().map(|name| json!([name])))
         }
+        "when" => (json!({ "type": "object", "minProperties": 1 }), Some(json!({ "stage": ["prod"] }))),
+        "for_each" => (
+            json!({ "anyOf": [
+                { "type": "array", "items": { "type": ["string", "number"] }, "maxItems": MAX_INSTANCES },
+                { "type": "object", "maxProperties": MAX_INSTANCES },
+                { "type": "string", "pattern": FILLED_IN },
+            ] }),
+            Some(json!(["orders", "users"])),
+        ),
         "adopt" | "protect" | "retain" => {
             (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
         }
@@ -229,17 +268,19 @@ fn exemplify(shape: &mut Json, value: &Json) {
             examples.push(value.clone());
         }
     }
+    exemplify_parts(shape, value);
+}
+
+/// Adds the parts of a value as examples to the shapes of these.
+fn exemplify_parts(shape: &mut Json, value: &Json) {
     if let (Some(items), Json::Array(values)) = (shape.get_mut("items"), value) {
         return values.iter().for_each(|value| exemplify(items, value));
     }
-    let has_members = |shape: &Json| ["properties", "additionalProperties"].iter().any(|it| shape.get(it).is_some());
-    if has_members(shape) {
+    if ["properties", "additionalProperties"].iter().any(|it| shape.get(it).is_some()) {
         return exemplify_members(shape, value);
     }
     let alternatives = shape.get_mut("anyOf").and_then(Json::as_array_mut);
-    for alternative in alternatives.into_iter().flatten().filter(|it| has_members(it)) {
-        exemplify_members(alternative, value);
-    }
+    alternatives.into_iter().flatten().for_each(|alternative| exemplify_parts(alternative, value));
 }
 
 /// The same for each member of an object.
@@ -256,7 +297,9 @@ fn exemplify_members(shape: &mut Json, value: &Json) {
 /// Properties by name.
 fn members(properties: &mut dyn Iterator<Item = &Property>) -> Map<String, Json> {
     let member = |property: &Property| {
-        let mut member = described(shape(&property.shape), &property.doc);
+        // A variable can be a list or a mapping, and `~` drops a default.
+        let shape = json!({ "anyOf": [shape(&property.shape), { "type": "string", "pattern": FILLED_IN }, { "type": "null" }] });
+        let mut member = described(shape, &property.doc);
         if let Presence::Default(value) = &property.presence {
             member["default"] = value.clone();
         }
@@ -312,14 +355,10 @@ fn shape(of: &Shape) -> Json {
 }
 
 fn record(properties: &[Property]) -> Json {
-    let settable = || crate::schema::settable(properties);
-    let required: Vec<&str> =
-        settable().filter(|it| matches!(it.presence, Presence::Required)).map(|it| &*it.name).collect();
     json!({
         "type": "object",
         "additionalProperties": false,
-        "required": required,
-        "properties": members(&mut settable()),
+        "properties": members(&mut crate::schema::settable(properties)),
     })
 }
 

@@ -20,8 +20,10 @@ pub enum Name {
     Region,
     /// `${account}`.
     Account,
-    /// `${var.…}`.
-    Variable(String),
+    /// `${partition}`.
+    Partition,
+    /// `${var.…}`, `${each.…}` or `${stage}` without a value, which is already reported.
+    Missing(String),
     /// `${resource.attribute}`.
     Output {
         /// The part before the dot.
@@ -79,11 +81,16 @@ fn name(inside: &str) -> Result<Name, (String, String)> {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
+    let is_key = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
     match (inside, inside.split_once('.')) {
         ("team", _) => Ok(Name::Team),
         ("region", _) => Ok(Name::Region),
         ("account", _) => Ok(Name::Account),
-        (_, Some(("var", variable))) if word(variable) => Ok(Name::Variable(variable.to_owned())),
+        ("partition", _) => Ok(Name::Partition),
+        ("stage", _) => Ok(Name::Missing(inside.to_owned())),
+        (_, Some(("var" | "each", path))) if path.split('.').all(is_key) => Ok(Name::Missing(inside.to_owned())),
         (_, Some((resource, attribute))) if word(resource) && word(attribute) => {
             Ok(Name::Output { resource: resource.to_owned(), attribute: attribute.to_owned() })
         }

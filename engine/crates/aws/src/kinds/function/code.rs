@@ -152,6 +152,7 @@ fn pack(package: Result<Package, Vec<SourceError>>, path: &Path, has_layers: boo
                     why: error.why().map(str::to_owned),
                     hint: error.hint().to_owned(),
                     warning: false,
+                    is_inapplicable: false,
                 })
                 .collect(),
             ..Loaded::default()

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** each entry implies exactly one mapping or is an error.
 
-use crate::schema::{Problem, Property, Shape, Str, Text, property};
+use crate::schema::{Problem, Property, Shape, Str, TargetKeys, Text, property};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 use engine_core::kind::Implied;
@@ -17,6 +17,7 @@ pub(super) fn events() -> Property {
         Shape::Map { key: Text::any(63), value: Box::new(Shape::Record(crate::kinds::mapping::of_event())), max: 100 },
         "what invokes the function: tables and queues of this spec, each with the properties of its mapping",
     )
+    .target_keys(TargetKeys::One)
     .write_only()
 }
 

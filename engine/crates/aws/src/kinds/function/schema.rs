@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value as Json, json};
 
 use crate::schema::{
-    Disruption, Effect, Identity, Locality, Output, Problem, Retained, Schema, Shape, Tagging, Text, property,
+    Disruption, Effect, Identity, Locality, Output, Problem, Retained, Schema, Shape, Tagging, TargetKeys, Text,
+    property,
 };
 use crate::value::{Path, Tree, Value};
 
@@ -133,6 +134,7 @@ pub(super) fn schema() -> Schema {
                 crate::kinds::role::access(),
                 "what the function may do with resources of this spec",
             )
+            .target_keys(TargetKeys::All)
             .write_only(),
             property("statements", crate::kinds::role::statements(), "other permissions of the function's role")
                 .write_only(),

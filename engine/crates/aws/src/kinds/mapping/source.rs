@@ -112,7 +112,7 @@ fn misplaced<'a>(
     source: &'a str,
 ) -> impl Iterator<Item = Problem> + 'a {
     of_others.iter().filter(|(name, _)| is_set(declared, name)).map(move |(name, hint)| {
-        Problem::error(Path::property(name), format!("`{name}` doesn't apply to {source}"), *hint)
+        Problem::error(Path::property(name), format!("`{name}` doesn't apply to {source}"), *hint).inapplicable()
     })
 }
 

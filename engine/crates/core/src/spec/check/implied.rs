@@ -11,8 +11,29 @@ use crate::kind::{Derived, Implied};
 use crate::schema::{Id, Identity, Owner, Str};
 use crate::value::{Path, Placeholder, Value};
 
+use super::super::grammar::{META, words};
+use super::super::render::ImpliedWith;
+use super::super::structure::applied;
 use super::super::{Depth, Lifecycle, ResourceDecl, Spec};
-use super::{Checker, Draft, Reference, Span};
+use super::{Around, Checker, Draft, Reference, Span};
+use crate::yaml::{Node, Yaml};
+
+/// A value with what only a default has: mappings are merged at any depth.
+fn over(default: Value, own: Value) -> Value {
+    match (default, own) {
+        (Value::Map(mut all), Value::Map(own)) => {
+            for (key, value) in own {
+                let value = match all.remove(&key) {
+                    Some(default) => over(default, value),
+                    None => value,
+                };
+                all.insert(key, value);
+            }
+            Value::Map(all)
+        }
+        (_, own) => own,
+    }
+}
 
 impl Checker<'_> {
     /// Adds the resources that declarations imply, each behind its declaration, which refers to it
@@ -34,6 +55,10 @@ impl Checker<'_> {
     /// One implied resource; `None` after an error.
     fn implied(&mut self, by: &mut ResourceDecl, implied: Implied, stack: &str) -> Option<Draft> {
         let Implied { name, kind, aws_name, properties, reference, path } = implied;
+        if self.structure.defaults.contains_key(&*kind) {
+            let (by, name) = (by.name.clone(), name.clone());
+            self.rendering.implied.push(ImpliedWith { by, name, path: path.clone(), reference: reference.clone() });
+        }
         let span = self.places.get(&by.name, &path)?;
         if let Some(declared) = self.places.get(&name, &Path::default()) {
             self.also_declared(&name, &kind, by, reference.as_ref(), declared);
@@ -41,7 +66,7 @@ impl Checker<'_> {
         }
         let kind = Arc::clone(self.kinds.get(&kind)?);
         let owner = Owner { team: self.scope.team.clone(), stack: stack.to_owned(), resource: name.clone() };
-        let aws_name = aws_name.unwrap_or_else(|| format!("{}-{name}", self.scope.team));
+        let aws_name = aws_name.unwrap_or_else(|| self.scope.default_name(&name));
         if let Identity::Named { text } = &kind.schema().identity
             && let Some(violation) = text.violation(&aws_name)
         {
@@ -80,8 +105,41 @@ impl Checker<'_> {
             implied_by: Some(by.name.clone()),
             reasons: Vec::new(),
         };
+        self.add_defaults(&mut declared, &by.name, &path, span);
         self.finish(&mut declared, None, span);
         Some(Draft { declared, depends_on: Vec::new() })
+    }
+
+    /// Adds the defaults of its type to an implied resource. What the file has at `path` of the
+    /// declaration that implies it has priority over them; they over the rest.
+    fn add_defaults(&mut self, declared: &mut ResourceDecl, by: &str, path: &Path, span: Span) {
+        let kind = Arc::clone(&declared.kind);
+        let Some(schema) = self.kinds.get(&kind.schema().kind).map(|kind| kind.schema()) else { return };
+        let Some(defaults) = self.structure.defaults.get(&*schema.kind).cloned() else { return };
+        let text: Arc<str> = format!("`{}`, which `{by}` implies, uses it", declared.name).into();
+        let node = Node { span, plain: false, value: Yaml::Map(defaults) };
+        let Yaml::Map(entries) = applied(self.file, &node, span, &text).value else { return };
+        let name = declared.name.clone();
+        let around = Around { resource: &name, literal: true, sensitive: false };
+        declared.lifecycle = self.lifecycle(&entries, false, schema, around);
+        let added = entries.iter().filter(|it| !declared.desired.contains_key(&it.key)).map(|it| it.key.clone());
+        self.structure.defaulted.insert(name.clone(), added.collect());
+        for entry in entries.iter().filter(|it| !words(&META).contains(&&*it.key)) {
+            let own = declared.desired.remove(&entry.key);
+            self.places.set(&name, Path::property(&entry.key), entry.value.span);
+            self.property(declared, schema, entry);
+            let is_written = |own: &Value| {
+                let is_member = self.places.has(by, path) && path.parent().is_some_and(|it| it != Path::default());
+                !is_member || own.has_unknown() || self.places.has(by, &path.key(&entry.key))
+            };
+            if let Some(own) = own.filter(is_written) {
+                let value = match declared.desired.remove(&entry.key) {
+                    Some(default) => over(default, own),
+                    None => own,
+                };
+                declared.desired.insert(entry.key.clone(), value);
+            }
+        }
     }
 
     /// Reports a resource that is both declared and implied.
@@ -135,13 +193,14 @@ impl Checker<'_> {
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let declared = &mut draft.declared;
             let Derived { values, explicit, reasons, depends_on, problems } = declared.kind.derive(declared, &spec);
+            let problems = self.without_unused_defaults(declared, problems);
             declared.desired.extend(values);
             declared.explicit.extend(explicit.into_iter().map(str::to_owned));
             declared.reasons = reasons;
             let span = self.places.get(&declared.name, &Path::default());
             draft.depends_on.extend(depends_on.into_iter().filter_map(|name| Some((name, span?))));
             let name = declared.name.clone();
-            self.problems(&name, problems);
+            self.report(&name, problems);
         }
     }
 }

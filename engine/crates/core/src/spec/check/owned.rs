@@ -32,7 +32,7 @@ impl Checker<'_> {
         let (mut seen, mut is_shared) = (BTreeSet::new(), false);
         for (index, item) in items.iter().take(MAX_OWNED).enumerate() {
             let Some(name) = self.owned(item, index) else { continue };
-            if self.overrides.team.is_some() && !names_team(item) {
+            if self.overrides.team.is_some() && !names_team(&self.file.text_at_use(item.span)) {
                 is_shared = true;
                 self.shared(item.span, &name);
             } else if !seen.insert(name.clone()) {
@@ -150,7 +150,6 @@ impl Checker<'_> {
 }
 
 /// Whether a text contains `${team}`.
-fn names_team(item: &Node) -> bool {
-    let Yaml::String(text) = &item.value else { return false };
+fn names_team(text: &str) -> bool {
     tokens(text).is_ok_and(|tokens| tokens.iter().any(|token| matches!(token, Token::Name(Name::Team))))
 }

@@ -141,8 +141,25 @@ impl Checker<'_> {
                 format!("{near}write `$${{` for a literal `${{`"),
             );
         } else if !self.is_only_counted() {
-            self.push(no_resource(resource, known).at(self.file.place(*span)));
+            let error = self.left_out(resource).unwrap_or_else(|| no_resource(resource, known));
+            self.push(error.at(self.file.place(*span)));
         }
+    }
+
+    /// The error for a name in the file that isn't the name of a resource, because that is absent or
+    /// repeated.
+    fn left_out(&self, resource: &str) -> Option<Diagnostic> {
+        if let Some(instances) = self.structure.groups.get(resource) {
+            let problem =
+                format!("`{resource}` is repeated by `for_each`, so a reference must name one of its resources");
+            return Some(Diagnostic::error(
+                problem,
+                format!("use one of {}", list(instances.iter().map(String::as_str))),
+            ));
+        }
+        let reason = self.structure.absent.get(resource)?;
+        let problem = format!("`{resource}` is absent: {reason}");
+        Some(Diagnostic::error(problem, "put the same `when` on this resource, or remove the reference"))
     }
 
     /// Reports a reference to an output that the target doesn't have.

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::remedy::{Advice, Remedy};
+use crate::remedy::Advice;
 use crate::schema::{JsonFn, Property, Shape, Str, Text, settable};
 use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::template::{Name, Token, tokens};
-use super::{Around, Checker, MAX_SAID, MAX_SPEC_BYTES, MAX_TEXT_BYTES, Reference, Scope, list, nearest, text_hint};
+use super::{Around, Checker, Reference, list, nearest, text_hint};
 
 /// The shape with the form of a value, or the main one, whose error says what is expected.
 fn of_form<'s>(shapes: &'s [Shape], value: &Yaml) -> Option<&'s Shape> {
@@ -297,7 +297,7 @@ impl<'a> Checker<'a> {
         // Show it as written if it contains a variable, whose value may be a secret.
         let written = self.hides(node.span, around).then(|| as_written(node));
         let faults = faults(written.as_ref().unwrap_or(json), path);
-        self.problems(around.resource, faults);
+        self.report(around.resource, faults);
     }
 
     /// YAML as a value without a schema.
@@ -401,7 +401,6 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        self.check_length(&tokens, node.span, name)?;
         let before = self.references.len();
         let n_tokens = tokens.len();
         let parts = tokens.into_iter().filter_map(|token| self.part(token, node.span, around, path));
@@ -426,14 +425,8 @@ impl<'a> Checker<'a> {
             Token::Name(Name::Team) => Part::Text(self.scope.team.clone()),
             Token::Name(Name::Region) => known_or(&self.scope.region, Placeholder::Region),
             Token::Name(Name::Account) => known_or(&self.scope.account, Placeholder::Account),
-            Token::Name(Name::Variable(variable)) => {
-                self.used_vars.insert(variable.clone());
-                let value = self.scope.vars.get(&variable).cloned();
-                if value.is_none() {
-                    self.no_value(&variable, span);
-                }
-                Part::Text(value?)
-            }
+            Token::Name(Name::Partition) => Part::Placeholder(Placeholder::Partition),
+            Token::Name(Name::Missing(_)) => return None,
             Token::Name(Name::Output { resource, attribute }) => {
                 self.references.push(Reference {
                     from: around.resource.to_owned(),
@@ -449,17 +442,6 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Reports a variable without a value.
-    fn no_value(&mut self, variable: &str, span: Span) {
-        let problem = format!("the variable `{variable}` has no value");
-        let near = nearest(variable, self.scope.vars.keys().map(String::as_str));
-        let candidate = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
-        // It may be as long as the file.
-        let name = variable.chars().take(MAX_SAID).collect();
-        let hint = Advice::from(format!("{candidate}add it to `vars:`, ")).then(Remedy::SetVariable(name));
-        self.error(span, problem, hint);
-    }
-
     /// Reports a placeholder in a text that must not have any.
     fn not_literal(&mut self, template: &Template, span: Span, name: &str) {
         let shown = template.placeholders().next().map(ToString::to_string).unwrap_or_default();
@@ -472,45 +454,19 @@ impl<'a> Checker<'a> {
         self.error(span, problem, hint);
     }
 
-    /// Rejects a text that would be too long with its variables replaced, before building it.
-    fn check_length(&mut self, tokens: &[Token], span: Span, name: &str) -> Option<()> {
-        let Scope { team, region, account, vars, .. } = &self.scope;
-        let length = |token: &Token| match token {
-            Token::Text(text) => text.len(),
-            Token::Name(Name::Team) => team.len(),
-            Token::Name(Name::Region) => region.as_ref().map_or(0, String::len),
-            Token::Name(Name::Account) => account.as_ref().map_or(0, String::len),
-            Token::Name(Name::Variable(variable)) => vars.get(variable).map_or(0, String::len),
-            Token::Name(Name::Output { resource, attribute }) => resource.len() + attribute.len(),
-        };
-        let n_bytes = tokens.iter().map(length).fold(0, usize::saturating_add);
-        if n_bytes > MAX_TEXT_BYTES {
-            let problem = format!(
-                "`{name}` has {n_bytes} bytes after variables are replaced, but the maximum is {MAX_TEXT_BYTES}"
-            );
-            self.error(span, problem, "shorten the variables, or use them less often");
-            return None;
-        }
-        let before = self.n_bytes;
-        self.n_bytes = before.saturating_add(n_bytes);
-        if self.n_bytes <= MAX_SPEC_BYTES {
-            return Some(());
-        }
-        // Report only the text that exceeds the limit, not each one after it.
-        if before <= MAX_SPEC_BYTES {
-            let problem = format!(
-                "the spec exceeds {MAX_SPEC_BYTES} bytes here: it has {} after variables are replaced",
-                self.n_bytes
-            );
-            let hint = "shorten the variables, or split the spec into several files";
-            self.error(span, problem, hint);
-        }
-        None
-    }
-
     /// A string as written; an unquoted number or boolean is an error.
     pub(super) fn raw_text(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<String> {
-        let written = self.file.slice(node.span);
+        if let (true, Yaml::Number(_) | Yaml::Bool(_)) = (self.file.is_substituted(node.span), &node.value) {
+            let text = self.file.text_at_origin(node.span);
+            self.rendering.adapted.insert(node.span, Yaml::String(text.clone()));
+            return Some(text);
+        }
+        if let (true, Yaml::List(_) | Yaml::Map(_)) = (self.file.is_outside(node.span), &node.value) {
+            let text = self.file.text_at_origin(node.span).replace("${", "$${");
+            self.rendering.adapted.insert(node.span, Yaml::String(text.clone()));
+            return Some(text);
+        }
+        let written = self.file.text_at_use(node.span);
         // YAML reads `012` as text, but without quotes it may be candidate as a number.
         let digits = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_')
@@ -538,6 +494,7 @@ impl<'a> Checker<'a> {
         }
         let substituted = self.substituted(node, name, around)?;
         let bool = substituted.as_deref().and_then(|text| text.parse().ok());
+        self.rendering.adapted.extend(bool.map(|bool| (node.span, Yaml::Bool(bool))));
         if bool.is_none() {
             self.error(node.span, format!("`{name}` must be true or false"), "write `true` or `false` without quotes");
         }
@@ -551,7 +508,8 @@ impl<'a> Checker<'a> {
             return Some(integer);
         }
         let substituted = self.substituted(node, name, around)?;
-        let integer = substituted.as_deref().and_then(|text| text.parse().ok());
+        let integer: Option<i64> = substituted.as_deref().and_then(|text| text.parse().ok());
+        self.rendering.adapted.extend(integer.map(|integer| (node.span, Yaml::Number(integer.into()))));
         if integer.is_none() {
             self.error(node.span, format!("`{name}` must be a whole number"), "write only digits, without quotes");
         }
@@ -562,7 +520,7 @@ impl<'a> Checker<'a> {
     /// has no variables.
     pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
         match &node.value {
-            Yaml::String(text) if text.contains("${") => {
+            Yaml::String(text) if text.contains("${") || self.file.is_substituted(node.span) => {
                 let value = self.text(node, name, Around { literal: true, ..around }, &Path::property(name))?;
                 Some(value.as_str().map(str::to_owned))
             }
