@@ -31,15 +31,18 @@ use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 #[command(after_help = "\
 Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
-  engine verify --yes              even if others will see the test item
+  engine verify --yes              even if others will see the test item, or it looks real
   engine verify --json --timeout 10m
                                    for scripts, with a longer timeout")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
-    /// Skip the confirmation prompt, even if others will see the test item
+    /// Skip the confirmation prompt, even if others will see the test item or it looks like a real one
     #[arg(short, long)]
     yes: bool,
+    /// Allow writing the test item to this imported table, by its name in the spec; can be repeated
+    #[arg(long, value_name = "NAME")]
+    allow_imported: Vec<String>,
     /// Maximum time to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| duration_within(text, 1, 86_400))]
     timeout: Option<Duration>,
@@ -88,14 +91,15 @@ async fn verify(
     let read = session.read(cx.clone(), intent);
     let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
     let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
-    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.env))
+    check_imported(spec, &args.allow_imported)?;
+    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.env), &args.allow_imported)
         .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
     let observers = verify::company(cx, &pipelines)
         .await
         .map_err(|error| CommandError::one(error.diagnostic("find the other readers of the streams")))?;
-    if !observers.is_empty()
-        && !args.yes
-        && let Some(exit) = confirm(terminal, cx, &observers).await?
+    let shaped = verified::shaped_items(&pipelines);
+    if !(args.yes || observers.is_empty() && shaped.is_empty())
+        && let Some(exit) = confirm(terminal, cx, &observers, &shaped).await?
     {
         return Ok(exit);
     }
@@ -115,16 +119,44 @@ async fn verify(
     })
 }
 
-/// Asks whether `observers` may see the test item; returns how the command ends if they may not.
-async fn confirm(terminal: &Terminal, cx: &Context, observers: &[String]) -> Result<Option<Exit>, CommandError> {
+/// Refuses names in `--allow-imported` that aren't imported tables of the spec.
+fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
+    let imported = || spec.resources.iter().filter(|it| it.imported && it.schema().kind == "table");
+    let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
+    let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
+    let hint = match names.is_empty() {
+        true => "remove `--allow-imported`: the spec imports no table".to_owned(),
+        false => format!("the imported tables are {}", names.join(", ")),
+    };
+    Err(CommandError::one(Diagnostic::error(format!("`{unknown}` is not an imported table of the spec"), hint)))
+}
+
+/// Asks whether `observers` may see the test items, and whether those that look real, `shaped`, may
+/// be written; returns how the command ends if not.
+async fn confirm(
+    terminal: &Terminal,
+    cx: &Context,
+    observers: &[String],
+    shaped: &[String],
+) -> Result<Option<Exit>, CommandError> {
     if !Terminal::can_prompt() {
-        let problem = "verify needs confirmation because others will see the test item, but there is no terminal (or CI \
-                       is set)";
+        let why = match observers.is_empty() {
+            true => "its filters require an item that looks like a real one, so the function may do real work",
+            false => "others will see the test item",
+        };
+        let problem = format!("verify needs confirmation because {why}, but there is no terminal (or CI is set)");
         let hint = "nothing was written; pass --yes to write the test item anyway";
-        return Err(CommandError::one(Diagnostic::error(problem, hint).why(observers.join("; "))));
+        let lines: Vec<&str> = observers.iter().chain(shaped).map(String::as_str).collect();
+        return Err(CommandError::one(Diagnostic::error(problem, hint).why(lines.join("; "))));
     }
-    terminal.note("Others will see the test item:");
-    observers.iter().for_each(|line| terminal.note(&format!("  - {line}")));
+    let list = |heading: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            terminal.note(heading);
+            lines.iter().for_each(|line| terminal.note(&format!("  - {line}")));
+        }
+    };
+    list("Others will see the test item:", observers);
+    list("To pass the filters, the test item looks like a real one, so the function may do real work:", shaped);
     Ok(match ask(terminal, cx, "Do you want to write it?").await {
         Confirmation::Yes => None,
         Confirmation::No => {
@@ -152,7 +184,7 @@ async fn test<'p>(
     let mut outcomes = Vec::new();
     for pipeline in pipelines {
         show(&verified::pipeline(pipeline));
-        let mut report = |step: &verify::Step, hop| show(&verified::progress(pipeline, step, hop));
+        let mut report = |step: &verify::Step, progress| show(&verified::progress(pipeline, step, progress));
         let verified = verify::verify(cx, pipeline, pace, &mut report);
         let mut outcome = with_wait_notice(terminal.quiet, || cx.waits(), verified).await;
         if let Some(Stop::Finding(finding)) = &mut outcome.stop {
@@ -195,8 +227,11 @@ fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
     let blamed = match cause {
         Cause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
         Cause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
-        Cause::Filtered => Some((pipeline.mapping.as_str(), "filters")),
-        Cause::FunctionError | Cause::NotLogged => of_function("code"),
+        Cause::Filtered | Cause::FiltersUnknown | Cause::NotFiltered | Cause::KeyTaken => {
+            Some((pipeline.mapping.as_str(), "filters"))
+        }
+        Cause::FunctionError | Cause::NotLogged | Cause::OtherTraffic | Cause::StreamUnknown => of_function("code"),
+        Cause::FunctionBroken => of_function(""),
         Cause::RoleNotTrusting | Cause::MappingProblem | Cause::NoLogGroup => of_function("role"),
         Cause::Throttled | Cause::NotInvoked | Cause::Changed | Cause::Refused => None,
     };

@@ -8,10 +8,11 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::Class;
 use crate::diagnostic::Diagnostic;
+use crate::filter::Verdict;
 use crate::logs::EventName;
 use crate::schema::AwsEnv;
 use crate::spec::Spec;
-use crate::verify::{Hop, Outcome, Pipeline, Step, Stop, item_name};
+use crate::verify::{Hop, Outcome, Pipeline, Progress, Proof, Step, Stop, item_name};
 
 use super::json::{FORMAT_VERSION, headed};
 use super::remedy;
@@ -21,16 +22,16 @@ pub fn pipeline(pipeline: &Pipeline) -> String {
     format!("{}: {} -> {}\n", pipeline.mapping, pipeline.table, pipeline.function)
 }
 
-/// The progress after a hop: the header of the table after the first one, and a row after the last
-/// one of each change.
-pub fn progress(pipeline: &Pipeline, step: &Step, hop: Hop) -> String {
-    match (hop, step.change) {
-        (Hop::Written, EventName::Insert) => {
+/// The progress of a change: the header of the table after the first write, and a row at the end of
+/// each change.
+pub fn progress(pipeline: &Pipeline, step: &Step, progress: Progress) -> String {
+    match (progress, step.change) {
+        (Progress::Reached(Hop::Written), EventName::Insert) => {
             let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(Hop::words);
             format!("  item {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
         }
-        (Hop::Logged, _) => row(step),
-        _ => String::new(),
+        (Progress::Ended, _) => row(step),
+        (Progress::Reached(_), _) => String::new(),
     }
 }
 
@@ -38,22 +39,25 @@ fn row(step: &Step) -> String {
     let shown =
         |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()));
     let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
-    format!("  {:8}{written:>14}{invoked:>18}{logged:>16}\n", step.change.word())
+    let change = step.change.word();
+    match step.passes {
+        Verdict::Yes => format!("  {change:8}{written:>14}{invoked:>18}{logged:>16}\n"),
+        Verdict::No => format!("  {change:8}{written:>14}          the filters drop it, as expected\n"),
+        Verdict::Unknown => format!("  {change:8}{written:>14}          not awaited: it may not pass the filters\n"),
+    }
 }
 
 /// The result: the row of a change that wasn't finished, and a summary.
 pub fn outcome(pipeline: &Pipeline, outcome: &Outcome) -> String {
     // A change that wasn't written has no row.
-    let halfway = outcome.steps.iter().filter(|step| step.written.is_some() && step.logged.is_none());
+    let is_open = |step: &&Step| step.written.is_some() && step.passes == Verdict::Yes && step.proof.is_none();
+    let halfway = outcome.steps.iter().filter(is_open);
     format!("{}{}\n", halfway.map(row).collect::<String>(), last(&pipeline.function, outcome))
 }
 
 fn last(function: &str, outcome: &Outcome) -> String {
     match &outcome.stop {
-        None => {
-            let seconds = outcome.took.as_secs_f64();
-            format!("Verified in {seconds:.1} s: the log of {function} shows INSERT, MODIFY and REMOVE.")
-        }
+        None => format!("Verified in {:.1} s: {}.", outcome.took.as_secs_f64(), proven(function, &outcome.steps)),
         // An item that can't arrive isn't written.
         Some(Stop::Finding(finding)) if outcome.steps.is_empty() => {
             format!("Not verified; nothing was written. A record would fail at \"{}\".", finding.hop.words())
@@ -66,6 +70,42 @@ fn last(function: &str, outcome: &Outcome) -> String {
     }
 }
 
+/// What is proven of which change, and what the filters drop.
+fn proven(function: &str, steps: &[Step]) -> String {
+    let words = |is: &dyn Fn(&Step) -> bool| {
+        let words: Vec<&str> = steps.iter().filter(|step| is(step)).map(|step| step.change.word()).collect();
+        (!words.is_empty()).then(|| listed(&words))
+    };
+    let logged = words(&|step| step.proof == Some(Proof::Logged));
+    let invoked = words(&|step| step.proof == Some(Proof::Invoked));
+    let dropped = words(&|step| step.passes == Verdict::No);
+    let unknown = words(&|step| step.passes == Verdict::Unknown);
+    let clauses = [
+        logged.map(|words| format!("the log of {function} shows {words}")),
+        invoked.map(|words| format!("Lambda invoked {function} for {words}, which its log doesn't show")),
+        dropped.map(|words| format!("the filters drop {words}")),
+        unknown.map(|words| format!("{words} may not pass the filters")),
+    ];
+    clauses.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn listed(words: &[&str]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        words => words.concat(),
+    }
+}
+
+/// What is known about the test items that look like real ones, a line each.
+pub fn shaped_items(pipelines: &[Pipeline]) -> Vec<String> {
+    let shown = |pipeline: &Pipeline| {
+        let (first, second) = pipeline.shaped_item()?;
+        let later = if first == second { String::new() } else { format!(", then {second}") };
+        Some(format!("for `{}`: {first}{later}", pipeline.mapping))
+    };
+    pipelines.iter().filter_map(shown).collect()
+}
+
 /// The results as one document.
 pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Json {
     let verified = |outcome: &Outcome| outcome.stop.is_none() && outcome.left.is_none();
@@ -73,6 +113,12 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
     let step = |step: &Step| {
         json!({
             "change": step.change,
+            "passes_filters": match step.passes {
+                Verdict::Yes => json!(true),
+                Verdict::No => json!(false),
+                Verdict::Unknown => Json::Null,
+            },
+            "proof": step.proof,
             "writes": step.n_writes,
             "written_ms": millis(step.written),
             "invoked_ms": millis(step.invoked),
@@ -102,6 +148,7 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
                 "log_group": pipeline.log_group,
                 "item": item_name(pipeline),
                 "verified": verified(outcome),
+                "proof": weakest(&outcome.steps).filter(|_| verified(outcome)),
                 "took_ms": millis(Some(outcome.took)),
                 "changes": steps,
                 "failed": failed(outcome),
@@ -112,6 +159,11 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
     let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
     let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == EventName::ALL.len());
     headed(spec, env, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
+}
+
+/// The weakest proof of the changes that pass the filters.
+fn weakest(steps: &[Step]) -> Option<Proof> {
+    steps.iter().filter(|step| step.passes == Verdict::Yes).map(|step| step.proof).min().flatten()
 }
 
 /// The same document if nothing could be started because of these problems.

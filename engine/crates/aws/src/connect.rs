@@ -77,6 +77,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 pub struct Aws {
     /// DynamoDB's control plane and single items.
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    /// Tables' streams, read-only.
+    pub(crate) streams: aws_sdk_dynamodbstreams::Client,
     /// Lambda's control plane.
     pub(crate) lambda: aws_sdk_lambda::Client,
     /// IAM, read-only.
@@ -324,6 +326,7 @@ impl Connection {
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(answer::QuotaIsNoThrottle);
         Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            streams: aws_sdk_dynamodbstreams::Client::new(&sdk),
             lambda: aws_sdk_lambda::Client::new(&sdk),
             iam: aws_sdk_iam::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::new(&sdk),

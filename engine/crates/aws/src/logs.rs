@@ -9,7 +9,9 @@ mod retry;
 mod tail;
 mod trace;
 
-pub use line::{Change, EventName, Failure, Image, Line, LogEntry, LoggedError, Record, Report, join, read};
+pub use line::{
+    Change, EventName, Failure, Image, Line, LogEntry, LoggedError, Record, Report, join, plain_item, read,
+};
 pub use mentions::{Mention, change_word, has_change_word, mentions};
 pub use retry::RetryPolicy;
 pub(crate) use tail::OPERATIONS;

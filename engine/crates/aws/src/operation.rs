@@ -32,6 +32,8 @@ pub struct Service {
 impl Service {
     /// DynamoDB.
     pub const DYNAMODB: &Service = &Service { name: "dynamodb", reference: "amazondynamodb/latest/APIReference" };
+    /// DynamoDB Streams, which needs permissions of DynamoDB.
+    pub const STREAMS: &Service = &Service { name: "dynamodbstreams", reference: "amazondynamodb/latest/APIReference" };
     /// IAM.
     pub const IAM: &Service = &Service { name: "iam", reference: "IAM/latest/APIReference" };
     /// Lambda.
@@ -211,6 +213,8 @@ pub struct Operation {
     pub statement: Option<At>,
     /// Where a request names what the new resource reads, by its ARN.
     pub source: Option<At>,
+    /// The member of the body with the key of the item that it writes, alone or in the item.
+    pub item: Option<&'static str>,
     /// A member of the body that would move the resource to another one, so that no request may
     /// have it.
     pub forbidden: Option<&'static str>,
@@ -248,6 +252,7 @@ impl Operation {
             target: None,
             statement: None,
             source: None,
+            item: None,
             forbidden: None,
             shows: None,
             limit,
@@ -267,6 +272,12 @@ impl Operation {
     #[must_use]
     pub const fn on(self, form: &'static NameForm, at: At, takes: Takes) -> Operation {
         Operation { target: Some(Target { form, at, takes }), ..self }
+    }
+
+    /// The same write of the item whose key is in this member.
+    #[must_use]
+    pub const fn with_item(self, member: &'static str) -> Operation {
+        Operation { item: Some(member), ..self }
     }
 
     /// The same write, which neither claims nor deletes its target.

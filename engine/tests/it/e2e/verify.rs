@@ -101,15 +101,14 @@ fn keys_of_every_type_are_found_in_the_log() {
 
 #[test]
 fn the_failed_hop_is_reported_with_its_cause() {
-    let filters = "starting_position: TRIM_HORIZON\n    filters: [{ eventName: [INSERT, REMOVE] }]";
+    let filters = "starting_position: TRIM_HORIZON\n    filters: [{ eventName: [UPDATE] }]";
     let filters = ("starting_position: TRIM_HORIZON", filters);
     let disabled = ("starting_position: TRIM_HORIZON", "starting_position: TRIM_HORIZON\n    enabled: false");
     type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, [&'a str; 3]);
-    let cases: [Case<'_>; 4] = [
-        (&[filters], None, ["MODIFY", "invoked", "filtered"]),
+    let cases: [Case<'_>; 3] = [
+        (&[filters], None, ["INSERT", "invoked", "filtered"]),
         (&[disabled], None, ["INSERT", "invoked", "mapping_disabled"]),
         (&[], Some("throw new Error('no luck');"), ["INSERT", "logged", "function_error"]),
-        (&[], Some(""), ["INSERT", "logged", "not_logged"]),
     ];
     for (edits, code, [change, hop, cause]) in cases {
         let project = deployed(edits, code);
@@ -125,9 +124,95 @@ fn the_failed_hop_is_reported_with_its_cause() {
     }
 }
 
+const START: &str = "starting_position: TRIM_HORIZON";
+
+/// The mapping with this filter.
+fn filtered(filter: &str) -> String {
+    format!("{START}\n    filters: [{filter}]")
+}
+
+/// What is known about each change: whether the filters let it through, and its proof.
+fn proofs(outcome: &Json) -> Vec<(Json, Json)> {
+    let changes = outcome["changes"].as_array().unwrap();
+    changes.iter().map(|change| (change["passes_filters"].clone(), change["proof"].clone())).collect()
+}
+
+#[test]
+fn changes_that_the_filters_drop_are_expected_to_be_dropped() {
+    let filter = filtered("{ eventName: [INSERT, REMOVE] }");
+    let project = deployed(&[(START, &filter)], None);
+    let outcome = outcome(&project, 0);
+    let [logged, dropped] = [(json!(true), json!("logged")), (json!(false), Json::Null)];
+    assert_eq!((proofs(&outcome), &outcome["proof"]), (vec![logged.clone(), dropped, logged], &json!("logged")));
+    let ran = project.run(&["verify", TEAM, "--local"]);
+    ran.expect(0, &["shows INSERT and REMOVE; the filters drop MODIFY.", "the filters drop it, as expected"]);
+}
+
+/// The filters require an item with attributes, and another one after the update.
+#[test]
+fn an_item_that_looks_real_is_shown_and_asked_for() {
+    let filter = filtered(
+        "{ dynamodb: { NewImage: { state: { S: [done] } }, OldImage: { state: { S: [{ prefix: op }] }, \
+         size: { M: { code: { N: [\"300\"] } } } } } }",
+    );
+    let project = deployed(&[(START, &filter)], None);
+    let aws = project.account(ACCOUNT);
+    let shown = ["looks like a real one", r#""size":{"code":300},"state":"op"#, r#"then {"id":"engine-verify-"#];
+    project.run(&["verify", TEAM, "--local"]).expect(1, &shown[..2]);
+    assert_eq!(aws.n_items(TABLE), 0);
+    let mut terminal = project.command(&["verify", TEAM, "--local"]).terminal();
+    shown.iter().for_each(|text| drop(terminal.exp_string(text).unwrap()));
+    terminal.exp_string("Only 'yes' will be accepted").unwrap();
+    terminal.send_line("yes").unwrap();
+    terminal.exp_string("shows MODIFY; the filters drop").unwrap();
+    terminal.exp_eof().unwrap();
+    assert_eq!(aws.n_items(TABLE), 0);
+}
+
+#[test]
+fn an_item_of_someone_else_with_the_required_key_is_left_alone() {
+    let filter = filtered("{ dynamodb: { Keys: { id: { S: [\"7\"] } } } }");
+    let project = deployed(&[(START, &filter)], None);
+    let aws = project.account(ACCOUNT);
+    project.run(&["verify", TEAM, "--local", "--yes"]).expect(0, &["item 7", "Verified in"]);
+    aws.put_item(TABLE, "7", "buy milk");
+    let ran = project.run(&["verify", TEAM, "--local", "--yes"]);
+    ran.expect(1, &["has an item with the key that the filters require", "engine changes no item but its own"]);
+    assert_eq!(aws.n_items(TABLE), 1);
+}
+
+#[test]
+fn a_function_that_does_not_log_its_records_is_proven_to_be_invoked() {
+    let project = deployed(&[], Some(""));
+    let proven = outcome(&project, 0);
+    assert_eq!((&proven["proof"], &proven["failed"]), (&json!("invoked"), &Json::Null));
+    assert_eq!(proofs(&proven), vec![(json!(true), json!("invoked")); 3]);
+    let ran = project.run(&["verify", TEAM, "--local"]);
+    ran.expect(0, &["Lambda invoked blue-owls-logger for INSERT, MODIFY and REMOVE, which its log doesn't show."]);
+
+    // Other items at the same time.
+    let aws = project.account(ACCOUNT);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                aws.put_item(TABLE, "7", &format!("edit {n}"));
+            }
+        });
+        let ran = project.run(&["verify", TEAM, "--local", "--yes", "--format", "json", "--timeout", "10"]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        ran.expect(1, &["not proven: other traffic"]).json()[0]["mappings"][0]["failed"].clone()
+    });
+    assert_eq!((&failed["hop"], &failed["cause"]), (&json!("logged"), &json!("other_traffic")));
+    assert_eq!(aws.n_items(TABLE), 1);
+}
+
 #[test]
 fn ctrl_c_deletes_the_test_item() {
-    let project = deployed(&[], Some(""));
+    let project = deployed(&[], Some("await new Promise((done) => setTimeout(done, 60000));"));
     let aws = project.account(ACCOUNT);
     let running = project.command(&["verify", TEAM, "--local", "--timeout", "60"]).start();
     assert!(patiently(|| aws.n_items(TABLE) == 1));
@@ -137,25 +222,32 @@ fn ctrl_c_deletes_the_test_item() {
 }
 
 #[test]
-fn an_imported_table_is_never_written() {
+fn an_imported_table_is_written_only_if_it_is_named_and_no_other_team_owns_it() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
-    aws.create_table("blue-owls-todos", &[]);
-    let stream = aws.new_stream("blue-owls-todos", aws_sdk_dynamodb::types::StreamViewType::NewImage);
-    assert!(stream.contains("/stream/"));
+    aws.create_table(TABLE, &[("project", "shop")]);
+    aws.new_stream(TABLE, aws_sdk_dynamodb::types::StreamViewType::NewImage);
     let text = project.read(TEAM);
     let (before, rest) = text.split_once("    attributes:").unwrap();
     let (_, after) = rest.split_once("stream_view_type: NEW_AND_OLD_IMAGES\n").unwrap();
-    let text =
-        format!("{before}    import: blue-owls-todos\n{after}").replace("    type: table\n", "    type: table\n");
-    project.write(TEAM, &text);
+    project.write(TEAM, &format!("{before}    import: {TABLE}\n{after}"));
     project.run(&["apply", TEAM, "--local"]).expect(0, &["Apply complete!"]);
-    project.run(&["verify", TEAM, "--local", "--yes"]).expect(
-        1,
-        &["this spec doesn't manage the table", "engine writes a test item only to a table that the spec declares"],
-    );
-    let scan = aws.wait(aws.dynamodb.scan().table_name("blue-owls-todos").send());
-    assert_eq!(scan.items(), &[] as &[std::collections::HashMap<String, AttributeValue>]);
+    let verify = |args: &[&str]| project.run(&[&["verify", TEAM, "--local"], args].concat());
+    let refused = ["this spec doesn't manage the table", "pass `--allow-imported todos`"];
+    verify(&["--yes"]).expect(1, &refused);
+    verify(&["--yes", "--allow-imported", "logger"]).expect(1, &["`logger` is not an imported table", "are `todos`"]);
+    verify(&["--allow-imported", "todos"]).expect(1, &["the spec imports the table", "pass --yes"]);
+    let scan = || aws.wait(aws.dynamodb.scan().table_name(TABLE).send()).items().to_vec();
+    assert_eq!(scan(), Vec::<std::collections::HashMap<String, AttributeValue>>::new());
+    verify(&["--yes", "--allow-imported", "todos"]).expect(0, &["Verified in"]);
+    assert_eq!(scan(), Vec::<std::collections::HashMap<String, AttributeValue>>::new());
+
+    let arn = aws.table(TABLE).table_arn.unwrap();
+    let tag = |key: &str, value: &str| aws_sdk_dynamodb::types::Tag::builder().key(key).value(value).build().unwrap();
+    let tags = [tag("engine:team", "red-foxes"), tag("engine:stack", "team"), tag("engine:resource", "todos")];
+    aws.wait(aws.dynamodb.tag_resource().resource_arn(arn).set_tags(Some(tags.to_vec())).send());
+    verify(&["--yes", "--allow-imported", "todos"]).expect(1, &["belongs to team `red-foxes`"]);
+    assert_eq!(scan(), Vec::<std::collections::HashMap<String, AttributeValue>>::new());
 }
 
 #[test]

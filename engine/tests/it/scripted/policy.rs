@@ -118,6 +118,12 @@ pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         // The scripted AWS uses this name to distinguish DynamoDB's operation from Lambda's.
         "TagTable" => vec![right("dynamodb:TagResource", table(), &[])],
         "UntagTable" => vec![right("dynamodb:UntagResource", table(), &[])],
+        "DescribeStream" | "GetShardIterator" => vec![right(&named("dynamodb"), about.clone(), &[])],
+        // The scripted AWS uses the stream as its iterator; a real one doesn't show it.
+        "GetRecords" => {
+            let stream = body["ShardIterator"].as_str().filter(|it| it.starts_with("arn:"));
+            stream.map(|stream| right(&named("dynamodb"), stream.to_owned(), &[])).into_iter().collect()
+        }
         "Scan" | "PutItem" | "UpdateItem" | "DeleteItem" | "ListTagsOfResource" => {
             vec![right(&named("dynamodb"), table(), &[])]
         }
@@ -514,6 +520,9 @@ fn scripted_life() -> Ledger {
     cloud.always("FilterLogEvents", Fault::Answer(Reply::ok(&json!({ "events": [event(1), event(2)] }))));
     project.run(&cloud, &["logs"]).ends_with(0);
     ledger.enter("logs", std::mem::take(&mut seen.lock().unwrap()));
+    // For an invocation that doesn't log the test item, `verify` reads the stream.
+    project.run(&cloud, &["verify", "--yes", "--timeout", "1"]).ends_with(1);
+    ledger.enter("verify", std::mem::take(&mut seen.lock().unwrap()));
     ledger
 }
 

@@ -84,6 +84,24 @@ fn the_hop_that_fails_on_aws_is_named() {
     fails(&deployed(), &["Lambda didn't invoke `blue-owls-logger` for the INSERT", "with a longer `--timeout`"]);
 }
 
+/// Long before the timeout, because Lambda already knows.
+#[test]
+fn a_mapping_that_can_not_read_its_stream_is_reported_within_seconds() {
+    let cloud = after(|world| {
+        let problem = "PROBLEM: Cannot access stream. Please ensure the role can perform the GetRecords";
+        world.mappings[0].shown["LastProcessingResult"] = json!(problem);
+    });
+    let start = std::time::Instant::now();
+    let run = Project::usual().run(&cloud, &["verify", "--timeout", "10m"]);
+    run.ends_with(1).complains("Lambda reports a problem with `todos-to-logger`");
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+    // The result of the last batch, however old, says nothing about this one.
+    let cloud = after(|world| world.mappings[0].shown["LastProcessingResult"] = json!("PROBLEM: Function call failed"));
+    let run = Project::usual().run(&cloud, &["verify", "--timeout", "12"]);
+    run.ends_with(1);
+    assert!(cloud.count("FilterLogEvents") > 12, "it waits until the timeout");
+}
+
 /// The mapping has sent a batch, so the log is missing, not the invocation.
 #[test]
 fn a_log_that_is_not_found_differs_from_a_function_that_was_not_invoked() {

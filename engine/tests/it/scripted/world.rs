@@ -171,6 +171,14 @@ impl Call {
                 let about = if arn.is_empty() { text(named) } else { log_group::name_in(&arn) };
                 return Call { operation: log_group::operation(name), about, body, query };
             }
+            if let Some(name) = target.to_str().unwrap().strip_prefix("DynamoDBStreams_20120810.") {
+                let operation = match name {
+                    "DescribeStream" => "DescribeStream",
+                    "GetShardIterator" => "GetShardIterator",
+                    _ => "GetRecords",
+                };
+                return Call { operation, about: text("StreamArn"), body, query };
+            }
             let operation = target.to_str().unwrap().strip_prefix("DynamoDB_20120810.").map_or("?", table::operation);
             let about = if body["TableName"].is_string() { text("TableName") } else { last(&text("ResourceArn")) };
             return Call { operation, about, body, query };
@@ -372,6 +380,11 @@ impl World {
             "GetResources" => self.get_resources(&call.body),
             "GetCallerIdentity" => Ok(identity()),
             "FilterLogEvents" => Ok(Reply::ok(&json!({ "events": [], "searchedLogStreams": [] }))),
+            "DescribeStream" => {
+                Ok(Reply::ok(&json!({ "StreamDescription": { "Shards": [{ "ShardId": "shard-1" }] } })))
+            }
+            "GetShardIterator" => Ok(Reply::ok(&json!({ "ShardIterator": call.about }))),
+            "GetRecords" => Ok(Reply::ok(&json!({ "Records": [], "NextShardIterator": call.body["ShardIterator"] }))),
             "SimulatePrincipalPolicy" if self.simulated.is_some() => Ok(self.simulate(call)),
             read if IAM_READS[..5].contains(&read) && self.policies.is_some() => Ok(self.policies(read, call)),
             // Few callers have permission for these.

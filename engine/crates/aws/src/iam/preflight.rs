@@ -373,7 +373,8 @@ fn filters(mapping: &ResourceDecl, table: &ResourceDecl) -> Option<OfProperty> {
     let Some(Value::List(filters)) = mapping.desired.get("filters") else { return None };
     let filters: Vec<Json> = filters.iter().map(Json::from).collect();
     let record = |change| {
-        let mut record = filter::record(change, view, &Json::Null, &Json::Null);
+        let facts = filter::RecordFacts { view, stream: "" };
+        let mut record = filter::record(change, &facts, &Json::Null, &Json::Null);
         // TTL deletions have a user identity
         // (docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html).
         if change == EventName::Remove {

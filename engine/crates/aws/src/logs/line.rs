@@ -24,6 +24,8 @@ pub struct Line {
     pub request: Option<String>,
     /// Whether Lambda wrote it to frame or report an invocation, instead of the function.
     pub is_platform: bool,
+    /// Whether it is the first line of an invocation.
+    pub is_start: bool,
     /// Its content. Empty for a line that only frames an invocation: the invocation's report has
     /// the same and more.
     pub entries: Vec<LogEntry>,
@@ -48,7 +50,7 @@ pub enum LogEntry {
 }
 
 /// The kind of a change in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum EventName {
     /// The item was created.
@@ -236,7 +238,7 @@ pub fn read(text: &str) -> Line {
 /// Lambda's own lines in the text format.
 fn framed(text: &str) -> Option<Line> {
     let frame =
-        |request: Option<&str>| Line { request: request.map(str::to_owned), is_platform: true, entries: Vec::new() };
+        |request: Option<&str>| Line { request: request.map(str::to_owned), is_platform: true, ..Line::default() };
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-');
     if text.starts_with("INIT_START Runtime Version: ") && !text.contains('\n') {
         return Some(frame(None));
@@ -247,7 +249,9 @@ fn framed(text: &str) -> Option<Line> {
         return None;
     }
     match word {
-        "START" if rest.starts_with(" Version: ") && !rest.contains('\n') => Some(frame(Some(id))),
+        "START" if rest.starts_with(" Version: ") && !rest.contains('\n') => {
+            Some(Line { is_start: true, ..frame(Some(id)) })
+        }
         "END" if rest.is_empty() => Some(frame(Some(id))),
         "REPORT" => {
             // X-Ray may add lines below.
@@ -282,7 +286,7 @@ fn tabbed(text: &str) -> Option<Line> {
     Some(Line {
         request: Some(request).filter(|it| *it != "undefined").map(str::to_owned),
         entries: payload(rest, Some(level)),
-        is_platform: false,
+        ..Line::default()
     })
 }
 
@@ -297,7 +301,7 @@ fn timed_out(text: &str) -> Option<Line> {
     let [time, request, text] = fields[..] else { return None };
     let is_one = is_time(time) && text.starts_with(TIMED_OUT);
     let entries = vec![LogEntry::Text { level: Some("ERROR".to_owned()), text: text.trim_end().to_owned() }];
-    is_one.then(|| Line { request: Some(request.to_owned()), entries, is_platform: false })
+    is_one.then(|| Line { request: Some(request.to_owned()), entries, ..Line::default() })
 }
 
 /// A line in the JSON format.
@@ -311,7 +315,7 @@ fn document(text: &str) -> Option<Line> {
     let request = word("requestId").map(str::to_owned);
     // Python's runtime logs an unhandled exception without `message`.
     if let Some(failure) = failure(&line).filter(|_| !line.contains_key("message")) {
-        return Some(Line { request, entries: vec![LogEntry::Failure(failure)], is_platform: false });
+        return Some(Line { request, entries: vec![LogEntry::Failure(failure)], ..Line::default() });
     }
     let level = word("level").filter(|level| LEVELS.contains(level))?;
     let entries = match line.get("message")? {
@@ -321,7 +325,7 @@ fn document(text: &str) -> Option<Line> {
             None => vec![LogEntry::Text { level: Some(level.to_owned()), text: message.to_string() }],
         },
     };
-    Some(Line { request, entries, is_platform: false })
+    Some(Line { request, entries, ..Line::default() })
 }
 
 /// Lambda's own lines in the JSON format
@@ -343,7 +347,7 @@ fn platform(kind: &str, record: &Map<String, Json>) -> Option<Line> {
         })],
         _ => return None,
     };
-    Some(Line { request, entries, is_platform: true })
+    Some(Line { request, entries, is_platform: true, is_start: kind == "platform.start" })
 }
 
 /// The content of a function's own line.
@@ -474,6 +478,11 @@ fn images(event_name: EventName, map: &Map<String, Json>) -> Option<Record> {
         Some(_) => None,
     };
     Some(Record { event_name, keys: image("Keys")??, old: image("OldImage")?, new: image("NewImage")? })
+}
+
+/// Attributes in DynamoDB's form as plain values.
+pub fn plain_item(typed: &Map<String, Json>) -> Json {
+    typed.iter().filter_map(plain_entry).collect::<Map<String, Json>>().into()
 }
 
 fn plain_entry((name, value): (&String, &Json)) -> Option<(String, Json)> {

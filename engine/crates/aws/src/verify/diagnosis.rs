@@ -6,19 +6,20 @@ use crate::aws::trust::{Trust, closed};
 use crate::aws::{AwsError, CallContext, Class, Context};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
-use crate::filter;
+use crate::filter::{Obstacle, Verdict};
 use crate::logs::{EventName, LoggedError};
 
-use super::item::{self, Item};
+use super::item;
 use super::log::Log;
-use super::{Cause, Finding, Hop, Pipeline};
+use super::stream::Stream;
+use super::{Cause, Finding, Hop, Pipeline, is_problem};
 
 /// Maximum number of lines of a stack trace that are shown.
 const TRACE: usize = 8;
 
 /// What is certain to stop a record, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
-    let Pipeline { mapping, function, filters, .. } = pipeline;
+    let Pipeline { mapping, function, .. } = pipeline;
     let finding = |change, cause, diagnostic| Some(Finding { change, hop: Hop::Invoked, cause, diagnostic });
     if !pipeline.enabled {
         return finding(EventName::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
@@ -34,13 +35,74 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
             Diagnostic::error(problem, "set `reserved_concurrent_executions` to more than 0, or remove it");
         return finding(EventName::Insert, Cause::Throttled, diagnostic);
     }
-    let dropped = |change: &EventName| filter::certainly_drops(filters, &Item::record(pipeline, *change));
-    let change = EventName::ALL.into_iter().find(dropped)?;
-    let problem = format!("the filters of `{mapping}` drop the {} of the test item", change.word());
-    let hint = "if the filters should pass all three changes, edit `filters`: besides its key, the test item has the string \
-                attributes `engine_verify` and `engine_note`";
+    if let Some(why) = &pipeline.broken {
+        let problem = format!("Lambda can't run `{function}`");
+        let diagnostic = Diagnostic::error(problem, "run `engine diff`, which shows what is wrong with it");
+        return finding(EventName::Insert, Cause::FunctionBroken, diagnostic.why(why.clone()));
+    }
+    let passes = |change: &EventName| pipeline.passes(*change) == Verdict::Yes;
+    if EventName::ALL.iter().any(passes) {
+        return None;
+    }
+    let (cause, diagnostic) = nothing_passes(pipeline);
+    finding(EventName::Insert, cause, diagnostic)
+}
+
+/// Why the filters let no change of an item through.
+fn nothing_passes(pipeline: &Pipeline) -> (Cause, Diagnostic) {
+    let Pipeline { mapping, .. } = pipeline;
+    let obstacles = || EventName::ALL.into_iter().filter_map(|it| Some((it, pipeline.obstacle(it)?)));
+    // The same reason for several changes is reported once.
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for (change, obstacle) in obstacles() {
+        let text = obstacle.text();
+        match reasons.iter_mut().find(|(reason, _)| *reason == text) {
+            Some((_, changes)) => changes.push(change.word()),
+            None => reasons.push((text, vec![change.word()])),
+        }
+    }
+    let reasons: Vec<String> =
+        reasons.into_iter().map(|(reason, changes)| format!("{}: {reason}", changes.join(", "))).collect();
+    let why = format!("{}\n{}", reasons.join("\n"), shown(pipeline));
+    let is_impossible = obstacles().all(|(_, obstacle)| matches!(obstacle, Obstacle::Impossible(_)));
+    if !is_impossible {
+        let problem = format!("engine can't build a test item that the filters of `{mapping}` certainly let through");
+        let hint = "write an item yourself that they let through, then check `engine logs`";
+        let diagnostic = Diagnostic::error(problem, hint).why(why);
+        return (Cause::FiltersUnknown, diagnostic);
+    }
+    let problem = format!("the filters of `{mapping}` drop every change that engine can make");
+    let hint =
+        "if they are right, this mapping can only be tested by what causes such a record; otherwise edit `filters`";
+    let diagnostic = Diagnostic::error(problem, hint).why(why);
+    (Cause::Filtered, diagnostic.cause(Code::RecordsFiltered.name(), None))
+}
+
+/// The function got a change that the filters drop.
+pub(super) fn not_filtered(pipeline: &Pipeline, change: EventName) -> Finding {
+    let Pipeline { mapping, function, .. } = pipeline;
+    let problem =
+        format!("`{function}` got the {} of the test item, which the filters of `{mapping}` drop", change.word());
+    let hint = "check whether another mapping invokes the same function: run `engine list`";
     let diagnostic = Diagnostic::error(problem, hint).why(shown(pipeline));
-    finding(change, Cause::Filtered, diagnostic.cause(Code::RecordsFiltered.name(), None))
+    Finding { change, hop: Hop::Logged, cause: Cause::NotFiltered, diagnostic }
+}
+
+/// Another item has the key that the filters require.
+pub(super) fn key_taken(pipeline: &Pipeline, change: EventName) -> Finding {
+    let Pipeline { table, .. } = pipeline;
+    let problem = format!("`{table}` has an item with the key that the filters require of the test item");
+    let hint = "change that item yourself, then check `engine logs`";
+    let name = super::item_name(pipeline);
+    let why = format!("its key is `{name}`, and engine changes no item but its own; {}", shown(pipeline));
+    let diagnostic = Diagnostic::error(problem, hint).why(why);
+    Finding { change, hop: Hop::Written, cause: Cause::KeyTaken, diagnostic }
+}
+
+/// Whether a mapping's result is that of a batch of the function, not of the stream. Lambda keeps
+/// it until the next batch.
+pub(super) fn is_of_function(result: &str) -> bool {
+    result == "FAILED" || result.contains("Function call failed")
 }
 
 fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
@@ -95,6 +157,7 @@ pub(super) async fn of(
     pipeline: &Pipeline,
     change: EventName,
     log: &Log,
+    stream: &Stream,
     before: Option<&str>,
 ) -> Result<Finding, AwsError> {
     let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
@@ -108,6 +171,16 @@ pub(super) async fn of(
         answer => Some(answer?),
     };
     let (state, result) = answer.as_ref().map_or(("", ""), |(state, result)| (state.as_str(), result.as_str()));
+    if log.shows_a_call() && stream.n_others > 0 {
+        return finding(Hop::Logged, Cause::OtherTraffic, other_traffic(pipeline, change, stream.n_others));
+    }
+    if log.has_ended_call(0)
+        && let Some(blind) = &stream.blind
+    {
+        let hint = format!("an invocation would be enough if the stream carried nothing else, but {blind}");
+        let diagnostic = item_not_logged(pipeline, change, log).hint(hint);
+        return finding(Hop::Logged, Cause::StreamUnknown, diagnostic);
+    }
     if log.shows_a_call() {
         return finding(Hop::Logged, Cause::NotLogged, item_not_logged(pipeline, change, log));
     }
@@ -117,7 +190,7 @@ pub(super) async fn of(
     if let Some(diagnostic) = role_not_assumable(cx, pipeline) {
         return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
     }
-    if result.starts_with("PROBLEM") || result == "FAILED" {
+    if is_problem(result) {
         return finding(Hop::Invoked, Cause::MappingProblem, stream_not_readable(pipeline, mask(result)));
     }
     if !log.exists && result.starts_with("OK") {
@@ -133,6 +206,17 @@ pub(super) async fn of(
         None => "you lack permission to read the mapping's state and last result".to_owned(),
     };
     finding(Hop::Invoked, Cause::NotInvoked, not_invoked(pipeline, change, log, status))
+}
+
+fn other_traffic(pipeline: &Pipeline, change: EventName, n_others: usize) -> Diagnostic {
+    let Pipeline { function, table, .. } = pipeline;
+    let problem =
+        format!("not proven: other traffic; `{function}` was invoked, but maybe not for the {}", change.word());
+    let why = format!(
+        "its log doesn't show the test item, and the stream of `{table}` carried {n_others} other records meanwhile"
+    );
+    let hint = "run the command again when the table is quiet, or let the function log its records";
+    Diagnostic::error(problem, hint).why(why)
 }
 
 fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) -> String) -> Diagnostic {

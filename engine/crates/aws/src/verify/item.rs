@@ -1,30 +1,35 @@
 //! The test item: its key, its attributes, and the writes that each make a visible change.
 //!
-//! **Invariant:** the key is fixed for a team's mapping, so a run finds and deletes the item that a
-//! killed run left. The mark differs for each run and for each write.
+//! **Invariant:** the key is fixed for a team's mapping and its filters, so a run finds and deletes
+//! the item that a killed run left. The mark differs for each run and for each write. An item
+//! without engine's mark is never overwritten or deleted, unless its key can only be engine's.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, CallContext, Class, Context};
-use crate::filter;
+use crate::filter::{Solution, TableFacts};
 use crate::kinds::{TABLES, item_operation};
 use crate::logs::EventName;
 use crate::operation::Operation;
 use crate::policy::Purpose::Verify;
 
-use super::Pipeline;
+use super::{Pipeline, stream};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    item_operation("dynamodb:DeleteItem", &[(&TABLES, &[Verify])]),
-    item_operation("dynamodb:PutItem", &[(&TABLES, &[Verify])]),
-    item_operation("dynamodb:UpdateItem", &[(&TABLES, &[Verify])]),
+    stream::DESCRIBE,
+    stream::ITERATOR,
+    stream::RECORDS,
+    item_operation("dynamodb:DeleteItem", "Key", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:PutItem", "Item", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:UpdateItem", "Key", &[(&TABLES, &[Verify])]),
 ];
 
 /// The attribute that holds the mark.
@@ -48,34 +53,83 @@ pub struct KeyAttribute {
 #[derive(Debug)]
 pub(super) struct Item {
     table: String,
-    key: Vec<(String, AttributeValue)>,
+    solution: Solution,
+    /// Whether its key is engine's own, so that nothing else can have it.
+    has_own_key: bool,
     /// Unique for the run.
     nonce: String,
     /// Number of the last write.
     serial: u32,
     /// Whether it may exist in the table.
     stands: bool,
+    /// Whether another item has its key.
+    is_taken: bool,
 }
 
 /// The item's partition key in the forms in which a log may show it.
 pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
-    let id = id(pipeline);
-    match pipeline.keys.first().map(|key| key.type_.as_str()) {
-        Some("N") => vec![number(pipeline)],
-        // As Lambda passes it, and decoded.
-        Some("B") => vec![base64::engine::general_purpose::STANDARD.encode(&id), id],
-        _ => vec![id],
-    }
+    let name = pipeline.keys.first().map(|key| &key.name);
+    let value = name.and_then(|name| pipeline.solution.keys.get(name)).and_then(Json::as_object);
+    let Some((type_, Json::String(text))) = value.and_then(|it| it.iter().next()) else { return Vec::new() };
+    let mut names = vec![text.clone()];
+    // As Lambda passes it, and decoded.
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok().filter(|_| type_ == "B");
+    names.extend(decoded.and_then(|bytes| String::from_utf8(bytes).ok()));
+    names
 }
 
 /// The item's key.
-pub(super) fn key(pipeline: &Pipeline) -> Vec<(String, AttributeValue)> {
+pub(super) fn key(pipeline: &Pipeline) -> Attributes {
+    attributes(&pipeline.solution.keys)
+}
+
+/// What the search for an item needs to know about the table.
+pub(super) fn facts(pipeline: &Pipeline) -> TableFacts {
     let value = |type_: &str| match type_ {
-        "N" => AttributeValue::N(number(pipeline)),
-        "B" => AttributeValue::B(Blob::new(id(pipeline))),
-        _ => AttributeValue::S(id(pipeline)),
+        "N" => number(pipeline),
+        "B" => base64::engine::general_purpose::STANDARD.encode(id(pipeline)),
+        _ => id(pipeline),
     };
-    pipeline.keys.iter().map(|key| (key.name.clone(), value(&key.type_))).collect()
+    let Pipeline { keys, types, view, stream, .. } = pipeline;
+    TableFacts {
+        keys: keys.iter().map(|key| (key.name.clone(), key.type_.clone(), value(&key.type_))).collect(),
+        types: types.clone(),
+        view: view.clone(),
+        stream: stream.clone(),
+        // The mark differs from run to run, so it can't decide about a filter.
+        fixed: Map::from_iter([(MARK.to_owned(), json!({ "S": null })), (NOTE.0.to_owned(), json!({ "S": NOTE.1 }))]),
+        own: (id(pipeline), number(pipeline)),
+    }
+}
+
+type Attributes = HashMap<String, AttributeValue>;
+
+fn attributes(typed: &Map<String, Json>) -> Attributes {
+    typed.iter().filter_map(|(name, value)| Some((name.clone(), attribute(value)?))).collect()
+}
+
+/// A value in DynamoDB's form, like `{"S": "x"}`.
+fn attribute(typed: &Json) -> Option<AttributeValue> {
+    let (type_, value) = typed.as_object()?.iter().next()?;
+    let text = |value: &Json| value.as_str().map(str::to_owned);
+    let blob = |value: &Json| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str()?).ok()?;
+        Some(Blob::new(bytes))
+    };
+    let list = || value.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+    Some(match type_.as_str() {
+        "S" => AttributeValue::S(text(value)?),
+        "N" => AttributeValue::N(text(value)?),
+        "B" => AttributeValue::B(blob(value)?),
+        "BOOL" => AttributeValue::Bool(value.as_bool()?),
+        "NULL" => AttributeValue::Null(true),
+        "SS" => AttributeValue::Ss(list().map(text).collect::<Option<_>>()?),
+        "NS" => AttributeValue::Ns(list().map(text).collect::<Option<_>>()?),
+        "BS" => AttributeValue::Bs(list().map(blob).collect::<Option<_>>()?),
+        "M" => AttributeValue::M(attributes(value.as_object()?)),
+        "L" => AttributeValue::L(list().map(attribute).collect::<Option<_>>()?),
+        _ => return None,
+    })
 }
 
 fn digest(pipeline: &Pipeline) -> Vec<u8> {
@@ -101,6 +155,11 @@ pub(super) struct Marks<'t> {
 }
 
 impl Marks<'_> {
+    /// Whether any of them is of this run.
+    pub(super) fn has_own(&self) -> bool {
+        !self.ours.is_empty()
+    }
+
     /// Whether the text is about this change: `Some(false)` if its marks are of other writes,
     /// `None` if it has none.
     pub(super) fn mean(&self, item: &Item, change: EventName) -> Option<bool> {
@@ -119,7 +178,11 @@ impl Item {
     pub(super) fn new(pipeline: &Pipeline) -> Item {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let nonce = format!("{millis:x}{:06x}", fastrand::u32(..1 << 24));
-        Item { table: pipeline.table.clone(), key: key(pipeline), nonce, serial: 0, stands: false }
+        let solution = pipeline.solution.clone();
+        let has_own_key = facts(pipeline).keys.iter().all(|(name, type_, value)| {
+            solution.keys.get(name).and_then(|typed| typed.get(type_)?.as_str()) == Some(value.as_str())
+        });
+        Item { table: pipeline.table.clone(), solution, has_own_key, nonce, serial: 0, stands: false, is_taken: false }
     }
 
     fn mark(&self, serial: u32) -> String {
@@ -145,6 +208,20 @@ impl Item {
         self.stands
     }
 
+    /// Whether another item, not engine's, has its key.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_taken
+    }
+
+    fn key(&self) -> Attributes {
+        attributes(&self.solution.keys)
+    }
+
+    /// An attribute of its key.
+    fn hash(&self) -> String {
+        self.solution.keys.keys().next().cloned().unwrap_or_default()
+    }
+
     /// Writes the change so that it makes a new record, even if the same change was written before.
     ///
     /// # Errors
@@ -156,53 +233,89 @@ impl Item {
                 if self.stands {
                     self.remove(cx, deadline).await?;
                 }
-                self.put(cx, deadline).await
+                self.put(cx, &self.solution.first.clone(), deadline).await
             }
             EventName::Modify => self.update(cx, deadline).await,
             EventName::Remove => {
                 if !self.stands {
-                    self.put(cx, deadline).await?;
+                    self.put(cx, &self.solution.second.clone(), deadline).await?;
                 }
                 self.remove(cx, deadline).await
             }
         }
     }
 
-    async fn put(&mut self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
+    async fn put(&mut self, cx: &Context, version: &Map<String, Json>, deadline: Instant) -> Result<(), AwsError> {
         self.serial += 1;
         self.stands = true;
-        let Some((hash, _)) = self.key.first() else { return Ok(()) };
+        let mut done = self.put_once(cx, version, deadline).await;
+        // Left by a killed run, or written by a request whose answer was lost.
+        if done.as_ref().is_err_and(|error| error.class == Class::Changed) {
+            let deleted = self.delete_leftover(cx, deadline).await;
+            self.is_taken = deleted.as_ref().is_err_and(|error| error.class == Class::Changed);
+            self.stands = !self.is_taken;
+            deleted?;
+            // Only another run could have put it there again.
+            done = self.put_once(cx, version, deadline).await;
+        }
+        done
+    }
+
+    async fn put_once(&self, cx: &Context, version: &Map<String, Json>, deadline: Instant) -> Result<(), AwsError> {
         let put = || async {
             let request = cx.aws.dynamodb.put_item().table_name(&self.table);
-            let request = request.set_item(Some(self.key.iter().cloned().collect()));
+            let request = request.set_item(Some(self.key().into_iter().chain(attributes(version)).collect()));
             let request = request.item(MARK, AttributeValue::S(self.mark(self.serial)));
             let request = request.item(NOTE.0, AttributeValue::S(NOTE.1.to_owned()));
             let request =
-                request.condition_expression("attribute_not_exists(#h)").expression_attribute_names("#h", hash);
+                request.condition_expression("attribute_not_exists(#h)").expression_attribute_names("#h", self.hash());
             request.send().await.context("PutItem", &self.table).map(drop)
         };
-        match persistently(cx, deadline, put).await {
-            // Left by a killed run, or written by a request whose answer was lost.
-            Err(error) if error.class == Class::Changed => {
-                let delete = || async {
-                    let request = cx.aws.dynamodb.delete_item().table_name(&self.table);
-                    let request = request.set_key(Some(self.key.iter().cloned().collect()));
-                    request.send().await.context("DeleteItem", &self.table).map(drop)
-                };
-                persistently(cx, deadline, delete).await?;
-                // Only another run could have put it there again.
-                persistently(cx, deadline, put).await
-            }
-            done => done,
-        }
+        persistently(cx, deadline, put).await
+    }
+
+    /// Deletes the item that an earlier run left.
+    async fn delete_leftover(&self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
+        let delete = || async {
+            let request = cx.aws.dynamodb.delete_item().table_name(&self.table).set_key(Some(self.key()));
+            let request = match self.has_own_key {
+                true => request,
+                false => request
+                    .condition_expression("attribute_not_exists(#h) OR begins_with(#m, :engine)")
+                    .expression_attribute_names("#h", self.hash())
+                    .expression_attribute_names("#m", MARK)
+                    .expression_attribute_values(":engine", AttributeValue::S(MARK_START.to_owned())),
+            };
+            request.send().await.context("DeleteItem", &self.table).map(drop)
+        };
+        persistently(cx, deadline, delete).await
     }
 
     async fn update(&mut self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
         self.serial += 1;
+        let Solution { first, second, .. } = &self.solution;
+        let set: Vec<(&String, AttributeValue)> = second
+            .iter()
+            .filter(|(name, value)| first.get(*name) != Some(value))
+            .filter_map(|(name, value)| Some((name, attribute(value)?)))
+            .collect();
+        let removed: Vec<&String> = first.keys().filter(|name| !second.contains_key(*name)).collect();
+        let mut expression = "SET #m = :now".to_owned();
+        (0..set.len()).for_each(|at| expression.push_str(&format!(", #s{at} = :s{at}")));
+        let names: Vec<String> = (0..removed.len()).map(|at| format!("#r{at}")).collect();
+        if !names.is_empty() {
+            expression.push_str(&format!(" REMOVE {}", names.join(", ")));
+        }
         let update = || async {
-            let request = cx.aws.dynamodb.update_item().table_name(&self.table);
-            let request = request.set_key(Some(self.key.iter().cloned().collect()));
-            let request = request.update_expression("SET #m = :now").condition_expression("begins_with(#m, :run)");
+            let request = cx.aws.dynamodb.update_item().table_name(&self.table).set_key(Some(self.key()));
+            let mut request = request.update_expression(&expression).condition_expression("begins_with(#m, :run)");
+            for (at, (name, value)) in set.iter().enumerate() {
+                request = request.expression_attribute_names(format!("#s{at}"), *name);
+                request = request.expression_attribute_values(format!(":s{at}"), value.clone());
+            }
+            for (placeholder, name) in names.iter().zip(&removed) {
+                request = request.expression_attribute_names(placeholder, *name);
+            }
             let request = request.expression_attribute_names("#m", MARK);
             let request = request.expression_attribute_values(":now", AttributeValue::S(self.mark(self.serial)));
             let request = request.expression_attribute_values(":run", AttributeValue::S(self.mark_of_run()));
@@ -216,12 +329,10 @@ impl Item {
     /// # Errors
     /// As [`Item::write`].
     pub(super) async fn remove(&mut self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
-        let Some((hash, _)) = self.key.first() else { return Ok(()) };
         let delete = || async {
-            let request = cx.aws.dynamodb.delete_item().table_name(&self.table);
-            let request = request.set_key(Some(self.key.iter().cloned().collect()));
+            let request = cx.aws.dynamodb.delete_item().table_name(&self.table).set_key(Some(self.key()));
             let request = request.condition_expression("attribute_not_exists(#h) OR begins_with(#m, :run)");
-            let request = request.expression_attribute_names("#h", hash).expression_attribute_names("#m", MARK);
+            let request = request.expression_attribute_names("#h", self.hash()).expression_attribute_names("#m", MARK);
             let request = request.expression_attribute_values(":run", AttributeValue::S(self.mark_of_run()));
             request.send().await.context("DeleteItem", &self.table).map(drop)
         };
@@ -233,22 +344,6 @@ impl Item {
 
     fn mark_of_run(&self) -> String {
         format!("{MARK_START}{}-", self.nonce)
-    }
-
-    /// The record of a change as the mapping's filters see it, as far as it is known in advance.
-    pub(super) fn record(pipeline: &Pipeline, change: EventName) -> Json {
-        let typed = |value: &AttributeValue| match value {
-            AttributeValue::N(number) => json!({ "N": number }),
-            AttributeValue::B(bytes) => json!({ "B": base64::engine::general_purpose::STANDARD.encode(bytes) }),
-            AttributeValue::S(text) => json!({ "S": text }),
-            _ => Json::Null,
-        };
-        let keys: serde_json::Map<_, _> = key(pipeline).iter().map(|(name, it)| (name.clone(), typed(it))).collect();
-        let mut image = keys.clone();
-        // It differs from run to run, so it can't decide about a filter.
-        image.insert(MARK.to_owned(), json!({ "S": null }));
-        image.insert(NOTE.0.to_owned(), json!({ "S": NOTE.1 }));
-        filter::record(change, &pipeline.view, &Json::Object(keys), &Json::Object(image))
     }
 }
 

@@ -3,13 +3,13 @@
 //!
 //! **Invariant:** a line counts only if it came after the write, and has no mark of another run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::aws::{AwsError, Context};
-use crate::logs::{self, EventName, LogEvent, LoggedError, Mention, Tail};
+use crate::logs::{self, EventName, LogEntry, LogEvent, LoggedError, Mention, Tail};
 
 use super::item::Item;
 
@@ -25,6 +25,8 @@ pub(super) struct Log {
     skew: Duration,
     /// By stream, the lines since the current change was written.
     lines: HashMap<String, Vec<Logged>>,
+    /// The invocations that began before the current change was written.
+    earlier: HashSet<String>,
     is_fresh: bool,
     error: Option<LoggedError>,
     /// Whether the log group exists.
@@ -54,8 +56,24 @@ pub enum Evidence {
 #[derive(Debug)]
 struct Logged {
     text: String,
+    /// When it was written, in milliseconds since 1970.
+    at: i64,
     /// Whether Lambda itself wrote it.
     is_platform: bool,
+    /// Whether it is the first line of an invocation.
+    is_start: bool,
+    /// Whether it is the report of an invocation.
+    is_report: bool,
+    request: Option<String>,
+}
+
+impl Logged {
+    fn new(text: String, at: i64) -> Logged {
+        let line = logs::read(&text);
+        let is_report = matches!(line.entries.as_slice(), [LogEntry::Report(_)]);
+        let (is_platform, is_start, request) = (line.is_platform, line.is_start, line.request);
+        Logged { text, at, is_platform, is_start, is_report, request }
+    }
 }
 
 impl Log {
@@ -69,13 +87,14 @@ impl Log {
         let mut tail = Tail::new(group, start);
         let exists = tail.next(cx).await?.is_some();
         let (group, name) = (group.to_owned(), name.to_owned());
-        let (lines, error, is_fresh) = (HashMap::new(), None, false);
-        Ok(Log { tail, named: None, group, name, start, skew, lines, is_fresh, error, exists })
+        let (lines, earlier, error, is_fresh) = (HashMap::new(), HashSet::new(), None, false);
+        Ok(Log { tail, named: None, group, name, start, skew, lines, earlier, is_fresh, error, exists })
     }
 
     /// Drops the lines so far, before the next change is written. With a function that logs a lot,
     /// each poll would otherwise read all of them again.
     pub(super) fn forget(&mut self) {
+        self.earlier.extend(self.lines.values().flatten().filter_map(|line| line.request.clone()));
         self.lines.clear();
         (self.is_fresh, self.error) = (false, None);
         self.start = before(self.skew);
@@ -107,9 +126,8 @@ impl Log {
         if !self.is_fresh {
             return;
         }
-        for LogEvent { stream, text, .. } in events {
-            let is_platform = logs::read(&text).is_platform;
-            self.lines.entry(stream).or_default().push(Logged { text, is_platform });
+        for LogEvent { stream, text, at, .. } in events {
+            self.lines.entry(stream).or_default().push(Logged::new(text, at));
         }
         self.error = self.lines.values().find_map(|lines| {
             let texts = logs::join(lines.iter().map(|line| line.text.clone()).collect(), |text| text);
@@ -121,6 +139,28 @@ impl Log {
     /// written.
     pub(super) fn shows_a_call(&self) -> bool {
         !self.lines.is_empty()
+    }
+
+    /// Whether an invocation has ended that began after the current change was written, and not
+    /// before `second` (since 1970, by AWS's clock).
+    pub(super) fn has_ended_call(&self, second: i64) -> bool {
+        let mut lines = self.lines.values().flatten();
+        let reported: HashSet<&str> =
+            self.lines.values().flatten().filter(|it| it.is_report).filter_map(|it| it.request.as_deref()).collect();
+        lines.any(|line| {
+            let request = line.request.as_deref().filter(|_| line.is_start && line.at >= second * 1000);
+            request.is_some_and(|request| reported.contains(request) && !self.earlier.contains(request))
+        })
+    }
+
+    /// Whether the log shows this change with a mark of this run.
+    pub(super) fn shows_own(&self, names: &[String], item: &Item, change: EventName) -> bool {
+        let lines = self.lines.values().flatten();
+        let mut mentions = lines.flat_map(|line| logs::mentions(&line.text));
+        mentions.any(|it| {
+            let is_named = names.iter().any(|name| it.record.contains(name.as_str()));
+            is_named && it.change == Some(change) && item.marks(&it.record).has_own()
+        })
     }
 
     /// Number of lines since then that the function printed itself.
@@ -199,10 +239,13 @@ fn sighting(text: &str, word: &'static str, item: &Item, change: EventName) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::logs::{Failure, Line, LogEntry, Record};
+    use crate::filter::{self, Solution};
+    use crate::logs::{Failure, Line, Record};
     use crate::verify::{KeyAttribute, Pipeline, item};
 
     const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
@@ -210,14 +253,16 @@ mod tests {
 
     fn pipeline() -> Pipeline {
         let text = str::to_owned;
-        Pipeline {
+        let pipeline = Pipeline {
             team: text("a"),
             stack: text("s"),
             mapping: text("m"),
             uuid: text("u"),
             enabled: true,
             table: text("a-t"),
+            imported: false,
             keys: vec![KeyAttribute { name: text("id"), type_: text("S") }],
+            types: BTreeMap::new(),
             stream: String::new(),
             current: true,
             view: text("NEW_AND_OLD_IMAGES"),
@@ -227,7 +272,12 @@ mod tests {
             throttled: false,
             filters: Vec::new(),
             window: Duration::ZERO,
-        }
+            broken: None,
+            shares_table: false,
+            solution: Solution::default(),
+        };
+        let solution = filter::solve(&[], &item::facts(&pipeline));
+        Pipeline { solution, ..pipeline }
     }
 
     fn record(change: EventName, name: &str) -> Json {
@@ -300,8 +350,19 @@ mod tests {
         let (tail, error) = (Tail::new("group", 0), None);
         let (group, name) = ("group".to_owned(), "name".to_owned());
         let (named, lines_, skew) = (None, HashMap::new(), Duration::ZERO);
-        let mut log =
-            Log { tail, named, group, name, start: 0, skew, lines: lines_, is_fresh: false, error, exists: true };
+        let mut log = Log {
+            tail,
+            named,
+            group,
+            name,
+            start: 0,
+            skew,
+            lines: lines_,
+            earlier: HashSet::new(),
+            is_fresh: false,
+            error,
+            exists: true,
+        };
         let event = |(at, text): (usize, &String)| {
             let at = i64::try_from(at).unwrap();
             LogEvent { id: at.to_string(), stream: "stream".to_owned(), at, text: text.clone() }
@@ -368,5 +429,23 @@ mod tests {
         }
         let of_another_run = format!("INSERT {name} engine-mark-x-1");
         assert_eq!(followed(&[of_another_run]).shows(&names, &item, EventName::Insert), None);
+    }
+
+    #[test]
+    fn only_an_invocation_that_began_after_the_write_and_ended_counts() {
+        let request = |n: u8| format!("{n:08}-3a4b-4c5d-8e6f-708192a3b4c5");
+        let start = |n: u8| format!("START RequestId: {} Version: $LATEST", request(n));
+        let report = |n: u8| format!("REPORT RequestId: {}\tDuration: 3 ms\tMemory Size: 128 MB\t", request(n));
+        assert!(!followed(&[start(1)]).has_ended_call(0), "it hasn't ended");
+        assert!(!followed(&[report(1)]).has_ended_call(0), "when it began isn't known");
+        assert!(!followed(&[start(1), report(2)]).has_ended_call(0), "they are two");
+        let mut log = followed(&[start(1), report(1)]);
+        assert!(log.has_ended_call(0));
+        assert!(!log.has_ended_call(5), "it began before the write");
+        // Late lines of an invocation that was there before the write.
+        log.forget();
+        log.add(vec![LogEvent { id: "x".to_owned(), stream: "stream".to_owned(), at: 9000, text: report(1) }]);
+        log.add(vec![LogEvent { id: "y".to_owned(), stream: "stream".to_owned(), at: 9000, text: start(1) }]);
+        assert!(!log.has_ended_call(0));
     }
 }

@@ -6,7 +6,8 @@
 //! `Orders` to anyone, so without the prefix the tags must be readable. A mapping has no name and
 //! its tags are easily copied, so the function that it is attached to must belong to the team too;
 //! or the spec imports the function and declares this mapping of a source that it manages, and a
-//! read showed that no other team owns the function.
+//! read showed that no other team owns the function. In an imported table it allows the one item
+//! that the user named with the table (`verify --allow-imported`), if no other team owns the table.
 //!
 //! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is
 //! about to do. An unknown request is refused.
@@ -82,6 +83,8 @@ pub struct Guard {
     parents: Mutex<HashMap<String, Parent>>,
     /// What can be attached to imported resources, by their kind and name.
     attachable: Mutex<HashMap<(String, String), Attachable>>,
+    /// The key of the one item that can be written in an imported resource, by its kind and name.
+    items: Mutex<HashMap<(String, String), Json>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
@@ -151,6 +154,7 @@ impl Guard {
             known: Mutex::default(),
             parents: Mutex::default(),
             attachable: Mutex::default(),
+            items: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
         }
@@ -223,6 +227,25 @@ impl Guard {
         let mut attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = live.is_none_or(|live| live.owner.bars_team(&id.owner.team).is_none());
         attachable.entry((schema.kind.to_string(), id.name.clone())).or_default().is_free = is_free;
+    }
+
+    /// Allows writes of the item with this key in an imported resource, if no other team owns it.
+    pub fn allow_item(&self, kind: &str, name: &str, key: Json) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        items.insert((kind.to_owned(), name.to_owned()), key);
+    }
+
+    /// Whether a request writes nothing but an item that may be written in an imported resource.
+    fn is_allowed_item(&self, kind: &str, name: &str, request: &Request) -> bool {
+        let at = (kind.to_owned(), name.to_owned());
+        let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = attachable.get(&at).is_some_and(|it| it.is_free);
+        let key = items.get(&at).and_then(Json::as_object).filter(|key| !key.is_empty() && is_free);
+        let (Some(key), Some(Json::Object(item)), Effect::Item) = (key, &request.item, request.effect) else {
+            return false;
+        };
+        key.iter().all(|(name, value)| item.get(name) == Some(value))
     }
 
     /// Whether something that reads `source` can be attached to an imported resource.
@@ -318,7 +341,8 @@ impl Guard {
         };
         // If AWS assigned the name, only a read can show the owner.
         let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
-        let is_attachable = self.is_attachable(kind, name, request.source.as_deref());
+        let is_attachable =
+            self.is_attachable(kind, name, request.source.as_deref()) || self.is_allowed_item(kind, name, request);
         if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_attachable) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
@@ -536,6 +560,7 @@ mod tests {
             place: None,
             statement: None,
             source: None,
+            item: None,
             shows: None,
             limit: limits::LAMBDA,
         }
@@ -922,6 +947,37 @@ mod tests {
             let refusal = guard.check(&write("table", "acme-t", effect)).unwrap_err().to_string();
             assert!(refusal.contains("imported"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn in_an_imported_table_only_the_allowed_item_is_written() {
+        let table = "MembershipSub";
+        let body = |member: &str, key: Json| serde_json::json!({ "TableName": table, member: key }).to_string();
+        let ours = || serde_json::json!({ "id": { "S": "a" } });
+        let put =
+            parse("POST", "/", "PutItem", &body("Item", serde_json::json!({ "id": { "S": "a" }, "n": { "N": "1" } })));
+        let update = parse("POST", "/", "UpdateItem", &body("Key", ours()));
+        let delete = parse("POST", "/", "DeleteItem", &body("Key", ours()));
+        let other = parse("POST", "/", "DeleteItem", &body("Key", serde_json::json!({ "id": { "S": "b" } })));
+        let keyless = parse("POST", "/", "PutItem", &body("Item", serde_json::json!({})));
+        let table_itself = parse("POST", "/", "DeleteTable", &serde_json::json!({ "TableName": table }).to_string());
+        let guard = |owner: Ownership, is_named: bool| {
+            let guard = Guard::new(Access::Items { team: "acme".to_owned(), owns: BTreeSet::new() }, operation::all());
+            let kinds = kinds::all();
+            guard.observe_import("table", table);
+            guard.observe_imported(kinds.get("table").unwrap().schema(), &id(table), Some(&live(owner)));
+            if is_named {
+                guard.allow_item("table", table, ours());
+            }
+            guard
+        };
+        let allowed = |guard: &Guard| {
+            [&put, &update, &delete, &other, &keyless, &table_itself]
+                .map(|it| guard.check(it.as_ref().unwrap()).is_ok())
+        };
+        assert_eq!(allowed(&guard(Ownership::Nobody, true)), [true, true, true, false, false, false]);
+        assert_eq!(allowed(&guard(Ownership::Nobody, false)), [false; 6]);
+        assert_eq!(allowed(&guard(Ownership::Engine(owner("red", "s")), true)), [false; 6]);
     }
 
     /// GetEventSourceMapping's response for a mapping that is attached to a function.

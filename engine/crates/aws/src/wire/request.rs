@@ -10,6 +10,7 @@ use engine_core::wait::limiter::LimitId;
 use percent_encoding::percent_decode_str;
 use serde::Deserializer as _;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value as Json;
 
 use crate::schema::AwsEnv;
 
@@ -38,6 +39,8 @@ pub struct Request {
     pub statement: Option<String>,
     /// The ARN of what a new attached resource reads.
     pub source: Option<String>,
+    /// The item that it writes, or its key.
+    pub item: Option<Json>,
     /// What its response shows about attached resources.
     pub shows: Option<&'static Attachments>,
     /// The rate limit that it counts against.
@@ -116,6 +119,7 @@ impl Message<'_> {
             place,
             statement,
             source: operation.source.and_then(|at| values.get(at)).map(str::to_owned),
+            item: operation.item.and_then(|name| serde_json::from_str(values.get(At::Body(name))?).ok()),
             shows: operation.shows,
             limit,
         })
@@ -193,17 +197,21 @@ fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
         _ => None,
     });
     let wanted: Vec<&str> = in_body.chain(operation.forbidden).collect();
+    let item = operation.item;
     if wanted.is_empty() && matches!(operation.wire, Wire::Rest(..)) {
         return Some(Fields::new());
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let fields = json.deserialize_map(Members { wanted }).ok()?;
+    let fields = json.deserialize_map(Members { wanted, item }).ok()?;
     json.end().ok()?;
     Some(fields)
 }
 
 struct Members<'w> {
+    /// Members with texts.
     wanted: Vec<&'w str>,
+    /// A member that is kept as JSON.
+    item: Option<&'w str>,
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
@@ -219,6 +227,8 @@ impl<'de> Visitor<'de> for Members<'_> {
             if self.wanted.contains(&name.as_str()) {
                 let text: Option<String> = map.next_value()?;
                 fields.extend(text.map(|text| (name.clone(), text)));
+            } else if self.item == Some(name.as_str()) {
+                fields.push((name.clone(), map.next_value::<Json>()?.to_string()));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

@@ -73,9 +73,10 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
     of(action, Effect::Write, &TABLE_CHANGES, grants).on(&TABLE, At::Body("TableName"), Takes::Either)
 }
 
-/// A call that writes or deletes one item.
-pub(crate) const fn item_operation(action: &'static str, used_by: &'static [Grant]) -> Operation {
-    of(action, Effect::Item, &TABLE_READS, used_by).on(&TABLE, At::Body("TableName"), Takes::Either)
+/// A call that writes or deletes one item, whose key is in this member.
+pub(crate) const fn item_operation(action: &'static str, member: &'static str, used_by: &'static [Grant]) -> Operation {
+    let call = of(action, Effect::Item, &TABLE_READS, used_by);
+    call.on(&TABLE, At::Body("TableName"), Takes::Either).with_item(member)
 }
 
 /// The commands that compare settings: a deletion doesn't depend on them.

@@ -1,0 +1,3 @@
+// Only new items notify anybody.
+exports.handler = async ({ Records }) =>
+  Records.filter(({ eventName }) => eventName === "INSERT").map(({ dynamodb }) => ({ of: dynamodb.Keys }));
