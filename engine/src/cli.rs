@@ -21,6 +21,9 @@ mod graph;
 mod help;
 mod init;
 mod interrupt;
+mod invoke;
+mod items;
+mod json_input;
 mod links;
 mod list;
 mod local;
@@ -161,6 +164,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
     Verify(verify::VerifyArgs),
+    Items(items::ItemsArgs),
+    Invoke(invoke::InvokeArgs),
     Policy(policy::PolicyArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -194,6 +199,8 @@ impl Command {
             Command::Schema(args) => schema::run(cx, args),
             Command::Explain(args) => explain::run(cx, args),
             Command::Verify(args) => verify::run(cx, args),
+            Command::Items(args) => items::run(cx, args),
+            Command::Invoke(args) => invoke::run(cx, args),
             Command::Policy(args) => policy::run(cx, args),
             Command::Doctor(args) => doctor::run(cx, args),
             Command::Completions(args) => completions::run(cx, args),

@@ -5,6 +5,7 @@
 
 pub mod explain;
 pub mod graph;
+pub mod invoked;
 mod json;
 mod list;
 pub mod logs;

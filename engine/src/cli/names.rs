@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest, shell_word};
 use crate::inventory::SearchScope;
 use crate::plan::Options;
 use crate::schema::AwsEnv;
-use crate::spec::Spec;
+use crate::spec::{ResourceDecl, Spec};
 
 use super::exit::CommandError;
 use super::session::{AwsTarget, LoadedSpec};
@@ -44,6 +44,24 @@ pub(super) fn reject_spec_path(name: Option<&str>, line: impl Fn(&str) -> String
 fn is_path(name: &str) -> bool {
     let is_yaml = Path::new(name).extension().is_some_and(|it| it == "yaml" || it == "yml");
     is_yaml || name.contains('/') || name.contains('\\')
+}
+
+/// The functions that mappings of the spec connect to a table, by their names in the spec.
+pub(super) fn functions_behind<'s>(spec: &'s Spec, table: &ResourceDecl) -> Vec<&'s str> {
+    let functions = mappings(spec).filter(|(_, source)| source.name == table.name).map(|(function, _)| function);
+    functions.map(|function| function.name.as_str()).collect()
+}
+
+/// The first table that a mapping of the spec connects to a function.
+pub(super) fn table_behind<'s>(spec: &'s Spec, function: &ResourceDecl) -> Option<&'s ResourceDecl> {
+    let mut sources = mappings(spec).filter(|(target, _)| target.name == function.name).map(|(_, source)| source);
+    sources.find(|source| source.schema().kind == "table")
+}
+
+/// The functions and sources of the spec's mappings.
+fn mappings(spec: &Spec) -> impl Iterator<Item = (&ResourceDecl, &ResourceDecl)> {
+    let mappings = spec.managed("mapping");
+    mappings.filter_map(|it| Some((spec.target(it, "function")?, spec.target(it, "event_source_arn")?)))
 }
 
 /// A path, quoted for a shell.

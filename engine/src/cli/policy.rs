@@ -28,11 +28,13 @@ use super::terminal::Terminal;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  engine policy --account 123456789012   for every command, offline
+  engine policy --account 123456789012   for every command but those, offline
   engine policy --for diff --account 123456789012
                                          read-only
   engine policy --for verify --account 123456789012
                                          to write test items, and nothing else
+  engine policy --for dev --account 123456789012
+                                         to change items and invoke functions by hand
   engine policy --team red-foxes --account 123456789012
                                          for another team
   engine policy --role --account 123456789012
@@ -84,7 +86,9 @@ enum PolicyCommand {
     /// `preflight`
     #[value(alias = "check")]
     Preflight,
-    /// All commands
+    /// `items` and `invoke`
+    Dev,
+    /// All commands but `items` and `invoke`
     All,
 }
 
@@ -97,6 +101,7 @@ impl From<PolicyCommand> for Purpose {
             PolicyCommand::Verify => Purpose::Verify,
             PolicyCommand::Logs => Purpose::Logs,
             PolicyCommand::Preflight => Purpose::Check,
+            PolicyCommand::Dev => Purpose::Dev,
             PolicyCommand::All => Purpose::All,
         }
     }

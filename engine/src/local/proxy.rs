@@ -91,8 +91,12 @@ impl Rejection {
         match self {
             Self::Method => "OPTIONS, CONNECT and TRACE requests are not supported",
             Self::Target => "the request must have a path as its target; this is not a proxy",
-            Self::Host => "the `Host` header must be 127.0.0.1, localhost or [::1]",
-            Self::Origin => "requests from web pages (`Origin` header) are not supported",
+            Self::Host => {
+                "the `Host` header must be 127.0.0.1, localhost or [::1]; `engine local env` prints the endpoint"
+            }
+            Self::Origin => {
+                "requests from web pages (`Origin` header) are not supported; `engine local env` prints the settings for programs"
+            }
             Self::Key => "the request doesn't have the access key id of this local AWS; `engine local env` prints it",
             Self::Unreachable => "the server has stopped; `engine local start` starts another one",
         }

@@ -180,6 +180,15 @@ impl Journal {
     }
 }
 
+/// An entry without the time, as lines.
+pub(super) fn entry(entry: &LogEntry, out: OutputStyle) -> Vec<String> {
+    let DisplayEntry { label, style, head, body } = shown(entry);
+    let (label, columns) = if label.is_empty() { (String::new(), 0) } else { (format!("{label:<LABEL$}"), LABEL) };
+    let lines = head.split('\n').map(str::to_owned).chain(body);
+    let label = |at: usize| if at == 0 { out.paint(style, &label) } else { " ".repeat(columns) };
+    lines.enumerate().map(|(at, line)| format!("{}{line}", label(at))).collect()
+}
+
 /// An entry as it was logged, control characters included.
 pub fn raw(entry: &JournalEntry<'_>) -> String {
     match entry.entry {
@@ -284,7 +293,7 @@ fn bare(json: &Json) -> String {
 }
 
 /// `12.34 ms, 67 of 128 MB, cold start 151 ms`.
-fn measured(report: &Report) -> String {
+pub(super) fn measured(report: &Report) -> String {
     let Report { duration, memory, used, init, status, .. } = report;
     let status = status.as_ref().map(|status| format!("{} after ", printable(status))).unwrap_or_default();
     let mut text = format!("{status}{duration} ms");

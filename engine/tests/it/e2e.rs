@@ -6,6 +6,7 @@ mod adoption;
 mod builds;
 mod check;
 mod field;
+mod items;
 mod lifecycle;
 mod logs;
 mod own_role;

@@ -176,14 +176,15 @@ fn every_example_in_the_help_runs() {
     let mut n_lines = 0;
     // Commands that read need deployed resources, and commands that delete come last. `forget`
     // comes after `destroy`, because a new table without tags would cause a wait.
-    let commands = "explain init validate render schema graph completions man apply diff preflight output list logs verify policy \
-                    doctor destroy forget local";
+    let commands = "explain init validate render schema graph completions man apply diff preflight output list logs verify items invoke \
+                    policy doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);
     let listed = support::commands(&help);
     let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
     assert_eq!(listed, commands.split_whitespace().collect(), "each has examples");
     let below = |command: &'static str| match command {
         "local" => vec!["local start", "local status", "local env", "local reset", "local", "local stop"],
+        "items" => vec!["items", "items put", "items list", "items delete"],
         _ => vec![command],
     };
     for command in commands.split_whitespace().flat_map(below) {

@@ -2,7 +2,7 @@
 //! limit is killed and fails its test; a run that is dropped is killed.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write as _};
 #[cfg(unix)]
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -130,6 +130,16 @@ impl Program {
     #[track_caller]
     pub(crate) fn run(&mut self) -> Ran {
         self.start().end()
+    }
+
+    /// The same with this text on its input.
+    #[track_caller]
+    pub(crate) fn run_with(&mut self, input: &str) -> Ran {
+        let mut running = self.open_input().start();
+        // A run that ends without reading it closes the pipe.
+        drop(running.input.as_mut().unwrap().write_all(input.as_bytes()));
+        running.close_input();
+        running.end()
     }
 
     #[track_caller]

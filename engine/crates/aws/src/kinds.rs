@@ -40,7 +40,7 @@ pub(crate) use mapping::source::Source;
 pub use permission::properties_of_policy;
 pub(crate) use queue::operations::QUEUE;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
-pub(crate) use table::operations::{TABLE, TABLES, item_operation};
+pub(crate) use table::operations::{ITEMS, TABLE, item_operation};
 
 /// The registry: one line for each kind.
 pub fn registry() -> Vec<Arc<dyn DynKind>> {

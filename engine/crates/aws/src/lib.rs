@@ -8,6 +8,8 @@
 pub mod answer;
 pub mod connect;
 pub mod iam;
+pub mod invoke;
+pub mod items;
 pub mod kind;
 pub mod kinds;
 pub mod logs;

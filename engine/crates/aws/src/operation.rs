@@ -59,6 +59,8 @@ pub enum Effect {
     Write,
     /// Writes or deletes one item in the target.
     Item,
+    /// Runs the target's code.
+    Invoke,
 }
 
 /// How a request shows its operation.

@@ -19,15 +19,16 @@ use crate::aws::{AwsError, CallContext, Class, Context, InterruptPolicy};
 use crate::diagnostic::Diagnostic;
 use crate::filter::{self, Obstacle, Pattern, Solution, Verdict};
 use crate::inventory::{Inventory, SearchScope};
+use crate::items::{self, key_attributes};
 use crate::kinds::{Source, default_log_group, function_name};
 use crate::logs::{EventName, plain_item};
-use crate::ownership::{OwnershipVerdict, READ_TAGS, UNPROVEN, UnreadableTags};
+use crate::ownership::{OwnershipVerdict, READ_TAGS, UnreadableTags};
 use crate::remedy::Advice;
 use crate::schema::{Live, Status};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
-pub use item::KeyAttribute;
+pub use crate::items::KeyAttribute;
 pub use log::{Evidence, Sighting};
 
 pub(crate) use item::OPERATIONS;
@@ -387,7 +388,7 @@ impl<'s> Lookup<'s> {
             enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
             table: table.id.name.clone(),
             imported: table.imported,
-            keys: key_attributes(table, live_table),
+            keys: key_attributes(table, Some(live_table)),
             types: match types {
                 Some(Value::Map(types)) => {
                     types.iter().filter_map(|(name, it)| Some((name.to_string(), it.as_str()?.to_owned()))).collect()
@@ -476,20 +477,11 @@ impl<'s> Lookup<'s> {
 
     /// Refuses a table that this stack doesn't own.
     fn managed_table(&self, table: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
-        let name = &table.id.name;
-        let verdict = OwnershipVerdict::of(&live.owner, None, &table.id.owner);
-        if verdict == OwnershipVerdict::Free {
-            let what = format!("the table `{name}` has no owner yet, so engine writes nothing to it");
-            return Err(self.problem(what, "run `engine apply` to adopt it"));
+        let hint = "ask its owner to change an item, then check `engine logs`";
+        match items::owner_problem(self.spec, table, live, hint) {
+            Some((what, hint)) => Err(self.problem(what, hint)),
+            None => Ok(()),
         }
-        if matches!(verdict, OwnershipVerdict::Unknown(_)) && self.spec.is_listed(table) {
-            return Err(self.problem(format!("the table `{name}` has no team's prefix, and {UNPROVEN}"), READ_TAGS));
-        }
-        if let Some(owner) = verdict.other_owner() {
-            let hint = "ask its owner to change an item, then check `engine logs`";
-            return Err(self.problem(format!("the table `{name}` is owned by {owner}"), hint));
-        }
-        Ok(())
     }
 
     /// The declaration with this name in AWS.
@@ -510,19 +502,6 @@ impl<'s> Lookup<'s> {
         let diagnostic = self.problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
         diagnostic.hint(Advice::from("otherwise run ").then(searched.apply()).then(" to create it"))
     }
-}
-
-/// A table's key attributes, partition key first. They can't change, so the spec has them if the
-/// read doesn't.
-fn key_attributes(table: &ResourceDecl, live: &Live) -> Vec<KeyAttribute> {
-    let value = |property: &str| live.props.get(property).or(table.desired.get(property));
-    let key = |property: &str| {
-        let name = value(property).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Some(Value::Map(types)) = value("attributes") else { return None };
-        let type_ = types.get(&name)?.as_str()?.to_owned();
-        Some(KeyAttribute { name, type_ })
-    };
-    [key("hash_key"), key("range_key")].into_iter().flatten().collect()
 }
 
 fn number(tree: &crate::value::Tree, name: &str) -> Option<u64> {

@@ -196,6 +196,23 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
     (cloud, cx, uuids.try_into().unwrap())
 }
 
+/// What a run that makes calls with this effect is allowed to do; `function` is the one to invoke.
+fn access(effect: Effect, function: &str) -> Access {
+    let (team_name, owns) = ("blue-owls".to_owned(), BTreeSet::new());
+    match effect {
+        Effect::Item => Access::Items { team: team_name, owns },
+        Effect::Invoke => Access::Single {
+            team: team_name,
+            owns,
+            effect,
+            kind: "function",
+            name: function.to_owned(),
+            allow_imported: false,
+        },
+        Effect::Read | Effect::Create | Effect::Write => team(),
+    }
+}
+
 /// Checks that the guard blocks the request and nothing is sent.
 async fn assert_blocked(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forged) {
     let error = send_forged(cx, forged).await.expect_err(lie_about);
@@ -293,10 +310,7 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
         if !["table", "function", "mapping", "queue", "role"].contains(&target.form.kind) {
             continue;
         }
-        let access = match operation.effect {
-            Effect::Item => Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() },
-            _ => team(),
-        };
+        let access = access(operation.effect, "blue-owls-logger");
         let (cloud, cx, mappings) = stage(access).await;
         let kind = target.form.kind;
         let ours = match kind {
@@ -373,10 +387,7 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
         if target.form.attached_to.is_some() {
             continue;
         }
-        let access = match operation.effect {
-            Effect::Item => Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() },
-            _ => team(),
-        };
+        let access = access(operation.effect, "blue-owls-x");
         let (cx, _press) = context(&cloud, access);
         let guard = &cx.aws.guard;
         guard.observe_env(&AwsEnv::new(REGION, ACCOUNT));
@@ -545,11 +556,7 @@ async fn a_call_without_a_declaration_is_blocked() {
     let all = operation::all();
     for operation in all.iter() {
         let name = operation.name;
-        let access = if operation.effect == Effect::Item {
-            Access::Items { team: "blue-owls".to_owned(), owns: BTreeSet::new() }
-        } else {
-            team()
-        };
+        let access = access(operation.effect, "blue-owls-x");
         let form = operation.target.map(|target| forms(&target, "blue-owls-x").remove(0)).unwrap_or_default();
         let request = forged(operation, &form);
         let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());

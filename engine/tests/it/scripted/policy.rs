@@ -18,7 +18,7 @@ use crate::shared::proxy::{Proxy, Request, aged};
 
 const TEAM: &str = "blue-owls";
 /// All values of `--for`.
-const PURPOSES: [&str; 7] = ["diff", "apply", "destroy", "verify", "logs", "check", "all"];
+const PURPOSES: [&str; 8] = ["diff", "apply", "destroy", "verify", "logs", "check", "dev", "all"];
 /// The name of the IAM user that makes the calls.
 const USER: &str = "student";
 
@@ -149,6 +149,7 @@ pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
             let context: Vec<_> = context.into_iter().filter(|(_, value)| !value.is_empty()).collect();
             vec![right(&named("lambda"), mapping_arn(), &context)]
         }
+        "Invoke" => vec![right("lambda:InvokeFunction", function(about), &[])],
         "GetFunction" => {
             vec![right(&named("lambda"), function(about), &[]), along(right("lambda:ListTags", function(about), &[]))]
         }
@@ -301,7 +302,9 @@ impl Ledger {
     fn enter(&mut self, command: &'static str, rights: Vec<Right>) {
         assert!(!rights.is_empty(), "{command} calls nothing");
         for right in rights {
-            for purpose in [command, "all"] {
+            // `items` and `invoke` have a policy of their own.
+            let purposes = if command == "dev" { &["dev"][..] } else { &[command, "all"] };
+            for purpose in purposes.iter().copied() {
                 let statements = allowing(&self.policies[purpose], &right);
                 if statements.is_empty() && !self.omits(purpose, &right.action) {
                     self.lacking.push(format!("`--for {purpose}` lacks {right:?}"));
@@ -453,6 +456,10 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("apply", &["apply", "--yes"]);
     run("verify", &["verify", "--yes", "--timeout", "60"]);
     run("logs", &["logs"]);
+    run("dev", &["items", "put", "todos", r#"{"id":"7"}"#, "--yes"]);
+    run("dev", &["items", "list", "todos"]);
+    run("dev", &["items", "delete", "todos", r#"{"id":"7"}"#, "--yes"]);
+    run("dev", &["invoke", "logger"]);
     for name in ["todos-to-logger", "logger", "todos", "jobs", "runner", "logs"] {
         run("apply", &["release", name]);
     }
@@ -619,7 +626,7 @@ fn each_call_has_its_permission_and_each_permission_a_call_or_a_reason() {
 }
 
 #[test]
-fn read_commands_get_no_write_permissions_and_verify_only_item_writes() {
+fn read_commands_get_no_write_permissions_and_verify_and_dev_only_theirs() {
     let project = Project::usual();
     let writes = |purpose: &str| {
         let of = |action: &&String| {
@@ -631,6 +638,9 @@ fn read_commands_get_no_write_permissions_and_verify_only_item_writes() {
     for purpose in ["diff", "logs", "check"] {
         assert_eq!(writes(purpose), [""; 0], "{purpose}");
     }
+    // Invoking functions by hand is in this policy alone.
+    assert_eq!(writes("dev"), ["dynamodb:DeleteItem", "dynamodb:PutItem", "lambda:InvokeFunction"]);
+    assert!(!writes("all").contains(&"lambda:InvokeFunction".to_owned()));
     assert_eq!(writes("verify"), ["DeleteItem", "PutItem", "UpdateItem"].map(|it| format!("dynamodb:{it}")));
     assert!(writes("destroy").iter().all(|it| [":Delete", ":Remove", ":Untag"].iter().any(|verb| it.contains(verb))));
     // Only the tables of the spec, not all tables of the team.

@@ -22,7 +22,7 @@ use crate::schema::{AwsEnv, Str, partition_of};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
 
-use Purpose::{Apply, Check, Destroy, Diff, Logs, Verify};
+use Purpose::{Apply, Check, Destroy, Dev, Diff, Logs, Verify};
 
 /// The maximum number of characters of a managed policy, without whitespace
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
@@ -43,24 +43,32 @@ pub enum Purpose {
     Logs,
     /// `preflight`
     Check,
-    /// All commands
+    /// `items` and `invoke`
+    Dev,
+    /// All commands but those of `Dev`
     All,
 }
 
 impl Purpose {
     /// Whether it includes one of these commands.
     fn includes(self, commands: &[Purpose]) -> bool {
-        self == Purpose::All || commands.contains(&self)
+        match self {
+            // Changing items and running code by hand is for those who develop.
+            Purpose::All => commands.iter().any(|command| *command != Dev),
+            command => commands.contains(&command),
+        }
     }
 
     /// Whether only resources in the spec are read: without pruning, nothing is listed by prefix.
     fn keeps_to_the_spec(self) -> bool {
-        matches!(self, Verify | Logs | Check)
+        matches!(self, Verify | Logs | Check | Dev)
     }
 }
 
 /// Commands that read what the spec declares.
 pub(crate) const READ: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check];
+/// The same, and those that read one table and one function.
+pub(crate) const READ_ONE: &[Purpose] = &[Diff, Apply, Destroy, Verify, Check, Dev];
 /// Commands that also look for orphans.
 pub(crate) const PLAN: &[Purpose] = &[Diff, Apply, Destroy];
 /// Commands that delete.

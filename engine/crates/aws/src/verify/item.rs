@@ -5,7 +5,7 @@
 //! without engine's mark is never overwritten or deleted, unless its key can only be engine's.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 use crate::aws::{AwsError, CallContext, Class, Context};
 use crate::filter::{Solution, TableFacts};
-use crate::kinds::{TABLES, item_operation};
+use crate::items::persistently;
+use crate::kinds::{ITEMS, item_operation};
 use crate::logs::EventName;
 use crate::operation::Operation;
-use crate::policy::Purpose::Verify;
+use crate::policy::Purpose::{Dev, Verify};
 
 use super::{Pipeline, stream};
 
@@ -27,9 +28,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     stream::DESCRIBE,
     stream::ITERATOR,
     stream::RECORDS,
-    item_operation("dynamodb:DeleteItem", "Key", &[(&TABLES, &[Verify])]),
-    item_operation("dynamodb:PutItem", "Item", &[(&TABLES, &[Verify])]),
-    item_operation("dynamodb:UpdateItem", "Key", &[(&TABLES, &[Verify])]),
+    item_operation("dynamodb:DeleteItem", "Key", &[(&ITEMS, &[Dev, Verify])]),
+    item_operation("dynamodb:PutItem", "Item", &[(&ITEMS, &[Dev, Verify])]),
+    item_operation("dynamodb:UpdateItem", "Key", &[(&ITEMS, &[Verify])]),
 ];
 
 /// The attribute that holds the mark.
@@ -37,17 +38,6 @@ const MARK: &str = "engine_verify";
 const MARK_START: &str = "engine-mark-";
 /// Explains the item to people who find it.
 const NOTE: (&str, &str) = ("engine_note", "a test item of `engine verify`, which deletes it again");
-/// Interval between two attempts of a write that DynamoDB throttles.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// An attribute of a table's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyAttribute {
-    /// Its name.
-    pub name: String,
-    /// `S`, `N` or `B`.
-    pub type_: String,
-}
 
 /// The test item of one mapping, as one run knows it.
 #[derive(Debug)]
@@ -344,23 +334,5 @@ impl Item {
 
     fn mark_of_run(&self) -> String {
         format!("{MARK_START}{}-", self.nonce)
-    }
-}
-
-/// Retries a write while DynamoDB throttles it or doesn't answer, until `deadline`.
-async fn persistently<F>(cx: &Context, deadline: Instant, call: impl Fn() -> F) -> Result<(), AwsError>
-where
-    F: Future<Output = Result<(), AwsError>>,
-{
-    loop {
-        match call().await {
-            Err(error) if error.class == Class::Throttled || error.is_ambiguous() => {
-                if Instant::now() + PAUSE > deadline {
-                    return Err(cx.masked(error));
-                }
-                cx.rest(PAUSE, "write capacity of the table", "").await?;
-            }
-            done => return done.map_err(|error| cx.masked(error)),
-        }
     }
 }

@@ -47,6 +47,21 @@ pub enum Access {
         /// The names of its tables without its prefix.
         owns: BTreeSet<String>,
     },
+    /// Requests with one effect on exactly one resource (`items`, `invoke`).
+    Single {
+        /// The team.
+        team: String,
+        /// The names of its resources without its prefix.
+        owns: BTreeSet<String>,
+        /// The effect.
+        effect: Effect,
+        /// The resource's kind.
+        kind: &'static str,
+        /// The resource's name.
+        name: String,
+        /// Whether the user allowed this for an imported resource (`--allow-imported`).
+        allow_imported: bool,
+    },
 }
 
 impl Access {
@@ -54,7 +69,9 @@ impl Access {
     fn names(&self) -> Option<Names<'_>> {
         match self {
             Access::ReadOnly => None,
-            Access::Team { team, owns, .. } | Access::Items { team, owns } => Some(Names { team, owns }),
+            Access::Team { team, owns, .. } | Access::Items { team, owns } | Access::Single { team, owns, .. } => {
+                Some(Names { team, owns })
+            }
         }
     }
 
@@ -64,10 +81,30 @@ impl Access {
         match self {
             Access::Items { .. } if effect != Effect::Item => return Err("this command writes only items"),
             Access::Team { .. } if effect == Effect::Item => return Err("this command doesn't write items"),
+            Access::Team { .. } if effect == Effect::Invoke => return Err("this command doesn't invoke functions"),
+            Access::Single { effect: Effect::Item, .. } if effect != Effect::Item => {
+                return Err("this command writes only items");
+            }
+            Access::Single { effect: allowed, .. } if effect != *allowed => {
+                return Err("this command only invokes a function");
+            }
             _ => {}
         }
         let names = self.names().ok_or("this command is read-only")?;
         Ok((names, matches!(self, Access::Team { assume_owner: true, .. })))
+    }
+
+    /// Whether a request can be about this resource, apart from who owns it.
+    fn covers(&self, kind: &str, name: &str) -> bool {
+        match self {
+            Access::Single { kind: only, name: named, .. } => (*only, named.as_str()) == (kind, name),
+            _ => true,
+        }
+    }
+
+    /// Whether the user allowed requests about imported resources.
+    fn allows_imported(&self) -> bool {
+        matches!(self, Access::Single { allow_imported: true, .. })
     }
 }
 
@@ -261,6 +298,14 @@ impl Guard {
         *is_free && source.is_some_and(|source| sources.iter().any(|arn| is_of(source, arn)))
     }
 
+    /// Whether the user allowed requests about an imported resource, and a read showed that no
+    /// other team owns it.
+    fn is_allowed_import(&self, kind: &str, name: &str) -> bool {
+        let attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = attachable.get(&(kind.to_owned(), name.to_owned())).is_some_and(|it| it.is_free);
+        self.access.allows_imported() && is_free
+    }
+
     /// Records what resources with assigned names are attached to, from a response that shows it.
     pub(crate) fn observe_answer(&self, request: &Request, body: &[u8]) {
         let Some(Attachments { list, name, parent, form, source }) = request.shows else { return };
@@ -339,11 +384,16 @@ impl Guard {
         let Some((kind, name)) = &request.target else {
             return refuse("it doesn't name the resource that it would change".to_owned());
         };
+        if !self.access.covers(kind, name) {
+            return refuse(format!("this command isn't about the {kind} `{name}`"));
+        }
         // If AWS assigned the name, only a read can show the owner.
         let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
-        let is_attachable =
-            self.is_attachable(kind, name, request.source.as_deref()) || self.is_allowed_item(kind, name, request);
-        if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_attachable) {
+        // An imported resource that this request can be about anyway.
+        let is_permitted = self.is_attachable(kind, name, request.source.as_deref())
+            || self.is_allowed_item(kind, name, request)
+            || self.is_allowed_import(kind, name);
+        if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_permitted) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
         if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -364,7 +414,7 @@ impl Guard {
             (Some(WriteAccess::Barred(reason) | WriteAccess::Foreign(reason)), _) => {
                 return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
             }
-            (Some(WriteAccess::Imported), _) if is_attachable => {}
+            (Some(WriteAccess::Imported), _) if is_permitted => {}
             (Some(WriteAccess::Imported), _) => {
                 return refuse(format!("the {kind} `{name}` is imported, and engine never changes imported resources"));
             }
@@ -444,7 +494,7 @@ mod tests {
     /// request.
     #[test]
     fn every_request_that_engine_makes_is_parsed() {
-        use Effect::{Create, Item, Read, Write};
+        use Effect::{Create, Invoke, Item, Read, Write};
         let arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/a-t";
         let in_table = [
             ("DescribeTable", Read, r#"{"TableName":"a-t"}"#.to_owned()),
@@ -488,6 +538,7 @@ mod tests {
             ("UpdateFunctionConfiguration", Write, "PUT", "/2015-03-31/functions/a-f/configuration", "{}", f),
             ("PutFunctionConcurrency", Write, "PUT", "/2017-10-31/functions/a-f/concurrency", "{}", f),
             ("DeleteFunctionConcurrency", Write, "DELETE", "/2017-10-31/functions/a-f/concurrency", "", f),
+            ("Invoke", Invoke, "POST", "/2015-03-31/functions/a-f/invocations", "[7]", f),
             ("DeleteFunction", Write, "DELETE", "/2015-03-31/functions/a-f", "", f),
             ("DeleteFunction", Write, "DELETE", &qualified, "", f),
             ("AddPermission", Write, "POST", "/2015-03-31/functions/a-f/policy", r#"{"StatementId":"a-s"}"#, f),
@@ -524,7 +575,7 @@ mod tests {
             ("POST", "/", "UpdateTable", "no JSON"),
             ("POST", "/", "", "Action=DeleteUser&UserName=u"),
             ("POST", "/", "", "Action=AssumeRole&Action=GetRole"),
-            ("POST", "/2015-03-31/functions/a-f/invocations", "", "{}"),
+            ("POST", "/2014-11-13/functions/a-f/invoke-async", "", "{}"),
             ("PUT", "/2019-09-30/functions/a-f/provisioned-concurrency", "", "{}"),
             ("POST", "/2015-03-31/functions/a-f/aliases", "", "{}"),
             ("PATCH", "/2015-03-31/functions/a-f", "", "{}"),
@@ -613,6 +664,58 @@ mod tests {
             assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
             assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
             assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "it was never read");
+        }
+    }
+
+    /// The access of a command about one resource.
+    fn single(effect: Effect, kind: &'static str, name: &str, allow_imported: bool) -> Guard {
+        let (team, name) = ("acme".to_owned(), name.to_owned());
+        let access = Access::Single { team, owns: BTreeSet::new(), effect, kind, name, allow_imported };
+        Guard::new(access, operation::all())
+    }
+
+    #[test]
+    fn a_command_about_one_resource_writes_nothing_else() {
+        let kinds = kinds::all();
+        for (effect, kind, other) in
+            [(Effect::Item, "table", Effect::Invoke), (Effect::Invoke, "function", Effect::Item)]
+        {
+            let guard = single(effect, kind, "acme-x", false);
+            let schema = kinds.get(kind).unwrap().schema();
+            assert!(guard.check(&write(kind, "acme-x", effect)).is_err(), "it was never read");
+            for name in ["acme-x", "acme-y", "red-x"] {
+                guard.observe(schema, &id(name), &live(Ownership::Engine(owner("acme", "s"))));
+            }
+            assert!(guard.check(&write(kind, "acme-x", effect)).is_ok());
+            for (name, effect) in [
+                ("acme-y", effect),
+                ("red-x", effect),
+                ("acme-x", other),
+                ("acme-x", Effect::Write),
+                ("acme-x", Effect::Create),
+            ] {
+                assert!(guard.check(&write(kind, name, effect)).is_err(), "{name} {effect:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_imported_function_is_invoked_only_if_the_user_allows_it_and_no_other_team_owns_it() {
+        let kinds = kinds::all();
+        let schema = kinds.get("function").unwrap().schema();
+        for (allow, owned, expected) in [
+            (true, Ownership::Nobody, true),
+            (true, Ownership::Engine(owner("acme", "other")), true),
+            (true, Ownership::Engine(owner("red", "s")), false),
+            (true, Ownership::Denied, false),
+            (false, Ownership::Nobody, false),
+        ] {
+            let guard = single(Effect::Invoke, "function", "Theirs", allow);
+            guard.observe_import("function", "Theirs");
+            let invoke = write("function", "Theirs", Effect::Invoke);
+            assert!(guard.check(&invoke).is_err(), "it was never read");
+            guard.observe_imported(schema, &id("Theirs"), Some(&live(owned.clone())));
+            assert_eq!(guard.check(&invoke).is_ok(), expected, "{allow} {owned:?}");
         }
     }
 

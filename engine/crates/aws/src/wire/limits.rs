@@ -18,6 +18,10 @@ pub const LAMBDA: LimitId = LimitId(0);
 /// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 pub static CONTROL_PLANE: Limit = Limit { reserve: 4.0, ..limit("Lambda", 10.0, 14.5, 10.0) };
 
+/// Invocations have a limit of ten per second for each concurrent execution, of which an account
+/// has at least ten (same page).
+pub static INVOCATIONS: Limit = limit("Lambda", 50.0, 100.0, 50.0);
+
 /// GetFunction has its own limit of 100 per second (same page).
 pub static GET_FUNCTION: Limit = limit("Lambda", 50.0, 90.0, 50.0);
 

@@ -68,6 +68,7 @@ pub(super) fn route(
         ("POST", ["functions", name, "url"]) => ("CreateFunctionUrlConfig", (*name).to_owned()),
         ("PUT", ["functions", name, "url"]) => ("UpdateFunctionUrlConfig", (*name).to_owned()),
         ("DELETE", ["functions", name, "url"]) => ("DeleteFunctionUrlConfig", (*name).to_owned()),
+        ("POST", ["functions", name, "invocations"]) => ("Invoke", (*name).to_owned()),
         ("DELETE", ["functions", name]) => ("DeleteFunction", (*name).to_owned()),
         ("POST", ["functions", name, "policy"]) => ("AddPermission", (*name).to_owned()),
         ("DELETE", ["functions", name, "policy", _]) => ("RemovePermission", (*name).to_owned()),
@@ -104,6 +105,8 @@ impl World {
             "CreateFunctionUrlConfig" => self.create_url(about, body),
             "UpdateFunctionUrlConfig" => self.update_url(about, body),
             "DeleteFunctionUrlConfig" => self.delete_url(about),
+            // Its result is `null`.
+            "Invoke" => self.function(about).map(|_| Reply::ok(&Json::Null)),
             "DeleteFunction" => self.delete_function(about),
             "GetPolicy" => self.get_policy(about, query),
             "ListAliases" => self.list_aliases(about),

@@ -13,8 +13,8 @@ use crate::operation::{
 };
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
-    Purpose::{self, Apply, Check, Destroy, Diff, Logs, Verify},
-    READ, Scope, in_region,
+    Purpose::{self, Apply, Check, Destroy, Dev, Diff, Logs, Verify},
+    READ_ONE, Scope, in_region,
 };
 use crate::schema::ArnForm;
 use crate::spec::ResourceDecl;
@@ -102,7 +102,7 @@ const PASS_ROLE: Implied = Implied {
 /// docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
 const READ_TAGS: Implied = Implied {
     action: "lambda:ListTags",
-    grant: (&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check]),
+    grant: (&FUNCTIONS, &[Diff, Apply, Destroy, Dev, Verify, Logs, Check]),
     why: "GetFunction requires it if the function has tags",
     property: None,
 };
@@ -137,6 +137,7 @@ const CONCURRENCY: &str = "/2017-10-31/functions/{function}/concurrency";
 const ASYNC_PATH: &str = "/2019-09-25/functions/{function}/event-invoke-config";
 const URL_PATH: &str = "/2021-10-31/functions/{function}/url";
 const ALL: &str = "/2015-03-31/functions";
+const INVOCATIONS: &str = "/2015-03-31/functions/{function}/invocations";
 
 /// Commands that compare the settings that GetFunction doesn't show. Imported functions are not
 /// compared.
@@ -175,13 +176,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         limit: &limits::GET_FUNCTION,
         implied: &[
             READ_TAGS,
-            key("kms:Decrypt", READ, "GetFunction decrypts a function's variables with the caller's permissions"),
+            key("kms:Decrypt", READ_ONE, "GetFunction decrypts a function's variables with the caller's permissions"),
         ],
         ..of(
             "lambda:GetFunction",
             Effect::Read,
             Rest("GET", FUNCTION_PATH),
-            &[(&FUNCTIONS, &[Diff, Apply, Destroy, Verify, Logs, Check])],
+            &[(&FUNCTIONS, &[Diff, Apply, Destroy, Dev, Verify, Logs, Check])],
         )
     },
     of("lambda:GetFunctionEventInvokeConfig", Effect::Read, Rest("GET", ASYNC_PATH), &[DETAILS]),
@@ -191,6 +192,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Rest("GET", URL_PATH),
         &[(&FUNCTIONS, &[Diff, Apply, Verify, Check])],
     ),
+    // docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+    Operation {
+        name: "Invoke",
+        limit: &limits::INVOCATIONS,
+        ..of(
+            "lambda:InvokeFunction",
+            Effect::Invoke,
+            Rest("POST", INVOCATIONS),
+            &[(&Scope { imported: None, ..FUNCTIONS }, &[Dev])],
+        )
+    },
     call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),
     of("lambda:PutFunctionConcurrency", Effect::Write, Rest("PUT", CONCURRENCY), &[(&FUNCTIONS, &[Apply])]).in_place(),
     of("lambda:PutFunctionEventInvokeConfig", Effect::Write, Rest("PUT", ASYNC_PATH), &[WITH_ASYNC]).in_place(),

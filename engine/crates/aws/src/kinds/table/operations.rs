@@ -12,8 +12,8 @@ use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
 use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
-    Purpose::{self, Apply, Check, Destroy, Diff, Verify},
-    READ, Scope, via_service,
+    Purpose::{self, Apply, Check, Destroy, Dev, Diff, Verify},
+    READ_ONE, Scope, via_service,
 };
 use crate::schema::ArnForm;
 
@@ -38,8 +38,8 @@ pub(crate) const TABLES: Scope = Scope {
     ..Scope::new("Tables", |policy| policy.of_team(&TABLE))
 };
 
-/// The same, for their items: those of imported tables are never read.
-const ITEMS: Scope = Scope { imported: None, ..TABLES };
+/// The same, for their items: those of imported tables are neither read nor written.
+pub(crate) const ITEMS: Scope = Scope { imported: None, ..TABLES };
 
 /// The keys of the tables.
 const KEYS: Scope = Scope { condition: Some(via_dynamodb), ..Scope::new("KeysOfTables", keys) };
@@ -95,15 +95,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ]),
     write("dynamodb:DeleteTable", &[(&TABLES, DELETE)]),
     read("dynamodb:DescribeContinuousBackups", &[(&TABLES, DETAILS)]),
-    read("dynamodb:DescribeTable", &[(&TABLES, READ)]).implying(&[key("kms:Decrypt", READ)]),
+    read("dynamodb:DescribeTable", &[(&TABLES, READ_ONE)]).implying(&[key("kms:Decrypt", READ_ONE)]),
     read("dynamodb:DescribeTimeToLive", &[(&TABLES, DETAILS)]),
     of("dynamodb:ListTables", Effect::Read, &TABLE_READS, &[(&Scope::LISTS, PLAN)]),
-    of("dynamodb:ListTagsOfResource", Effect::Read, &TABLE_READS, &[(&TABLES, READ)]).on(
+    of("dynamodb:ListTagsOfResource", Effect::Read, &TABLE_READS, &[(&TABLES, READ_ONE)]).on(
         &TABLE,
         At::Body("ResourceArn"),
         Takes::Arn,
     ),
-    read("dynamodb:Scan", &[(&ITEMS, &[Diff, Apply, Destroy, Verify])]),
+    read("dynamodb:Scan", &[(&ITEMS, &[Diff, Apply, Destroy, Dev, Verify])]),
     of("dynamodb:TagResource", Effect::Write, &TABLE_CHANGES, &[(&TABLES, &[Apply])]).on(
         &TABLE,
         At::Body("ResourceArn"),
