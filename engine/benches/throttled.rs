@@ -45,6 +45,7 @@ fn main() {
             println!("{what:28} {wall:>6.1} s {least:>6.1} s {calls:>8} {throttled:>6} {n_failed:>6}");
         }
     }
+    board(ACCOUNT, &everybody);
     // Per resource one create, update or delete, one read before it and one after it: for the
     // control plane, GetFunction and GetPolicy. The function and its permission are read with calls
     // of limits of their own, and the table with those of DynamoDB, which documents none.
@@ -66,16 +67,39 @@ fn main() {
         let wall = start.elapsed().as_secs_f64();
         ran.expect(0, &[]);
         let (tallies, least) = (shared.tallies(), least(bound));
-        let calls = tallies.map(|tally| tally.n_taken.to_string()).join("+");
+        let calls = [tallies[0], tallies[1], tallies[2]].map(|tally| tally.n_taken.to_string()).join("+");
         let throttled: usize = tallies.iter().map(|tally| tally.n_throttled).sum();
         println!("{what:28} {wall:>6.1} s {least:>6.1} s {:>8.2} {calls:>8} {throttled:>6}", wall / least);
     }
 }
 
+/// The first round of `status` for all teams, next to the time that the limits require for its calls.
+#[cfg(unix)]
+fn board(account: &str, everybody: &[String]) {
+    let project = shared::project::Project::new();
+    project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
+    throttle::together(&project, &project.endpoint(), account, "apply", everybody).expect(0, &[]);
+    println!(
+        "\n{:28} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "board of twenty teams", "wall", "least", "ratio", "calls", "429s"
+    );
+    let shared = throttle::Shared::new(&project);
+    let start = std::time::Instant::now();
+    let args = ["status", "--teams", "teams.txt"];
+    let ran = project.command_at(&shared.endpoint(), account, &args).run().expect(0, &[]);
+    let wall = start.elapsed().as_secs_f64();
+    assert_eq!(ran.out.lines().count(), everybody.len() + 1, "{}", ran.out);
+    let tallies = shared.tallies();
+    let least = least(tallies.map(|tally| tally.n_taken));
+    let calls = tallies.map(|tally| tally.n_taken.to_string()).join("+");
+    let throttled: usize = tallies.iter().map(|tally| tally.n_throttled).sum();
+    println!("{:28} {wall:>6.1} s {least:>6.1} s {:>8.2} {calls:>8} {throttled:>6}", "first round", wall / least);
+}
+
 /// The time in seconds that the limits require at least for so many calls of each: what is there at
 /// first, then so many a second.
 #[cfg(unix)]
-fn least(calls: [usize; 3]) -> f64 {
+fn least<const N: usize>(calls: [usize; N]) -> f64 {
     calls.iter().zip(throttle::RATES).map(|(calls, rate)| (*calls as f64 - rate) / rate).fold(0.0, f64::max)
 }
 

@@ -37,6 +37,7 @@ mod preflight;
 mod render;
 mod schema;
 mod session;
+mod status;
 mod syntax;
 mod terminal;
 mod usage;
@@ -155,6 +156,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     Output(output::OutputArgs),
     List(list::ListArgs),
+    Status(status::StatusArgs),
     Logs(logs::LogsArgs),
     Preflight(preflight::PreflightArgs),
     Init(init::InitArgs),
@@ -190,6 +192,7 @@ impl Command {
             Command::Forget(args) => forget::run(cx, args),
             Command::Output(args) => output::run(cx, args),
             Command::List(args) => list::run(cx, args),
+            Command::Status(args) => status::run(cx, args),
             Command::Logs(args) => logs::run(cx, args),
             Command::Preflight(args) => preflight::run(cx, args),
             Command::Init(args) => init::run(cx, args),

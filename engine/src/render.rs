@@ -3,6 +3,7 @@
 //! **Invariant:** it alone knows colors and columns, and it decides nothing. It shows no value of a
 //! sensitive property.
 
+pub mod board;
 pub mod explain;
 pub mod graph;
 pub mod invoked;
@@ -15,6 +16,7 @@ mod page;
 mod plan;
 mod progress;
 pub mod remedy;
+pub mod status;
 pub mod timeline;
 mod value;
 pub mod verified;
@@ -31,8 +33,8 @@ use crate::schema::AwsEnv;
 use crate::spec::Spec;
 
 pub use json::{outcome_json, plan_json};
-pub use list::{Owned, OwnerKind, checkup, outputs, outputs_json, owned, owned_json};
-pub use outcome::{Tally, closing, failures, outcome};
+pub use list::{Owned, OwnerKind, checkup, outputs, outputs_env, outputs_json, owned, owned_json};
+pub use outcome::{Tally, closing, failures, outcome, total};
 pub use plan::{Rows, plan, summary};
 pub use progress::{Progress, TICK};
 

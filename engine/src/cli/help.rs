@@ -15,7 +15,7 @@ use super::{Cli, links};
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["init", "validate", "explain", "render"]),
     ("Deploy", &["diff", "apply", "destroy"]),
-    ("Observe", &["verify", "logs", "list", "output", "graph", "items", "invoke"]),
+    ("Observe", &["verify", "logs", "status", "list", "output", "graph", "items", "invoke"]),
     ("Account", &["preflight", "policy", "forget", "doctor"]),
     ("Local", &["local"]),
     ("Tools", &["completions", "man", "schema"]),

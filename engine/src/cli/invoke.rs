@@ -164,7 +164,7 @@ impl<'s> Call<'s> {
         let (event, what) = match (event, record) {
             (Some(event), _) => (event.json().get().to_owned(), "the event".to_owned()),
             (None, Some((change, table, source))) => {
-                let what = format!("a record of `{}`: {}", table.name, change.word());
+                let what = format!("a stream record of `{}` ({})", table.name, change.word());
                 (source.event(change, &env.region).to_string(), what)
             }
             (None, None) => ("{}".to_owned(), "the event {}".to_owned()),

@@ -5,6 +5,7 @@
 mod feed;
 mod printer;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -12,11 +13,11 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::aws::wait::Detail;
-use crate::aws::{Access, AwsError, Class, Context, LocalSettings};
+use crate::aws::{AwsError, Class, Context, LocalSettings};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::live;
+use crate::live::{self, OrphanSearch, ReadError};
 use crate::logs::{LogEvent, Tail};
-use crate::plan::Options;
+use crate::plan::{Goal, Options};
 use crate::render::logs;
 use crate::schema::AwsEnv;
 use crate::spec::{Depth, ResourceDecl, Spec};
@@ -27,7 +28,7 @@ use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::parse::{PointInTime, point_in_time, whole_number};
-use super::session::{self, AwsTarget, Session};
+use super::session::{self, AwsTarget, Intent, Session};
 use super::terminal::{report_waits_once, with_wait_notice};
 
 use feed::{Feed, ParsedEvent, absent};
@@ -50,7 +51,9 @@ Examples:
   engine logs logger --since 10m     one function, the last 10 minutes
   engine logs --filter MODIFY        only entries with this text
   engine logs --raw                  exactly what the functions logged
-  engine logs --format json          for scripts")]
+  engine logs --format json          for scripts
+  engine logs --teams specs/examples/teams.txt --since 10m
+                                     of each team in a list")]
 pub(super) struct LogsArgs {
     /// A function's name in the spec. Defaults to all functions, with each line prefixed by the
     /// function's name
@@ -79,6 +82,9 @@ pub(super) struct LogsArgs {
     utc: bool,
     #[command(flatten)]
     spec: NamedSpecArgs,
+    /// Show the logs of each team in this file (one team per line)
+    #[arg(long, value_name = "FILE", conflicts_with = "team")]
+    teams: Option<PathBuf>,
     /// Output format; json prints one object per line
     #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
     format: OutputFormat,
@@ -120,26 +126,50 @@ impl LogsArgs {
 
 pub(super) fn run(cx: &CommandContext<'_>, args: LogsArgs) -> Result<Exit, CommandError> {
     let bounds = args.bounds()?;
-    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, teams: args.teams.clone(), ..SpecArgs::from(&args.spec) };
     let name = args.resource.as_deref();
     let follow = if args.follow { " --follow" } else { "" };
     names::reject_spec_path(name, |path| format!("engine logs --spec {path}{follow}"))?;
     let unknown = names::check_name(name, |spec, name| functions(spec, Some(name)).map(drop));
     let sessions = session::open_checked(cx, &spec, &Options::default(), Depth::Identities, unknown)?;
-    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    on_runtime(async |interrupt| show(&session, &args, bounds, interrupt).await)
+    on_runtime(async |interrupt| show_all(&sessions, &args, bounds, interrupt).await)
+}
+
+/// Shows the logs of every team: one after the other, or with `--follow` at the same time.
+async fn show_all(
+    sessions: &[Session<'_>],
+    args: &LogsArgs,
+    bounds: (i64, Option<i64>),
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, CommandError> {
+    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
+    let contexts = session::contexts(&sessions.iter().collect::<Vec<_>>(), intent, &interrupt).await?;
+    let shown = sessions.iter().zip(contexts).map(|(session, cx)| show(session, cx, args, bounds, interrupt.clone()));
+    let mut exit = Exit::Done;
+    if args.follow {
+        for shown in join_all(shown).await {
+            exit = exit.max(shown?);
+        }
+    } else {
+        for shown in shown {
+            exit = exit.max(shown.await?);
+        }
+    }
+    Ok(exit)
 }
 
 async fn show(
     session: &Session<'_>,
+    cx: Context,
     args: &LogsArgs,
     bounds: (i64, Option<i64>),
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
     let (spec, terminal) = (&session.spec, session.terminal);
     let functions = functions(spec, args.resource.as_deref())?;
-    let (cx, account) = session.reader(Access::ReadOnly, &interrupt).await?;
-    let cx = cx.reporting(report_waits_once(terminal.quiet));
+    let account = cx.read("", || cx.aws.account());
+    let account = with_wait_notice(terminal.quiet, || cx.waits(), account).await;
+    let account = account.map_err(|error| session.read_failure(vec![ReadError { resource: None, error }]))?;
     live::in_account(spec, &account).map_err(|error| failed(&error))?;
     let scope = names::search_scope(&session.target, &AwsEnv::new(&cx.aws.region, &account));
     // Only the name of its log group matters.
@@ -162,7 +192,10 @@ async fn show(
         let groups: Vec<&str> = feeds.iter().map(|feed| feed.group.as_str()).collect();
         terminal.note(&format!("following {}; press Ctrl-C to stop", groups.join(", ")));
     }
-    let printer = Printer::new(session, args, &feeds, functions.len() > 1);
+    if args.teams.is_some() {
+        feeds.iter_mut().for_each(|feed| feed.function = format!("{}/{}", spec.team, feed.function));
+    }
+    let printer = Printer::new(session, args, &feeds, functions.len() > 1 || args.teams.is_some());
     read_feeds(cx, session, args, bounds.0, feeds, printer, interrupt).await.map(|ended| exit.max(ended))
 }
 

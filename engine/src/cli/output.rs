@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** it only reads.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
 use crate::diagnostic::{Diagnostic, nearest};
@@ -15,7 +17,7 @@ use crate::spec::{Depth, Spec};
 use crate::value::{Placeholder, Value};
 
 use super::CommandContext;
-use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
+use super::args::{NamedSpecArgs, SpecArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
@@ -26,20 +28,36 @@ use super::session::{self, Intent, Run, Session};
 #[command(after_help = "\
 Examples:
   engine output --spec specs/examples/inline.yaml         all outputs
-  engine output table --spec specs/examples/inline.yaml   only the output `table`")]
+  engine output table --spec specs/examples/inline.yaml   only the output `table`
+  engine output --format env --spec specs/examples/inline.yaml
+                                                          lines for a shell: export TABLE='…'")]
 pub(super) struct OutputArgs {
     /// Print only this output
     #[arg(value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
     spec: NamedSpecArgs,
+    /// Print the outputs of each team in this file (one team per line)
+    #[arg(long, value_name = "FILE", conflicts_with = "team")]
+    teams: Option<PathBuf>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
-    format: OutputFormat,
+    #[arg(long, value_enum, default_value_t = OutputsFormat::Text)]
+    format: OutputsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputsFormat {
+    /// A line per output
+    #[value(alias = "human")]
+    Text,
+    /// One object
+    Json,
+    /// Lines for a shell, like export TABLE='blue-owls-todos'
+    Env,
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: OutputArgs) -> Result<Exit, CommandError> {
-    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, teams: args.teams.clone(), ..SpecArgs::from(&args.spec) };
     let name = args.name.as_deref();
     names::reject_spec_path(name, |path| format!("engine output --spec {path}"))?;
     let unknown = names::check_name(name, has_output);
@@ -67,10 +85,12 @@ fn has_output(spec: &Spec, name: &str) -> Result<(), CommandError> {
 async fn print(
     sessions: Vec<Session<'_>>,
     name: Option<&str>,
-    format: OutputFormat,
+    format: OutputsFormat,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
     let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
+    let (is_one, screen) = (sessions.len() < 2, sessions.first().map(|session| session.terminal));
+    let mut by_team = serde_json::Map::new();
     for run in session::read(sessions, intent, &interrupt).await? {
         let Run { session: Session { spec, terminal, target, .. }, inventory, .. } = &run;
         let known = output_values(spec, inventory, |resource, attribute| {
@@ -91,11 +111,21 @@ async fn print(
                 diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")),
             ));
         }
-        terminal.print(&match (format, name, wanted.as_slice()) {
-            (OutputFormat::Json, _, _) => format!("{}\n", render::outputs_json(&wanted)),
-            (OutputFormat::Human, Some(_), [(_, value)]) => format!("{}\n", value.as_str().unwrap_or_default()),
-            _ => render::outputs(&wanted),
-        });
+        let (team, outputs) = (spec.team.as_str(), wanted.as_slice());
+        match (format, name, outputs) {
+            (OutputsFormat::Json, ..) if is_one => terminal.print(&format!("{}\n", render::outputs_json(outputs))),
+            // One document for all teams, at the end.
+            (OutputsFormat::Json, ..) => drop(by_team.insert(team.to_owned(), render::outputs_json(outputs))),
+            (OutputsFormat::Env, ..) => terminal.print(&render::outputs_env(outputs, (!is_one).then_some(team))),
+            (OutputsFormat::Text, Some(_), [(_, value)]) if is_one => {
+                terminal.print(&format!("{}\n", value.as_str().unwrap_or_default()));
+            }
+            (OutputsFormat::Text, ..) if is_one => terminal.print(&render::outputs(outputs)),
+            (OutputsFormat::Text, ..) => terminal.print(&format!("team {team}:\n{}", render::outputs(outputs))),
+        }
+    }
+    if let Some(terminal) = screen.filter(|_| !by_team.is_empty()) {
+        terminal.print(&format!("{}\n", serde_json::Value::Object(by_team)));
     }
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** a policy that IAM would reject for its size is an error, unless it goes to files,
 //! which it can be divided among.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -42,7 +43,9 @@ Examples:
   engine policy --boundary arn:aws:iam::123456789012:policy/students --account 123456789012
                                          with a limit for the roles that a spec creates
   engine policy --account 123456789012 --output policies
-                                         into files, for a policy that is too large for IAM")]
+                                         into files, for a policy that is too large for IAM
+  engine policy --teams specs/examples/teams.txt --account 123456789012 --output policies
+                                         for each team in a list")]
 pub(super) struct PolicyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
@@ -61,6 +64,9 @@ pub(super) struct PolicyArgs {
     /// Write the policies into this folder instead, divided into files that IAM accepts as managed policies
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     output: Option<PathBuf>,
+    /// Write the policies of each team in this file (one team per line), a set of files for each
+    #[arg(long, value_name = "FILE", requires = "output", conflicts_with = "team")]
+    teams: Option<PathBuf>,
     /// Use this account. Defaults to the spec's account, or else your credentials' account
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account: Option<String>,
@@ -108,51 +114,106 @@ impl From<PolicyCommand> for Purpose {
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, CommandError> {
-    let PolicyArgs { spec, purpose, role, account, boundary, no_boundary, output } = args;
     if cx.global.local {
         return Err(not_local());
     }
-    let terminal = cx.terminal;
-    let sessions = session::open(cx, &SpecArgs::from(&spec), &Options::default(), Depth::Full)?;
-    let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    let env = env(&session, account)?;
-    if role {
-        let roles = execution::roles(&session.spec, &env);
+    let spec = SpecArgs { teams: args.teams.clone(), ..SpecArgs::from(&args.spec) };
+    let sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
+    let mut printer = Printer { terminal: cx.terminal, args: &args, files: Vec::new(), notes: BTreeSet::new() };
+    let mut known: Option<(&AwsTarget, AwsEnv)> = None;
+    for session in &sessions {
+        // Teams in one place need one answer about the account.
+        let env = match &known {
+            Some((target, env)) if **target == session.target => env.clone(),
+            _ => env(session, args.account.clone())?,
+        };
+        if args.role {
+            printer.roles(session, &env)?;
+        } else {
+            printer.team(session, &env)?;
+        }
+        known = Some((&session.target, env));
+    }
+    if let Some(folder) = &args.output {
+        write(cx.terminal, folder, &printer.files)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints policies, or collects them for files.
+struct Printer<'p> {
+    terminal: &'p Terminal,
+    args: &'p PolicyArgs,
+    files: Vec<Policies>,
+    /// The explanations so far, each of which is printed once for all teams.
+    notes: BTreeSet<String>,
+}
+
+impl Printer<'_> {
+    /// The policies of a spec's roles.
+    fn roles(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
+        let (team, roles) = (&session.spec.team, execution::roles(&session.spec, env));
         if roles.is_empty() {
             return Err(CommandError::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }
         for (name, needed) in &roles {
-            explain(terminal, &session.spec.team, &needed.permissions);
-            if output.is_none() {
+            self.explain(team, &needed.permissions);
+            if self.args.output.is_none() {
                 check_size(&format!("of the role `{name}`"), &needed.permissions)?;
             }
         }
-        if let Some(folder) = output {
-            let files = roles.iter().flat_map(|(name, needed)| {
-                let trust = Policies { stem: format!("{name}-trust"), texts: vec![text(&needed.trust)] };
-                [trust, divided(format!("{name}-permissions"), &needed.permissions)]
-            });
-            write(terminal, &folder, &files.collect::<Vec<_>>())?;
-        } else {
-            terminal.print(&text(&roles));
+        if self.args.output.is_none() {
+            self.terminal.print(&text(&roles));
+            return Ok(());
         }
-    } else {
+        // Teams can share an imported role.
+        let prefix = self.args.teams.as_ref().map(|_| format!("{team}-")).unwrap_or_default();
+        self.files.extend(roles.iter().flat_map(|(name, needed)| {
+            let trust = Policies { stem: format!("{prefix}{name}-trust"), texts: vec![text(&needed.trust)] };
+            [trust, divided(format!("{prefix}{name}-permissions"), &needed.permissions)]
+        }));
+        Ok(())
+    }
+
+    /// The policy for those who deploy a team's spec.
+    fn team(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
+        let PolicyArgs { purpose, boundary, no_boundary, output, .. } = self.args;
         let creates = matches!(purpose, PolicyCommand::Apply | PolicyCommand::All);
         if creates && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
         }
-        let document = policy::deploying(&session.spec, &env, Purpose::from(purpose), boundary.as_deref());
+        let team = &session.spec.team;
+        let document = policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref());
         // Several files have room for everything.
         let document = if output.is_some() { document } else { document.within_limit() };
-        explain(terminal, &session.spec.team, &document);
-        if let Some(folder) = output {
-            write(terminal, &folder, &[divided(session.spec.team.clone(), &document)])?;
-        } else {
-            check_size(&format!("for the team `{}`", session.spec.team), &document)?;
-            terminal.print(&text(&document));
+        self.explain(team, &document);
+        if output.is_some() {
+            self.files.push(divided(team.clone(), &document));
+            return Ok(());
+        }
+        check_size(&format!("for the team `{team}`"), &document)?;
+        self.terminal.print(&text(&document));
+        Ok(())
+    }
+
+    /// Explains the statements that no ARN restricts, and what a prefix matches.
+    fn explain(&mut self, team: &str, document: &Document) {
+        for statement in &document.statement {
+            if let Some(why) = statement.why.filter(|_| self.notes.insert(statement.sid.to_string())) {
+                self.terminal.note(&format!("{}: {why}", statement.sid));
+            }
+        }
+        if document.omits_optional && self.notes.insert("omits".to_owned()) {
+            self.terminal
+                .note("the optional statements are omitted, since the policy would exceed IAM's size limit with them");
+        }
+        if document.goes_by_prefix(team) && self.notes.insert("prefix".to_owned()) {
+            self.terminal.note(&format!(
+                "`{team}-*` also matches the resources of a team named `{team}-more`: don't use a team name that extends \
+                 another one"
+            ));
         }
     }
-    Ok(Exit::Done)
 }
 
 /// The error for a spec that creates roles, without a decision about their limit.
@@ -203,24 +264,6 @@ fn hint_account(failure: CommandError) -> CommandError {
     let hint = "or add `--account ID`, or `account:` in the spec, to need no credentials";
     let diagnostics = failure.diagnostics.into_iter().map(|it| it.hint(hint)).collect();
     CommandError { diagnostics, ..failure }
-}
-
-/// Explains the statements that no ARN restricts, and what a prefix matches.
-fn explain(terminal: &Terminal, team: &str, document: &Document) {
-    for statement in &document.statement {
-        if let Some(why) = statement.why {
-            terminal.note(&format!("{}: {why}", statement.sid));
-        }
-    }
-    if document.omits_optional {
-        terminal.note("the optional statements are omitted, since the policy would exceed IAM's size limit with them");
-    }
-    if document.goes_by_prefix(team) {
-        terminal.note(&format!(
-            "`{team}-*` also matches the resources of a team named `{team}-more`: don't use a team name that extends \
-             another one"
-        ));
-    }
 }
 
 fn check_size(subject: &str, document: &Document) -> Result<(), CommandError> {

@@ -43,7 +43,7 @@ const ELSEWHERE: [(&[&str], &str); 15] = [
         "leave it out: `engine diff`, `engine apply`, `engine destroy`",
     ),
     (&["new"], "`engine init` writes a starter spec"),
-    (&["status", "show"], "`engine list` shows what exists, `engine diff` whether it matches the spec"),
+    (&["show"], "`engine status` shows what is deployed, `engine diff` whether it matches the spec"),
     (&["rollback"], "apply the earlier spec again with `engine apply`"),
     (&["tail"], "`engine logs --follow` follows the logs of the functions"),
     (&["help-all", "usage"], "`engine --help` shows all commands and options"),

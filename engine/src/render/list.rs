@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value as Json, json};
 
-use crate::diagnostic::wrap;
+use crate::diagnostic::{shell_word, wrap};
 use crate::schema::Str;
 use crate::value::Value;
 
@@ -59,6 +59,19 @@ pub fn outputs(outputs: &[(String, Value)]) -> String {
 /// The same as a JSON object; unknown values are `null`.
 pub fn outputs_json(outputs: &[(String, Value)]) -> Json {
     Json::Object(outputs.iter().map(|(name, value)| (name.clone(), Json::from(value))).collect())
+}
+
+/// The same as lines for a shell. Names are in upper case; with several teams, the team comes first.
+pub fn outputs_env(outputs: &[(String, Value)], team: Option<&str>) -> String {
+    let variable = |name: &str| {
+        let name = team.map_or_else(|| name.to_owned(), |team| format!("{team}_{name}"));
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+        // A shell takes no name that starts with a digit.
+        if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| Json::from(value).to_string(), str::to_owned);
+    outputs.iter().map(|(name, value)| format!("export {}={}\n", variable(name), shell_word(&text(value)))).collect()
 }
 
 /// Checks with their results.

@@ -308,7 +308,7 @@ pub(super) fn measured(report: &Report) -> String {
 }
 
 /// The day with its offset from UTC, like `2026-11-25 (UTC+01:00)`, and the time.
-fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
+pub(super) fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
     let timestamp = Timestamp::from_millisecond(at.clamp(0, LAST)).unwrap_or_default();
     let there = timestamp.to_zoned_datetime(zone.clone());
     let offset = if there.offset().is_zero() { "" } else { "%:z" };

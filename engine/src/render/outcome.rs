@@ -41,6 +41,16 @@ impl Tally {
         tally
     }
 
+    fn plus(self, other: Tally) -> Tally {
+        Tally {
+            adopted: self.adopted + other.adopted,
+            added: self.added + other.added,
+            changed: self.changed + other.changed,
+            destroyed: self.destroyed + other.destroyed,
+            released: self.released + other.released,
+        }
+    }
+
     pub(super) fn text(self, destroy: bool) -> String {
         let Tally { adopted, added, changed, destroyed, released } = self;
         let released = if released > 0 { format!(", {released} forgotten") } else { String::new() };
@@ -94,6 +104,15 @@ pub fn closing(plan: &Plan, endings: &[StepOutcome], destroy: bool, out: OutputS
         return format!("{} Resources: {done}.", out.paint(GREEN, &format!("{verb} complete!")));
     }
     format!("{} {done}. Run the same command again to continue.", out.paint(RED, &format!("{verb} incomplete:")))
+}
+
+/// The last line of several runs: how many are complete, and what all of them did.
+pub fn total<'r>(runs: impl Iterator<Item = (&'r Plan, &'r [StepOutcome])> + Clone, destroy: bool) -> String {
+    let is_complete = |endings: &[StepOutcome]| endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)));
+    let n_complete = runs.clone().filter(|(_, endings)| is_complete(endings)).count();
+    let n_runs = runs.clone().count();
+    let done = runs.map(|(plan, endings)| Tally::of(plan, endings)).fold(Tally::default(), Tally::plus);
+    format!("Total: {n_complete} of {n_runs} complete. Resources: {}.", done.text(destroy))
 }
 
 /// The error of each step that failed, except by Ctrl-C. A cause that affects the whole run is

@@ -3,10 +3,17 @@
 //!
 //! **Invariant:** a page loads nothing, which its content security policy enforces.
 
+use std::time::Duration;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// A whole page. Its colors are `--ink`, `--ground`, `--quiet` (secondary text) and `--line`.
 pub(super) fn page(generator: &str, title: &str, css: &str, body: &Markup) -> Markup {
+    reloading(generator, title, css, None, body)
+}
+
+/// The same, which a browser loads again after a while.
+pub(super) fn reloading(generator: &str, title: &str, css: &str, again: Option<Duration>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -15,6 +22,7 @@ pub(super) fn page(generator: &str, title: &str, css: &str, body: &Markup) -> Ma
                 meta name="generator" content=(generator);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                @if let Some(again) = again { meta http-equiv="refresh" content=(again.as_secs()); }
                 title { "engine: " (title) }
                 style { (PreEscaped(BASE)) (PreEscaped(css)) }
             }

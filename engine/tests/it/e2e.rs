@@ -21,6 +21,7 @@ mod saved;
 mod schema;
 mod several;
 mod stages;
+mod status;
 mod streams;
 mod syntax;
 mod templates;

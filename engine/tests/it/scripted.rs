@@ -40,6 +40,7 @@ mod server;
 mod several;
 mod side_reads;
 mod states;
+mod status;
 mod streams;
 mod table_updates;
 mod timeline;

@@ -12,9 +12,10 @@ use crate::shared::proxy::{Proxy, Request};
 /// Lambda control-plane calls per second and account. Also the burst after an idle second.
 pub(crate) const RATE: f64 = 15.0;
 
-/// The calls per second of each limit that Lambda counts separately: of its control plane, of
-/// GetFunction, and of GetPolicy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
-pub(crate) const RATES: [f64; 3] = [RATE, 100.0, 15.0];
+/// The calls per second of each limit that AWS counts separately: of Lambda's control plane, of
+/// GetFunction, and of GetPolicy (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html),
+/// and of FilterLogEvents (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
+pub(crate) const RATES: [f64; 4] = [RATE, 100.0, 15.0, 5.0];
 
 /// The time limit of a run that waits for the rate limit.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -55,7 +56,7 @@ impl Tally {
 /// A local AWS behind the rate limits.
 pub(crate) struct Shared {
     proxy: Proxy,
-    tallies: Arc<[Mutex<Tally>; 3]>,
+    tallies: Arc<[Mutex<Tally>; 4]>,
 }
 
 impl Shared {
@@ -65,7 +66,11 @@ impl Shared {
             let tallies = Arc::clone(&tallies);
             Proxy::new(&project.endpoint(), move |request| {
                 let is_within = limit_of(request).is_none_or(|at| tallies[at].lock().unwrap().takes());
-                if is_within { request.forward() } else { throttled("") }
+                match is_within {
+                    true => request.forward(),
+                    false if request.is(LOGS) => too_many_reads(),
+                    false => throttled(""),
+                }
             })
         };
         Shared { proxy, tallies }
@@ -81,9 +86,22 @@ impl Shared {
     }
 
     /// Of each limit.
-    pub(crate) fn tallies(&self) -> [Tally; 3] {
-        [0, 1, 2].map(|at| *self.tallies[at].lock().unwrap())
+    pub(crate) fn tallies(&self) -> [Tally; 4] {
+        [0, 1, 2, 3].map(|at| *self.tallies[at].lock().unwrap())
     }
+}
+
+/// The call whose limit CloudWatch Logs has.
+const LOGS: &str = "FilterLogEvents";
+
+/// CloudWatch Logs' response to a call beyond the limit.
+fn too_many_reads() -> String {
+    let body = json!({ "__type": "ThrottlingException", "message": "Rate exceeded" }).to_string();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Whether a request counts against the limit of the control plane: all do except reads of a
@@ -94,6 +112,9 @@ pub(crate) fn is_counted(request: &Request) -> bool {
 
 /// The limit in [`RATES`] that a request counts against.
 fn limit_of(request: &Request) -> Option<usize> {
+    if request.is(LOGS) {
+        return Some(3);
+    }
     let (method, path) = line(request);
     let parts: Vec<&str> = path.split('?').next().unwrap().split('/').skip(1).collect();
     // Only Lambda's paths start with its API version, a date.

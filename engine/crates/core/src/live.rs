@@ -21,7 +21,7 @@ use crate::value::Tree;
 use crate::wait::{Context, Detail, Wait};
 
 pub use orphans::OrphanSearch;
-pub use survey::survey;
+pub use survey::{Listed, list_teams, read_listed, survey};
 
 /// A resource that no declaration refers to, as it was found.
 type Undeclared = (Arc<dyn Definition>, Id, Live);

@@ -51,6 +51,10 @@ impl Deployment<'_> {
             exit = exit.max(ended);
             self.report(it, outcome, timing, planned.len() > 1);
         }
+        let ran = planned.iter().zip(&outcomes).map(|(it, outcome)| (&it.plan, outcome.endings.as_slice()));
+        if self.is_for_people() && ran.clone().filter(|(plan, _)| !plan.steps.is_empty()).count() > 1 {
+            self.terminal.show(&format!("\n{}\n", render::total(ran, self.is_destroy())));
+        }
         if self.is_for_people() {
             let runs = prefixes.iter().zip(planned).zip(&timings);
             let runs = runs.map(|((prefix, it), timing)| (prefix.as_str(), &it.plan, timing));

@@ -71,7 +71,9 @@ impl<'p> Printer<'p> {
         for row in rows.iter().skip(n_skipped(limit, rows.len())) {
             let function = row.entry.function;
             if row.times > 1 && !self.retry_policies.contains_key(function) {
-                let policy = tokio::time::timeout(DETAIL, RetryPolicy::of(cx, &self.session.spec, function)).await;
+                // With several teams, the team comes before the name.
+                let name = function.rsplit('/').next().unwrap_or(function);
+                let policy = tokio::time::timeout(DETAIL, RetryPolicy::of(cx, &self.session.spec, name)).await;
                 let policy = policy.ok().flatten().and_then(|policy| policy.words());
                 self.retry_policies.insert(function.to_owned(), policy);
             }

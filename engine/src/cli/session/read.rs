@@ -52,20 +52,7 @@ pub(in crate::cli) async fn read<'t>(
         lock_writes(&mut sessions, interrupt).await?;
     }
     let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
-    let source = || vec!["AWS credentials".to_owned()];
-    let clients = with_wait_notice(quiet, source, connect(&sessions, intent)).await?;
-    let contexts: Vec<Context> = sessions
-        .iter()
-        .zip(clients)
-        .map(|(session, aws)| {
-            let Options { assume_owner, delete_data, .. } = session.options;
-            let overrides = Overrides { delete_data, assume_owner };
-            if session.is_recorded {
-                aws.recorder.start();
-            }
-            kinds::context(Arc::new(aws), overrides, interrupt.clone()).reporting(report_waits_once(quiet))
-        })
-        .collect();
+    let contexts = contexts(&sessions.iter().collect::<Vec<_>>(), intent, interrupt).await?;
     let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
     let reads = sessions.into_iter().zip(&contexts).map(|(session, cx)| session.read(cx.clone(), intent));
     let (mut runs, mut failure) = (Vec::new(), None::<CommandError>);
@@ -84,8 +71,29 @@ pub(in crate::cli) async fn read<'t>(
     failure.map_or(Ok(runs), Err)
 }
 
+/// A context for each session, before any call; those with the same target share credentials and
+/// rate limits.
+pub(in crate::cli) async fn contexts(
+    sessions: &[&Session<'_>],
+    intent: Intent,
+    interrupt: &watch::Receiver<bool>,
+) -> Result<Vec<Context>, CommandError> {
+    let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
+    let source = || vec!["AWS credentials".to_owned()];
+    let clients = with_wait_notice(quiet, source, connect(sessions, intent)).await?;
+    let contexts = sessions.iter().zip(clients).map(|(session, aws)| {
+        let Options { assume_owner, delete_data, .. } = session.options;
+        let overrides = Overrides { delete_data, assume_owner };
+        if session.is_recorded {
+            aws.recorder.start();
+        }
+        kinds::context(Arc::new(aws), overrides, interrupt.clone()).reporting(report_waits_once(quiet))
+    });
+    Ok(contexts.collect())
+}
+
 /// Clients for each session; those with the same target share credentials and rate limits.
-async fn connect(sessions: &[Session<'_>], intent: Intent) -> Result<Vec<Aws>, CommandError> {
+async fn connect(sessions: &[&Session<'_>], intent: Intent) -> Result<Vec<Aws>, CommandError> {
     let mut connections: Vec<(&AwsTarget, Connection)> = Vec::new();
     let mut clients = Vec::new();
     for session in sessions {
@@ -176,7 +184,8 @@ impl<'t> Session<'t> {
         Ok(Run { session: self, cx, inventory })
     }
 
-    pub(super) fn read_failure(&self, errors: Vec<ReadError>) -> CommandError {
+    /// The errors of reads, each with its place in the spec.
+    pub(in crate::cli) fn read_failure(&self, errors: Vec<ReadError>) -> CommandError {
         let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let action = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));

@@ -81,6 +81,7 @@ fn a_failing_team_stops_no_other_team() {
     run.ends_with(3).says("limit of 2500 tables").says("Run the same command again to continue.");
     assert_eq!(run.out.matches("Apply complete! Resources: 1 added").count(), 2, "{}", run.out);
     assert_eq!(run.out.matches("Apply incomplete:").count(), 1, "{}", run.out);
+    run.says("Total: 2 of 3 complete. Resources: 2 added, 0 changed, 0 destroyed.");
     assert_eq!(cloud.world(|world| world.tables.len()), 2);
     cloud.forget();
     project.run(&cloud, &["apply", "specs/team.yaml", "--teams", "teams.txt"]).ends_with(0).says("1 added");

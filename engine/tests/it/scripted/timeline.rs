@@ -285,12 +285,12 @@ async fn a_hanging_call_is_shown_with_its_full_duration() {
 }
 
 /// The browser installed on this machine, if any.
-fn chromium() -> Option<PathBuf> {
+pub(super) fn chromium() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     names.into_iter().find_map(installed_program)
 }
 
-fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
+pub(super) fn browse(chromium: &Path, page: &Path, args: &[&str]) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Program::new(chromium, profile.path());
     command.search_path().args([

@@ -44,7 +44,7 @@ pub static TAG_INDEX: Limit = limit("the tag index", 5.0, 5.0, 10.0);
 
 /// FilterLogEvents has a limit of 5 to 10 per second, depending on the region
 /// (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
-pub static LOGS: Limit = limit("CloudWatch Logs", 4.0, 5.0, 5.0);
+pub static LOGS: Limit = limit("CloudWatch Logs", 5.0, 5.0, 5.0);
 
 /// Not documented for SQS's control plane
 /// (docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html).

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it never writes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::error::{AwsError, Class};
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Str, TAG_STACK, TAG_TEAM};
+use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Status, Str, TAG_STACK, TAG_TEAM};
 use crate::wait::{Context, Detail};
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
@@ -55,6 +55,46 @@ pub async fn survey(
             }
         }
     }
+    Ok(found)
+}
+
+/// What the tag index lists: a resource that a team owns, or owned until a moment ago.
+#[derive(Clone)]
+pub struct Listed {
+    /// Its kind.
+    pub kind: Arc<dyn Definition>,
+    /// Its identity, with its owner.
+    pub id: Id,
+}
+
+/// What the tag index lists for each of these teams, of any stack, with one search for all of them.
+///
+/// # Errors
+/// `Denied` if you lack permission to read the tag index.
+pub async fn list_teams(cx: &Context, teams: &[String]) -> Result<BTreeMap<String, Vec<Listed>>, AwsError> {
+    let services = services(&cx.kinds);
+    let entries = cx.read("", || cx.account.tagged(&[(TAG_TEAM, "")], &services)).await?;
+    let mut listed: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+    for (arn, tags) in entries {
+        let Some(team) = tags.get(TAG_TEAM).filter(|team| teams.contains(team)) else { continue };
+        let stack = tags.get(TAG_STACK).cloned().unwrap_or_default();
+        let owner = Owner { team: team.clone(), stack, ..blank_owner() };
+        let found = from_index_entry(&cx.kinds, &owner, &arn, &tags);
+        listed.entry(team.clone()).or_default().extend(found.map(|(kind, id)| Listed { kind, id }));
+    }
+    Ok(listed)
+}
+
+/// Reads a resource that the tag index lists, and what is attached to it: all that exists and that
+/// the team owns.
+///
+/// # Errors
+/// As the kind's read.
+pub async fn read_listed(cx: &Context, listed: &Listed, env: &AwsEnv) -> Result<Vec<Undeclared>, AwsError> {
+    let id = Id { env: Some(env.clone()), ..listed.id.clone() };
+    let mut found = read_with_attached(&cx.with_detail(Detail::ForDelete), &listed.kind, &id).await?;
+    let is_theirs = |live: &Live| matches!(&live.owner, Ownership::Engine(owner) if owner.team == id.owner.team);
+    found.retain(|(_, _, live)| live.status != Status::Deleting && is_theirs(live));
     Ok(found)
 }
 
