@@ -164,10 +164,14 @@ async fn simulate(run: &Run<'_>, is_selected: &dyn Fn(&ResourceDecl) -> bool) ->
     }
     let caller = run.cx.aws.seen.principal();
     let mut questions = preflight::questions(&run.session.spec, &run.inventory, caller.as_deref(), is_selected);
-    let answers = stream::iter(&questions).map(|it| rights::simulate(&run.cx, &it.principal, &it.needs));
-    let answers = timeout(rights::PATIENCE, answers.buffered(AT_ONCE).collect::<Vec<_>>()).await;
+    let answers = stream::iter(&questions)
+        .map(|it| async { rights::simulate(&run.cx, &it.principal, &it.pairs()).await })
+        .buffered(AT_ONCE);
+    let answers = timeout(rights::PATIENCE, answers.collect::<Vec<_>>()).await;
     for (question, answer) in questions.iter_mut().zip(answers.unwrap_or_default()) {
-        question.decisions = answer.ok();
+        if let Ok(decisions) = answer {
+            question.decide(&decisions);
+        }
     }
     questions
 }
@@ -191,7 +195,8 @@ async fn read_role_policies(run: &Run<'_>, questions: &mut [Question]) {
         if let Who::Role(role) = &question.who
             && let Some(policies) = policies.get(role)
         {
-            question.decisions = Some(question.needs.iter().map(|need| rights::decide(policies, need)).collect());
+            let decisions: Vec<_> = question.pairs().iter().map(|need| rights::decide(policies, need)).collect();
+            question.decide(&decisions);
         }
     }
 }

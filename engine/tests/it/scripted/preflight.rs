@@ -268,6 +268,89 @@ fn without_the_simulator_preflight_reads_the_policies() {
     }
 }
 
+/// A function that uses its role for everything that engine knows of.
+fn demanding() -> Project {
+    Project::new(|text| {
+        let key = "arn:aws:kms:eu-central-1:123456789012:key/1";
+        let queues = format!(
+            "resources:\n  dead: {{ type: queue, kms_key_arn: \"{key}\" }}\n  jobs: {{ type: queue, \
+             visibility_timeout_seconds: 60 }}\n  audit: {{ type: log_group }}\n"
+        );
+        let text = replaced(&text, "resources:\n", &queues);
+        let function = format!(
+            "    tracing: Active\n    kms_key_arn: {key}\n    environment: {{ LEVEL: debug }}\n    vpc: {{ subnet_ids: \
+             [subnet-1], security_group_ids: [sg-1] }}\n    dead_letter_target_arn: ${{dead.arn}}\n    async: {{ \
+             on_success_destination_arn: \"arn:aws:sns:eu-central-1:123456789012:news\", on_failure_destination_arn: \
+             \"arn:aws:lambda:eu-central-1:123456789012:function:other\" }}\n    access: {{ todos: [read, write], jobs: \
+             send, audit: write }}\n    events: {{ jobs: {{}} }}\n    code: ../"
+        );
+        let text = replaced(&text, "    code: ../", &function);
+        format!("{text}    on_failure_destination_arn: arn:aws:s3:::lost\n    maximum_retry_attempts: 2\n")
+    })
+}
+
+/// What `engine policy --role` prints is what preflight asks for: the whole is enough, and nothing
+/// less.
+#[test]
+fn preflight_asks_for_exactly_the_permissions_that_the_role_needs() {
+    let project = demanding();
+    let printed = project.run(&Cloud::start(World::empty()), &["policy", "--role", "--account", "123456789012"]);
+    let policy = serde_json::from_str::<Json>(&printed.ends_with(0).out).unwrap()[ROLE]["permissions"].clone();
+    let without = |action: &str| {
+        let mut policy = policy.clone();
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            match &mut statement["Action"] {
+                Json::Array(actions) => actions.retain(|it| it != action),
+                one if *one == action => *one = json!([]),
+                _ => {}
+            }
+            // Neither a region nor a service in a condition is known here.
+            statement.as_object_mut().unwrap().remove("Condition");
+        }
+        policy
+    };
+    let world = |policy: Json| World { policies: Some([policy, json!({ "Statement": [] })]), ..World::empty() };
+    check(world(without("")), &project, 0, &[]);
+    let listed = |action: &Json| match action {
+        Json::Array(actions) => actions.clone(),
+        one => vec![one.clone()],
+    };
+    let actions: std::collections::BTreeSet<String> = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|it| listed(&it["Action"]))
+        .map(|it| it.as_str().unwrap().to_owned())
+        .collect();
+    assert!(actions.len() > 30, "{actions:?}");
+    let services: std::collections::BTreeSet<&str> = actions.iter().map(|it| it.split(':').next().unwrap()).collect();
+    assert_eq!(
+        services.into_iter().collect::<Vec<_>>(),
+        ["dynamodb", "ec2", "kms", "lambda", "logs", "s3", "sns", "sqs", "xray"]
+    );
+    for action in &actions {
+        check(world(without(action)), &project, 0, &[ROLE_LACKS, &format!("`{action}`")]);
+    }
+    check(world(without("sns:Publish")), &project, 0, &["because `logger` has it as", "`async.on_success`"]);
+}
+
+/// engine grants the roles that it manages what they need.
+#[test]
+fn a_managed_role_is_not_asked_about() {
+    let project = Project::new(|text| {
+        let text = replaced(&text, "    role: ${execution-role.arn}\n", "");
+        let (head, rest) = text.split_once("  execution-role:\n").unwrap();
+        let (_, rest) = rest.split_once("  logger:\n").unwrap();
+        format!("{head}  logger:\n{rest}")
+    });
+    let cloud = Cloud::start(World { simulated: Some(("implicitDeny", false)), ..World::empty() });
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| *world = world.clone().aged());
+    let run = project.run(&cloud, &["check"]);
+    run.ends_with(0);
+    assert!(!run.err.contains(ROLE_LACKS), "{}", run.err);
+}
+
 #[test]
 fn apply_adds_at_most_one_wave_of_calls_to_those_of_diff() {
     let questions = |world: World, edit: fn(String) -> String| {

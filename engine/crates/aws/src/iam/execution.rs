@@ -62,6 +62,67 @@ pub(crate) fn of_functions(spec: &Spec, env: &AwsEnv, functions: &[&ResourceDecl
     statements(&PolicyBuilder { spec, env, exact: true, boundary: None }, functions)
 }
 
+/// A permission to ask IAM about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needed {
+    /// The action.
+    pub action: Str,
+    /// The ARNs under which a policy may allow it; one of them suffices.
+    pub arns: Vec<String>,
+    /// What needs it, as complete clauses.
+    pub reasons: Vec<String>,
+}
+
+impl Needed {
+    /// One action on one resource.
+    pub fn one(action: &'static str, arn: &str) -> Needed {
+        Needed { action: action.into(), arns: vec![arn.to_owned()], reasons: Vec::new() }
+    }
+}
+
+/// What a function needs of a role that engine doesn't manage.
+pub fn needed(spec: &Spec, env: &AwsEnv, function: &ResourceDecl) -> Vec<Needed> {
+    let policy = PolicyBuilder { spec, env, exact: true, boundary: None };
+    let statements = single(&policy, &[function]);
+    let mut needed: Vec<Needed> = Vec::new();
+    for statement in &statements {
+        for action in &statement.action {
+            let arns = asked_about(action, &statement.resource, &statements);
+            match needed.iter_mut().find(|it| it.action == *action && it.arns == arns) {
+                Some(known) => known.reasons.extend(statement.reasons.iter().cloned()),
+                None => needed.push(Needed { action: action.clone(), arns, reasons: statement.reasons.clone() }),
+            }
+        }
+    }
+    needed
+}
+
+/// The ARNs under which a policy may allow an action: those of its statement, with a placeholder
+/// for what policies can't sensibly name.
+fn asked_about(action: &str, resources: &[String], others: &[Statement]) -> Vec<String> {
+    let service = |action: &str| action.split(':').next().unwrap_or_default().to_owned();
+    let is_all = |resource: &String| resource == "*";
+    let mut arns: Vec<&String> = resources.iter().collect();
+    // Many policies allow a list call on what the function uses, and what allows it on every
+    // resource allows it on these too.
+    if resources.iter().all(is_all) {
+        let of_service = others.iter().filter(|it| it.action.iter().any(|it| service(it) == service(action)));
+        let named: Vec<&String> = of_service.flat_map(|it| &it.resource).filter(|it| !is_all(it)).collect();
+        arns = if named.is_empty() { arns } else { named };
+    }
+    // These two are about a group's streams (docs.aws.amazon.com/service-authorization/latest/reference/
+    // list_amazoncloudwatchlogs.html).
+    if ["logs:CreateLogStream", "logs:PutLogEvents"].contains(&action) {
+        arns.retain(|arn| arn.ends_with(":*"));
+    }
+    let placeholder = |arn: &String| match arn.strip_suffix('*') {
+        Some(group) if service(action) == "logs" => format!("{group}log-stream:any"),
+        Some(start) if !start.is_empty() => format!("{start}any"),
+        _ => arn.clone(),
+    };
+    arns.into_iter().map(placeholder).collect()
+}
+
 /// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
 /// where it is checked.
 pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
@@ -70,8 +131,13 @@ pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> V
     merged(needs.statements)
 }
 
-/// docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<Statement> {
+    merged(single(policy, functions))
+}
+
+/// One statement for each action and each thing that needs it
+/// (docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html).
+fn single(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<Statement> {
     let mut needs = Needs { policy, statements: Vec::new() };
     for function in functions {
         needs.logs(function);
@@ -94,7 +160,7 @@ fn statements(policy: &PolicyBuilder<'_>, functions: &[&ResourceDecl]) -> Vec<St
         }
         needs.access(function);
     }
-    merged(needs.statements)
+    needs.statements
 }
 
 /// The statements so far.
@@ -270,6 +336,18 @@ impl Needs<'_, '_> {
                 self.add_all("PutIntoBuckets", &["s3:PutObject"], &[format!("{target}/*")], reason);
             }
             _ => {}
+        }
+        let policy = self.policy;
+        let is_target = |it: &&ResourceDecl| {
+            it.schema()
+                .arn
+                .as_ref()
+                .is_some_and(|form| it.id.arn.as_deref().unwrap_or(&form.of(policy.env, &it.id.name)) == target)
+        };
+        if let Some(declared) = policy.spec.resources.iter().find(is_target)
+            && let Some(form) = &declared.schema().arn
+        {
+            self.key(declared, &form.service, reason);
         }
     }
 

@@ -151,17 +151,17 @@ pub fn has_propagated(born: Option<i64>, now: i64) -> bool {
     born.is_some_and(|born| now.saturating_sub(born) >= PROPAGATION_MS)
 }
 
-/// The decision about one action on one resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The decision about one action on one resource, from the worst to the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// It is allowed.
-    Allowed,
     /// No statement allows it.
     NotAllowed,
     /// A statement denies it.
     Denied,
     /// It depends on something that engine can't read.
     Unknown,
+    /// It is allowed.
+    Allowed,
 }
 
 /// An action and the ARN of its resource.

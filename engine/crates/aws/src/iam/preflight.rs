@@ -13,25 +13,14 @@ use crate::aws::trust::{RoleLookup, Trust, closed, misnamed};
 use crate::cause::Code;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
+use crate::iam::execution::{self, Needed};
 use crate::inventory::Inventory;
-use crate::kinds::{default_log_group, runtimes};
+use crate::kinds::runtimes;
 use crate::logs::EventName;
 use crate::schema::{AwsEnv, Locality};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
-/// The actions that Lambda uses with a function's role to read a stream
-/// (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
-const STREAM_ACTIONS: [&str; 4] =
-    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
-/// The actions that Lambda uses with a function's role to read a queue
-/// (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
-const QUEUE_ACTIONS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
-/// The actions that a function uses to write its log
-/// (docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html).
-const LOG_ACTIONS: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
-/// Used once, to create the log group.
-const LOG_GROUP_ACTION: &str = "logs:CreateLogGroup";
 /// Required on a function's role to create the function.
 const PASS_ROLE: &str = "iam:PassRole";
 
@@ -45,9 +34,24 @@ pub struct Question {
     /// Its ARN.
     pub principal: String,
     /// The required permissions.
-    pub needs: Vec<Need>,
+    pub needs: Vec<Needed>,
     /// One decision for each; `None` if they couldn't be determined.
     pub decisions: Option<Vec<Decision>>,
+}
+
+impl Question {
+    /// Each action with each ARN under which a policy may allow it.
+    pub fn pairs(&self) -> Vec<Need> {
+        let pairs = |it: &Needed| it.arns.iter().map(|arn| (it.action.clone(), arn.clone())).collect::<Vec<_>>();
+        self.needs.iter().flat_map(pairs).collect()
+    }
+
+    /// Takes the decisions about [`Question::pairs`], in that order.
+    pub fn decide(&mut self, decisions: &[Decision]) {
+        let mut rest = decisions.iter().copied();
+        let best = |it: &Needed| rest.by_ref().take(it.arns.len()).max().unwrap_or(Decision::Unknown);
+        self.decisions = Some(self.needs.iter().map(best).collect());
+    }
 }
 
 /// The principal that needs permissions.
@@ -102,69 +106,52 @@ pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     findings
 }
 
-/// The questions for the functions for which `is_meant` holds: whether a function's role has its
-/// permissions, and whether `caller` can pass the role to Lambda.
+/// The questions for the functions for which `is_meant` holds: whether a role that engine doesn't
+/// manage has the permissions that the function needs, and whether `caller` can pass the function's
+/// role to Lambda.
 pub fn questions(
     spec: &Spec,
     inventory: &Inventory,
     caller: Option<&str>,
     is_meant: &dyn Fn(&ResourceDecl) -> bool,
 ) -> Vec<Question> {
-    let AwsEnv { partition, region, account } = &inventory.env;
     let mut questions = Vec::new();
     let mut handed = BTreeSet::new();
     for function in spec.managed("function") {
-        let mappings: Vec<&ResourceDecl> = spec
-            .managed("mapping")
-            .filter(|it| spec.target(it, "function").is_some_and(|it| it.name == function.name))
-            .collect();
-        if !is_meant(function) && !mappings.iter().any(|it| is_meant(it)) {
+        let of_function = |it: &&ResourceDecl| spec.target(it, "function").is_some_and(|it| it.name == function.name);
+        if !is_meant(function) && !spec.managed("mapping").filter(of_function).any(is_meant) {
             continue;
         }
-        let Some(role) = role_of(spec, function) else { continue };
-        let Some(arn) = inventory.live(&role.name).and_then(|live| live.outputs.get("arn")) else { continue };
-        let own_group = spec.target(function, "log_group");
-        let group = match (own_group, function.desired.get("log_group").and_then(Value::as_str)) {
-            (Some(group), _) => group.id.name.clone(),
-            (None, Some(group)) => group.to_owned(),
-            (None, None) => default_log_group(&function.id.name),
-        };
-        let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group}");
-        // A log group of the spec exists before the function.
-        let mut needs: Vec<Need> = Vec::new();
-        needs.extend(own_group.is_none().then(|| (LOG_GROUP_ACTION.into(), group.clone())));
-        // The last part of these ARNs is a placeholder: policies can't sensibly name it.
-        needs.extend(LOG_ACTIONS.map(|action| (action.into(), format!("{group}:log-stream:any"))));
-        needs.extend(reads(spec, &inventory.env, &mappings));
-        let mut ask = |who: Who, principal: &str, needs: Vec<Need>| {
+        let Some(Passed { name, arn, is_managed }) = passed(spec, inventory, function) else { continue };
+        let mut ask = |who: Who, principal: &str, needs: Vec<Needed>| {
             let (function, principal) = (function.name.clone(), principal.to_owned());
             questions.push(Question { function, who, principal, needs, decisions: None });
         };
-        ask(Who::Role(role.id.name.clone()), arn, needs);
-        if let Some(caller) = caller.filter(|_| handed.insert(arn)) {
-            ask(Who::Caller, caller, vec![(PASS_ROLE.into(), arn.clone())]);
+        if !is_managed {
+            ask(Who::Role(name), &arn, execution::needed(spec, &inventory.env, function));
+        }
+        if let Some(caller) = caller.filter(|_| handed.insert(arn.clone())) {
+            ask(Who::Caller, caller, vec![Needed::one(PASS_ROLE, &arn)]);
         }
     }
     questions
 }
 
-/// What Lambda uses a function's role for to read the sources of these mappings.
-fn reads(spec: &Spec, env: &AwsEnv, mappings: &[&ResourceDecl]) -> Vec<Need> {
-    let AwsEnv { partition, region, account } = env;
-    let targets = mappings.iter().filter_map(|it| spec.target(it, "event_source_arn"));
-    let targets: BTreeSet<(&str, &str)> =
-        targets.map(|target| (&*target.schema().kind, target.id.name.as_str())).collect();
-    let needs = targets.into_iter().flat_map(|(kind, name)| match kind {
-        "queue" => {
-            let queue = format!("arn:{partition}:sqs:{region}:{account}:{name}");
-            QUEUE_ACTIONS.map(|action| (action.into(), queue.clone())).to_vec()
-        }
-        _ => {
-            let stream = format!("arn:{partition}:dynamodb:{region}:{account}:table/{name}/stream/any");
-            STREAM_ACTIONS.map(|action| (action.into(), stream.clone())).to_vec()
-        }
-    });
-    needs.collect()
+/// A role that exists and is passed to Lambda.
+struct Passed {
+    name: String,
+    arn: String,
+    /// Whether engine manages it, and so grants what its functions need.
+    is_managed: bool,
+}
+
+fn passed(spec: &Spec, inventory: &Inventory, function: &ResourceDecl) -> Option<Passed> {
+    if let Some(role) = role_of(spec, function) {
+        let arn = inventory.live(&role.name)?.outputs.get("arn")?.clone();
+        return Some(Passed { name: role.id.name.clone(), arn, is_managed: !role.imported });
+    }
+    let arn = named_role(function).filter(|arn| arn.split(':').nth(4) == Some(&inventory.env.account))?;
+    Some(Passed { name: spec.kinds.name_in_arn(arn).to_owned(), arn: arn.to_owned(), is_managed: false })
 }
 
 /// The ARN of a function's role, if the function names it without a reference.
@@ -429,14 +416,15 @@ fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
         (Decision::NotAllowed, "no policy statement allows them"),
     ] {
         let missing = question.needs.iter().zip(decisions).filter(|(_, decision)| **decision == wanted);
-        let mut by_resource: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for ((action, resource), _) in missing {
-            by_resource.entry(resource).or_default().push(format!("`{action}`"));
+        let mut by_resource: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
+        for (Needed { action, arns, reasons }, _) in missing {
+            let resource = arns.first().map_or("*", String::as_str);
+            by_resource.entry((resource, reasons.join(", and "))).or_default().push(format!("`{action}`"));
         }
         if by_resource.is_empty() {
             continue;
         }
-        let actions: Vec<String> = by_resource.values().flatten().cloned().collect();
+        let actions: BTreeSet<&str> = by_resource.values().flatten().map(String::as_str).collect();
         let name = &function.name;
         let (problem, whom, prints, code) = match &question.who {
             Who::Caller => (
@@ -452,11 +440,13 @@ fn rights(spec: &Spec, question: &Question, findings: &mut Vec<Diagnostic>) {
                 Code::RoleLacksRight,
             ),
         };
+        let actions: Vec<&str> = actions.into_iter().collect();
         let why = format!("{}: as far as engine can determine from IAM, {why}", actions.join(", "));
-        let to_ask = by_resource.into_iter().map(|(resource, actions)| {
+        let to_ask = by_resource.into_iter().map(|((resource, reasons), actions)| {
             let resource =
                 resource.strip_suffix("any").map_or_else(|| resource.to_owned(), |known| format!("{known}*"));
-            format!("ask {whom} to allow {} on `{resource}`", actions.join(", "))
+            let reasons = if reasons.is_empty() { reasons } else { format!(", because {reasons}") };
+            format!("ask {whom} to allow {} on `{resource}`{reasons}", actions.join(", "))
         });
         let mut hints = to_ask.chain([prints.to_owned()]);
         let finding = Diagnostic::warning(problem, hints.next().unwrap_or_default()).why(why).cause(code.name(), None);

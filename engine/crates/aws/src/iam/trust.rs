@@ -184,6 +184,10 @@ pub(super) fn matches(pattern: &str, what: &str) -> Covers {
     if pattern.contains(['[', ']', '{', '}', '\\']) {
         return Covers::Unknown;
     }
+    // Most patterns are complete names, and compiling one takes as long as thousands of comparisons.
+    if !pattern.contains(['*', '?']) {
+        return if pattern.eq_ignore_ascii_case(what) { Covers::Yes } else { Covers::No };
+    }
     match GlobBuilder::new(pattern).case_insensitive(true).literal_separator(false).build() {
         Ok(glob) if glob.compile_matcher().is_match(what) => Covers::Yes,
         Ok(_) => Covers::No,
