@@ -165,6 +165,7 @@ fn found(standing: Standing, declared: &engine::spec::ResourceDecl) -> Found {
             unknown: unknown.collect(),
         }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
+        users: None,
         unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
     }
 }

@@ -25,6 +25,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_iam::operation::get_role::GetRoleOutput;
+use aws_sdk_lambda::types::FunctionConfiguration;
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
@@ -130,6 +131,7 @@ pub struct Connection {
 struct SharedAnswers {
     identity: Answers<GetCallerIdentityOutput>,
     roles: Answers<GetRoleOutput>,
+    functions: Answers<Arc<Vec<FunctionConfiguration>>>,
 }
 
 /// The layer between the clients and AWS, below guard and rate limits. The program uses the
@@ -468,6 +470,17 @@ impl Aws {
     pub async fn role(&self, name: &str) -> Result<GetRoleOutput, AwsError> {
         let (request, owned) = (self.iam.get_role().role_name(name), name.to_owned());
         self.shared.roles.get(name, async move { request.send().await.context("GetRole", &owned) }).await
+    }
+
+    /// The functions of the account in this region, from one list for all runs that plan at the same
+    /// time.
+    ///
+    /// # Errors
+    /// The failure of the call.
+    pub async fn functions(&self) -> Result<Arc<Vec<FunctionConfiguration>>, AwsError> {
+        let pages = self.lambda.list_functions().into_paginator().items().send();
+        let call = async move { pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "").map(Arc::new) };
+        self.shared.functions.get("", call).await
     }
 
     /// The account of the credentials. Requires no permission.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::aws::error::ErrorRow;
 use crate::aws::{Aws, AwsError, Context};
 use crate::operation::Operation;
-use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema, Str};
+use crate::schema::{Contents, Id, Live, Outputs, Owner, Problem, Reading, Rule, Schema, Str, Users};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, Value, tree_to_json};
 
@@ -100,6 +100,22 @@ pub trait Kind: Send + Sync + 'static {
     /// The data that deleting it would lose.
     fn contents(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Contents, AwsError>> + Send {
         std::future::ready(Ok(Contents::Empty))
+    }
+
+    /// Reads a nested resource that an existing parent doesn't have where the spec declares it, from
+    /// where an earlier spec may have declared it.
+    fn read_elsewhere(
+        &self,
+        _cx: &Context,
+        _id: &Id,
+    ) -> impl Future<Output = Result<Reading<Self::Props>, AwsError>> + Send {
+        std::future::ready(Ok(Reading { live: None, others: Vec::new() }))
+    }
+
+    /// What uses it besides what refers to it in the spec, and would stop working without it; `None`
+    /// for kinds that nothing uses.
+    fn users(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Option<Users>, AwsError>> + Send {
+        std::future::ready(Ok(None))
     }
 
     /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
@@ -333,21 +349,27 @@ impl<K: Kind> Definition for Erased<K> {
     }
 }
 
+impl<K: Kind> Connected<K> {
+    fn untyped(&self, Reading { live, others }: Reading<K::Props>) -> Result<Reading, AwsError> {
+        let others = others.into_iter().map(|(id, live)| Ok((id, self.kind.untyped(live)?)));
+        Ok(Reading {
+            live: live.map(|live| self.kind.untyped(live)).transpose()?,
+            others: others.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl<K: Kind> Provider for Connected<K> {
     fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         self.kind.kind.write_key(id)
     }
 
     fn read<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Reading> {
-        Box::pin(async move {
-            let cx = self.context(cx);
-            let Reading { live, others } = self.kind.kind.read(&cx, id).await?;
-            let others = others.into_iter().map(|(id, live)| Ok((id, self.kind.untyped(live)?)));
-            Ok(Reading {
-                live: live.map(|live| self.kind.untyped(live)).transpose()?,
-                others: others.collect::<Result<_, _>>()?,
-            })
-        })
+        Box::pin(async move { self.untyped(self.kind.kind.read(&self.context(cx), id).await?) })
+    }
+
+    fn read_elsewhere<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Reading> {
+        Box::pin(async move { self.untyped(self.kind.kind.read_elsewhere(&self.context(cx), id).await?) })
     }
 
     fn list_by_prefix<'a>(&'a self, cx: &'a Core, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
@@ -356,6 +378,10 @@ impl<K: Kind> Provider for Connected<K> {
 
     fn contents<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Contents> {
         Box::pin(async move { self.kind.kind.contents(&self.context(cx), id).await })
+    }
+
+    fn users<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Option<Users>> {
+        Box::pin(async move { self.kind.kind.users(&self.context(cx), id).await })
     }
 
     fn create<'a>(&'a self, cx: &'a Core, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {

@@ -34,6 +34,8 @@ impl Service {
     pub const DYNAMODB: &Service = &Service { name: "dynamodb", reference: "amazondynamodb/latest/APIReference" };
     /// DynamoDB Streams, which needs permissions of DynamoDB.
     pub const STREAMS: &Service = &Service { name: "dynamodbstreams", reference: "amazondynamodb/latest/APIReference" };
+    /// EC2.
+    pub const EC2: &Service = &Service { name: "ec2", reference: "AWSEC2/latest/APIReference" };
     /// IAM.
     pub const IAM: &Service = &Service { name: "iam", reference: "IAM/latest/APIReference" };
     /// Lambda.

@@ -435,8 +435,9 @@ catalogue! {
         title: "the role is still in use",
         why: "deleting the role would break what runs with it",
         next: "let what uses it use another role, then run `engine apply` or `engine destroy` again; to keep the role, set `retain: true`",
-        more: "Right before engine deletes a role, it reads the instance profiles that contain it, and the roles of \
-               all functions in the region. Other uses, like state machines and schedules, it can't see.",
+        more: "Before engine deletes a role, it reads the instance profiles that contain it, and the roles of all \
+               functions in the region, while planning and again right before it deletes the role. Other uses, like \
+               state machines and schedules, it can't see.",
         blames: [],
     }
     NothingToChange "nothing-to-change" {

@@ -12,7 +12,7 @@ use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
 use crate::remedy::{Advice, Command, Request};
-use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str};
+use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str, Users};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
 use crate::wait::Detail;
@@ -43,6 +43,8 @@ pub struct Found {
     pub live: Option<Live>,
     /// What would be lost with it; only read if it may be deleted.
     pub contents: Option<Contents>,
+    /// What uses it; only read if it may be deleted, and `None` for kinds that nothing uses.
+    pub users: Option<Users>,
     /// Why an imported resource couldn't be read, if that is no obstacle.
     pub unread: Option<AwsError>,
 }
@@ -161,14 +163,20 @@ impl Inventory {
             || self.orphans.iter().any(|it| same(&it.declared))
     }
 
-    /// Sets what would be lost with an orphan.
-    pub fn set_contents(&mut self, kind: &Arc<dyn Definition>, id: &Id, contents: Option<Contents>) {
+    /// Sets what would be lost with an orphan, and what uses it.
+    pub fn set_contents(
+        &mut self,
+        kind: &Arc<dyn Definition>,
+        id: &Id,
+        contents: Option<Contents>,
+        users: Option<Users>,
+    ) {
         let it = self
             .orphans
             .iter_mut()
             .find(|it| it.declared.schema().kind == kind.schema().kind && it.declared.id.name == id.name);
         if let Some(orphan) = it {
-            orphan.found.contents = contents;
+            (orphan.found.contents, orphan.found.users) = (contents, users);
         }
     }
 }

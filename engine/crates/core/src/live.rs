@@ -122,6 +122,15 @@ async fn read_once(
             Err(error) => note(&mut errors, Some(&declared.name), error),
         }
     }
+    for (declared, reading) in read_elsewhere(cx, spec, &inventory).await {
+        match reading {
+            Ok(Reading { live, others: more }) => {
+                live.into_iter().for_each(|live| add_found(cx, &mut inventory, declared, live));
+                others.push((declared, more));
+            }
+            Err(error) => note(&mut errors, Some(&declared.name), error),
+        }
+    }
     let candidates = candidates.map_err(|error| note(&mut errors, None, error)).unwrap_or_default();
     let attached = attached.map_err(|(host, error)| note(&mut errors, Some(&host), error)).unwrap_or_default();
     if !errors.is_empty() {
@@ -157,6 +166,38 @@ async fn read_declared(
             }
         });
     join_all(reads).await
+}
+
+/// Looks for nested resources that their existing parents don't have where the spec declares them.
+async fn read_elsewhere<'s>(
+    cx: &Context,
+    spec: &'s Spec,
+    inventory: &Inventory,
+) -> Vec<(&'s ResourceDecl, Result<Reading, AwsError>)> {
+    let has_parent = |declared: &ResourceDecl| {
+        let is_parent = |it: &&ResourceDecl| declared.parent() == Some((&*it.schema().kind, &*it.id.name));
+        spec.resources.iter().find(is_parent).is_some_and(|it| inventory.live(&it.name).is_some())
+    };
+    let missing = spec.resources.iter().filter(|it| {
+        let is_nested = matches!(it.schema().identity, Identity::Nested { .. });
+        is_nested && !it.imported && inventory.live(&it.name).is_none() && has_parent(it)
+    });
+    let reads = missing.map(|declared| async move {
+        let id = Id { env: Some(inventory.env.clone()), ..declared.id.clone() };
+        (declared, elsewhere(cx, &declared.kind, &id).await)
+    });
+    join_all(reads).await
+}
+
+fn add_found(cx: &Context, inventory: &mut Inventory, declared: &ResourceDecl, live: Live) {
+    observe(cx, declared, Some(&live));
+    inventory.found.insert(declared.name.clone(), Found { live: Some(live), ..Found::default() });
+}
+
+async fn elsewhere(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Reading, AwsError> {
+    let provider = cx.provider(&kind.schema().kind)?;
+    let reading = cx.read(&id.name, || provider.read_elsewhere(cx, id)).await?;
+    Ok(masked(cx, kind, reading))
 }
 
 /// Lets the guard refuse writes to whatever the spec imports.
@@ -255,7 +296,12 @@ pub fn register_secrets(cx: &Context, spec: &Spec) {
 /// Reads one resource and masks its secret values from then on, also in its own notes.
 async fn read_masked(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Reading, AwsError> {
     let provider = cx.provider(&kind.schema().kind)?;
-    let mut reading = cx.read(&id.name, || provider.read(cx, id)).await?;
+    let reading = cx.read(&id.name, || provider.read(cx, id)).await?;
+    Ok(masked(cx, kind, reading))
+}
+
+/// The same with its secret values registered, and masked in its own notes.
+fn masked(cx: &Context, kind: &Arc<dyn Definition>, mut reading: Reading) -> Reading {
     let Reading { live, others } = &mut reading;
     for live in live.iter_mut().chain(others.iter_mut().map(|(_, live)| live)) {
         kind.schema().secrets(&live.props).for_each(|secret| cx.secrets.register(secret));
@@ -264,7 +310,7 @@ async fn read_masked(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Resul
             *reason = cx.secrets.mask(reason);
         }
     }
-    Ok(reading)
+    reading
 }
 
 /// Reads one resource again, right before it is written to.
@@ -272,7 +318,10 @@ async fn read_masked(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Resul
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &ResourceDecl) -> Result<Option<Live>, AwsError> {
-    let live = read_masked(cx, &declared.kind, &declared.id).await?.live;
+    let live = match read_masked(cx, &declared.kind, &declared.id).await?.live {
+        None => elsewhere(cx, &declared.kind, &declared.id).await?.live,
+        live => live,
+    };
     // While it is being deleted, its owner stays the same.
     if live.as_ref().is_none_or(|live| live.status != Status::Deleting) {
         observe(cx, declared, live.as_ref());
@@ -294,10 +343,18 @@ async fn read_one(
             Ok(None)
         }
     };
+    let users = async {
+        if deletes && !declared.imported {
+            let provider = cx.provider(&declared.schema().kind)?;
+            cx.read(&id.name, || provider.users(cx, id)).await
+        } else {
+            Ok(None)
+        }
+    };
     let detail = if declared.imported { Detail::Imported } else { cx.detail };
     let reader = cx.with_detail(detail);
     let read = read_masked(&reader, &declared.kind, id);
-    let (live, contents) = tokio::join!(read, contents);
+    let (live, contents, users) = tokio::join!(read, contents, users);
     match (live, &id.arn) {
         // An ARN is all that a reference needs, so no permission to read is required.
         (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
@@ -314,12 +371,12 @@ async fn read_one(
                 unknown: Unknown::new(),
             };
             observe(cx, declared, Some(&live));
-            Ok((Found { live: Some(live), contents: None, unread: Some(error) }, Vec::new()))
+            Ok((Found { live: Some(live), contents: None, users: None, unread: Some(error) }, Vec::new()))
         }
         (reading, _) => {
             let Reading { live, others } = reading?;
             observe(cx, declared, live.as_ref());
-            Ok((Found { live, contents: contents?, unread: None }, others))
+            Ok((Found { live, contents: contents?, users: users?, unread: None }, others))
         }
     }
 }

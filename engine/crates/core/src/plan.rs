@@ -21,7 +21,7 @@ use crate::ownership::{
 };
 use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
-    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
+    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str, Users,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Placeholder, Tree, Value, resolve};
@@ -581,7 +581,11 @@ impl<'a> Planner<'a> {
             let kind = it.kind.replace('_', " ");
             format!("its {kind} {} is not deleted", it.name)
         });
-        let remarks = outage.into_iter().chain(retained).collect();
+        let unchecked = match found.and_then(|found| found.users.as_ref()) {
+            Some(Users::Unchecked(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let remarks = outage.into_iter().chain(retained).chain(unchecked).collect();
         Change { action: Action::Delete, needs_approval: true, remarks, reason, ..row }
     }
 
@@ -889,6 +893,31 @@ impl<'a> Planner<'a> {
         Some((loss, Advice::from("to delete the items too, ").then(Remedy::AllowDataLoss)))
     }
 
+    /// Refuses to delete what something uses that this plan neither deletes nor changes.
+    fn refuse_used(&self, changes: &mut [Change]) {
+        let is_removed = |row: &Change| matches!(row.action, Action::Delete | Action::Replace);
+        let is_part = |(kind, name): &(Str, String), rows: &[Change]| {
+            rows.iter()
+                .any(|it| (&it.kind, &it.name) == (kind, name) && (is_removed(it) || it.action == Action::Update))
+        };
+        let used = changes.iter().enumerate().filter(|(_, row)| is_removed(row)).filter_map(|(at, row)| {
+            let found = match row.subject {
+                Subject::Declared => self.inventory.found.get(&row.resource)?,
+                Subject::Orphan(at) => &self.inventory.orphans.get(at)?.found,
+            };
+            let Some(Users::Known(users)) = &found.users else { return None };
+            let others = users.iter().filter(|user| !is_part(user, changes));
+            let others: Vec<String> = others.map(|(kind, name)| format!("the {kind} `{name}`")).collect();
+            (!others.is_empty()).then(|| (at, others.join(", ")))
+        });
+        for (at, users) in used.collect::<Vec<_>>() {
+            if let Some(row) = changes.get_mut(at) {
+                let hint = "let it use another one first; or set `retain: true`, and engine only removes its tags";
+                *row = refused(row.clone(), format!("it is still used by {users}"), hint);
+            }
+        }
+    }
+
     fn renewal(&self, row: &mut Change, schema: &Schema, declared: &ResourceDecl) {
         // If everything that it connects is known already, it exists and stays.
         let identities = schema.properties.iter().filter(|property| property.is_identity);
@@ -909,6 +938,7 @@ impl<'a> Planner<'a> {
             changes.extend(self.rows.remove(&declared.name));
         }
         self.orphans(goal, &mut changes);
+        self.refuse_used(&mut changes);
         let mut remarks = Vec::new();
         if self.cautious && !self.options.assume_owner {
             let remark = Advice::from(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::AwsError;
 use crate::kind::Want;
-use crate::schema::{AwsEnv, Contents, Id, Live, Outputs, Owner, Reading, Schema};
+use crate::schema::{AwsEnv, Contents, Id, Live, Outputs, Owner, Reading, Schema, Users};
 use crate::spec::ResourceDecl;
 use crate::value::Tree;
 use crate::wait::Context;
@@ -34,6 +34,12 @@ pub trait Provider: Send + Sync {
     /// reads only that one.
     fn read<'a>(&'a self, cx: &'a Context, id: &'a Id) -> Pending<'a, Reading>;
 
+    /// Reads a nested resource that an existing parent doesn't have where the spec declares it, from
+    /// where an earlier spec may have declared it.
+    fn read_elsewhere<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, Reading> {
+        Box::pin(std::future::ready(Ok(Reading { live: None, others: Vec::new() })))
+    }
+
     /// Finds possible resources of this owner by name or parent, if the tag index is unavailable:
     /// all of this kind whose names start with the team. The owner's resource name is empty.
     fn list_by_prefix<'a>(&'a self, _cx: &'a Context, _owner: &'a Owner) -> Pending<'a, Vec<Id>> {
@@ -43,6 +49,12 @@ pub trait Provider: Send + Sync {
     /// The data that deleting it would lose.
     fn contents<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, Contents> {
         Box::pin(std::future::ready(Ok(Contents::Empty)))
+    }
+
+    /// What uses it besides what refers to it in the spec, and would stop working without it; `None`
+    /// for kinds that nothing uses.
+    fn users<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, Option<Users>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.

@@ -735,6 +735,15 @@ pub enum Contents {
     Unchecked,
 }
 
+/// What stops working when a resource is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// Kind and name of each.
+    Known(Vec<(Str, String)>),
+    /// Not checked; why, as a complete clause.
+    Unchecked(String),
+}
+
 /// A problem of a resource, found without AWS. With its place in the spec, it becomes a
 /// [`Diagnostic`](crate::diagnostic::Diagnostic).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -93,6 +93,7 @@ pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
         }
         name if name.contains("Queue") => vec![right(&named("sqs"), arn("sqs", about), &[])],
         "GetResources" => vec![right(&named("tag"), "*".to_owned(), &here())],
+        "DescribeNetworkInterfaces" => vec![right(&named("ec2"), "*".to_owned(), &here())],
         // IAM has neither a resource type nor a condition key for it
         // (docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html).
         "ListRoles" => vec![right(&named("iam"), "*".to_owned(), &[])],
@@ -857,7 +858,7 @@ fn a_function_in_a_vpc_and_one_with_a_key_get_their_permissions() {
 }
 
 #[test]
-fn encrypted_filters_and_aliases_need_permissions_only_where_the_spec_has_them() {
+fn encrypted_filters_need_permissions_only_where_the_spec_has_them() {
     let key = arn("kms", "key/1");
     let project = Project::new(|text| {
         let text = replaced(&text, "starting_position:", &format!("kms_key_arn: {key}\n    starting_position:"));
@@ -874,7 +875,8 @@ fn encrypted_filters_and_aliases_need_permissions_only_where_the_spec_has_them()
         let right =
             Right { action: action.to_owned(), resource: resource.clone(), context: BTreeMap::new(), along: false };
         assert!(allows(&all, &right), "{action}: {all:#}");
-        assert!(!actions(&usual).contains(action), "{action}: {usual:#}");
+        let is_usual = action == "lambda:ListAliases";
+        assert_eq!(actions(&usual).contains(action), is_usual, "{action}: {usual:#}");
     }
     // Lambda doesn't use the key with the function's role.
     let role = &policy(&project, &["--role"])[ROLE]["permissions"];

@@ -1,5 +1,7 @@
 //! Roles that engine manages: names, owners and regions, propagation, and what a deletion spares.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::server::{Cloud, Fault};
@@ -228,7 +230,58 @@ fn a_role_that_something_outside_the_stack_uses_is_kept() {
         function.meddle("Role", json!(format!("arn:aws:iam::123456789012:role/{RUNNER}")));
     });
     let ran = project("").run(&cloud, &["destroy", "--yes"]);
-    ran.ends_with(1).says("it is still used by the function `red-foxes-logger`");
+    ran.ends_with(1).complains("it is still used by the function `red-foxes-logger`");
+    assert_eq!(writes(&cloud), [""; 0]);
+}
+
+/// What can't be checked is said in the plan, and confirmed with it.
+#[test]
+fn without_permission_to_list_functions_a_deletion_says_so_and_asks() {
+    let cloud = with_role("eu-central-1");
+    let text = "User: X is not authorized to perform: lambda:ListFunctions";
+    cloud.always("ListFunctions", Fault::Answer(Reply::of("ListFunctions", 403, "AccessDeniedException", text)));
+    let words = ["you lack permission to list the account's functions", "they would stop working"];
+    let unasked = project("").run(&cloud, &["destroy"]);
+    unasked.ends_with(1).says(words[0]).says(words[1]).complains("destroy needs confirmation");
+    assert_eq!(writes(&cloud), [""; 0]);
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0).says(words[0]).says("1 destroyed");
+    // An orphan, too.
+    let cloud = with_role("eu-central-1");
+    cloud.always("ListFunctions", Fault::Answer(Reply::of("ListFunctions", 403, "AccessDeniedException", text)));
+    let other = Project::new(|text| text.split("  # Existing role").next().unwrap().to_owned());
+    other.run(&cloud, &["diff", "--prune-scan"]).ends_with(0).says(words[0]);
+}
+
+/// Lambda removes a function's network interfaces with the function's role, long after the function
+/// is deleted.
+#[test]
+fn the_role_of_a_function_in_a_vpc_is_deleted_after_its_network_interfaces() {
+    let cloud = with_role("eu-central-1");
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{
+        "Sid": "UseNetworkInterfaces", "Effect": "Allow", "Action": "ec2:DeleteNetworkInterface", "Resource": "*",
+    }] });
+    cloud.world(|world| {
+        world.roles.get_mut(RUNNER).unwrap().inline = BTreeMap::from([("engine".to_owned(), policy.to_string())]);
+        world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), 2), ("AROAOTHER:123456789012".to_owned(), 99)];
+    });
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0).says("1 destroyed");
+    assert_eq!(cloud.count("DescribeNetworkInterfaces"), 3);
+    let calls: Vec<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
+    let last_read = calls.iter().rposition(|it| *it == "DescribeNetworkInterfaces");
+    assert!(last_read < calls.iter().position(|it| *it == "DeleteRolePolicy"), "{calls:?}");
+    // Without that permission, the role has no interfaces, and none are read.
+    let cloud = with_role("eu-central-1");
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0);
+    assert_eq!(cloud.count("DescribeNetworkInterfaces"), 0);
+    // Interfaces that can't be read may be there.
+    let cloud = with_role("eu-central-1");
+    cloud.world(|world| {
+        world.roles.get_mut(RUNNER).unwrap().inline = BTreeMap::from([("engine".to_owned(), policy.to_string())]);
+    });
+    let text = "You are not authorized to perform this operation.";
+    let denied = Reply::of("DescribeNetworkInterfaces", 403, "UnauthorizedOperation", text);
+    cloud.always("DescribeNetworkInterfaces", Fault::Answer(denied));
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(1).says("ec2:DescribeNetworkInterfaces");
     assert_eq!(writes(&cloud), [""; 0]);
 }
 
@@ -255,7 +308,7 @@ fn a_replaced_role_takes_its_functions_along() {
     });
     let replace = ["apply", "--yes", "--replace", "runner"];
     cloud.forget();
-    project.run(&cloud, &replace).ends_with(1).says("it is still used by the function `red-foxes-logger`");
+    project.run(&cloud, &replace).ends_with(1).complains("it is still used by the function `red-foxes-logger`");
     assert_eq!(writes(&cloud), [""; 0]);
 
     cloud.world(|world| world.functions.remove("red-foxes-logger"));

@@ -252,6 +252,15 @@ fn a_permission_moves_from_the_function_to_its_aliases() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert_eq!(abouts(), [format!("{FUNCTION}:next")]);
     diff_is_empty(&project, &cloud);
+    // Without the line, the statement of the alias goes.
+    project.edit("    qualifier: next\n", "");
+    project.run(&cloud, &["diff"]).ends_with(0).says("must be replaced").says("qualifier = \"next\" -> null");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(abouts(), [FUNCTION]);
+    diff_is_empty(&project, &cloud);
+    project.edit("principal:", "qualifier: next\n    principal:");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(abouts(), [format!("{FUNCTION}:next")]);
     // engine creates no alias, so it doesn't wait for one, and the old statement is restored.
     project.edit("qualifier: next", "qualifier: missing");
     cloud.forget();

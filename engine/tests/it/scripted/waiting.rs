@@ -178,6 +178,42 @@ async fn a_stuck_state_times_out_with_a_command_to_inspect_it() {
     }
 }
 
+/// A role without which Lambda can't remove the network interfaces of a deleted function.
+#[tokio::test(start_paused = true)]
+async fn a_role_whose_network_interfaces_stay_is_kept_until_a_later_run() {
+    let (name, policy) = ("blue-owls-runner", r#"{"Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}"#);
+    let mut world = deployed_world();
+    let owner = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "runner")];
+    let tags = owner.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    world.stand_role(name, tags).inline.insert("engine".to_owned(), policy.to_owned());
+    world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), u32::MAX)];
+    let cloud = Cloud::join(world).await;
+    let project = Project::new(|text| {
+        replaced(
+            &text,
+            "resources:\n",
+            "resources:\n  runner: { type: role, trusted_services: [states.amazonaws.com] }\n",
+        )
+    });
+    let start = Instant::now();
+    let (_, waits, endings) = listen(&cloud, &project, Goal::Absent).await;
+    let failed = failures(&endings);
+    assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{failed:?}");
+    assert!(failed[0].message.starts_with("still waiting for Lambda to remove its network interfaces after 60 s"));
+    assert!(failed[0].hint().contains("aws ec2 describe-network-interfaces"), "{:?}", failed[0].hint());
+    assert!(waits.iter().any(|it| it.contains("5 to 45 minutes")), "{waits:?}");
+    assert!((60..75).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    // Everything else is deleted, and the role can still do its work.
+    cloud.world(|world| {
+        assert!(world.tables.is_empty() && world.functions.is_empty());
+        assert_eq!(world.roles[name].inline.len(), 1);
+        world.interfaces.clear();
+    });
+    let (_, _, endings) = listen(&cloud, &project, Goal::Absent).await;
+    assert_eq!(failures(&endings), Vec::<&engine::aws::AwsError>::new());
+    assert!(!cloud.world(|world| world.roles.contains_key(name)));
+}
+
 #[test]
 fn a_wait_for_an_unknown_owner_is_reported() {
     let cloud = deployed();

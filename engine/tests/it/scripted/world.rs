@@ -288,6 +288,8 @@ pub(crate) struct World {
     /// Names of deleted queues, and how many creates AWS still refuses.
     pub(super) deleted_queues: BTreeMap<String, u32>,
     pub(crate) roles: BTreeMap<String, Role>,
+    /// The network interfaces that Lambda created, by requester, and how many reads still show each.
+    pub(super) interfaces: Vec<(String, u32)>,
     /// When the old roles were created; `None`: long before everything else.
     pub(super) roles_born: Option<&'static str>,
     /// When functions are created or changed from now on; `None`: at the default time.

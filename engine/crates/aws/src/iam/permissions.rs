@@ -6,6 +6,7 @@
 //! (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_testing-policies.html).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -79,7 +80,10 @@ pub struct Seen {
     births: Mutex<BTreeMap<String, i64>>,
     new_roles: Mutex<BTreeSet<String>>,
     changed_roles: Mutex<BTreeSet<String>>,
+    replaced_roles: Mutex<BTreeSet<String>>,
     caller: OnceLock<String>,
+    /// Whether the plan already says that the account's functions can't be listed.
+    lacks_functions: AtomicBool,
 }
 
 impl Seen {
@@ -110,6 +114,16 @@ impl Seen {
         is_old && !changed.contains(role) && !self.is_new_role(role)
     }
 
+    /// Records that this run replaces a role, and its functions get the new one.
+    pub fn note_replaced_role(&self, role: &str) {
+        self.replaced_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+    }
+
+    /// Whether this run replaces the role.
+    pub fn is_replaced_role(&self, role: &str) -> bool {
+        self.replaced_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+    }
+
     /// Records that this run created a role.
     pub fn note_new_role(&self, role: &str) {
         self.new_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
@@ -123,6 +137,16 @@ impl Seen {
     /// What the trust policies allow Lambda, by role name.
     pub fn trusts(&self) -> BTreeMap<String, Trust> {
         self.trusts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records that the plan says that the account's functions can't be listed.
+    pub fn note_unlisted_functions(&self) {
+        self.lacks_functions.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the plan says that the account's functions can't be listed.
+    pub fn lacks_functions(&self) -> bool {
+        self.lacks_functions.load(Ordering::Relaxed)
     }
 
     /// Records the caller's ARN.

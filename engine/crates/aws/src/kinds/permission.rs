@@ -164,9 +164,10 @@ const REMARK: &str = "A permission is for services and accounts that invoke a fu
     its task requires one; it has no effect, and you can remove it. If no events arrive, see \
     `engine explain stream-not-readable` and run `engine verify`.
 
-With `qualifier`, the statement is about that alias or version, which engine doesn't create. AWS keeps a policy for each, \
-    and engine reads those of a function's aliases only for a permission with `qualifier`: when you remove the line or the \
-    permission, also delete its statement with `aws lambda remove-permission --qualifier …`.";
+With `qualifier`, the statement is about that alias or version, which engine doesn't create. AWS keeps a policy for each. \
+    If the declared one lacks the statement, engine looks for it in those of the function and its aliases, so a changed or \
+    removed `qualifier` leaves nothing behind. When you remove the whole permission, also delete its statement with \
+    `aws lambda remove-permission --qualifier …`.";
 
 impl Kind for Permission {
     type Props = Props;
@@ -317,15 +318,17 @@ impl Kind for Permission {
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let mut reading = Reading::from(None);
-        let declared = qualifier(id);
-        add(&mut reading, id, statements_of(cx, id, declared).await?);
-        if declared.is_some() && reading.live.is_none() {
-            // The spec may have had another qualifier, or none, when the statement was created.
-            let aliases = super::readable(aliases(cx, id.parent("function")).await)?.unwrap_or_default();
-            let others = aliases.iter().map(|name| Some(name.as_str())).chain([None]).filter(|it| *it != declared);
-            for statements in try_join_all(others.map(|other| statements_of(cx, id, other))).await? {
-                add(&mut reading, id, statements);
-            }
+        add(&mut reading, id, statements_of(cx, id, qualifier(id)).await?);
+        Ok(reading)
+    }
+
+    /// The spec may have had another qualifier, or none, when the statement was created.
+    async fn read_elsewhere(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
+        let (mut reading, declared) = (Reading::from(None), qualifier(id));
+        let aliases = super::readable(aliases(cx, id.parent("function")).await)?.unwrap_or_default();
+        let others = aliases.iter().map(|name| Some(name.as_str())).chain([None]).filter(|it| *it != declared);
+        for statements in try_join_all(others.map(|other| statements_of(cx, id, other))).await? {
+            add(&mut reading, id, statements);
         }
         Ok(reading)
     }

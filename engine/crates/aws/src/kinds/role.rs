@@ -13,6 +13,7 @@
 
 mod check;
 mod errors;
+mod interfaces;
 pub(super) mod operations;
 mod policy;
 mod requests;
@@ -31,7 +32,7 @@ use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::schema::{
     AwsEnv, Effect, Id, Identity, Live, Output, Outputs, Owner, Problem, Property, Reading, Schema, Shape, Tagging,
-    TargetKeys, Text, is_of_team, property,
+    TargetKeys, Text, Users, is_of_team, property,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
@@ -194,12 +195,19 @@ impl Kind for Role {
         Ok(())
     }
 
+    async fn users(&self, cx: &Context, id: &Id) -> Result<Option<Users>, AwsError> {
+        requests::users(cx, &id.name).await.map(Some)
+    }
+
     async fn check_delete(&self, cx: &Context, id: &Id, followers: &[&ResourceDecl]) -> Result<(), AwsError> {
+        if !followers.is_empty() {
+            cx.aws.seen.note_replaced_role(&id.name);
+        }
         requests::check_unused(cx, &id.name, followers).await
     }
 
-    async fn delete(&self, cx: &Context, id: &Id, _: Live<Props>) -> Result<(), AwsError> {
-        requests::delete(cx, id).await
+    async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
+        requests::delete(cx, id, have.unique_id.as_deref()).await
     }
 
     async fn untag(&self, cx: &Context, id: &Id, _: Live<Props>) -> Result<(), AwsError> {

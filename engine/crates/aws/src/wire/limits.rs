@@ -39,6 +39,10 @@ pub static TABLE_READS: Limit = limit("DynamoDB", 50.0, 100.0, 50.0);
 /// Not documented; all regions of an account share IAM's limit. The rate follows throttling.
 pub static IAM: Limit = limit("IAM", 20.0, 20.0, 20.0);
 
+/// Reads that aren't filtered by ID have a bucket of 100 calls, refilled with 20 per second
+/// (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
+pub static NETWORK_INTERFACES: Limit = limit("EC2", 10.0, 20.0, 20.0);
+
 /// Not documented for the tag index; other tools use about five calls per second.
 pub static TAG_INDEX: Limit = limit("the tag index", 5.0, 5.0, 10.0);
 

@@ -16,7 +16,7 @@ use crate::provider::Tags;
 use crate::remedy::{Advice, Remedy};
 use crate::schema::{
     ArnForm, AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Reading, Schema, Shape, Str, TAG_RESOURCE,
-    TAG_STACK, TAG_TEAM, Tagging,
+    TAG_STACK, TAG_TEAM, Tagging, Users,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -354,11 +354,11 @@ async fn verify(
     }));
     for (kind, id, read) in reads.await {
         match read {
-            Ok((Reading { live, others }, attached, contents)) => {
+            Ok(Candidate { reading: Reading { live, others }, attached, contents, users }) => {
                 if let Some(live) = live {
                     let id = with_tagged_name(id, &live);
                     inventory.add_orphan(spec, &kind, id.clone(), live, None);
-                    inventory.set_contents(&kind, &id, contents);
+                    inventory.set_contents(&kind, &id, contents, users);
                 }
                 others.into_iter().for_each(|(id, live)| inventory.add_orphan(spec, &kind, id, live, None));
                 attached.into_iter().for_each(|(kind, id, live)| inventory.add_orphan(spec, &kind, id, live, None));
@@ -375,11 +375,7 @@ async fn verify(
 
 /// Reads a possible orphan, what is attached to it, and what would be lost with it, as far as that
 /// can be read.
-async fn read_candidate(
-    cx: &Context,
-    kind: &Arc<dyn Definition>,
-    id: &Id,
-) -> Result<(Reading, Vec<Undeclared>, Option<Contents>), AwsError> {
+async fn read_candidate(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Candidate, AwsError> {
     let schema = kind.schema();
     let contents = async {
         if !schema.holds_data || cx.overrides.delete_data {
@@ -388,12 +384,25 @@ async fn read_candidate(
         let provider = cx.provider(&schema.kind).ok()?;
         cx.read(&id.name, || provider.contents(cx, id)).await.ok()
     };
+    let users = async {
+        let provider = cx.provider(&schema.kind).ok()?;
+        cx.read(&id.name, || provider.users(cx, id)).await.ok().flatten()
+    };
     let attached = attachable_kinds(&cx.kinds, &schema.kind).map(|(kind, property)| {
         let owner = Owner { resource: String::new(), ..id.owner.clone() };
         list_attached(cx, kind, property, &id.name, owner, id.env.as_ref())
     });
-    let (read, contents, attached) = tokio::join!(read_masked(cx, kind, id), contents, try_join_all(attached));
-    Ok((read?, attached?.concat(), contents))
+    let (reading, contents, users, attached) =
+        tokio::join!(read_masked(cx, kind, id), contents, users, try_join_all(attached));
+    Ok(Candidate { reading: reading?, attached: attached?.concat(), contents, users })
+}
+
+/// What was read about a possible orphan.
+struct Candidate {
+    reading: Reading,
+    attached: Vec<Undeclared>,
+    contents: Option<Contents>,
+    users: Option<Users>,
 }
 
 /// The identity of an undeclared resource, with the resource name from its tags. Team and stack

@@ -47,12 +47,13 @@ pub(crate) struct Role {
 
 /// The model's name for an operation on roles.
 pub(super) fn operation(action: &str) -> &'static str {
-    const ALL: [&str; 15] = [
+    const ALL: [&str; 16] = [
         "AttachRolePolicy",
         "CreateRole",
         "DeleteRole",
         "DeleteRolePermissionsBoundary",
         "DeleteRolePolicy",
+        "DescribeNetworkInterfaces",
         "DetachRolePolicy",
         "GetRole",
         "ListInstanceProfilesForRole",
@@ -292,6 +293,29 @@ impl World {
         }
     }
 
+    /// The network interfaces whose requester fits the filter, each for as many reads as it stays.
+    fn interfaces(&mut self, form: &BTreeMap<String, String>) -> Reply {
+        assert_eq!(form["Filter.1.Name"], "requester-id");
+        let requester = form["Filter.1.Value.1"].strip_suffix('*').unwrap().to_owned();
+        let shown = self.interfaces.iter_mut().filter(|(it, stays)| it.starts_with(&requester) && *stays > 0);
+        let items = shown.map(|(requester, stays)| {
+            *stays -= 1;
+            format!(
+                "<item><networkInterfaceId>eni-1</networkInterfaceId><requesterId>{requester}</requesterId>\
+                 <status>in-use</status></item>"
+            )
+        });
+        let items: String = items.collect();
+        Reply::xml(
+            200,
+            format!(
+                "<DescribeNetworkInterfacesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
+                 <requestId>r</requestId><networkInterfaceSet>{items}</networkInterfaceSet>\
+                 </DescribeNetworkInterfacesResponse>"
+            ),
+        )
+    }
+
     fn role_operation(&mut self, call: &Call) -> Result<Reply, Reply> {
         let Call { operation, about: name, query: form, .. } = call;
         let given = |field: &str| form.get(field).cloned().unwrap_or_default();
@@ -299,6 +323,7 @@ impl World {
             "CreateRole" => return self.create_role(name, form),
             "GetRole" => return self.get_role(name),
             "ListRoles" => return Ok(self.list_roles(form)),
+            "DescribeNetworkInterfaces" => return Ok(self.interfaces(form)),
             "DeleteRole" => self.delete_role(name)?,
             "ListInstanceProfilesForRole" => {
                 let profiles = self.role(name)?.profiles.iter();

@@ -13,14 +13,13 @@ use crate::policy::{DELETE, PolicyBuilder, Purpose::Apply, READ, Scope};
 /// The team's functions, for the statements in their policies.
 const PERMISSIONS: Scope = Scope { kind: Some("permission"), imported: None, ..FUNCTIONS };
 
-/// The team's functions, whose aliases may have the statement of a permission with `qualifier`.
+/// The team's functions, whose aliases may have the statement of a permission.
 const ALIASES: Scope = Scope {
     kind: Some("permission"),
     why: Some("with it, engine finds the statement of a permission whose `qualifier` changes"),
     ..Scope::new("AliasesOfFunctions", |policy| {
-        let is_qualified =
-            policy.spec.managed("permission").any(|it| policy.text(it.desired.get("qualifier")).is_some());
-        if is_qualified { policy.of_team(&FUNCTION) } else { Vec::new() }
+        let has_permissions = policy.spec.managed("permission").next().is_some();
+        if has_permissions { policy.of_team(&FUNCTION) } else { Vec::new() }
     })
 };
 

@@ -3,11 +3,13 @@
 use crate::aws::limits;
 use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
-    DELETE, OPTIONAL, PLAN,
+    DELETE, OPTIONAL, PLAN, PolicyBuilder,
     Purpose::{self, Apply, Check, Destroy, Diff, Verify},
-    Scope,
+    Scope, in_region,
 };
 use crate::schema::ArnForm;
+use crate::spec::ResourceDecl;
+use crate::value::Value;
 
 /// Requests name a role without its path: names are unique across paths.
 pub(crate) static ROLE: NameForm = NameForm {
@@ -53,6 +55,19 @@ pub(crate) const GET_ROLE: Operation = Operation::new(
 .of_kind("role")
 .on(&ROLE, At::Form("RoleName"), Takes::Name);
 
+/// Reading the network interfaces of functions in a VPC, which Lambda removes with their role.
+const INTERFACES: Scope = Scope {
+    condition: Some(in_region),
+    why: Some("EC2 has no resource type for reading network interfaces, so it is restricted to the region"),
+    ..Scope::new("NetworkInterfaces", |policy| if has_interfaces(policy) { vec!["*".to_owned()] } else { Vec::new() })
+};
+
+/// Whether a role that engine manages is that of a function in a VPC.
+fn has_interfaces(policy: &PolicyBuilder<'_>) -> bool {
+    let in_vpc = |it: &ResourceDecl| it.desired.get("vpc").is_some_and(|vpc| *vpc != Value::Null);
+    policy.functions().filter(|it| in_vpc(it)).any(|it| policy.spec.target(it, "role").is_some_and(|it| !it.imported))
+}
+
 const fn of(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
     Operation::new(Service::IAM, action, effect, Wire::Query, &limits::IAM, grants).of_kind("role")
 }
@@ -69,6 +84,15 @@ const fn write(action: &'static str, grants: &'static [Grant]) -> Operation {
 const READS: &[Purpose] = &[Diff, Apply, Destroy, Verify];
 
 pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new(
+        Service::EC2,
+        "ec2:DescribeNetworkInterfaces",
+        Effect::Read,
+        Wire::Query,
+        &limits::NETWORK_INTERFACES,
+        &[(&INTERFACES, DELETE)],
+    )
+    .of_kind("role"),
     write("iam:AttachRolePolicy", &[(&BOUNDED, &[Apply])]),
     of("iam:CreateRole", Effect::Create, &[(&BOUNDED, &[Apply])]).on(&ROLE, At::Form("RoleName"), Takes::Name),
     write("iam:DeleteRole", &[(&MANAGED, DELETE)]),
@@ -76,7 +100,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     write("iam:DeleteRolePolicy", &[(&BOUNDED, DELETE)]),
     write("iam:DetachRolePolicy", &[(&BOUNDED, DELETE)]),
     GET_ROLE,
-    read("iam:GetRolePolicy", &[(&MANAGED, &[Diff, Apply, Verify]), (&ROLES_POLICIES, &[Check])]),
+    read("iam:GetRolePolicy", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListAttachedRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListInstanceProfilesForRole", &[(&MANAGED, DELETE)]),
     read("iam:ListRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),

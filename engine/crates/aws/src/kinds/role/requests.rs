@@ -20,12 +20,12 @@ use crate::kinds::{
     ExistenceTracker, all_tags, detail, differing, has_tags, missing, missing_tags, must_tag, own_tags,
 };
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
+use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown, Users};
 use crate::spec::ResourceDecl;
 use crate::value::Value;
 
-use super::Props;
 use super::policy::{by_name, document_of};
+use super::{Props, interfaces};
 
 /// The name of the inline policy that engine writes.
 const POLICY: &str = "engine";
@@ -430,8 +430,22 @@ pub(super) async fn untag(cx: &Context, id: &Id) -> Result<(), AwsError> {
 /// Deletes a role: its policies first, as IAM requires
 /// (docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html). Another client may attach
 /// more in the meantime.
-pub(super) async fn delete(cx: &Context, id: &Id) -> Result<(), AwsError> {
+pub(super) async fn delete(cx: &Context, id: &Id, role_id: Option<&str>) -> Result<(), AwsError> {
     let name = id.name.as_str();
+    // The functions of a replaced role keep their interfaces.
+    if let Some(role_id) = role_id.filter(|_| !cx.aws.seen.is_replaced_role(name)) {
+        let (attached, engine) = (|| attached(cx, name), || inline_policy(cx, name));
+        let (attached, engine) = tokio::join!(cx.read(name, attached), cx.read(name, engine));
+        let attached = attached?.unwrap_or_default();
+        let engine = match engine {
+            Ok(document) => document.unwrap_or(Some(json!({}))),
+            Err(error) if error.class == Class::Denied => None,
+            Err(error) => return Err(error),
+        };
+        if interfaces::may_have(&attached, engine.as_ref()) {
+            interfaces::await_removal(cx, name, role_id).await?;
+        }
+    }
     let send =
         || async { cx.aws.iam.delete_role().role_name(name).send().await.context("DeleteRole", name).if_deleted() };
     remove_policies(cx, id).await?;
@@ -455,6 +469,29 @@ async fn remove_policies(cx: &Context, id: &Id) -> Result<(), AwsError> {
     Ok(())
 }
 
+/// The functions that run with a role, as the plan shows them.
+pub(super) async fn users(cx: &Context, name: &str) -> Result<Users, AwsError> {
+    match cx.aws.functions().await {
+        Ok(functions) => {
+            let users = functions.iter().filter(|it| it.role().is_some_and(|role| is_named(role, name)));
+            let users = users.filter_map(|it| it.function_name.clone()).map(|it| ("function".into(), it));
+            Ok(Users::Known(users.collect()))
+        }
+        Err(error) if error.class == Class::Denied => {
+            cx.aws.seen.note_unlisted_functions();
+            let why = "you lack permission to list the account's functions, so engine can't check whether others run \
+                       with it; they would stop working";
+            Ok(Users::Unchecked(why.to_owned()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an ARN is that of the role with this name, which is unique across paths.
+fn is_named(arn: &str, name: &str) -> bool {
+    arn.rsplit('/').next() == Some(name)
+}
+
 /// Checks that nothing would stop working without the role: no instance profile contains it, and no
 /// function runs with it, except those that get its successor.
 ///
@@ -468,15 +505,20 @@ pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&Resourc
     };
     let functions = async {
         let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
-        pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "")
+        match pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "") {
+            // The plan said so, and it was confirmed.
+            Err(error) if error.class == Class::Denied && cx.aws.seen.lacks_functions() => Ok(Vec::new()),
+            functions => functions,
+        }
     };
     let (profiles, functions) = tokio::join!(profiles, functions);
     let profiles =
         profiles?.into_iter().flatten().map(|it| format!("the instance profile `{}`", it.instance_profile_name));
-    let is_user = |role: &str| role.rsplit('/').next() == Some(name);
     let follows = |function: &str| followers.iter().any(|it| it.schema().kind == "function" && it.id.name == function);
-    let functions =
-        functions?.into_iter().filter(|it| it.role().is_some_and(is_user)).filter_map(|it| it.function_name);
+    let functions = functions?
+        .into_iter()
+        .filter(|it| it.role().is_some_and(|role| is_named(role, name)))
+        .filter_map(|it| it.function_name);
     let functions = functions.filter(|it| !follows(it)).map(|it| format!("the function `{it}`"));
     let users: Vec<String> = profiles.chain(functions).collect();
     if users.is_empty() {
