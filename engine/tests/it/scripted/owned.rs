@@ -130,6 +130,9 @@ fn rejected() -> Vec<Attempt> {
             1,
             "`owns` lists names in this account and region",
         ),
+        attempt("an alias", named("[\"Orders:live\"]", "Orders"), APPLY, 1, "not a valid name"),
+        attempt("an alias in the name", named("[Orders]", "\"Orders:live\""), APPLY, 1, must),
+        attempt("a rename", named("[Orders-archive]", "Orders").replace("  orders: {", "  archive: {"), APPLY, 1, must),
         attempt("a name by reference", named("[\"${orders.name}\"]", "Orders"), APPLY, 1, "`owns` can't contain"),
         attempt("no list", named("Orders", "Orders"), APPLY, 1, "`owns` must be a list"),
         attempt(

@@ -188,7 +188,7 @@ impl Kind for Function {
             problems.push(Problem::error(Path::property("statements"), problem, hint));
         }
         problems.extend(events::not_polled(declared, spec));
-        problems.extend(async_config::fifo_destinations(declared, spec));
+        problems.extend(async_config::fifo_targets(declared, spec));
         if declared.explicit.contains(RETENTION) && declared.explicit.contains("log_group") {
             let problem = format!("`{RETENTION}` and `log_group` can't be combined");
             let hint = "remove one of them; a declared log group has `retention_in_days` of its own";

@@ -101,10 +101,21 @@ pub(super) fn unusual_destinations(desired: &Tree) -> Vec<Problem> {
     destinations(desired).filter_map(problem).collect()
 }
 
-/// The warnings for FIFO queues and topics as destinations.
-pub(super) fn fifo_destinations(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
+/// The problems of FIFO queues and topics as destinations and as the dead-letter target.
+pub(super) fn fifo_targets(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
     let warning = |(name, arn): (&str, &Value)| fifo_destination(Path::property(ASYNC).key(name), arn, spec);
-    destinations(&declared.desired).filter_map(warning).collect()
+    destinations(&declared.desired).filter_map(warning).chain(fifo_dead_letters(declared, spec)).collect()
+}
+
+/// The error for a reference to a FIFO queue as the dead-letter target; an ARN of one is not a valid
+/// value (docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
+fn fifo_dead_letters(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
+    const DEAD_LETTER: &str = "dead_letter_target_arn";
+    let target = declared.desired.get(DEAD_LETTER).filter(|it| it.as_str().is_none())?;
+    let name = spec.name_of(target).filter(|name| name.ends_with(".fifo"))?;
+    let problem = format!("`{name}` can't be a dead-letter target, because it is FIFO");
+    let problem = Problem::error(Path::property(DEAD_LETTER), problem, "use a standard queue");
+    Some(problem.why("Lambda sends failed invocations only to standard queues and topics"))
 }
 
 /// The current configuration; `None` if the function has none, or doesn't exist.

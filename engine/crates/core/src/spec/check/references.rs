@@ -127,7 +127,8 @@ impl Checker<'_> {
     /// Reports a reference to a resource that doesn't exist.
     fn no_target(&mut self, reference: &Reference, targets: &BTreeMap<String, ResourceDecl>) {
         let Reference { resource, span, .. } = reference;
-        let known = targets.keys().map(String::as_str);
+        // What `events` implies for a missing source has a similar name.
+        let known = targets.keys().map(String::as_str).filter(|name| *name != reference.from);
         if self.is_declared(resource) {
             return;
         }
