@@ -48,7 +48,7 @@ use std::time::Duration;
 pub use error::{Attempt, LocalError};
 pub use key::ServerKey;
 #[cfg(unix)]
-pub use server::{ensure, reset, status, stop, survey, try_lock_writes, uninstall};
+pub use server::{cache_folder, ensure, reset, status, stop, survey, try_lock_writes, uninstall};
 #[cfg(unix)]
 pub use supervise::supervise;
 #[cfg(unix)]

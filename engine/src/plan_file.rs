@@ -53,7 +53,8 @@ pub fn write_packages(spec: &Spec, path: &Path) -> Result<(), Diagnostic> {
     for (name, zip) in built.filter_map(|it| Some((&it.name, it.artifact.as_ref()?))) {
         files::own::folder(&folder).map_err(|error| unwritable(&folder, &error))?;
         let file = folder.join(format!("{name}.zip"));
-        files::replace(&file, zip, Readers::Owner).map_err(|error| unwritable(&file, &error))?;
+        let zip = zip.bytes().map_err(|error| unwritable(&file, &error))?;
+        files::replace(&file, &zip, Readers::Owner).map_err(|error| unwritable(&file, &error))?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::remedy::Advice;
 use crate::render;
 use crate::saved::SavedPlan;
 use crate::spec::Depth;
+use crate::value::Value;
 
 use super::args::{PlanFormat, RunArgs, ViewArgs};
 use super::builds::{BuildMode, Builds};
@@ -112,6 +113,7 @@ impl Deployment<'_> {
         if planned.iter().any(runs_code_here) {
             self.terminal.note("local AWS: function code runs on this machine with your permissions");
         }
+        planned.iter().flat_map(code_elsewhere).for_each(|note| self.terminal.note(&note));
         self.carry_out(&planned, usize::from(args.parallelism), timeline.as_ref()).await
     }
 
@@ -183,6 +185,26 @@ fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result
     let problem = "the saved plan is out of date, so nothing was changed";
     let hint = "review the plan above, and save it again with `engine diff --out`";
     Err(CommandError::one(Diagnostic::error(problem, hint).why(Advice::join(changes, "; "))))
+}
+
+/// What the local AWS can't do with the code of functions that a plan sends.
+fn code_elsewhere(Planned { run, plan }: &Planned<'_>) -> Vec<String> {
+    let is_local = matches!(run.session.target, AwsTarget::Local(_));
+    let is_sent = |change: &&Change| {
+        change.kind == "function" && matches!(change.action, Action::Create | Action::Update | Action::Replace)
+    };
+    let note = |change: &Change| {
+        let code = &run.session.spec.resource(&change.resource)?.desired;
+        let has = |property: &str| code.get(property).is_some_and(|value| *value != Value::Null);
+        let name = &change.resource;
+        if has("image") {
+            return Some(format!("local AWS: `{name}` can't be invoked, since container images don't run here"));
+        }
+        let is_elsewhere = has("code_source");
+        is_elsewhere
+            .then(|| format!("local AWS: `{name}` needs its archive in the S3 of the local AWS, which starts empty"))
+    };
+    plan.changes.iter().filter(|_| is_local).filter(is_sent).filter_map(note).collect()
 }
 
 /// Whether a plan sends code to the local AWS.

@@ -240,6 +240,20 @@ fn spawn(executable: &Path, folder: &Folder, args: &SuperviseArgs) -> Result<Chi
     command.spawn().map_err(refused)
 }
 
+/// The folder with everything that engine can get or make again: `named`, else `$ENGINE_CACHE_DIR`,
+/// else `engine` in the user's cache folder.
+///
+/// # Errors
+/// There is no such folder.
+pub fn cache_folder(named: Option<PathBuf>) -> Result<PathBuf, LocalError> {
+    let named = named.or_else(|| std::env::var_os("ENGINE_CACHE_DIR").map(PathBuf::from));
+    if let Some(named) = named.filter(|path| !path.as_os_str().is_empty()) {
+        return std::path::absolute(&named).map_err(|source| LocalError::CacheFolder { path: named, source });
+    }
+    let strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoCacheFolder)?;
+    Ok(strategy.cache_dir().join("engine"))
+}
+
 impl Project {
     pub(super) fn tools(&self) -> Result<Tools, LocalError> {
         let path = self.path.clone().or_else(|| std::env::var_os("PATH"));
@@ -247,12 +261,7 @@ impl Project {
     }
 
     fn cache(&self) -> Result<PathBuf, LocalError> {
-        let named = self.cache.clone().or_else(|| std::env::var_os("ENGINE_CACHE_DIR").map(PathBuf::from));
-        if let Some(named) = named.filter(|path| !path.as_os_str().is_empty()) {
-            return std::path::absolute(&named).map_err(|source| LocalError::CacheFolder { path: named, source });
-        }
-        let strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoCacheFolder)?;
-        Ok(strategy.cache_dir().join("engine"))
+        cache_folder(self.cache.clone())
     }
 
     fn executable(&self) -> Result<PathBuf, LocalError> {

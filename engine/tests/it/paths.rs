@@ -526,7 +526,7 @@ fn code_outside_the_project_needs_a_flag() {
 fn packed(spec: &Path) -> Vec<String> {
     let spec = Spec::load(&engine::kinds::all(), spec, &SpecOverrides::default(), Depth::Full).unwrap();
     let artifact = spec.resources[0].artifact.clone().unwrap();
-    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(artifact.to_vec())).unwrap();
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(artifact.bytes().unwrap())).unwrap();
     (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()
 }
 

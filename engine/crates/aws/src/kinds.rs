@@ -227,11 +227,12 @@ fn scanned(owner: &Owner, name: String) -> Id {
     Id::named(Owner { resource: String::new(), ..owner.clone() }, name)
 }
 
-/// Removes the three owner tags from a function or mapping.
-async fn untag(cx: &Context, wait: Wait, id: &Id, arn: &str) -> Result<(), AwsError> {
+/// Removes the three owner tags from a function or mapping with this ARN, and other tags of engine.
+async fn untag(cx: &Context, wait: Wait, id: &Id, (arn, others): (&str, &[&str])) -> Result<(), AwsError> {
     let send = || async {
-        let keys = id.owner.tags().map(|(key, _)| key.to_owned());
-        let request = cx.aws.lambda.untag_resource().resource(arn).set_tag_keys(Some(keys.to_vec()));
+        let keys = id.owner.tags().into_iter().map(|(key, _)| key).chain(others.iter().copied());
+        let request =
+            cx.aws.lambda.untag_resource().resource(arn).set_tag_keys(Some(keys.map(str::to_owned).collect()));
         request.send().await.context("UntagResource", &id.name)
     };
     cx.send(wait, &id.name, send).await.map(|_| ())

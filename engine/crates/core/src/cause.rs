@@ -531,6 +531,35 @@ catalogue! {
                systems, or a proxy that modifies uploads, can cause this error.",
         blames: ["code"],
     }
+    CodeObjectNotUsable "code-object-not-usable" {
+        title: "Lambda can't read the function's code in S3",
+        why: "the bucket, the object or this version of it doesn't exist, the bucket is in another region, or your \
+              credentials can't read it",
+        next: "check it with `aws s3api head-object --bucket BUCKET --key KEY`, then correct `code.s3`",
+        more: "Lambda copies the archive with your credentials, which need s3:GetObject, and s3:GetObjectVersion for \
+               a version; `engine policy` prints them. The bucket must be in the function's region.",
+        blames: ["code"],
+    }
+    ImageNotUsable "image-not-usable" {
+        title: "Lambda can't use the function's container image",
+        why: "the image doesn't exist, its repository is in another region, or Lambda lacks permission to pull it",
+        next: "check the URI with `aws ecr describe-images --repository-name NAME`, then correct `code.image`",
+        more: "The repository must be in the function's region. Lambda adds the permission to pull the image to the \
+               repository's policy if your credentials have ecr:GetRepositoryPolicy and ecr:SetRepositoryPolicy; a \
+               repository of another account needs a policy that allows it. The image must be built for the \
+               function's architecture.",
+        blames: ["code"],
+    }
+    CodeNotSigned "code-not-signed" {
+        title: "the function's code doesn't have the required signature",
+        why: "its code signing configuration doesn't exist, or rejects the archive: it isn't signed, or not by an \
+              allowed profile",
+        next: "sign the archive with AWS Signer and set `code.s3` to the signed object, or remove \
+               `code_signing_config_arn`",
+        more: "AWS Signer writes the signed archive to another key. Only code in S3 can be signed. A configuration \
+               with the policy `Warn` accepts code without a valid signature. Layers must be signed, too.",
+        blames: ["code_signing_config_arn", "code"],
+    }
     EnvironmentTooLarge "environment-too-large" {
         title: "the function's environment variables are too large",
         why: "the names and values of all environment variables of a function can be at most 4 KB in total",

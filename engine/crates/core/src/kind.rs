@@ -14,7 +14,20 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree};
 
 /// Bytes to upload in addition to the properties: a function's zip.
-pub type Artifact = Arc<[u8]>;
+pub type Artifact = Arc<dyn ArtifactSource>;
+
+/// Where an artifact comes from: it may be made only when it is needed.
+pub trait ArtifactSource: std::fmt::Debug + Send + Sync {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Why it can't be made, in one sentence.
+    fn bytes(&self) -> Result<Arc<[u8]>, String>;
+
+    /// The content of the files in it whose names are wanted, without making it; `None` if they
+    /// can't be read.
+    fn files(&self, is_wanted: &dyn Fn(&str) -> bool) -> Option<BTreeMap<String, Vec<u8>>>;
+}
 
 /// The desired state of a resource, with all values known.
 #[derive(Debug, Clone)]
@@ -33,6 +46,8 @@ pub struct SpecFolder {
     /// The project folder, which must contain all paths; `None` allows any path
     /// (`--allow-code-outside`).
     pub boundary: Option<PathBuf>,
+    /// The folder in which loading may remember its results; `None` remembers none.
+    pub cache: Option<PathBuf>,
 }
 
 /// The result of loading a declaration's local files.

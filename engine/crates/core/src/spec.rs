@@ -224,6 +224,8 @@ pub struct SpecOverrides {
     pub allow_code_outside: bool,
     /// The current folder, which may be the project of specs below it.
     pub current_dir: Option<PathBuf>,
+    /// The folder in which loading local files may remember its results.
+    pub cache: Option<PathBuf>,
 }
 
 /// How much of a spec is needed.
@@ -393,7 +395,7 @@ impl Spec {
             inputs: BTreeMap::new(),
             untouchable: BTreeSet::new(),
             warnings: Vec::new(),
-            folder: SpecFolder { path: PathBuf::new(), boundary: None },
+            folder: SpecFolder { path: PathBuf::new(), boundary: None, cache: None },
             places: Places::default(),
             rendering: render::Rendering::default(),
         })

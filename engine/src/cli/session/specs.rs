@@ -10,6 +10,7 @@ use crate::cli::exit::CommandError;
 use crate::cli::names::quoted;
 use crate::cli::{CommandContext, Global};
 use crate::diagnostic::Diagnostic;
+use crate::local;
 use crate::schema::Identity;
 use crate::spec::{Depth, Spec, SpecOverrides};
 
@@ -122,6 +123,7 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> SpecOver
         env: from_env.collect::<BTreeMap<_, _>>(),
         allow_code_outside: args.code.allow_code_outside,
         current_dir: std::env::current_dir().ok(),
+        cache: local::cache_folder(None).ok(),
     }
 }
 

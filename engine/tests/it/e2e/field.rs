@@ -1,9 +1,13 @@
 //! Public projects as specs (`tests/specs/field`): each is deployed, run, changed and destroyed.
 //! The comments in the specs name the projects, and what is left out.
 
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
 
 use super::project::{Account, Project};
 use super::{ACCOUNT, NO_CHANGES};
@@ -201,6 +205,53 @@ fn a_spec_that_reads_tables_of_another_stack_is_proven() {
 #[test]
 fn specs_of_other_public_projects_pass_their_full_lifecycle() {
     lifecycles(&OTHERS);
+}
+
+/// Java classes start with these bytes.
+const CLASS: &[u8] = b"\xca\xfe\xba\xbe";
+
+fn jar(version: &[u8]) -> Vec<u8> {
+    let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("META-INF/MANIFEST.MF", &b"Manifest-Version: 1.0\n"[..]),
+        ("example/OrderHandler.class", &[CLASS, version].concat()),
+    ] {
+        jar.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        jar.write_all(content).unwrap();
+    }
+    jar.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_jar_is_deployed_as_it_is_and_a_lib_layout_is_packed() {
+    let project = Project::new();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/field"), &project.path("specs/field"));
+    let java = project.path("specs/field/java");
+    fs::create_dir_all(java.join("layout/lib")).unwrap();
+    fs::create_dir_all(java.join("layout/example")).unwrap();
+    fs::write(java.join("app.jar"), jar(b"1")).unwrap();
+    fs::write(java.join("layout/lib/library.jar"), jar(b"library")).unwrap();
+    fs::write(java.join("layout/example/OrderHandler.class"), CLASS).unwrap();
+    let aws = project.account(ACCOUNT);
+    let spec = "specs/field/dynamodb-streams-java.yaml";
+    let run = |args: &[&str]| project.run(&[args, &[spec, "--local"]].concat());
+    let deployed = |name: &str| {
+        let function = aws.wait(aws.lambda.get_function().function_name(format!("field-{name}")).send());
+        function.configuration.unwrap().code_sha256.unwrap()
+    };
+    let hash = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes));
+    project.run(&["validate", spec]).expect(0, &["is valid."]);
+    run(&["apply", "--yes"]).expect(0, &["0 changed, 0 destroyed."]);
+    run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    assert_eq!(deployed("jar"), hash(&jar(b"1")));
+
+    fs::write(java.join("app.jar"), jar(b"2")).unwrap();
+    run(&["diff", "--detailed-exitcode"]).expect(2, &["code = "]);
+    run(&["apply", "--yes"]).expect(0, &["Resources: 0 added, 1 changed, 0 destroyed."]);
+    assert_eq!(deployed("jar"), hash(&jar(b"2")));
+    run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    run(&["destroy", "--yes", "--delete-data"]).expect(0, &["Destroy complete!"]);
+    assert_eq!(aws.snapshot().into_keys().collect::<Vec<_>>(), [""; 0]);
 }
 
 fn lifecycles(cases: &[Case]) {

@@ -65,6 +65,11 @@ fn function_with(text: &str, line: &str) -> String {
     replaced(text, "    code: ../", &format!("    {line}\n    code: ../"))
 }
 
+fn with_code(text: &str, code: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with("    code: ../")).unwrap();
+    replaced(text, line, &format!("    code: {code}"))
+}
+
 fn capacity(text: String) -> String {
     replaced(&text, "read_capacity: 1", "read_capacity: 2")
 }
@@ -556,6 +561,42 @@ fn cases() -> Vec<Case> {
             invalid(
                 "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error Message: \
                  The subnet ID 'subnet-1' does not exist",
+            ),
+        ),
+        with(
+            "code-object-not-usable",
+            |text| with_code(&text, "{ s3: { bucket: deploys, key: app.zip } }"),
+            "CreateFunction",
+            invalid(
+                "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The specified key does not \
+                 exist.",
+            ),
+        ),
+        with(
+            "image-not-usable",
+            |text| {
+                let text = with_code(&text, "{ image: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1 }");
+                replaced(&replaced(&text, "    runtime: nodejs22.x\n", ""), "    handler: index.handler\n", "")
+            },
+            "CreateFunction",
+            invalid(
+                "Source image 123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1 does not exist. Provide a valid \
+                 source image.",
+            ),
+        ),
+        with(
+            "code-not-signed",
+            |text| {
+                let config = "arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-0123456789abcdef0";
+                let text = with_code(&text, "{ s3: { bucket: deploys, key: app.zip } }");
+                replaced(&text, "    code: {", &format!("    code_signing_config_arn: {config}\n    code: {{"))
+            },
+            "CreateFunction",
+            lambda(
+                400,
+                "CodeVerificationFailedException",
+                "Lambda cannot deploy the function. The function or layer might be signed using a signature that the \
+                 client is not configured to accept.",
             ),
         ),
         new(

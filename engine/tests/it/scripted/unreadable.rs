@@ -35,7 +35,15 @@ struct Row {
 const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
     (
         "function",
-        &["image", "layers", "reserved_concurrent_executions", "dead_letter_target_arn", "vpc", "kms_key_arn"],
+        &[
+            "code_source",
+            "image",
+            "layers",
+            "reserved_concurrent_executions",
+            "dead_letter_target_arn",
+            "vpc",
+            "kms_key_arn",
+        ],
     ),
     ("log_group", &["retention_in_days", "kms_key_arn", "deletion_protection"]),
     // The local AWS never returns the window, so a missing one was never set. Only queues have a
@@ -241,7 +249,19 @@ fn of_functions() -> Vec<Row> {
         },
         Row {
             kind: "function",
-            properties: &["tags"],
+            properties: &["code_signing_config_arn"],
+            // Lambda shows that the code is signed.
+            drift: |world| {
+                world.functions.get_mut(FUNCTION).unwrap().signing = Some("csc-by-hand".to_owned());
+                function(world, "SigningProfileVersionArn", json!("arn:aws:signer:eu-central-1:1:/signing-profiles/p"));
+            },
+            hide: |cloud| denied(cloud, "GetFunctionCodeSigningConfig"),
+            senders: &["PutFunctionCodeSigningConfig", "DeleteFunctionCodeSigningConfig"],
+        },
+        Row {
+            kind: "function",
+            // A tag records where the code comes from.
+            properties: &["tags", "code_source"],
             drift: |_| {},
             hide: |cloud| cloud.world(|world| world.function_tags_denied = true),
             senders: &["TagResource"],

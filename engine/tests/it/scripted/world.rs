@@ -4,6 +4,7 @@
 //! Texts and shapes were recorded from the real services. Every transitional state is shown
 //! [`READS`] times before it ends, so nothing is ever ready at the first read.
 
+mod code;
 mod invocation;
 mod lambda;
 mod log_group;

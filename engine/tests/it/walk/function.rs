@@ -278,6 +278,128 @@ fn asynchronous_invocations() -> Vec<Row> {
     ]
 }
 
+/// Code in S3. The scripted AWS shows the length of the object's name, and its version, as its size.
+fn object(property: &'static str, set: &'static str, changed: &'static str, sizes: [u32; 3]) -> Row {
+    let [first, second, last] = sizes;
+    row(KIND, property, set, changed)
+        .seen("/Configuration/CodeSize", json!(first), json!(second), json!(last))
+        .shows(&[(SELF, "update", &["code_source"])])
+        .drift(upload("x86_64"))
+        .not_local("its S3 has no such object")
+}
+
+/// Settings of a container image.
+fn image(
+    property: &'static str,
+    set: &'static str,
+    changed: &'static str,
+    place: &'static str,
+    seen: [Json; 3],
+) -> Row {
+    let [first, second, last] = seen;
+    let drifted = json!({ "ImageConfig": {
+        "Command": ["by", "hand"], "EntryPoint": ["/by-hand"], "WorkingDirectory": "/by-hand",
+    } });
+    row(KIND, property, set, changed)
+        .given("runtime:\nhandler:\ncode: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1' } }")
+        .seen(place, first, second, last)
+        .shows(&[(SELF, "update", &["image"])])
+        .drift(configure(drifted))
+}
+
+const SIGNING: [&str; 3] = [
+    "code_signing_config_arn: \"arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-1\"",
+    "code_signing_config_arn: \"arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-2\"",
+    "arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-",
+];
+
+fn references() -> Vec<Row> {
+    let uri = |tag: &str| json!(format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:{tag}"));
+    let by_uri = |property, set, changed| {
+        let drifted = json!({ "ImageUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/by-hand:1" });
+        let row = image(property, set, changed, "/Code/ImageUri", [uri("2"), uri("3"), uri("1")]);
+        Row { drift: Vec::new(), ..row }.drift(Lambda("PUT /2015-03-31/functions/{function}/code", drifted))
+    };
+    let settings = "/Configuration/ImageConfigResponse/ImageConfig";
+    let of_image = |property, member: &str, set, changed, seen: [Json; 2]| {
+        let place: &'static str = Box::leak(format!("{settings}/{member}").into_boxed_str());
+        let [first, second] = seen;
+        image(property, set, changed, place, [first, second, Json::Null])
+    };
+    let [one, two] = ["1", "2"].map(|number| json!(format!("{}{number}", SIGNING[2])));
+    vec![
+        object(
+            "code.s3",
+            "code: { s3: { bucket: deploys, key: app-1.zip } }",
+            "code: { s3: { bucket: deploys, key: application-2.zip } }",
+            [18, 26, 175],
+        )
+        .removal_shows(&[(SELF, "update", &["code_sha256", "code_size"])])
+        .drift_shows(CODE),
+        object(
+            "code.s3.bucket",
+            "code: { s3: { bucket: deploys, key: app.zip } }",
+            "code: { s3: { bucket: others-deploys, key: app.zip } }",
+            [16, 23, 0],
+        )
+        .required("is missing `bucket`"),
+        object(
+            "code.s3.key",
+            "code: { s3: { bucket: deploys, key: app.zip } }",
+            "code: { s3: { bucket: deploys, key: 'with a space.zip' } }",
+            [16, 25, 0],
+        )
+        .required("is missing `key`"),
+        object(
+            "code.s3.version",
+            "code: { s3: { bucket: deploys, key: app.zip, version: one } }",
+            "code: { s3: { bucket: deploys, key: app.zip, version: three } }",
+            [19, 21, 16],
+        )
+        .given("code: { s3: { bucket: deploys, key: app.zip } }"),
+        by_uri(
+            "code.image",
+            "code: { image: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:2' }",
+            "code: { image: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:3' }",
+        ),
+        by_uri(
+            "code.image.uri",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:2' } }",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:3', command: [a] } }",
+        )
+        .required("is missing `uri`"),
+        of_image(
+            "code.image.command",
+            "Command",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', command: [app.run] } }",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', command: [a, b] } }",
+            [json!(["app.run"]), json!(["a", "b"])],
+        ),
+        of_image(
+            "code.image.entry_point",
+            "EntryPoint",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', entry_point: [/a, b] } }",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', entry_point: [/c] } }",
+            [json!(["/a", "b"]), json!(["/c"])],
+        ),
+        of_image(
+            "code.image.working_directory",
+            "WorkingDirectory",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', working_directory: /a } }",
+            "code: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1', working_directory: /b } }",
+            [json!("/a"), json!("/b")],
+        ),
+        row(KIND, "code_signing_config_arn", SIGNING[0], SIGNING[1])
+            .given("code: { s3: { bucket: deploys, key: signed.zip } }")
+            .seen("/Signing", one, two, json!(""))
+            .drift(Lambda(
+                "PUT /2020-06-30/functions/{function}/code-signing-config",
+                json!({ "CodeSigningConfigArn": "arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-3" }),
+            ))
+            .not_local("its S3 has no such object"),
+    ]
+}
+
 /// A part of the URL.
 fn url(property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 3]) -> Row {
     let ([set, changed], [first, second, last]) = (values, seen);
@@ -397,7 +519,7 @@ fn urls() -> Vec<Row> {
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    [settings(), asynchronous_invocations(), urls(), networks(), permissions()].concat()
+    [settings(), asynchronous_invocations(), urls(), networks(), permissions(), references()].concat()
 }
 
 fn settings() -> Vec<Row> {
@@ -440,9 +562,9 @@ fn settings() -> Vec<Row> {
             "code: { inline: 'exports.handler = async () => 20;' }",
             [149, 147, 0],
         )
-        .required("`code` needs either `inline` or `path`"),
+        .required("`code` needs one of `inline`, `path`"),
         code("code.path", "code: { path: ../one }", "code: { path: ../two }", [175, 151, 0])
-            .required("`code` needs either `inline` or `path`"),
+            .required("`code` needs one of `inline`, `path`"),
         code(
             "code.exclude",
             "code: { path: ../many, exclude: [a.txt] }",

@@ -336,6 +336,9 @@ impl Stage {
                 let (status, config) =
                     self.lambda("GET", "/2019-09-25/functions/{function}/event-invoke-config", &Json::Null);
                 let (url_status, url) = self.lambda("GET", "/2021-10-31/functions/{function}/url", &Json::Null);
+                let signing = self.lambda("GET", "/2020-06-30/functions/{function}/code-signing-config", &Json::Null);
+                // Lambda shows an empty text for a function without one.
+                seen["Signing"] = signing.1["CodeSigningConfigArn"].clone();
                 seen["Url"] = if url_status == 200 { url } else { Json::Null };
                 seen["Async"] = if status == 200 { config } else { Json::Null };
                 seen

@@ -25,9 +25,11 @@ mod events;
 pub mod javascript;
 mod network;
 pub(super) mod operations;
+mod reference;
 mod requests;
 mod schema;
 mod seen;
+mod signing;
 pub mod source;
 mod update;
 mod url;
@@ -35,8 +37,7 @@ mod url;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_lambda::types::{FunctionCode, LastUpdateStatus, Runtime};
-use aws_smithy_types::Blob;
+use aws_sdk_lambda::types::{LastUpdateStatus, PackageType, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -52,6 +53,7 @@ use crate::value::{Path, Tree, Value};
 use async_config::AsyncConfig;
 use engine_core::build::Built;
 use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
+use reference::{Image, SIGNING, SOURCE};
 use requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, once, tracing};
 use seen::{LOOK, Seen, active, failed_update, look, updated};
 use update::{Before, Update};
@@ -65,16 +67,18 @@ pub(super) struct Function;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Props {
-    runtime: String,
-    handler: String,
+    runtime: Option<String>,
+    handler: Option<String>,
     role: String,
     access: Input,
     statements: Input,
     code: Json,
     build: Input,
-    code_sha256: String,
-    code_size: i64,
-    image: Option<String>,
+    code_sha256: Option<String>,
+    code_size: Option<i64>,
+    code_source: Option<String>,
+    image: Option<Image>,
+    code_signing_config_arn: Option<String>,
     description: String,
     memory_size: i32,
     timeout: i32,
@@ -130,6 +134,7 @@ impl Kind for Function {
             default("application_log_level", "INFO".to_owned());
             default("system_log_level", "INFO".to_owned());
         }
+        code::normalize(desired);
         url::normalize(desired);
     }
 
@@ -147,6 +152,7 @@ impl Kind for Function {
         problems.extend(network::problems(desired));
         problems.extend(code::code_problem(desired));
         problems.extend(build::problems(desired));
+        problems.extend(reference::problems(desired));
         problems.extend(schema::environment_problems(desired));
         problems.extend(super::role::check_statements(desired));
         problems
@@ -208,8 +214,11 @@ impl Kind for Function {
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let (seen, details) = tokio::join!(look(cx, id), details::read(cx, id));
-        let Some(mut live) = seen?.map(Seen::live) else { return Ok(None.into()) };
+        let Some(seen) = seen? else { return Ok(None.into()) };
+        let may_be_signed = seen.may_be_signed();
+        let mut live = seen.live();
         details::add(&mut live, details)?;
+        details::add_signing(cx, id, &mut live, may_be_signed).await?;
         Ok(Some(live).into())
     }
 
@@ -221,8 +230,9 @@ impl Kind for Function {
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
-        let zip = Blob::new(want.artifact.as_deref().unwrap_or_default());
         let props = want.props;
+        let zip = code::bytes(want.artifact.as_ref(), "CreateFunction", id).await?;
+        let code = reference::request(&props.code, &zip);
         let inquiry = RoleDiagnosis::default();
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
@@ -232,10 +242,13 @@ impl Kind for Function {
                 .lambda
                 .create_function()
                 .function_name(&id.name)
-                .runtime(Runtime::from(props.runtime.as_str()))
-                .handler(&props.handler)
+                .set_runtime(props.runtime.as_deref().map(Runtime::from))
+                .set_handler(props.handler.clone())
                 .role(&props.role)
-                .code(FunctionCode::builder().zip_file(zip.clone()).build())
+                .code(code.clone())
+                .set_package_type(props.image.as_ref().map(|_| PackageType::Image))
+                .set_image_config(requests::image_config_of_new(&props))
+                .set_code_signing_config_arn(props.code_signing_config_arn.clone())
                 .set_architectures(beyond.member(architectures))
                 .set_description(beyond.member(|it| it.description.clone()))
                 .set_memory_size(beyond.member(|it| it.memory_size))
@@ -266,6 +279,10 @@ impl Kind for Function {
             Err(super::name_conflict("CreateFunction", id))
         };
         let mut outputs = cx.create(BUSY, &id.name, send, find).await?;
+        if let Some(source) = &props.code_source {
+            let seen = active(cx, id).await?;
+            update::record(cx, id, (&outputs, source), seen.config.code_sha256()).await?;
+        }
         if let Some(url) = &props.url {
             active(cx, id).await?;
             outputs.insert(url::URL.to_owned(), url::create(cx, id, url).await?);
@@ -276,12 +293,17 @@ impl Kind for Function {
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
         let wanted = want.props;
         let change = Delta { from: &have.props, to: &wanted };
-        let update = Update { cx, id, have: &have, change, artifact: want.artifact.as_deref() };
+        let update = Update { cx, id, have: &have, change, artifact: want.artifact.as_ref() };
         let mut before = Before::Read(update.first_revision().await?);
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
             update.tag().await?;
             before = Before::Tagged;
         }
+        if have.props.code_signing_config_arn != wanted.code_signing_config_arn {
+            signing::write(cx, id, wanted.code_signing_config_arn.as_deref()).await?;
+            before = Before::Tagged;
+        }
+        let mut deployed = None;
         let mut calls = update::calls(&have.props, &wanted);
         let mut is_deferred = false;
         while let Some(call) = calls.pop_front() {
@@ -294,10 +316,14 @@ impl Kind for Function {
                     is_deferred = true;
                 }
                 answer => {
-                    answer?;
+                    deployed = answer?.or(deployed);
                     before = Before::Updated;
                 }
             }
+        }
+        if let (Some(sha256), Some(source)) = (deployed, &wanted.code_source) {
+            updated(cx, id, &have.owner).await?;
+            update::record(cx, id, (&have.outputs, source), Some(&sha256)).await?;
         }
         if details::differ(&have.props, &wanted) {
             if let Before::Updated = before {
@@ -341,7 +367,8 @@ impl Kind for Function {
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
-        super::untag(cx, BUSY, id, &arn).await
+        let others: &[&str] = if have.props.code_source.is_some() { &[reference::TAG] } else { &[] };
+        super::untag(cx, BUSY, id, (&arn, others)).await
     }
 
     fn operations(&self) -> &'static [Operation] {
@@ -363,10 +390,18 @@ impl Props {
     /// Whether everything that UpdateFunctionConfiguration sets is equal.
     fn same_configuration(&self, other: &Props) -> bool {
         let rest = other.clone();
+        // Its URI is part of the code.
+        let image = match (&self.image, rest.image) {
+            (Some(image), Some(rest)) => Some(Image { uri: rest.uri, ..image.clone() }),
+            (_, rest) => rest,
+        };
         let with_the_rest = Props {
             code: rest.code,
             code_sha256: rest.code_sha256,
             code_size: rest.code_size,
+            code_source: rest.code_source,
+            image,
+            code_signing_config_arn: rest.code_signing_config_arn,
             architecture: rest.architecture,
             reserved_concurrent_executions: rest.reserved_concurrent_executions,
             async_config: rest.async_config,
@@ -381,7 +416,11 @@ impl Props {
     /// its size follows from the hash, and some settings are set later, if another run hasn't set
     /// them.
     fn otherwise_made(&self, want: &Props) -> Vec<String> {
-        let mut but = vec!["code", "code_size", async_config::ASYNC, url::URL, "tags"];
+        let mut but = vec!["code", "code_size", SOURCE, SIGNING, async_config::ASYNC, url::URL, "tags"];
+        // A spec doesn't know the hash of code that it refers to.
+        if want.code_sha256.is_none() {
+            but.push("code_sha256");
+        }
         if self.reserved_concurrent_executions.is_none() {
             but.push("reserved_concurrent_executions");
         }
@@ -389,9 +428,14 @@ impl Props {
         super::differing(self, want, &but).into_iter().chain(tags).collect()
     }
 
-    /// Whether everything that UpdateFunctionCode sets is equal.
+    /// Whether everything that UpdateFunctionCode sets is equal. Code that a spec refers to has no known
+    /// hash, and other code no source.
     fn same_code(&self, other: &Props) -> bool {
-        (&self.code_sha256, &self.architecture) == (&other.code_sha256, &other.architecture)
+        let is_same = |ours: &Option<String>, theirs: &Option<String>| theirs.is_none() || ours == theirs;
+        let uri = |props: &Props| props.image.as_ref().map(|image| image.uri.clone());
+        is_same(&self.code_sha256, &other.code_sha256)
+            && is_same(&self.code_source, &other.code_source)
+            && (uri(self), &self.architecture) == (uri(other), &other.architecture)
     }
 }
 

@@ -471,7 +471,7 @@ impl Kind for Mapping {
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let uuid = have.unique_id.unwrap_or_default();
         let arn = arn(cx, id, &uuid, "UntagResource").await?;
-        super::untag(cx, BUSY, id, &arn).await
+        super::untag(cx, BUSY, id, (&arn, &[])).await
     }
 
     fn operations(&self) -> &'static [Operation] {

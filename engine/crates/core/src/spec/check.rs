@@ -11,12 +11,14 @@ mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread;
 
 pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{self, Diagnostic, Place, Severity, SourceFile, Span};
 use crate::graph::Graph;
-use crate::kind::{Definition, Kinds, SpecFolder};
+use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{
     Id, Identity, Locality, Names, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
@@ -1077,8 +1079,9 @@ impl<'a> Checker<'a> {
         if self.depth == Depth::Identities {
             return;
         }
-        for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
-            let loaded = draft.declared.kind.load(&draft.declared.desired, folder, None);
+        let mut drafts: Vec<&mut Draft> = drafts.iter_mut().filter(|draft| !draft.declared.imported).collect();
+        let loaded = load_all(&drafts, folder);
+        for (draft, loaded) in drafts.iter_mut().zip(loaded) {
             let problems = draft.declared.set_loaded(loaded);
             let name = draft.declared.name.clone();
             self.report(&name, problems);
@@ -1089,7 +1092,7 @@ impl<'a> Checker<'a> {
     fn folder(&self) -> SpecFolder {
         let boundary = (!self.overrides.allow_code_outside && self.depth == Depth::Full)
             .then(|| super::files::project(self.dir, self.overrides.current_dir.as_deref()));
-        SpecFolder { path: self.dir.to_owned(), boundary }
+        SpecFolder { path: self.dir.to_owned(), boundary, cache: self.overrides.cache.clone() }
     }
 
     fn report(&mut self, resource: &str, problems: Vec<Problem>) {
@@ -1117,6 +1120,36 @@ struct Draft {
     declared: ResourceDecl,
     depends_on: Vec<(String, Span)>,
 }
+
+/// Loads the local files of all declarations, in their order: on all processors, since packing a
+/// large folder takes seconds.
+fn load_all(drafts: &[&mut Draft], folder: &SpecFolder) -> Vec<Loaded> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut loaded = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(Draft { declared, .. }) = drafts.get(at).map(|it| &**it) else { return loaded };
+            loaded.push((at, declared.kind.load(&declared.desired, folder, None)));
+        }
+    };
+    let n_threads = thread::available_parallelism().map_or(1, usize::from).min(drafts.len());
+    let mut loaded = thread::scope(|scope| {
+        // Parsing code recurses, as deep as on the main thread.
+        let start = |_| thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..n_threads).filter_map(start).collect();
+        let mut loaded = work();
+        for other in others {
+            loaded.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        loaded
+    });
+    loaded.sort_by_key(|(at, _)| *at);
+    loaded.into_iter().map(|(_, loaded)| loaded).collect()
+}
+
+/// In bytes.
+const STACK_BYTES: usize = 8 << 20;
 
 pub(super) fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
     diagnostic::listed(words, MAX_LISTED)

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
 use serde_json::{Value as Json, json};
-use sha2::{Digest as _, Sha256};
 
+use super::code::{configure_image, deploy};
 use super::{ACCOUNT, Call, Orphans, Passing, REGION, Reply, Tags, World, last};
 
 #[derive(Debug, Clone)]
@@ -21,6 +20,8 @@ pub(in crate::scripted) struct Function {
     pub(in crate::scripted) async_config: Option<Json>,
     /// Its URL.
     pub(in crate::scripted) url: Option<Json>,
+    /// Its code signing configuration.
+    pub(in crate::scripted) signing: Option<String>,
     pending: Option<Passing>,
     updating: Option<Passing>,
     /// The configuration to restore once the update in progress has failed.
@@ -64,6 +65,11 @@ pub(super) fn route(
         ("DELETE", ["functions", name, "event-invoke-config"]) => {
             ("DeleteFunctionEventInvokeConfig", (*name).to_owned())
         }
+        ("GET", ["functions", name, "code-signing-config"]) => ("GetFunctionCodeSigningConfig", (*name).to_owned()),
+        ("PUT", ["functions", name, "code-signing-config"]) => ("PutFunctionCodeSigningConfig", (*name).to_owned()),
+        ("DELETE", ["functions", name, "code-signing-config"]) => {
+            ("DeleteFunctionCodeSigningConfig", (*name).to_owned())
+        }
         ("GET", ["functions", name, "url"]) => ("GetFunctionUrlConfig", (*name).to_owned()),
         ("POST", ["functions", name, "url"]) => ("CreateFunctionUrlConfig", (*name).to_owned()),
         ("PUT", ["functions", name, "url"]) => ("UpdateFunctionUrlConfig", (*name).to_owned()),
@@ -101,6 +107,9 @@ impl World {
             "GetFunctionEventInvokeConfig" => self.get_async_config(about),
             "PutFunctionEventInvokeConfig" => self.put_async_config(about, body),
             "DeleteFunctionEventInvokeConfig" => self.delete_async_config(about),
+            "GetFunctionCodeSigningConfig" => self.get_signing(about),
+            "PutFunctionCodeSigningConfig" => self.put_signing(about, body),
+            "DeleteFunctionCodeSigningConfig" => self.delete_signing(about),
             "GetFunctionUrlConfig" => self.get_url(about),
             "CreateFunctionUrlConfig" => self.create_url(about, body),
             "UpdateFunctionUrlConfig" => self.update_url(about, body),
@@ -223,14 +232,20 @@ impl World {
             "LastModified": self.lambda_time.unwrap_or("2026-11-22T19:00:00.000+0000"),
             "Version": "$LATEST",
             "TracingConfig": { "Mode": "PassThrough" },
-            "PackageType": "Zip",
+            "PackageType": body["PackageType"].as_str().unwrap_or("Zip"),
             "Architectures": ["x86_64"],
             "EphemeralStorage": { "Size": 512 },
             "SnapStart": { "ApplyOn": "None", "OptimizationStatus": "Off" },
             "LoggingConfig": { "LogFormat": "Text", "LogGroup": format!("/aws/lambda/{name}") },
         });
         configure(&mut config, body)?;
-        set_code(&mut config, &body["Code"]["ZipFile"], &body["Architectures"])?;
+        let is_image = config["PackageType"] == "Image";
+        if is_image != (config["Runtime"].is_null() && config["Handler"].is_null()) {
+            return Err(invalid(
+                "Runtime and Handler are mandatory parameters for functions created with packageType Zip.",
+            ));
+        }
+        deploy(&mut config, &body["Code"], &body["Architectures"])?;
         // Lambda omits it until it was set once.
         if config["Environment"]["Variables"].as_object().is_some_and(serde_json::Map::is_empty) {
             config.as_object_mut().unwrap().remove("Environment");
@@ -241,6 +256,7 @@ impl World {
             concurrency: None,
             async_config: None,
             url: None,
+            signing: body["CodeSigningConfigArn"].as_str().map(str::to_owned),
             pending: Some(Passing::through(&["Pending"])),
             updating: None,
             fallback: None,
@@ -283,10 +299,7 @@ impl World {
         let function = self.function(name)?;
         function.quiet()?;
         function.locked(body)?;
-        if function.config["PackageType"] != "Zip" {
-            return Err(invalid("Please provide ImageUri when updating a function with packageType Image."));
-        }
-        function.change_within(max, |config| set_code(config, &body["ZipFile"], &body["Architectures"]))?;
+        function.change_within(max, |config| deploy(config, body, &body["Architectures"]))?;
         Ok(function.begin_update())
     }
 
@@ -669,7 +682,8 @@ impl World {
 impl Function {
     /// Everything that only a write changes, except its policy.
     pub(in crate::scripted) fn bits(&self) -> String {
-        format!("{} {:?} {:?} {:?} {:?}", self.config, self.tags, self.concurrency, self.async_config, self.url)
+        let beside = (&self.async_config, &self.url, &self.signing);
+        format!("{} {:?} {:?} {beside:?}", self.config, self.tags, self.concurrency)
     }
 
     fn not_pending(&mut self) -> Result<(), Reply> {
@@ -833,9 +847,12 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
             "DeadLetterConfig",
             "VpcConfig",
             "KMSKeyArn",
+            "ImageConfig",
             "RevisionId",
             // Only a create has these.
             "Code",
+            "CodeSigningConfigArn",
+            "PackageType",
             "Architectures",
             "Tags",
         ],
@@ -883,6 +900,7 @@ fn configure(config: &mut Json, body: &Json) -> Result<(), Reply> {
         Some(_) => return Err(invalid("The provided dead letter target is not supported")),
     }
     set_key(config, &body["KMSKeyArn"])?;
+    configure_image(config, &body["ImageConfig"])?;
     connect(config, &body["VpcConfig"])?;
     let logging = &body["LoggingConfig"];
     if logging.is_object() {
@@ -1112,21 +1130,6 @@ pub(in crate::scripted) fn stream_not_readable() -> Reply {
 
 fn no_mapping() -> Reply {
     Reply::lambda(404, "ResourceNotFoundException", "The resource you requested does not exist.")
-}
-
-/// The architecture is part of the code.
-fn set_code(config: &mut Json, zip: &Json, architectures: &Json) -> Result<(), Reply> {
-    let Some(zip) = zip.as_str() else { return Err(invalid("Please provide a source for function code.")) };
-    let zip = base64::engine::general_purpose::STANDARD.decode(zip).unwrap();
-    config["CodeSize"] = json!(zip.len());
-    config["CodeSha256"] = json!(base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&zip)));
-    if let Some(one) = architectures.as_array() {
-        if *one != [json!("x86_64")] && *one != [json!("arm64")] {
-            return Err(invalid("Member must satisfy enum value set: [x86_64, arm64]"));
-        }
-        config["Architectures"] = json!(one);
-    }
-    Ok(())
 }
 
 pub(in crate::scripted) fn function_arn(name: &str) -> String {

@@ -7,13 +7,15 @@ mod bundle;
 mod requirements;
 
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 use engine_core::build::{Build, Command, Output};
-use engine_core::kind::{Artifact, Loaded, SpecFolder};
+use engine_core::kind::{Loaded, SpecFolder};
 
 use crate::schema::{Problem, Property, Shape, Text, property};
 use crate::value::{Path, Tree, Value};
 
+use super::reference;
 use super::source::{self, accessible};
 
 /// The property.
@@ -121,25 +123,30 @@ fn texts(list: &Value) -> Vec<String> {
 /// A function whose code doesn't exist yet.
 pub(super) fn unbuilt(Planned { build, makes, problems }: Planned, desired: &Tree) -> Loaded {
     let mut derived = Tree::from([
-        ("image".to_owned(), Value::Null),
+        (reference::IMAGE.to_owned(), Value::Null),
+        (reference::SOURCE.to_owned(), Value::Null),
         ("code_sha256".to_owned(), Value::unbuilt()),
         ("code_size".to_owned(), Value::unbuilt()),
     ]);
     if let (Makes::Bundle(handler), None | Some(Value::Null)) = (makes, desired.get("handler")) {
         derived.insert("handler".to_owned(), Value::String(handler));
     }
+    let is_bundle = derived.contains_key("handler");
+    let missing = super::code::missing(desired).into_iter().filter(|_| !is_bundle);
+    let problems = problems.into_iter().chain(missing).collect();
     Loaded { derived, build: Some(build), problems, ..Loaded::default() }
 }
 
 /// A function with the package that was made when it was planned.
-pub(super) fn planned(zip: &Artifact) -> Loaded {
+pub(super) fn planned(zip: &Arc<[u8]>) -> Loaded {
     Loaded {
         derived: Tree::from([
-            ("image".to_owned(), Value::Null),
+            (reference::IMAGE.to_owned(), Value::Null),
+            (reference::SOURCE.to_owned(), Value::Null),
             ("code_sha256".to_owned(), Value::String(source::code_sha256(zip))),
             ("code_size".to_owned(), Value::Number(zip.len().into())),
         ]),
-        artifact: Some(zip.clone()),
+        artifact: Some(source::artifact(zip)),
         ..Loaded::default()
     }
 }

@@ -4,12 +4,15 @@
 
 use std::mem::discriminant;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
-use crate::schema::{Problem, Property, Shape, Text, property};
+use crate::aws::{AwsError, Class};
+use crate::schema::{Id, Problem, Property, Shape, Text, property};
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::{Loaded, SpecFolder};
+use engine_core::kind::{Artifact, Loaded, SpecFolder};
 
 use super::build::Makes;
+use super::reference::{self, Reference};
 use super::source::{self, Entry, Package, Source, SourceError};
 
 /// The property itself.
@@ -26,21 +29,52 @@ pub(super) fn code() -> Property {
         )
         .no_references(),
         property("exclude", exclude, "glob patterns of files to exclude from the package").no_references(),
+        reference::s3(),
+        reference::image(),
     ];
     property(
         "code",
         Shape::TextOrRecord(Text { min: 1, ..Text::any(4096) }, code),
-        "path to a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline` source",
+        "path to a folder, file, `.zip` or `.jar`, relative to the spec, or a mapping with `inline`, `s3` or `image`",
     )
     .required()
     .no_references()
     .write_only()
 }
 
+/// A custom runtime starts `bootstrap`, whatever the handler
+/// (docs.aws.amazon.com/lambda/latest/dg/runtimes-provided.html).
+pub(super) fn normalize(desired: &mut Tree) {
+    let is_custom = desired.get("runtime").and_then(Value::as_str).is_some_and(|it| it.starts_with("provided"));
+    if is_custom && desired.get("handler") == Some(&Value::Null) {
+        desired.insert("handler".to_owned(), Value::String(source::BOOTSTRAP.to_owned()));
+    }
+}
+
+/// The errors of a package without a runtime or a handler. A property that is missing had an invalid
+/// value, which is already reported.
+pub(super) fn missing(desired: &Tree) -> Vec<Problem> {
+    let needed = [
+        ("runtime", "add `runtime:` (the language and its version), like `nodejs22.x`"),
+        ("handler", "add `handler:` (the file and the function that Lambda calls), like `index.handler`"),
+    ];
+    let missing = needed.into_iter().filter(|(name, _)| desired.get(*name) == Some(&Value::Null));
+    let problem =
+        |(name, hint): (&str, &str)| Problem::error(Path::default(), format!("the function is missing `{name}`"), hint);
+    missing.map(problem).collect()
+}
+
 /// Loads the code of a function.
 pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &FilePath)>) -> Loaded {
+    if let Some(reference) = desired.get("code").and_then(|code| Reference::of(&code.into())) {
+        let is_package = matches!(reference, Reference::Object(_));
+        let problems = if is_package { missing(desired) } else { Vec::new() };
+        return Loaded { derived: reference.derived(), problems, ..Loaded::default() };
+    }
     let text = |name: &str| desired.get(name).and_then(Value::as_str);
-    let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else { return Loaded::default() };
+    let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else {
+        return Loaded { problems: missing(desired), ..Loaded::default() };
+    };
     let entry = Entry { handler, runtime, architecture: text("architecture") };
     let at =
         |path: &str, exclude| Source::Path { path: folder.path.join(path), boundary: folder.boundary.clone(), exclude };
@@ -73,7 +107,7 @@ pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &F
     };
     // A layer can contain the handler's file, or wrap it.
     let has_layers = matches!(desired.get("layers"), Some(Value::List(layers)) if !layers.is_empty());
-    pack(source::package_with(&source, wheels, entry), &path, has_layers)
+    pack(source::package_with(&source, wheels, entry, folder.cache.as_deref()), &path, has_layers)
 }
 
 pub(super) fn code_problem(desired: &Tree) -> Option<Problem> {
@@ -88,37 +122,53 @@ pub(super) fn code_problem(desired: &Tree) -> Option<Problem> {
         Value::Map(code) => code,
         _ => return None,
     };
-    let has = |name: &str| !matches!(code.get(name), None | Some(Value::Null));
+    let forms = ["inline", "path", "s3", "image"];
     // A missing key here had an invalid value, which is already reported.
-    let known = code.contains_key("inline") && code.contains_key("path");
-    if has("inline") && has("path") {
-        Some(Problem::error(path, "`code` has both `inline` and `path`", "remove one of them"))
-    } else if known && !has("inline") && !has("path") {
-        let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";
-        Some(Problem::error(path, "`code` needs either `inline` or `path`", hint))
-    } else if has("inline") && has("exclude") {
-        Some(Problem::error(path.key("exclude"), "`exclude` has no effect with `inline`", "remove `exclude`"))
-    } else {
-        None
+    let is_whole = forms.iter().all(|form| code.contains_key(*form));
+    let has = |name: &&str| !matches!(code.get(*name), None | Some(Value::Null));
+    let set: Vec<&str> = forms.into_iter().filter(has).collect();
+    match set.as_slice() {
+        [] if is_whole => {
+            let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";
+            Some(Problem::error(path, "`code` needs one of `inline`, `path`, `s3` and `image`", hint))
+        }
+        [first, second, ..] => {
+            let problem = format!("`code` has both `{first}` and `{second}`");
+            Some(Problem::error(path, problem, "remove one of them"))
+        }
+        [form] if *form != "path" && has(&"exclude") => {
+            let problem = format!("`exclude` has no effect with `{form}`");
+            Some(Problem::error(path.key("exclude"), problem, "remove `exclude`"))
+        }
+        _ => None,
     }
 }
 
 /// The key of `code` at the start of a text, where the space after its colon is missing.
 fn glued(code: &str) -> Option<&'static str> {
-    ["inline", "path", "exclude"]
+    ["inline", "path", "exclude", "s3", "image"]
         .into_iter()
         .find(|key| code.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+}
+
+/// The bytes of a package, which may have to be packed first; none for code that is elsewhere.
+pub(super) async fn bytes(artifact: Option<&Artifact>, operation: &str, id: &Id) -> Result<Arc<[u8]>, AwsError> {
+    let Some(artifact) = artifact.map(Arc::clone) else { return Ok(Arc::default()) };
+    let bytes = tokio::task::spawn_blocking(move || artifact.bytes()).await;
+    let bytes = bytes.map_err(|error| AwsError::defect(format!("the code can't be packed: {error}")))?;
+    bytes.map_err(|why| AwsError::own(Class::Changed, operation, &id.name, why))
 }
 
 fn pack(package: Result<Package, Vec<SourceError>>, path: &Path, has_layers: bool) -> Loaded {
     match package {
         Ok(package) => Loaded {
             derived: Tree::from([
-                ("image".to_owned(), Value::Null),
+                (reference::IMAGE.to_owned(), Value::Null),
+                (reference::SOURCE.to_owned(), Value::Null),
                 ("code_sha256".to_owned(), Value::String(package.code_sha256)),
-                ("code_size".to_owned(), Value::Number(package.zip.len().into())),
+                ("code_size".to_owned(), Value::Number(package.size.into())),
             ]),
-            artifact: Some(package.zip.into()),
+            artifact: Some(package.artifact),
             build: None,
             problems: package
                 .problems

@@ -9,9 +9,10 @@ use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Unknown};
 
 use super::async_config::{self, ASYNC, AsyncConfig};
+use super::reference::SIGNING;
 use super::seen::look;
 use super::url::{self, FunctionUrl, URL};
-use super::{BUSY, Props};
+use super::{BUSY, Props, signing};
 
 /// The answers of the reads; `None` for those that the run doesn't need.
 pub(super) struct Details {
@@ -43,6 +44,24 @@ pub(super) fn add(live: &mut Live<Props>, details: Details) -> Result<(), AwsErr
     if let Some((url, address)) = known(details.url, URL, &mut live.unknown)? {
         live.props.url = Some(url);
         live.outputs.insert(URL.to_owned(), address);
+    }
+    Ok(())
+}
+
+/// Adds the code signing configuration, which takes a second round trip and is rare: only for code
+/// that came from S3 or that Lambda shows as signed. engine attaches none to other code.
+pub(super) async fn add_signing(
+    cx: &Context,
+    id: &Id,
+    live: &mut Live<Props>,
+    may_be_signed: bool,
+) -> Result<(), AwsError> {
+    if may_be_signed {
+        let answer = match cx.detail {
+            Detail::Full => Some(signing::read(cx, id).await),
+            Detail::Imported | Detail::ForDelete => None,
+        };
+        live.props.code_signing_config_arn = known(answer, SIGNING, &mut live.unknown)?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::value::Value;
 
 use super::async_config::ASYNC;
 use super::network::VPC;
+use super::reference::{self, Reference, SIGNING};
 use super::url::URL;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
@@ -82,6 +83,59 @@ fn networks(policy: &PolicyBuilder<'_>) -> Vec<String> {
     if functions_with(policy, VPC).is_empty() { Vec::new() } else { vec!["*".to_owned()] }
 }
 
+/// The archives in S3 with the functions' code.
+const OBJECTS: Scope = Scope::new("CodeInS3", |policy| objects(policy, |_| true));
+/// Those with a version.
+const VERSIONS: Scope = Scope::new("CodeInS3", |policy| objects(policy, |version| version.is_some()));
+
+fn objects(policy: &PolicyBuilder<'_>, is_needed: fn(Option<&str>) -> bool) -> Vec<String> {
+    let objects = references(policy).filter_map(|it| match it {
+        Reference::Object(object) => {
+            let (arn, version) = object.arn(policy.env.partition);
+            is_needed(version).then_some(arn)
+        }
+        Reference::Image(_) => None,
+    });
+    objects.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn references(policy: &PolicyBuilder<'_>) -> impl Iterator<Item = Reference> {
+    policy.functions().filter_map(|it| Reference::of(&it.desired.get("code")?.into()))
+}
+
+/// The repositories of the functions' images. Those of other accounts are allowed by their own
+/// policies (docs.aws.amazon.com/lambda/latest/dg/images-create.html#gettingstarted-images-permissions).
+const REPOSITORIES: Scope = Scope::new("Repositories", repositories);
+
+fn repositories(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let repositories = references(policy).filter_map(|it| match it {
+        Reference::Image(image) => {
+            let (account, region, name) = reference::repository(&image.uri)?;
+            Some(format!("arn:{}:ecr:{region}:{account}:repository/{name}", policy.env.partition))
+        }
+        Reference::Object(_) => None,
+    });
+    repositories.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The code signing configurations of the functions.
+const SIGNING_CONFIGS: Scope = Scope::new("CodeSigning", |policy| {
+    let configs = policy.functions().filter_map(|it| policy.text(it.desired.get(SIGNING)));
+    configs.collect::<BTreeSet<_>>().into_iter().collect()
+});
+
+/// docs.aws.amazon.com/lambda/latest/dg/images-create.html#gettingstarted-images-permissions
+const fn repository(action: &'static str) -> Implied {
+    let why = "Lambda lets itself pull a function's image with the caller's permissions";
+    Implied { action, grant: (&REPOSITORIES, &[Apply]), why, property: Some("code") }
+}
+
+/// docs.aws.amazon.com/lambda/latest/api/API_FunctionCode.html
+const fn object(action: &'static str, scope: &'static Scope) -> Implied {
+    let why = "Lambda reads code in S3 with the caller's permissions";
+    Implied { action, grant: (scope, &[Apply]), why, property: Some("code") }
+}
+
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
 const fn key(action: &'static str, used_by: &'static [Purpose], why: &'static str) -> Implied {
     Implied { action, grant: (&FUNCTION_KEYS, used_by), why, property: Some("kms_key_arn") }
@@ -135,6 +189,7 @@ const CODE: &str = "/2015-03-31/functions/{function}/code";
 const CONFIGURATION: &str = "/2015-03-31/functions/{function}/configuration";
 const CONCURRENCY: &str = "/2017-10-31/functions/{function}/concurrency";
 const ASYNC_PATH: &str = "/2019-09-25/functions/{function}/event-invoke-config";
+const SIGNING_PATH: &str = "/2020-06-30/functions/{function}/code-signing-config";
 const URL_PATH: &str = "/2021-10-31/functions/{function}/url";
 const ALL: &str = "/2015-03-31/functions";
 const INVOCATIONS: &str = "/2015-03-31/functions/{function}/invocations";
@@ -144,6 +199,7 @@ const INVOCATIONS: &str = "/2015-03-31/functions/{function}/invocations";
 const DETAILS: Grant = (&Scope { imported: None, ..FUNCTIONS }, &[Diff, Apply, Verify, Check]);
 /// The functions, if any of them has a property that takes calls of its own.
 const WITH_ASYNC: Grant = (&Scope { resources: |policy| functions_with(policy, ASYNC), ..FUNCTIONS }, &[Apply]);
+const WITH_SIGNING: Grant = (&Scope { resources: |policy| functions_with(policy, SIGNING), ..FUNCTIONS }, &[Apply]);
 const WITH_URL: Grant = (&Scope { resources: |policy| functions_with(policy, URL), ..FUNCTIONS }, &[Apply]);
 
 fn functions_with(policy: &PolicyBuilder<'_>, property: &str) -> Vec<String> {
@@ -162,10 +218,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
             network("ec2:DescribeSecurityGroups"),
             network("ec2:DescribeSubnets"),
             network("ec2:DescribeVpcs"),
+            object("s3:GetObject", &OBJECTS),
+            object("s3:GetObjectVersion", &VERSIONS),
+            repository("ecr:GetRepositoryPolicy"),
+            repository("ecr:SetRepositoryPolicy"),
         ]),
     of("lambda:CreateFunctionUrlConfig", Effect::Write, Rest("POST", URL_PATH), &[WITH_URL]).in_place(),
     of("lambda:DeleteFunction", Effect::Write, Rest("DELETE", FUNCTION_PATH), &[(&FUNCTIONS, DELETE)]),
     // It removes only a setting.
+    of(
+        "lambda:DeleteFunctionCodeSigningConfig",
+        Effect::Write,
+        Rest("DELETE", SIGNING_PATH),
+        &[(&FUNCTIONS, &[Apply])],
+    )
+    .in_place(),
+    // The same.
     of("lambda:DeleteFunctionConcurrency", Effect::Write, Rest("DELETE", CONCURRENCY), &[(&FUNCTIONS, &[Apply])])
         .in_place(),
     // The same.
@@ -185,6 +253,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             &[(&FUNCTIONS, &[Diff, Apply, Destroy, Dev, Verify, Logs, Check])],
         )
     },
+    of("lambda:GetFunctionCodeSigningConfig", Effect::Read, Rest("GET", SIGNING_PATH), &[DETAILS]),
     of("lambda:GetFunctionEventInvokeConfig", Effect::Read, Rest("GET", ASYNC_PATH), &[DETAILS]),
     of(
         "lambda:GetFunctionUrlConfig",
@@ -204,6 +273,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         )
     },
     call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),
+    of(
+        "lambda:PutFunctionCodeSigningConfig",
+        Effect::Write,
+        Rest("PUT", SIGNING_PATH),
+        &[WITH_SIGNING, (&SIGNING_CONFIGS, &[Apply])],
+    )
+    .in_place(),
     of("lambda:PutFunctionConcurrency", Effect::Write, Rest("PUT", CONCURRENCY), &[(&FUNCTIONS, &[Apply])]).in_place(),
     of("lambda:PutFunctionEventInvokeConfig", Effect::Write, Rest("PUT", ASYNC_PATH), &[WITH_ASYNC]).in_place(),
     tags("lambda:TagResource", "POST", &[(&FUNCTIONS, &[Apply])]),

@@ -5,13 +5,14 @@
 
 use aws_sdk_lambda::config::Builder as Override;
 use aws_sdk_lambda::types::{
-    Architecture, DeadLetterConfig, Environment, EphemeralStorage, LogFormat, LoggingConfig, TracingConfig, TracingMode,
+    Architecture, DeadLetterConfig, Environment, EphemeralStorage, ImageConfig, LogFormat, LoggingConfig,
+    TracingConfig, TracingMode,
 };
 use aws_smithy_types::retry::RetryConfig;
 
 use crate::aws::{AwsError, Context};
 
-use super::Props;
+use super::{Props, reference};
 
 pub(super) fn architectures(props: &Props) -> Vec<Architecture> {
     vec![Architecture::from(props.architecture.as_str())]
@@ -60,4 +61,15 @@ pub(super) fn patient(cx: &Context) -> Override {
 /// had no effect.
 pub(super) fn once(cx: &Context) -> Override {
     patient(cx).retry_config(RetryConfig::disabled())
+}
+
+/// Empty settings restore those of the image.
+pub(super) fn image_config(props: &Props) -> ImageConfig {
+    reference::image_config(props.image.as_ref())
+}
+
+/// The settings of a new function's image, if it has any.
+pub(super) fn image_config_of_new(props: &Props) -> Option<ImageConfig> {
+    let config = image_config(props);
+    (config != ImageConfig::builder().build()).then_some(config)
 }

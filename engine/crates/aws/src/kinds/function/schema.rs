@@ -7,12 +7,11 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value as Json, json};
 
 use crate::schema::{
-    Disruption, Effect, Identity, Locality, Output, Problem, Retained, Schema, Shape, Tagging, TargetKeys, Text,
-    property,
+    Disruption, Identity, Locality, Output, Problem, Retained, Schema, Shape, Tagging, TargetKeys, Text, property,
 };
 use crate::value::{Path, Tree, Value};
 
-use super::{RETENTION, async_config, code, events, network, operations, url};
+use super::{RETENTION, async_config, code, events, network, operations, reference, signing, url};
 
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 static NAME: LazyLock<Text> =
@@ -87,7 +86,7 @@ pub(super) fn schema() -> Schema {
         Shape::Map { key: VARIABLE.clone(), value: Box::new(Shape::Text(Text::any(ENVIRONMENT_BYTES))), max: 1000 };
     Schema {
         kind: "function".into(),
-        summary: "a Lambda function from local source code".into(),
+        summary: "a Lambda function from local source code, an archive in S3 or a container image".into(),
         remark: "".into(),
         source: "https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html".into(),
         identity: Identity::Named { text: NAME.clone() },
@@ -108,10 +107,15 @@ pub(super) fn schema() -> Schema {
         arn: operations::FUNCTION.arn.clone(),
         tagging: Tagging::Indexed,
         properties: vec![
-            property("runtime", crate::kinds::runtimes::shape(), "the language and its version").required().no_references(),
-            property("handler", Shape::Text(HANDLER.clone()), "the file and the function that Lambda calls")
-                .required()
+            property("runtime", crate::kinds::runtimes::shape(), "the language and its version; required for a package")
                 .no_references(),
+            property(
+                "handler",
+                Shape::Text(HANDLER.clone()),
+                "the file and the function that Lambda calls; required for a package; defaults to `bootstrap` for \
+                 `provided` runtimes",
+            )
+            .no_references(),
             property(
                 "role",
                 Shape::link([("role", "arn")], Some(&crate::kinds::text::ROLE_ARN)),
@@ -140,19 +144,16 @@ pub(super) fn schema() -> Schema {
                 .write_only(),
             code::code(),
             super::build::build(),
-            property("code_sha256", Shape::Text(Text::any(64)), "hash of the package").derived_from("code"),
+            property("code_sha256", Shape::Text(Text::any(64)), "hash of the package")
+                .derived_from("code")
+                .equivalent(|_, want| *want == Value::Null),
             property("code_size", Shape::Integer { min: 0, max: i64::MAX }, "size of the package in bytes")
                 .derived_from("code")
-                .display_with("code_sha256"),
-            // A function's package type can't be changed
-            // (docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html, PackageType).
-            property(
-                "image",
-                Shape::Text(Text::any(2048)),
-                "the container image that it runs instead of a package",
-            )
-            .derived()
-            .on_change(Effect::Replace),
+                .display_with("code_sha256")
+                .equivalent(|_, want| *want == Value::Null),
+            reference::source(),
+            reference::derived_image(),
+            signing::signing(),
             property("description", Shape::Text(Text::any(256)), "description of the function").default(""),
             property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
                 .quota(10240, MANAGED)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::types::{
     Architecture, DeadLetterConfig, EphemeralStorage, FunctionConfiguration, LastUpdateStatus, LogFormat,
-    LoggingConfig, PackageType, Runtime, State, TracingMode,
+    LoggingConfig, PackageType, State, TracingMode,
 };
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -19,6 +19,7 @@ use crate::kinds::{ExistenceTracker, Input};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
 
+use super::reference::{self, Image, SOURCE};
 use super::{Props, default_log_group, network};
 
 const ACTIVE: Wait = Wait {
@@ -41,8 +42,10 @@ pub(super) const LOOK: &str = "aws lambda get-function-configuration --function-
 /// A function as returned by GetFunction.
 pub(super) struct Seen {
     pub(super) config: FunctionConfiguration,
-    /// The image that it runs instead of a package, or its package type if there is no URI.
-    image: Option<String>,
+    /// The image that it runs instead of a package, with its package type if there is no URI.
+    image: Option<Image>,
+    /// The value of the tag that records where its code comes from.
+    recorded: Option<String>,
     reserved: Option<i32>,
     tags: BTreeMap<String, String>,
     /// Why its tags can't be read.
@@ -58,11 +61,12 @@ impl Seen {
         let uri = answer.code.and_then(|code| code.image_uri).filter(|uri| !uri.is_empty());
         // Unknown package types are not Zip either.
         let other = config.package_type().filter(|it| **it != PackageType::Zip);
-        let image = other.map(|it| uri.unwrap_or_else(|| it.as_str().to_owned()));
+        let image = other.map(|it| reference::of(&config, uri.unwrap_or_else(|| it.as_str().to_owned())));
         Some(Seen {
             config,
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
+            recorded: tags.get(reference::TAG).cloned(),
             tags: crate::kinds::own_tags(pairs()),
             // Without permission for ListTags, the response has no tags; newer responses include
             // the error.
@@ -97,6 +101,11 @@ impl Seen {
         }
     }
 
+    /// Whether its code may be signed: engine signs only code in S3, and the response shows a signature.
+    pub(super) fn may_be_signed(&self) -> bool {
+        self.recorded.is_some() || self.config.signing_profile_version_arn().is_some()
+    }
+
     /// Properties that the response doesn't show: those for which AWS returns an error, and missing
     /// ones that AWS always sends
     /// (docs.aws.amazon.com/lambda/latest/api/API_FunctionConfiguration.html), as in regions
@@ -126,14 +135,15 @@ impl Seen {
         if let Some(error) = config.environment().and_then(|environment| environment.error()) {
             unknown.insert("environment".into(), crate::kinds::undecrypted(error.error_code(), error.message()));
         }
-        unknown.extend(self.tags_error.clone().map(|why| ("tags".into(), why)));
+        let hidden = ["tags", SOURCE].into_iter().zip(std::iter::repeat(self.tags_error.clone()));
+        unknown.extend(hidden.filter_map(|(name, why)| Some((name.into(), why?))));
         unknown
     }
 
     /// Its properties, with AWS's defaults for missing or empty values, and without those in
     /// [`details`].
     pub(super) fn props(&self) -> Props {
-        let Seen { config, image, reserved, tags, tags_error: _, owner: _ } = self;
+        let Seen { config, image, recorded, reserved, tags, tags_error: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let logging = config.logging_config();
         let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);
@@ -142,15 +152,17 @@ impl Seen {
         let target = config.dead_letter_config().and_then(DeadLetterConfig::target_arn);
         let variables = config.environment().and_then(|environment| environment.variables());
         Props {
-            runtime: text(config.runtime().map(Runtime::as_str)),
-            handler: text(config.handler()),
+            runtime: config.runtime().map(|it| it.as_str().to_owned()).filter(|it| !it.is_empty()),
+            handler: config.handler().filter(|it| !it.is_empty()).map(str::to_owned),
             role: text(config.role()),
             access: Input,
             statements: Input,
             code: Json::Null,
             build: Input,
-            code_sha256: text(config.code_sha256()),
-            code_size: config.code_size(),
+            code_sha256: config.code_sha256().map(str::to_owned),
+            code_size: Some(config.code_size()),
+            code_source: reference::recorded(recorded.as_deref(), config.code_sha256()),
+            code_signing_config_arn: None,
             image: image.clone(),
             description: text(config.description()),
             memory_size: config.memory_size().unwrap_or(128),
@@ -254,12 +266,11 @@ fn condition(config: &FunctionConfiguration) -> Status {
 }
 
 fn notes(seen: &Seen) -> Vec<String> {
-    let Seen { config, image, .. } = seen;
+    let config = &seen.config;
     let mut notes = Vec::new();
-    if image.is_some() {
-        let package_type = config.package_type().map_or("unknown", PackageType::as_str);
-        notes.push(format!("its package type is {package_type}, which can't be changed to Zip"));
-    }
+    // engine knows of no others.
+    let unknown = config.package_type().filter(|it| ![PackageType::Zip, PackageType::Image].contains(it));
+    notes.extend(unknown.map(|it| format!("its package type is {}, which can't be changed", it.as_str())));
     if config.state() == Some(&State::Inactive) {
         notes.push("it is inactive; Lambda activates it at the next invocation".to_owned());
     }

@@ -7,6 +7,9 @@
 //! module doesn't depend on AWS clients, specs or plans.
 
 mod archive;
+mod artifact;
+mod cache;
+mod dependencies;
 mod error;
 mod handler;
 mod pack;
@@ -14,15 +17,23 @@ mod walk;
 mod wheels;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use base64::Engine as _;
+use engine_core::kind::Artifact;
 use sha2::{Digest, Sha256};
 
 use crate::javascript;
 use crate::schema::Problem;
 
+use artifact::{Folder, Zip};
+use cache::{Cache, Packed};
+
 pub use error::SourceError;
+pub(super) use handler::BOOTSTRAP;
 
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,17 +71,29 @@ pub struct Entry<'a> {
 
 /// A function's code, ready for `CreateFunction` and `UpdateFunctionCode`.
 pub struct Package {
-    /// The bytes of the archive.
-    pub zip: Vec<u8>,
-    /// SHA-256 over `zip` in standard base64: what Lambda returns as `CodeSha256` for exactly these
-    /// bytes.
+    /// The archive.
+    pub artifact: Artifact,
+    /// The size of the archive, in bytes.
+    pub size: u64,
+    /// SHA-256 over the archive in standard base64: what Lambda returns as `CodeSha256` for exactly
+    /// these bytes.
     pub code_sha256: String,
-    /// The sum of all file sizes, in bytes.
-    pub unzipped: u64,
     /// The names in the archive, in its order.
     pub files: Vec<String>,
     /// Problems in the files that will probably fail on AWS.
     pub problems: Vec<Problem>,
+}
+
+impl Package {
+    fn of(zip: Vec<u8>, files: Vec<String>, problems: Vec<Problem>) -> Package {
+        Package {
+            code_sha256: code_sha256(&zip),
+            size: zip.len() as u64,
+            artifact: Arc::new(Zip(zip.into())),
+            files,
+            problems,
+        }
+    }
 }
 
 /// In bytes; the package must be smaller: "Unzipped size must be smaller than 262144000 bytes".
@@ -84,59 +107,149 @@ const MAX_ZIP: u64 = 50 << 20;
 /// Content by `/`-separated name, in the archive's order (by bytes).
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Reads a source once, zips it, and checks the handler's file.
+/// Zips a source, unless `cache` knows the zip of a folder, and checks the handler's file.
 ///
 /// # Errors
 /// All errors in the source.
-pub fn package(source: &Source, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
-    package_with(source, None, entry)
+pub fn package(source: &Source, entry: Entry<'_>, cache: Option<&Path>) -> Result<Package, Vec<SourceError>> {
+    package_with(source, None, entry, cache)
 }
 
 /// The same, with the libraries of the wheels in a folder. The source's own files come first.
 ///
 /// # Errors
 /// All errors in the source and the wheels.
-pub fn package_with(source: &Source, wheels: Option<&Path>, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
-    let files = match source {
-        Source::Path { path, boundary, exclude } => {
-            let left_out = walk::patterns(exclude)?;
-            let (metadata, target) = walk::accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
-            // Also check the target of a link with another name.
-            if metadata.is_file() && (archive::is_one(path) || archive::is_one(&target)) {
-                let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
-                return patterned.map_or_else(|| archive::package(path, entry), Err).map_err(|error| vec![error]);
-            }
-            let mut files = walk::read(path, &metadata, &left_out)?;
-            for (name, content) in wheels.map(wheels::read).transpose()?.unwrap_or_default() {
-                // A pattern that matches a folder matches all files in it.
-                if !Path::new(&name).ancestors().any(|it| left_out.is_match(it)) {
-                    files.entry(name).or_insert(content);
-                }
-            }
-            if size(&files) >= MAX_UNZIPPED {
-                return Err(vec![SourceError::UnzippedTooLarge { path: path.clone() }]);
-            }
-            files
+pub fn package_with(
+    source: &Source,
+    wheels: Option<&Path>,
+    entry: Entry<'_>,
+    cache: Option<&Path>,
+) -> Result<Package, Vec<SourceError>> {
+    let one = |error| vec![error];
+    match Origin::of(source)? {
+        Origin::Archive(path) => archive::package(path, entry).map_err(one),
+        Origin::File(path, metadata) => packed(&with_wheels(walk::single(path, &metadata)?, path, &[], wheels)?, entry),
+        Origin::Inline(text) => {
+            let name = inline_name(text, entry).map_err(one)?;
+            packed(&Files::from([(name, text.clone().into_bytes())]), entry)
         }
-        Source::Inline(text) => {
-            let name = inline_name(text, entry).map_err(|error| vec![error])?;
-            Files::from([(name, text.clone().into_bytes())])
+        Origin::Folder { path, exclude, .. } if wheels.is_some() => {
+            let (files, _) = walk::read(path, walk::walk(path, &walk::patterns(exclude)?)?)?;
+            packed(&with_wheels(files, path, exclude, wheels)?, entry)
         }
-    };
-    let zip = pack::build(&files, MAX_ZIP).map_err(|error| vec![error])?;
-    Ok(Package {
-        code_sha256: code_sha256(&zip),
-        zip,
-        unzipped: size(&files),
+        Origin::Folder { path, root, exclude } => {
+            let before = SystemTime::now();
+            let found = walk::walk(path, &walk::patterns(exclude)?)?;
+            let cache = cache.map(|folder| Cache::new(folder, &root, exclude, &found, before));
+            if let Some(known) = cache.as_ref().and_then(Cache::untouched) {
+                let files = walk::some_contents(found, &known.dropped, |name| archive::decides(name, entry));
+                return Ok(known_package(source, &known, files, entry));
+            }
+            let (files, dropped) = walk::read(path, found)?;
+            if let Some(known) = cache.as_ref().and_then(|cache| cache.unchanged(&files)) {
+                return Ok(known_package(source, &known, files, entry));
+            }
+            let package = packed(&files, entry)?;
+            if let Some(cache) = cache {
+                cache.store(&files, dropped, &package.code_sha256, package.size);
+            }
+            Ok(package)
+        }
+    }
+}
+
+/// Adds the files of the wheels in a folder.
+fn with_wheels(
+    mut files: Files,
+    path: &Path,
+    exclude: &[String],
+    wheels: Option<&Path>,
+) -> Result<Files, Vec<SourceError>> {
+    let left_out = walk::patterns(exclude)?;
+    for (name, content) in wheels.map(wheels::read).transpose()?.unwrap_or_default() {
+        // A pattern that matches a folder matches all files in it.
+        if !Path::new(&name).ancestors().any(|it| left_out.is_match(it)) {
+            files.entry(name).or_insert(content);
+        }
+    }
+    match size(&files) < MAX_UNZIPPED {
+        true => Ok(files),
+        false => Err(vec![SourceError::UnzippedTooLarge { path: path.into() }]),
+    }
+}
+
+/// Where the files of a source are.
+enum Origin<'s> {
+    Inline(&'s String),
+    Archive(&'s Path),
+    File(&'s Path, fs::Metadata),
+    Folder { path: &'s Path, root: PathBuf, exclude: &'s [String] },
+}
+
+impl Origin<'_> {
+    fn of(source: &Source) -> Result<Origin<'_>, Vec<SourceError>> {
+        let (path, boundary, exclude) = match source {
+            Source::Inline(text) => return Ok(Origin::Inline(text)),
+            Source::Path { path, boundary, exclude } => (path, boundary, exclude),
+        };
+        walk::patterns(exclude)?;
+        let (metadata, root) = walk::accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
+        if metadata.is_dir() {
+            return Ok(Origin::Folder { path, root, exclude });
+        }
+        // Also check the target of a link with another name.
+        if metadata.is_file() && (archive::is_one(path) || archive::is_one(&root)) {
+            let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
+            return patterned.map_or(Ok(Origin::Archive(path)), |error| Err(vec![error]));
+        }
+        Ok(Origin::File(path, metadata))
+    }
+}
+
+/// A zip in memory.
+pub fn artifact(zip: &Arc<[u8]>) -> Artifact {
+    Arc::new(Zip(Arc::clone(zip)))
+}
+
+fn packed(files: &Files, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
+    let zip = pack::build(files, MAX_ZIP).map_err(|error| vec![error])?;
+    Ok(Package::of(zip, files.keys().cloned().collect(), problems(files, entry)))
+}
+
+/// A package that is known; of `files`, at least those that decide have their content.
+fn known_package(source: &Source, known: &Packed, files: Files, entry: Entry<'_>) -> Package {
+    let folder = Folder { source: source.clone(), code_sha256: known.code_sha256.clone(), zip: Mutex::default() };
+    Package {
+        artifact: Arc::new(folder),
+        size: known.size,
+        code_sha256: known.code_sha256.clone(),
         problems: problems(&files, entry),
         files: files.into_keys().collect(),
-    })
+    }
+}
+
+/// The zip of a folder.
+fn zip_of(source: &Source) -> Result<Vec<u8>, Vec<SourceError>> {
+    let Origin::Folder { path, exclude, .. } = Origin::of(source)? else { return Ok(Vec::new()) };
+    let (files, _) = walk::read(path, walk::walk(path, &walk::patterns(exclude)?)?)?;
+    pack::build(&files, MAX_ZIP).map_err(|error| vec![error])
+}
+
+/// The wanted files of a folder.
+fn read_named(source: &Source, is_wanted: &dyn Fn(&str) -> bool) -> Option<Files> {
+    let Ok(Origin::Folder { path, exclude, .. }) = Origin::of(source) else { return None };
+    let mut found = walk::walk(path, &walk::patterns(exclude).ok()?).ok()?;
+    found.retain(|name, _| is_wanted(name));
+    walk::contents(path, found).ok()
 }
 
 /// The handler's file of a package, if it is JavaScript that can be read: its name, its content,
 /// and whether Lambda loads it as an ES module.
-pub fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
-    archive::script(zip, entry)
+pub fn script(package: &Artifact, entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
+    let mut files = package.files(&|name| archive::decides(name, entry))?;
+    let (name, _, is_module) = javascript::script(&files, entry.handler, entry.runtime)?;
+    let content = files.remove(&name)?;
+    Some((name, content, is_module))
 }
 
 /// The real path of a file or folder that a spec may read.
@@ -155,6 +268,7 @@ pub fn code_sha256(zip: &[u8]) -> String {
 fn problems(files: &Files, entry: Entry<'_>) -> Vec<Problem> {
     let mut problems = javascript::problems(files, entry.handler, entry.runtime);
     problems.extend(handler::problems(files, entry));
+    problems.extend(dependencies::missing(files, entry));
     problems
 }
 
@@ -184,9 +298,9 @@ fn size(files: &Files) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::fs::{self, File, FileTimes};
+    use std::fs::{File, FileTimes};
     use std::io::{Cursor, Read as _};
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use insta::assert_snapshot;
     use proptest::prelude::*;
@@ -219,11 +333,11 @@ mod tests {
 
     fn package_path(path: &Path, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
         let exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
-        package(&Source::Path { path: path.into(), boundary: None, exclude }, entry(HANDLER, RUNTIME))
+        package(&Source::Path { path: path.into(), boundary: None, exclude }, entry(HANDLER, RUNTIME), None)
     }
 
     fn package_inline(text: &str, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
-        package(&Source::Inline(text.into()), entry(handler, runtime))
+        package(&Source::Inline(text.into()), entry(handler, runtime), None)
     }
 
     /// The names of the package, or its errors.
@@ -244,7 +358,9 @@ mod tests {
         text.replace(&root.display().to_string(), "root")
     }
 
-    fn unzip(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
+    fn unzip(package: &Package) -> Vec<(String, Vec<u8>)> {
+        let zip = package.artifact.bytes().unwrap();
+        assert_eq!((code_sha256(&zip), zip.len() as u64), (package.code_sha256.clone(), package.size));
         let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
         (0..archive.len())
             .map(|i| {
@@ -268,7 +384,8 @@ mod tests {
         let line = |n: u32| format!("export const value{n} = {};\n", n.wrapping_mul(2_654_435_761));
         let large = folder(&[("index.mjs", &(0..40_000).map(line).collect::<String>()), ("a.txt", "a")]);
         let deflated = package_path(large.path(), &[]).unwrap();
-        assert!(deflated.unzipped > MAX_STORED && (deflated.zip.len() as u64) < deflated.unzipped / 2);
+        let unzipped: usize = unzip(&deflated).iter().map(|(_, content)| content.len()).sum();
+        assert!(unzipped as u64 > MAX_STORED && deflated.size < unzipped as u64 / 2);
         assert_eq!(deflated.code_sha256, "IrbZoNlR4n+UVXuWA574c75W67hIAsrJIxBB3+79QW0=");
     }
 
@@ -281,7 +398,7 @@ mod tests {
             write(wheels.path(), name, &build(&files, MAX_ZIP).unwrap());
         };
         let path = || Source::Path { path: source.path().into(), boundary: None, exclude: vec!["**/tests".into()] };
-        let packed = || package_with(&path(), Some(wheels.path()), entry("index.handler", "python3.12"));
+        let packed = || package_with(&path(), Some(wheels.path()), entry("index.handler", "python3.12"), None);
         wheel("six-1.0-py3-none-any.whl", &[("six/own.py", "theirs\n"), ("six/tests/a.py", ""), ("six/b.py", "b\n")]);
         wheel("seven-1.0-py3-none-any.whl", &[("seven-1.0.data/scripts/seven", "#!python\n"), ("seven.py", "7\n")]);
         assert_snapshot!(outcome(packed()), @"
@@ -290,7 +407,7 @@ mod tests {
         six/b.py
         six/own.py
         ");
-        let own = unzip(&packed().unwrap().zip).into_iter().find(|(name, _)| name == "six/own.py").unwrap();
+        let own = unzip(&packed().unwrap()).into_iter().find(|(name, _)| name == "six/own.py").unwrap();
         assert_eq!(own.1, b"mine\n");
         write(wheels.path(), "eight-1.0.tar.gz", b"");
         assert_snapshot!(outcome(packed()), @"
@@ -301,8 +418,8 @@ mod tests {
     }
 
     /// The modes in a zip, by name.
-    fn modes(zip: &[u8]) -> Vec<(String, u32)> {
-        let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+    fn modes(package: &Package) -> Vec<(String, u32)> {
+        let mut archive = zip::ZipArchive::new(Cursor::new(package.artifact.bytes().unwrap())).unwrap();
         (0..archive.len())
             .map(|at| {
                 let file = archive.by_index(at).unwrap();
@@ -340,7 +457,7 @@ mod tests {
                     fs::set_permissions(root.path().join(name), mode).unwrap();
                 }
                 let package = package_path(root.path(), &[]).unwrap();
-                assert_eq!(modes(&package.zip), expected, "mode {mode:o}, umask {umask:o}");
+                assert_eq!(modes(&package), expected, "mode {mode:o}, umask {umask:o}");
                 assert_eq!(package.code_sha256, "Sruuhe4Sieic7BMzW/9pvT9GiNkapyLNlAvoQB9Et34=");
                 n += files.len();
             }
@@ -414,7 +531,7 @@ mod tests {
         symlink("/", project.join("all")).unwrap();
         let packed = |path: &Path, boundary: Option<&Path>| {
             let source = Source::Path { path: path.into(), boundary: boundary.map(Into::into), exclude: Vec::new() };
-            package(&source, entry(HANDLER, RUNTIME)).map_err(|errors| match errors.as_slice() {
+            package(&source, entry(HANDLER, RUNTIME), None).map_err(|errors| match errors.as_slice() {
                 [SourceError::Outside { .. }] => "outside",
                 [SourceError::OperatingSystem { .. }] => "system",
                 _ => "other",
@@ -493,10 +610,9 @@ mod tests {
                 file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
             }
             let package = package_path(plain.path(), &[]).unwrap();
-            prop_assert_eq!(&package.zip, &package_path(other.path(), &[]).unwrap().zip);
+            prop_assert_eq!(&package.code_sha256, &package_path(other.path(), &[]).unwrap().code_sha256);
             prop_assert_eq!(&package.files, &files.keys().cloned().collect::<Vec<_>>());
-            prop_assert_eq!(package.unzipped, size(&files));
-            prop_assert_eq!(unzip(&package.zip), files.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(unzip(&package), files.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -566,7 +682,7 @@ mod tests {
           hint: add the handler's source code to it
         ");
         assert_eq!(
-            unzip(&package_inline(es, HANDLER, RUNTIME).unwrap().zip),
+            unzip(&package_inline(es, HANDLER, RUNTIME).unwrap()),
             [("index.mjs".into(), es.as_bytes().to_vec())]
         );
     }

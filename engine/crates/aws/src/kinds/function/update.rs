@@ -6,16 +6,19 @@
 use std::collections::{HashMap, VecDeque};
 
 use aws_sdk_lambda::types::Runtime;
-use aws_smithy_types::Blob;
 
 use crate::aws::trust::RoleDiagnosis;
 use crate::aws::{AwsError, CallContext, Class, Context};
 use crate::kinds::Delta;
-use crate::schema::{Id, Live};
+use crate::schema::{Id, Live, Outputs};
 
-use super::requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, patient, tracing};
+use super::reference;
+use super::requests::{
+    architectures, dead_letter, environment, ephemeral_storage, image_config, kms_key, logging, patient, tracing,
+};
 use super::seen::{idle, updated};
-use super::{BUSY, Props, explained, network};
+use super::{BUSY, Props, code, explained, network};
+use engine_core::kind::Artifact;
 
 /// The two calls that update a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub(super) enum Call {
 /// libraries move into a layer, the code shrinks first.
 pub(super) fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
     let adds_layers = want.layers.iter().any(|layer| !have.layers.contains(layer));
-    let order = match adds_layers && want.code_size < have.code_size {
+    let shrinks = want.code_size.zip(have.code_size).is_some_and(|(want, have)| want < have);
+    let order = match adds_layers && shrinks {
         true => [Call::Code, Call::Configuration],
         false => [Call::Configuration, Call::Code],
     };
@@ -56,7 +60,7 @@ pub(super) struct Update<'a> {
     pub(super) id: &'a Id,
     pub(super) have: &'a Live<Props>,
     pub(super) change: Delta<'a, Props>,
-    pub(super) artifact: Option<&'a [u8]>,
+    pub(super) artifact: Option<&'a Artifact>,
 }
 
 impl Update<'_> {
@@ -101,9 +105,10 @@ impl Update<'_> {
         cx.send(BUSY, &id.name, tag).await
     }
 
-    pub(super) async fn send(&self, call: Call, revision: Option<&str>) -> Result<(), AwsError> {
+    /// Sends one of the calls, and returns the hash of the code that it deployed.
+    pub(super) async fn send(&self, call: Call, revision: Option<&str>) -> Result<Option<String>, AwsError> {
         match call {
-            Call::Configuration => self.configure(revision).await,
+            Call::Configuration => self.configure(revision).await.map(|()| None),
             Call::Code => self.upload(revision).await,
         }
     }
@@ -117,8 +122,9 @@ impl Update<'_> {
                 .lambda
                 .update_function_configuration()
                 .function_name(&id.name)
-                .set_runtime(change.member(|it| Runtime::from(it.runtime.as_str())))
-                .set_handler(change.member(|it| it.handler.clone()))
+                .set_runtime(change.member(|it| it.runtime.as_deref().map(Runtime::from)).flatten())
+                .set_handler(change.member(|it| it.handler.clone()).flatten())
+                .set_image_config(change.member(image_config))
                 .set_role(change.member(|it| it.role.clone()))
                 .set_description(change.member(|it| it.description.clone()))
                 .set_memory_size(change.member(|it| it.memory_size))
@@ -138,16 +144,38 @@ impl Update<'_> {
         cx.send(BUSY, &id.name, configure).await
     }
 
-    async fn upload(&self, revision: Option<&str>) -> Result<(), AwsError> {
+    async fn upload(&self, revision: Option<&str>) -> Result<Option<String>, AwsError> {
         let Update { cx, id, change, artifact, .. } = self;
-        let zip = Blob::new(artifact.unwrap_or_default());
+        let zip = code::bytes(*artifact, "UpdateFunctionCode", id).await?;
+        let code = reference::request(&change.to.code, &zip);
         let upload = || async {
-            let request = cx.aws.lambda.update_function_code().function_name(&id.name).zip_file(zip.clone());
+            let request = cx.aws.lambda.update_function_code().function_name(&id.name);
+            let code = code.clone();
+            let request = request.set_zip_file(code.zip_file).set_image_uri(code.image_uri);
+            let request = request.set_s3_bucket(code.s3_bucket).set_s3_key(code.s3_key);
+            let request = request.set_s3_object_version(code.s3_object_version);
             let request = request.set_architectures(change.member(architectures));
             let request = request.set_revision_id(revision.map(str::to_owned));
             let answer = request.customize().config_override(patient(cx)).send().await;
-            answer.context("UpdateFunctionCode", &id.name).map(|_| ())
+            answer.context("UpdateFunctionCode", &id.name).map(|answer| answer.code_sha256)
         };
         cx.send(BUSY, &id.name, upload).await
     }
+}
+
+/// Records the object that the code with this hash comes from, in a tag of the function with these
+/// outputs.
+pub(super) async fn record(
+    cx: &Context,
+    id: &Id,
+    (outputs, source): (&Outputs, &str),
+    code_sha256: Option<&str>,
+) -> Result<(), AwsError> {
+    let arn = outputs.get("arn").map_or("", String::as_str);
+    let value = reference::record(code_sha256.unwrap_or_default(), source);
+    let tag = || async {
+        let request = cx.aws.lambda.tag_resource().resource(arn).tags(reference::TAG, &value);
+        request.send().await.context("TagResource", &id.name).map(|_| ())
+    };
+    cx.send(BUSY, &id.name, tag).await
 }

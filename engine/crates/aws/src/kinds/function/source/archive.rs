@@ -13,7 +13,8 @@ use crate::javascript;
 use crate::schema::Problem;
 use crate::spec::files::{self, Unread};
 
-use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, code_sha256, handler, problems};
+use super::dependencies::REQUIREMENTS;
+use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, handler, problems};
 
 /// Maximum size of a file whose content is read, in bytes.
 const MAX_READ: u64 = 1 << 20;
@@ -33,10 +34,10 @@ pub(super) fn package(path: &Path, entry: Entry<'_>) -> Result<Package, SourceEr
     let zip = read(path)?;
     let mut archive = ZipArchive::new(Cursor::new(zip.as_slice()))
         .map_err(|error| SourceError::NotZip { path: path.into(), error })?;
-    let (files, unzipped) = contents(path, &mut archive)?;
+    let files = contents(path, &mut archive)?;
     let problems = visible(&mut archive, &files, entry).unwrap_or_default();
     let files = files.into_iter().map(|file| file.name).collect();
-    Ok(Package { code_sha256: code_sha256(&zip), zip, unzipped, files, problems })
+    Ok(Package::of(zip, files, problems))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
@@ -65,8 +66,8 @@ struct Member {
     is_link: bool,
 }
 
-/// The files of an archive, and their total size.
-fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec<Member>, u64), SourceError> {
+/// The files of an archive.
+fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<Vec<Member>, SourceError> {
     let mut members = Vec::new();
     let mut unzipped: u64 = 0;
     for at in 0..archive.len() {
@@ -85,7 +86,7 @@ fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(Vec
         return Err(SourceError::EmptyArchive(path.into()));
     }
     match unzipped < MAX_UNZIPPED {
-        true => Ok((members, unzipped)),
+        true => Ok(members),
         false => Err(SourceError::ArchiveTooLarge { path: path.into(), limit: "250 MiB unpacked" }),
     }
 }
@@ -117,16 +118,15 @@ fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: E
     Some(found)
 }
 
-/// The handler's file of a package, if it is JavaScript that can be read: its name, its content,
-/// and whether Lambda loads it as an ES module.
-pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
+/// The wanted files of a package; `None` if one of them can't be read.
+pub(super) fn named(zip: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Option<Files> {
     let mut archive = ZipArchive::new(Cursor::new(zip)).ok()?;
     let mut files = Files::new();
     for at in 0..archive.len() {
         let member = archive.by_index_raw(at).ok()?;
         let name = String::from_utf8_lossy(member.name_raw()).into_owned();
         let name = name.strip_prefix("./").map(str::to_owned).unwrap_or(name);
-        if !decides(&name, entry) {
+        if !is_wanted(&name) {
             continue;
         }
         if member.is_symlink() || member.size() > MAX_SCRIPT {
@@ -137,14 +137,16 @@ pub(super) fn script(zip: &[u8], entry: Entry<'_>) -> Option<(String, Vec<u8>, b
         archive.by_index(at).ok()?.take(MAX_SCRIPT).read_to_end(&mut content).ok()?;
         files.insert(name, content);
     }
-    let (name, _, is_module) = javascript::script(&files, entry.handler, entry.runtime)?;
-    let content = files.remove(&name)?;
-    Some((name, content, is_module))
+    Some(files)
 }
 
-/// Whether the checks need the content of this file: the handler's, or a `package.json` that
-/// defines how it is loaded.
-fn decides(name: &str, entry: Entry<'_>) -> bool {
+/// Whether the checks need the content of this file: the handler's, or one that defines how it is
+/// loaded or which packages it needs.
+pub(super) fn decides(name: &str, entry: Entry<'_>) -> bool {
+    let of_runtime = [("provided", handler::BOOTSTRAP), ("python", REQUIREMENTS), ("nodejs", "package.json")];
+    if of_runtime.iter().any(|(runtime, file)| entry.runtime.starts_with(runtime) && name == *file) {
+        return true;
+    }
     let module = match javascript::split_handler(entry.handler) {
         Some((module, _)) if entry.runtime.starts_with("nodejs") => module,
         _ => match handler::split_python(entry.handler) {
@@ -206,7 +208,7 @@ mod tests {
 
         fn package(path: &Path, entry: Entry<'_>, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
             let exclude = exclude.iter().map(|it| (*it).to_owned()).collect();
-            package(&Source::Path { path: path.into(), boundary: None, exclude }, entry)
+            package(&Source::Path { path: path.into(), boundary: None, exclude }, entry, None)
         }
     }
 
@@ -223,10 +225,9 @@ mod tests {
             for name in ["app.zip", "app.jar", "APP.ZIP", "app.v1.Jar"] {
                 let (_case, path) = Case::write(name, &bytes);
                 let package = Case::package(&path, entry("index.handler", "nodejs22.x"), &[]).unwrap();
-                assert_eq!(package.zip, bytes, "{name}");
-                assert_eq!(package.code_sha256, code_sha256(&bytes));
+                assert_eq!(package.artifact.bytes().unwrap()[..], bytes, "{name}");
+                assert_eq!(package.code_sha256, super::super::code_sha256(&bytes));
                 assert_eq!(package.files, ["index.js", "node_modules/a/index.js"]);
-                assert_eq!(package.unzipped, JS.len() as u64 + 1);
                 assert_eq!(package.problems, []);
             }
         }
@@ -236,7 +237,7 @@ mod tests {
             let link = case.folder.path().join("current");
             std::os::unix::fs::symlink(&path, &link).unwrap();
             let package = Case::package(&link, entry("index.handler", "nodejs22.x"), &[]).unwrap();
-            assert_eq!(package.zip, fs::read(path).unwrap());
+            assert_eq!(package.artifact.bytes().unwrap()[..], fs::read(path).unwrap());
         }
         // Other files are packed, as are folders with such a name.
         let (case, path) = Case::write("app.txt", b"PK");
@@ -347,7 +348,7 @@ mod tests {
             let (_case, path) = Case::write("app.zip", &bytes);
             let own = Case::package(&path, entry("any", "provided.al2023"), &[]).unwrap().problems;
             assert_eq!(own.first().map(|it| !it.warning), certain, "{mode:o} {own:?}");
-            let other = Case::package(&path, entry("A::run", "java21"), &[]).unwrap().problems;
+            let other = Case::package(&path, entry("A::A::Run", "dotnet8"), &[]).unwrap().problems;
             assert_eq!(other, [], "only Lambda's own start needs it");
         }
     }
@@ -372,8 +373,8 @@ mod tests {
             let (_case, path) = Case::write("app.zip", &bytes);
             for (handler, runtime) in [("index.handler", "nodejs22.x"), ("any", "provided.al2023")] {
                 if let Ok(package) = Case::package(&path, entry(handler, runtime), &[]) {
-                    prop_assert_eq!(&package.zip, &bytes);
-                    prop_assert!(package.unzipped < MAX_UNZIPPED && !package.files.is_empty());
+                    prop_assert_eq!(&package.artifact.bytes().unwrap()[..], &bytes);
+                    prop_assert!(!package.files.is_empty());
                 }
             }
         }

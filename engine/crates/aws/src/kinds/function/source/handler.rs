@@ -16,7 +16,7 @@ use super::Entry;
 
 /// The program that Lambda starts with an OS-only runtime
 /// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
-pub(super) const BOOTSTRAP: &str = "bootstrap";
+pub(in crate::kinds::function) const BOOTSTRAP: &str = "bootstrap";
 /// The first bytes of a Linux program.
 pub(super) const ELF: &[u8] = b"\x7fELF";
 /// The position of the processor architecture in an ELF file, and its values (`e_machine` in
@@ -44,6 +44,8 @@ pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> V
         python(files, handler)
     } else if runtime.starts_with("ruby") {
         ruby(files, handler)
+    } else if runtime.starts_with("java") {
+        java(files, handler)
     } else {
         None
     };
@@ -127,6 +129,36 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
         || files.keys().any(|name| name.starts_with("vendor/"));
     let looked = format!("Lambda looks for `{module}.rb`");
     (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
+}
+
+/// Checks that the handler's class is in the package: at its top level, or in a jar in `lib/`, which
+/// isn't opened (docs.aws.amazon.com/lambda/latest/dg/java-package.html).
+fn java(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
+    let (class, method) = handler.split_once("::").map_or((handler, ""), |(class, method)| (class, method));
+    let file = format!("{}.class", class.replace('.', "/"));
+    let is_library = |name: &String| name.starts_with("lib/") && name.ends_with(".jar");
+    if files.contains_key(&file) || files.keys().any(is_library) {
+        return None;
+    }
+    if let Some(jar) = files.keys().find(|name| !name.contains('/') && name.ends_with(".jar")) {
+        let problem = format!("`{jar}` is a file in the package, where Lambda doesn't find its classes");
+        let hint = format!("set `code` to `{jar}` itself, or move it to a folder `lib` in the `code` folder");
+        let why = "Lambda loads classes from the top level of the package and from jars in `lib`";
+        return Some(Problem::error(Path::default(), problem, hint).why(why));
+    }
+    let classes: Vec<String> =
+        files.keys().filter_map(|name| name.strip_suffix(".class")).map(|name| name.replace('/', ".")).collect();
+    let simple = |name: &str| name.rsplit('.').next().map(str::to_owned);
+    let same = classes.iter().map(String::as_str).find(|candidate| simple(candidate) == simple(class));
+    let candidate = same.or_else(|| nearest(class, classes.iter().map(String::as_str)));
+    let hint = match candidate {
+        Some(candidate) if method.is_empty() => format!("set `handler: {candidate}`"),
+        Some(candidate) => format!("set `handler: {candidate}::{method}`"),
+        None => "set `handler` to the name of the class with its packages, `::`, and the method".to_owned(),
+    };
+    let problem = format!("the class of handler `{handler}` is not in the package");
+    let why = format!("Lambda looks for `{file}`, and the package has no jar in `lib`");
+    Some(Problem::error(Path::default(), problem, hint).why(why))
 }
 
 /// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use
@@ -296,7 +328,29 @@ mod tests {
             let text = problem(&[("index.rb", code)], handler, "ruby3.4").unwrap_or_default();
             assert!(text.contains(says), "{text}");
         }
-        assert_eq!(problem(&[("Main.class", "")], "example.Main::run", "java21"), None);
+    }
+
+    #[test]
+    fn a_java_class_is_at_the_top_level_or_in_a_library() {
+        for files in [
+            &["example/Main.class", "META-INF/MANIFEST.MF"][..],
+            &["lib/app.jar"],
+            &["example/Main.class", "lib/a.jar", "lib/b.jar"],
+        ] {
+            let files: Vec<(&str, &str)> = files.iter().map(|name| (*name, "")).collect();
+            for handler in ["example.Main::run", "example.Main"] {
+                assert_eq!(problem(&files, handler, "java21"), None, "{files:?}");
+            }
+        }
+        for (file, handler, says) in [
+            ("app.jar", "example.Main::run", "where Lambda doesn't find its classes"),
+            ("Main.class", "example.Main::run", "set `handler: Main::run`"),
+            ("other/Main.class", "example.Main", "set `handler: other.Main`"),
+            ("lib/readme.txt", "Main", "set `handler` to the name of the class"),
+        ] {
+            let text = problem(&[(file, "")], handler, "java21").unwrap_or_default();
+            assert!(text.contains(says), "{file}: {text}");
+        }
     }
 
     #[test]

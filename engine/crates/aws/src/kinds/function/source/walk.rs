@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it opens only regular files, and no link leads out of the folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,26 +17,57 @@ use super::{Files, MAX_UNZIPPED, SourceError};
 /// Folders without code, which differ on every machine.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Excluded from every package: version control, leftovers of editors and file managers, and
-/// engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize engine's output
-/// under other names.
-const ALWAYS_LEFT_OUT: [&str; 14] = [
+/// Excluded from every package at any depth: version control, leftovers of editors and file
+/// managers, and engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize
+/// engine's output under other names.
+const ALWAYS_LEFT_OUT: [&str; 9] =
+    [".git", ".gitattributes", ".gitignore", ".hg", ".svn", ".DS_Store", "Thumbs.db", ".idea", ".vscode"];
+
+/// Whether a file or folder with this name is excluded from every package.
+fn is_always_left_out(name: &str) -> bool {
+    let is_of_editor = name.ends_with('~')
+        || name.ends_with(".swp")
+        || name.starts_with(".#")
+        || (name.len() > 1 && name.starts_with('#') && name.ends_with('#'));
     // Also the packages of saved plans.
-    "**/*.engine",
-    "**/.git",
-    "**/.gitattributes",
-    "**/.gitignore",
-    "**/.hg",
-    "**/.svn",
-    "**/.DS_Store",
-    "**/Thumbs.db",
-    "**/.idea",
-    "**/.vscode",
-    "**/*~",
-    "**/*.swp",
-    "**/.#*",
-    "**/#*#",
-];
+    ALWAYS_LEFT_OUT.contains(&name) || name.ends_with(".engine") || is_of_editor || files::is_draft(name)
+}
+
+/// A file of a folder.
+pub(super) struct Found {
+    path: PathBuf,
+    /// What its system says about it; `None` if that doesn't show each change.
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// The metadata of a file, with times in nanoseconds since 1970.
+pub(super) struct Stamp {
+    pub(super) len: u64,
+    pub(super) inode: u64,
+    pub(super) device: u64,
+    pub(super) modified: i128,
+    pub(super) changed: i128,
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    fn of(metadata: &fs::Metadata) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt as _;
+        let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        Some(Stamp {
+            len: metadata.len(),
+            inode: metadata.ino(),
+            device: metadata.dev(),
+            modified: time(metadata.mtime(), metadata.mtime_nsec()),
+            changed: time(metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_metadata: &fs::Metadata) -> Option<Stamp> {
+        None
+    }
+}
 
 /// The metadata and real path of an allowed path. Links are followed, and their target must be
 /// allowed.
@@ -56,23 +87,36 @@ pub(super) fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Me
     }
 }
 
-pub(super) fn read(path: &Path, metadata: &fs::Metadata, left_out: &GlobSet) -> Result<Files, Vec<SourceError>> {
-    if !metadata.is_dir() {
-        let found = single(path, metadata).map_err(|error| vec![error])?;
-        return contents(path, found);
-    }
-    let mut files = contents(path, walk(path, left_out)?)?;
-    // The user chose the names of engine's output files, so only the content identifies them.
-    files.retain(|_, content| !files::is_own_output(content));
-    if files.is_empty() { Err(vec![SourceError::EmptyFolder(path.into())]) } else { Ok(files) }
+/// The files to pack, and the names of those that engine wrote: the user chose the names of its
+/// output files, so only the content identifies them.
+pub(super) fn read(path: &Path, found: BTreeMap<String, Found>) -> Result<(Files, BTreeSet<String>), Vec<SourceError>> {
+    let mut files = contents(path, found)?;
+    let dropped: BTreeSet<String> =
+        files.iter().filter(|(_, content)| files::is_own_output(content)).map(|(name, _)| name.clone()).collect();
+    files.retain(|name, _| !dropped.contains(name));
+    if files.is_empty() { Err(vec![SourceError::EmptyFolder(path.into())]) } else { Ok((files, dropped)) }
+}
+
+/// The names of all files to pack, with the content of the wanted ones.
+pub(super) fn some_contents(
+    found: BTreeMap<String, Found>,
+    dropped: &BTreeSet<String>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Files {
+    let read = |(name, found): (String, Found)| {
+        let limit = usize::try_from(MAX_UNZIPPED).unwrap_or(usize::MAX);
+        let content = if is_wanted(&name) { files::read(&found.path, limit).unwrap_or_default() } else { Vec::new() };
+        (name, content)
+    };
+    found.into_iter().filter(|(name, _)| !dropped.contains(name)).map(read).collect()
 }
 
 /// Reads the listed files, which may have changed since.
-pub(super) fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<Files, Vec<SourceError>> {
+pub(super) fn contents(path: &Path, found: BTreeMap<String, Found>) -> Result<Files, Vec<SourceError>> {
     let mut files = Files::new();
     let mut errors = Vec::new();
     let mut budget = MAX_UNZIPPED;
-    for (name, path) in found {
+    for (name, Found { path, .. }) in found {
         // Check the limit again while reading, because a file may grow.
         let mut content = Vec::new();
         match files::open(&path).and_then(|file| Ok(file.take(budget).read_to_end(&mut content)?)) {
@@ -89,25 +133,24 @@ pub(super) fn contents(path: &Path, found: BTreeMap<String, PathBuf>) -> Result<
     if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
-fn single(path: &Path, metadata: &fs::Metadata) -> Result<BTreeMap<String, PathBuf>, SourceError> {
-    let path = path.to_path_buf();
+/// A single file under its own name.
+pub(super) fn single(path: &Path, metadata: &fs::Metadata) -> Result<Files, Vec<SourceError>> {
+    let error = |error: fn(PathBuf) -> SourceError| Err(vec![error(path.to_path_buf())]);
     if !metadata.is_file() {
-        return Err(SourceError::Special(path));
+        return error(SourceError::Special);
     }
     if metadata.len() == 0 {
-        return Err(SourceError::EmptyFile(path));
+        return error(SourceError::EmptyFile);
     }
     if metadata.len() >= MAX_UNZIPPED {
-        return Err(SourceError::UnzippedTooLarge { path });
+        return error(|path| SourceError::UnzippedTooLarge { path });
     }
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) => Ok(BTreeMap::from([(name.to_owned(), path)])),
-        None => Err(SourceError::NotUtf8(path)),
-    }
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return error(SourceError::NotUtf8) };
+    contents(path, BTreeMap::from([(name.to_owned(), Found { path: path.to_path_buf(), stamp: None })]))
 }
 
 /// All files in a folder that are not excluded, by their name in the archive. Reads no content.
-pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, PathBuf>, Vec<SourceError>> {
+pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, Found>, Vec<SourceError>> {
     let real_root =
         fs::canonicalize(root).map_err(|error| vec![SourceError::Unreadable { path: root.into(), error }])?;
     let mut found = BTreeMap::new();
@@ -123,8 +166,8 @@ pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, P
         let name = archive_name(root, &path);
         // Check this first, so that excluded files cause no errors: lock files of editors are
         // broken links.
-        let is_draft = |name: &str| files::is_draft(name.rsplit('/').next().unwrap_or(name));
-        let is_left_out = name.as_ref().is_some_and(|name| left_out.is_match(name) || is_draft(name));
+        let is_usual = |name: &str| is_always_left_out(name.rsplit('/').next().unwrap_or(name));
+        let is_left_out = name.as_ref().is_some_and(|name| is_usual(name) || left_out.is_match(name));
         let is_folder = step.as_ref().is_ok_and(|entry| entry.file_type().is_dir());
         let file = match (step, name) {
             _ if is_left_out => Ok(None),
@@ -138,15 +181,18 @@ pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, P
                 _ if is_folder => continue,
                 _ if !entry.file_type().is_file() => Err(SourceError::Special(path)),
                 _ => match entry.metadata() {
-                    Ok(metadata) => Ok(Some((name, path, metadata.len()))),
+                    Ok(metadata) => {
+                        let found = Found { path, stamp: Stamp::of(&metadata) };
+                        Ok(Some((name, found, metadata.len())))
+                    }
                     Err(error) => Err(walk_error(path, error)),
                 },
             },
         };
         match file {
-            Ok(Some((name, path, len))) => {
+            Ok(Some((name, file, len))) => {
                 size += len;
-                found.insert(name, path);
+                found.insert(name, file);
             }
             Ok(None) => {}
             Err(error) => errors.push(error),
@@ -192,7 +238,7 @@ fn walk_error(path: PathBuf, error: walkdir::Error) -> SourceError {
 pub(super) fn patterns(exclude: &[String]) -> Result<GlobSet, Vec<SourceError>> {
     let mut set = GlobSetBuilder::new();
     let mut errors = Vec::new();
-    for pattern in ALWAYS_LEFT_OUT.into_iter().chain(exclude.iter().map(String::as_str)) {
+    for pattern in exclude.iter().map(String::as_str) {
         // `./docs`, `/docs` and `docs/` are the same as `docs`.
         let glob = pattern.strip_prefix("./").unwrap_or(pattern).trim_matches('/');
         match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {

@@ -1,0 +1,101 @@
+//! The code of functions in the account: packages, archives in S3, images and code signing.
+
+use base64::Engine as _;
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+
+use super::lambda::{function_arn, invalid, known};
+use super::{Reply, World, last};
+
+/// Deploys the code in a request: the architecture is part of it. Every object in S3 and every image
+/// exists whose name doesn't end with `missing`.
+pub(super) fn deploy(config: &mut Json, code: &Json, architectures: &Json) -> Result<(), Reply> {
+    let is_image = config["PackageType"] == "Image";
+    let text = |field: &str| code[field].as_str();
+    if let Some(uri) = text("ImageUri") {
+        if !is_image {
+            return Err(invalid("Please don't provide ImageUri when updating a function with packageType Zip."));
+        }
+        if uri.ends_with("missing") {
+            let text = format!("Source image {uri} does not exist. Provide a valid source image.");
+            return Err(invalid(&text));
+        }
+        config["ImageUri"] = json!(uri);
+        config["CodeSize"] = json!(0);
+        config["CodeSha256"] = json!(hex(uri.as_bytes()));
+    } else if config["PackageType"] != "Zip" {
+        return Err(invalid("Please provide ImageUri when updating a function with packageType Image."));
+    } else if let (Some(bucket), Some(key)) = (text("S3Bucket"), text("S3Key")) {
+        if key.ends_with("missing") {
+            return Err(invalid(
+                "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The specified key does \
+                 not exist.",
+            ));
+        }
+        let object = format!("{bucket}/{key}/{}", text("S3ObjectVersion").unwrap_or_default());
+        packed(config, object.as_bytes());
+    } else {
+        let Some(zip) = text("ZipFile") else { return Err(invalid("Please provide a source for function code.")) };
+        packed(config, &base64::engine::general_purpose::STANDARD.decode(zip).unwrap());
+    }
+    if let Some(one) = architectures.as_array() {
+        if *one != [json!("x86_64")] && *one != [json!("arm64")] {
+            return Err(invalid("Member must satisfy enum value set: [x86_64, arm64]"));
+        }
+        config["Architectures"] = json!(one);
+    }
+    Ok(())
+}
+
+fn packed(config: &mut Json, zip: &[u8]) {
+    config["CodeSize"] = json!(zip.len());
+    config["CodeSha256"] = json!(base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip)));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Replaces the settings of an image as a whole; empty ones are no longer shown.
+pub(super) fn configure_image(config: &mut Json, image: &Json) -> Result<(), Reply> {
+    if !image.is_object() {
+        return Ok(());
+    }
+    if config["PackageType"] != "Image" {
+        return Err(invalid("ImageConfig is not supported for functions with packageType Zip."));
+    }
+    known(image, &["EntryPoint", "Command", "WorkingDirectory"])?;
+    config.as_object_mut().unwrap().remove("ImageConfigResponse");
+    if image.as_object().is_some_and(|it| !it.is_empty()) {
+        config["ImageConfigResponse"] = json!({ "ImageConfig": image });
+    }
+    Ok(())
+}
+
+impl World {
+    fn signing(&mut self, name: &str) -> Result<&mut Option<String>, Reply> {
+        let missing = format!("Function not found: {}", function_arn(name));
+        let missing = Reply::lambda(404, "ResourceNotFoundException", &missing);
+        Ok(&mut self.functions.get_mut(&last(name)).ok_or(missing)?.signing)
+    }
+
+    pub(super) fn get_signing(&mut self, name: &str) -> Result<Reply, Reply> {
+        let arn = self.signing(name)?.clone().unwrap_or_default();
+        Ok(Reply::json(200, &json!({ "FunctionName": name, "CodeSigningConfigArn": arn })))
+    }
+
+    pub(super) fn put_signing(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
+        let arn = body["CodeSigningConfigArn"].as_str().ok_or_else(|| invalid("CodeSigningConfigArn is required"))?;
+        if arn.ends_with("missing") {
+            let text = format!("CodeSigningConfig cannot be found: {arn}");
+            return Err(Reply::lambda(404, "CodeSigningConfigNotFoundException", &text));
+        }
+        *self.signing(name)? = Some(arn.to_owned());
+        Ok(Reply::json(200, &json!({ "FunctionName": name, "CodeSigningConfigArn": arn })))
+    }
+
+    pub(super) fn delete_signing(&mut self, name: &str) -> Result<Reply, Reply> {
+        *self.signing(name)? = None;
+        Ok(Reply::empty())
+    }
+}
