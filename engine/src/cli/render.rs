@@ -11,7 +11,7 @@ use super::args::{OneSpecArgs, SpecArgs};
 use super::exit::{CommandError, Exit};
 use super::session;
 
-/// Print a spec with its stage, variables, repetitions and defaults filled in
+/// Print a spec with variables, defaults and repetitions filled in
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The result is a spec that plans the same. It contains the values of variables, secret ones, too.

@@ -227,11 +227,7 @@ impl StatusTable {
         let n = |wanted: StackState| rows.iter().filter(|row| row.state() == wanted).count();
         let (day, time) = on_clock(since, &self.zone);
         let time: String = time.chars().take(8).collect();
-        format!(
-            "{} of {} working: INSERT, MODIFY and REMOVE were seen since {time}, {day}.",
-            n(StackState::Working),
-            rows.len()
-        )
+        format!("{} of {} working: every kind of change seen since {time}, {day}.", n(StackState::Working), rows.len())
     }
 }
 

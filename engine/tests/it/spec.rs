@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use engine::diagnostic::{self, Diagnostic, Severity, Style};
@@ -41,7 +42,8 @@ fn working() -> Vec<PathBuf> {
 
 /// Runs `engine diff` without credentials, settings or a terminal.
 fn diff(folder: &Path, args: &[&str]) -> Ran {
-    Program::engine(folder).arg("diff").args(args).run()
+    static CACHE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    Program::engine(folder).env("XDG_CACHE_HOME", CACHE.path()).arg("diff").args(args).run()
 }
 
 /// The diagnostics of `engine diff` for a spec that it must refuse.

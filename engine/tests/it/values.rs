@@ -419,7 +419,7 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = String> {
             FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "")
         ),
         format!(
-            "  reader:{}    access: {{ \"${{var.which}}\": read }}\n    tags: {{ tier: ~, own: \"${{account}}\" }}\n    depends_on: [store]\n    events: {{ todos: {{ batch_size: 5 }} }}\n",
+            "  reader:{}    access: {{ \"${{var.which}}\": read }}\n    tags: {{ own: \"${{account}}\" }}\n    depends_on: [store]\n    events: {{ todos: {{ batch_size: 5 }} }}\n",
             FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "")
         ),
     ];
@@ -482,4 +482,34 @@ proptest::proptest! {
 fn pretty_assertions_eq(a: &str, b: &str, rendered: &str) {
     let differing = a.lines().zip(b.lines()).find(|(a, b)| a != b);
     assert!(a == b, "{differing:#?}\n{rendered}");
+}
+
+#[test]
+fn what_a_choice_or_an_absent_resource_lacks_is_reported_with_its_place() {
+    let head = "team: owls\nregion: eu-central-1\n";
+    let logger = |more: &str| format!("  logger:{FUNCTION}{more}");
+    let uses = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN"]
+        .map(|name| format!("      {name}: ${{var.x}}\n"))
+        .concat();
+    let table = |when: &str| format!("  todos: {{ {when}, {TABLE} }}\n");
+    let reads = logger("    environment: { TABLE: \"${todos.name}\" }\n");
+    let mut all = String::new();
+    let mut refuse = |text: String, overrides: &SpecOverrides| {
+        all += &parse(&text, overrides).unwrap_err();
+        all += "\n\n";
+    };
+    refuse(format!("{head}stages: {{ dev: {{}} }}\nresources:\n{}", logger("")), &at_stage("production"));
+    refuse(format!("{head}resources:\n{}", logger(&format!("    environment:\n{uses}"))), &SpecOverrides::default());
+    for when in ["when: { region: [us-east-1] }", "for_each: one", "when: { var.list: [a] }"] {
+        let text = format!("{head}vars: {{ list: [a] }}\nresources:\n{}", table(when));
+        refuse(text + &reads, &SpecOverrides::default());
+    }
+    let each = "  store: { type: table, for_each: [orders], attributes: { id: S }, billing_mode: PAY_PER_REQUEST }\n";
+    refuse(format!("{head}resources:\n{each}"), &SpecOverrides::default());
+    let each = "  jobs: { type: queue, for_each: { x: a }, visibility_timeout_seconds: \"${each.key}\" }\n";
+    refuse(format!("{head}resources:\n{each}"), &SpecOverrides::default());
+    let outside = SpecOverrides { env: [("list".to_owned(), "a, b".to_owned())].into(), ..SpecOverrides::default() };
+    let text = format!("{head}vars: {{ list: [a] }}\nresources:\n{}", logger("    layers: ${var.list}\n"));
+    refuse(text, &outside);
+    assert_snapshot!(all);
 }

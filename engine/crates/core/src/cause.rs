@@ -554,8 +554,8 @@ catalogue! {
         title: "the function's code doesn't have the required signature",
         why: "its code signing configuration doesn't exist, or rejects the archive: it isn't signed, or not by an \
               allowed profile",
-        next: "sign the archive with AWS Signer and set `code.s3` to the signed object, or remove \
-               `code_signing_config_arn`",
+        next: "check the profiles that it allows with `aws lambda get-code-signing-config \
+               --code-signing-config-arn ARN`, then set `code.s3` to the archive that AWS Signer signed",
         more: "AWS Signer writes the signed archive to another key. Only code in S3 can be signed. A configuration \
                with the policy `Warn` accepts code without a valid signature. Layers must be signed, too.",
         blames: ["code_signing_config_arn", "code"],

@@ -759,6 +759,7 @@ mod tests {
             "line": 2,
             "column": 5,
             "why": null,
+            "origins": [],
             "hints": [
               "change it"
             ],
@@ -772,6 +773,7 @@ mod tests {
             "line": null,
             "column": null,
             "why": "because",
+            "origins": [],
             "hints": [
               "fix it"
             ],

@@ -661,7 +661,7 @@ fn cases() -> Vec<Case> {
             "rejected",
             APPLY,
             "CreateFunction",
-            lambda(400, "CodeVerificationFailedException", "The code signature failed the integrity check."),
+            lambda(400, "SnapStartException", "The afterRestore() runtime hook encountered an error."),
         ),
         old("unexpected-answer", DIFF, same, "GetPolicy", shows(&json!({ "Policy": "{ no JSON" }))),
         new(

@@ -512,6 +512,21 @@ fn scripted_life() -> Ledger {
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
         ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
     }
+    // Signed code has a configuration of its own.
+    let unsigned = spec(None);
+    let object = "    code_signing_config_arn: arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-0123456789abcdef0\n    \
+                  code: { s3: { bucket: deploys, key: app.zip } }\n";
+    project.spec(&replaced(&unsigned, "    code: ../lambda-src/log-events\n", object));
+    // The policies are those of a spec without it.
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    seen.lock().unwrap().clear();
+    for (command, args) in [("diff", &["diff"][..]), ("check", &["check"]), ("verify", &["verify", "--timeout", "1"])] {
+        project.run(&cloud, args);
+        ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
+    }
+    project.spec(&unsigned);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
     // Without access to the tag index, engine lists resources.
     let text = "User: X is not authorized to perform: tag:GetResources";
     cloud.always("GetResources", Fault::Answer(Reply::of("GetResources", 400, "AccessDeniedException", text)));
@@ -523,6 +538,19 @@ fn scripted_life() -> Ledger {
     cloud.fault("ListTags", 1..2, Fault::Answer(none));
     project.run(&cloud, &["check"]).ends_with(0);
     ledger.enter("check", std::mem::take(&mut seen.lock().unwrap()));
+    // Where a function lacks the statement of a permission, engine looks for it in its aliases.
+    let none = Reply::of("GetPolicy", 404, "ResourceNotFoundException", "The resource you requested does not exist.");
+    cloud.always("GetPolicy", Fault::Answer(none));
+    let commands: [(&str, &[&str]); 4] = [
+        ("diff", &["diff"]),
+        ("check", &["check"]),
+        ("verify", &["verify", "--timeout", "1"]),
+        ("destroy", &["diff", "--destroy"]),
+    ];
+    for (command, args) in commands {
+        project.run(&cloud, args);
+        ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
+    }
     // For a repeated error, `logs` reads the mapping's settings.
     let event = |n: u64| json!({ "eventId": n.to_string(), "timestamp": n, "message": "[ERROR] KeyError: 'x'" });
     cloud.always("FilterLogEvents", Fault::Answer(Reply::ok(&json!({ "events": [event(1), event(2)] }))));

@@ -331,7 +331,7 @@ fn preflight_asks_for_exactly_the_permissions_that_the_role_needs() {
     for action in &actions {
         check(world(without(action)), &project, 0, &[ROLE_LACKS, &format!("`{action}`")]);
     }
-    check(world(without("sns:Publish")), &project, 0, &["because `logger` has it as", "`async.on_success`"]);
+    check(world(without("sns:Publish")), &project, 0, &["because `logger` has", "`async.on_success_destination_arn`"]);
 }
 
 /// engine grants the roles that it manages what they need.

@@ -420,10 +420,7 @@ impl<'a> Checker<'a> {
             (None, Depth::Identities) => Graph::new(resources.iter().map(|it| it.declared.name.as_str()), []).ok()?,
             (None, Depth::Full) => return None,
         };
-        // An invalid region or account must not fall back to another one, an imported resource with
-        // an unreadable name must not be treated as managed, and two teams can't own one name.
-        let misplaced = |key: &str, value: &Option<String>| find(key).is_some() && value.is_none();
-        if misplaced("region", &region) || misplaced("account", &account) || self.is_anything_barred || is_shared {
+        if self.is_uncertain(find("region"), &region) || self.is_uncertain(find("account"), &account) || is_shared {
             return None;
         }
         Some(Spec {
@@ -448,6 +445,12 @@ impl<'a> Checker<'a> {
             places: std::mem::take(&mut self.places),
             rendering: Rendering::default(),
         })
+    }
+
+    /// Whether resources can't be identified: an invalid region or account must not fall back to
+    /// another one, and an imported resource with an unreadable name must not be treated as managed.
+    fn is_uncertain(&self, written: Option<&Entry>, value: &Option<String>) -> bool {
+        self.is_anything_barred || (written.is_some() && value.is_none())
     }
 
     fn unknown_top_level(&mut self, top: &[Entry]) {

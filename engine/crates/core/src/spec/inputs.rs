@@ -111,7 +111,6 @@ fn extended(
         // It may be any file, so none of its text is shown.
         _ => source.reveal_except(vec![Span::new(0, source.text().len())]),
     }
-    let has_errors = !errors.is_empty();
     errors.into_iter().for_each(|error| problems.push(error));
     let base = file.append(source, None)?;
     match root.map(|root| shifted(root, base).value) {
@@ -121,11 +120,8 @@ fn extended(
             problems.error(span, problem, "a file that a spec extends has keys like `vars`, `defaults` and `tags`");
             None
         }
-        None if has_errors => None,
-        None => {
-            problems.error(span, format!("`{name}` is empty"), "add keys like `vars` to it, or remove `extends`");
-            None
-        }
+        // Why there is none is among the errors.
+        None => None,
     }
 }
 

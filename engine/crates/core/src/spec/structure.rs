@@ -104,7 +104,7 @@ impl Phases<'_> {
         if !matches!(value.value, Yaml::Map(_)) {
             self.problems.error(
                 entry.value.span,
-                "`tags` must be a YAML mapping of names to text",
+                "the tags of the spec must be a YAML mapping of tag keys to their values",
                 "write `tags: { app: shop }`",
             );
             return None;
@@ -340,13 +340,13 @@ impl Phases<'_> {
         (!reasons.is_empty()).then(|| reasons.join(", "))
     }
 
-    /// A scalar as text; `None` for null.
+    /// A scalar as text; `None` for null. A list or mapping becomes what no text of a YAML file is.
     fn scalar_text(&self, node: &Node) -> Option<String> {
         match &node.value {
             Yaml::String(text) => Some(text.clone()),
             Yaml::Null => None,
             Yaml::Number(_) | Yaml::Bool(_) => Some(self.file.text_at_origin(node.span)),
-            Yaml::List(_) | Yaml::Map(_) => Some("(not a single value)".to_owned()),
+            Yaml::List(_) | Yaml::Map(_) => Some("\0".to_owned()),
         }
     }
 

@@ -42,6 +42,9 @@ pub(super) fn code() -> Property {
     .write_only()
 }
 
+/// The forms of `code`.
+const FORMS: [&str; 4] = ["inline", "path", "s3", "image"];
+
 /// A custom runtime starts `bootstrap`, whatever the handler
 /// (docs.aws.amazon.com/lambda/latest/dg/runtimes-provided.html).
 pub(super) fn normalize(desired: &mut Tree) {
@@ -52,8 +55,15 @@ pub(super) fn normalize(desired: &mut Tree) {
 }
 
 /// The errors of a package without a runtime or a handler. A property that is missing had an invalid
-/// value, which is already reported.
+/// value, which is already reported; so had `code`, which may have been an image.
 pub(super) fn missing(desired: &Tree) -> Vec<Problem> {
+    let is_known = match desired.get("code") {
+        Some(Value::Map(code)) => FORMS.iter().all(|form| code.contains_key(*form)),
+        code => code.is_some(),
+    };
+    if !is_known {
+        return Vec::new();
+    }
     let needed = [
         ("runtime", "add `runtime:` (the language and its version), like `nodejs22.x`"),
         ("handler", "add `handler:` (the file and the function that Lambda calls), like `index.handler`"),
@@ -122,11 +132,10 @@ pub(super) fn code_problem(desired: &Tree) -> Option<Problem> {
         Value::Map(code) => code,
         _ => return None,
     };
-    let forms = ["inline", "path", "s3", "image"];
     // A missing key here had an invalid value, which is already reported.
-    let is_whole = forms.iter().all(|form| code.contains_key(*form));
+    let is_whole = FORMS.iter().all(|form| code.contains_key(*form));
     let has = |name: &&str| !matches!(code.get(*name), None | Some(Value::Null));
-    let set: Vec<&str> = forms.into_iter().filter(has).collect();
+    let set: Vec<&str> = FORMS.into_iter().filter(has).collect();
     match set.as_slice() {
         [] if is_whole => {
             let hint = "write `code: folder`, or `code:` with `inline: |` and the source under it";

@@ -263,7 +263,7 @@ pub(super) fn problems(desired: &Tree) -> Vec<Problem> {
             problems.extend(others.map(|name| {
                 let hint = format!("remove `{name}`; `code.image.command` overrides what the image starts");
                 let problem = format!("`{name}` doesn't apply to a container image");
-                Problem::error(Path::property(name), problem, hint)
+                Problem::error(Path::property(name), problem, hint).inapplicable()
             }));
         }
         Some(Reference::Object(_)) | None => {}

@@ -132,7 +132,9 @@ impl Checker<'_> {
         if self.is_declared(resource) {
             return;
         }
-        if reference.sensitive {
+        // The name of a resource of the file is no secret.
+        let left_out = self.left_out(resource);
+        if reference.sensitive && left_out.is_none() {
             // The text may be a secret; the name of a similar resource is not.
             let near = nearest(resource, known.take(MOST_COMPARED));
             let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? Otherwise "));
@@ -142,7 +144,7 @@ impl Checker<'_> {
                 format!("{near}write `$${{` for a literal `${{`"),
             );
         } else if !self.is_only_counted() {
-            let error = self.left_out(resource).unwrap_or_else(|| no_resource(resource, known));
+            let error = left_out.unwrap_or_else(|| no_resource(resource, known));
             self.push(error.at(self.file.place(*span)));
         }
     }
