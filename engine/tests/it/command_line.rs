@@ -153,8 +153,8 @@ fn every_help_shows_the_environment_variables_and_the_exit_codes() {
     };
     let mut all = vec![String::new(), "local start".to_owned(), "local status".to_owned()];
     all.extend(commands(&help("--help")));
-    assert_eq!(all.len(), 22);
-    let offline = ["init", "validate", "explain", "completions", "man", "schema", "local"];
+    assert_eq!(all.len(), 26);
+    let offline = ["init", "validate", "explain", "render", "completions", "man", "schema", "local"];
     for command in all {
         let (short, long) = (help(&format!("{command} -h")), help(&format!("{command} --help")));
         for text in ["Environment:", "Exit codes:", "--log-format", "NO_COLOR", "130   interrupted", "-C, --directory"]

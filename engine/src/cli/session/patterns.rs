@@ -40,9 +40,9 @@ pub(in crate::cli) fn in_folders(named: &[PathBuf]) -> Result<Vec<PathBuf>, Comm
 
 /// Whether a file found in a folder is more than values for specs: without a line `resources:`, but
 /// with one of the keys of such a file, or without a key of a spec at all, it is none. A file that
-/// can't be read or parsed is reported when it is loaded.
+/// can't be read or parsed is reported when it is loaded; so is a link, which may lead elsewhere.
 pub(super) fn may_be_spec(path: &Path) -> bool {
-    crate::spec::Spec::is_values_only(path) != Some(true)
+    path.is_symlink() || crate::spec::Spec::is_values_only(path) != Some(true)
 }
 
 /// The YAML files directly in a folder, sorted by name; none if it can't be read.

@@ -43,7 +43,7 @@ const INLINE: &str = "inline-source-sw0rdfish";
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is tested, besides its `--help`.
-const COMMANDS: [(&str, How); 20] = [
+const COMMANDS: [(&str, How); 24] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -62,6 +62,10 @@ const COMMANDS: [(&str, How); 20] = [
     ("doctor", How::Scripted),
     ("completions", How::Scripted),
     ("man", How::Scripted),
+    ("status", How::Scripted),
+    ("items", How::Scripted),
+    ("invoke", How::Scripted),
+    ("render", How::Whole),
     ("local", How::Local),
     ("help", How::Scripted),
 ];
@@ -72,6 +76,8 @@ const LOCAL_COMMANDS: [&str; 6] = ["start", "stop", "status", "env", "reset", "h
 enum How {
     Scripted,
     Local,
+    /// Not at all: it prints the values that the spec has, since its output is a spec.
+    Whole,
 }
 
 /// A secret, and all encodings that reveal it.
@@ -357,6 +363,9 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "explain" => &["explain", "explain function", "explain function.environment", "explain nothing -vv"],
         "verify" => &["verify -vv --timeout 1", "verify --yes --timeout 1 --format json"],
         "policy" => &["policy -vv", "policy --role", "policy --for diff --account 123456789012 -vv"],
+        "status" => &["status -vv", "status --format json"],
+        "items" => &["items list todos -vv", "items put todos {\"id\":\"7\"} --yes -vv", "items list nothing -vv"],
+        "invoke" => &["invoke logger -vv", "invoke logger --format json", "invoke nothing -vv"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
         other => panic!("{other} has nothing to say"),
     };
@@ -377,6 +386,9 @@ fn takes_variables(args: &[&str]) -> bool {
             | "preflight"
             | "validate"
             | "policy"
+            | "status"
+            | "items"
+            | "invoke"
     )
 }
 
