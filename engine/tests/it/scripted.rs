@@ -23,7 +23,6 @@ mod library;
 mod lies;
 mod log_groups;
 mod logs;
-mod lookups;
 mod mapping_updates;
 mod outages;
 mod owned;

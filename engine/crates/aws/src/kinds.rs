@@ -28,7 +28,6 @@ use engine_core::wait::Overrides;
 
 use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
-use crate::lookups;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::spec::Spec;
@@ -58,7 +57,7 @@ pub fn registry() -> Vec<Arc<dyn DynKind>> {
 
 /// All kinds, for specs, plans and documentation.
 pub fn all() -> Kinds {
-    Kinds::new(registry().into_iter().map(DynKind::definition)).with_lookups(lookups::sources())
+    Kinds::new(registry().into_iter().map(DynKind::definition))
 }
 
 /// The context of a run with all kinds.

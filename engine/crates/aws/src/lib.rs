@@ -13,7 +13,6 @@ pub mod items;
 pub mod kind;
 pub mod kinds;
 pub mod logs;
-pub mod lookups;
 pub mod operation;
 pub mod verify;
 pub mod wire;
