@@ -22,6 +22,7 @@ use crate::ownership::{
 use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
     Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str, Users,
+    is_arn_within,
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Placeholder, Tree, Value, resolve};
@@ -879,6 +880,9 @@ impl<'a> Planner<'a> {
         if let Some(lock) = live.and_then(|live| schema.delete_block.as_ref()?(&live.props)) {
             return Some((lock.reason.into_owned(), lock.hint.into_owned().into()));
         }
+        if let Some(blocker) = live.and_then(|live| self.unmanaged_source(declared, live)) {
+            return Some(blocker);
+        }
         if self.options.delete_data || !schema.holds_data {
             return None;
         }
@@ -891,6 +895,25 @@ impl<'a> Planner<'a> {
             Contents::Unchecked => "any items in it would be lost; engine can't check whether it is empty".to_owned(),
         };
         Some((loss, Advice::from("to delete the items too, ").then(Remedy::AllowDataLoss)))
+    }
+
+    /// Why a resource on an imported one can't be deleted: it reads something that this spec doesn't
+    /// attach there, so its tags may be copies.
+    fn unmanaged_source(&self, declared: &ResourceDecl, live: &Live) -> Option<(String, Advice)> {
+        let (parent, _) = self.spec.imported_parent(declared)?;
+        let source = &declared.schema().parent()?.imported_parent.as_ref()?.source;
+        let reads = live.props.get(&**source)?.as_str()?;
+        let attached = self.spec.resources.iter().filter_map(|it| self.spec.imported_parent(it));
+        let sources = attached.filter(|(it, _)| it.name == parent.name).map(|(_, source)| source);
+        let mut arns = sources.filter_map(|it| Some(it.schema().arn.as_ref()?.of(&self.inventory.env, &it.id.name)));
+        if arns.any(|arn| is_arn_within(reads, &arn)) {
+            return None;
+        }
+        let (kind, name) = (&parent.schema().kind, &parent.id.name);
+        let reason =
+            format!("the {kind} `{name}` is imported, and `{reads}`, which it reads there, isn't managed by this spec");
+        let command = self.delete_cmd(declared, live.unique_id.as_ref().unwrap_or(&declared.id.name))?;
+        Some((reason, format!("run `{command}` if it is yours, then run the same command again").into()))
     }
 
     /// Refuses to delete what something uses that this plan neither deletes nor changes.

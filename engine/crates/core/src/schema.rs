@@ -221,6 +221,11 @@ pub enum TargetKeys {
     All,
 }
 
+/// Whether an ARN is that of a resource or of a part of it: a stream's ARN follows its table's.
+pub fn is_arn_within(arn: &str, resource: &str) -> bool {
+    arn.strip_prefix(resource).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// When a resource may be attached to an imported one.
 #[derive(Debug, Clone)]
 pub struct ImportedParent {

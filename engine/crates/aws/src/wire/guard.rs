@@ -291,11 +291,7 @@ impl Guard {
         let Some(Attachable { sources, is_free }) = attachable.get(&(kind.to_owned(), name.to_owned())) else {
             return false;
         };
-        // A stream's ARN follows its table's.
-        let is_of = |source: &str, arn: &String| {
-            source.strip_prefix(arn).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        *is_free && source.is_some_and(|source| sources.iter().any(|arn| is_of(source, arn)))
+        *is_free && source.is_some_and(|source| sources.iter().any(|arn| schema::is_arn_within(source, arn)))
     }
 
     /// Whether the user allowed requests about an imported resource, and a read showed that no

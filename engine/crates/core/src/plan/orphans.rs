@@ -115,19 +115,18 @@ impl Planner<'_> {
         }
         let why = self.barred_parent(declared)?;
         let reason = format!("not deleted: it has this stack's tags, but {why}");
-        Some(match self.delete_cmd(declared) {
+        Some(match self.delete_cmd(declared, declared.id.unique_id.as_ref().unwrap_or(&declared.id.name)) {
             Some(command) => format!("{reason}; to delete it, run `{command}`"),
             None => reason,
         })
     }
 
-    /// The command that deletes an orphan which is attached to an imported resource.
-    fn delete_cmd(&self, orphan: &ResourceDecl) -> Option<String> {
-        let command = &orphan.schema().parent()?.imported_parent.as_ref()?.delete_cmd;
-        let (kind, name) = orphan.parent()?;
+    /// The command that deletes a resource with this ID which is attached to an imported one.
+    pub(super) fn delete_cmd(&self, declared: &ResourceDecl, id: &str) -> Option<String> {
+        let command = &declared.schema().parent()?.imported_parent.as_ref()?.delete_cmd;
+        let (kind, name) = declared.parent()?;
         let is_it = |it: &&ResourceDecl| it.imported && it.schema().kind == kind && it.id.name == name;
         self.spec.resources.iter().find(is_it)?;
-        let id = orphan.id.unique_id.as_ref().unwrap_or(&orphan.id.name);
         Some(command.replace("{region}", &self.inventory.env.region).replace("{}", id))
     }
 
