@@ -132,6 +132,23 @@ fn an_orphaned_mapping_of_an_imported_function_is_reported_with_the_command_that
 }
 
 #[test]
+fn a_mapping_with_copied_tags_and_another_source_is_neither_replaced_nor_deleted() {
+    let cloud = with_function(Tags::new());
+    let project = project();
+    let copied = Tags::from([("engine:resource".to_owned(), "todos-to-shared".to_owned())]);
+    let stream = "arn:aws:dynamodb:eu-central-1:123456789012:table/red-foxes-t/stream/1";
+    cloud.world(|world| world.stand_mapping(SHARED, stream, tags("blue-owls").into_iter().chain(copied).collect()));
+    let uuid = cloud.world(|world| world.mappings[1].uuid.clone());
+    let command = format!("aws lambda delete-event-source-mapping --uuid {uuid} --region eu-central-1");
+    for args in [&["diff"][..], &["apply", "--yes"], &["destroy", "--yes"]] {
+        let run = project.run(&cloud, args);
+        run.ends_with(1).complains("the function `billing` is imported, and").complains(&command);
+    }
+    assert_eq!(writes(&cloud), [""; 0]);
+    assert_eq!(tables(&cloud), ["red-foxes-t"; 2]);
+}
+
+#[test]
 fn an_imported_function_takes_only_sources_that_the_spec_manages() {
     let cloud = with_function(Tags::new());
     let project = project();
