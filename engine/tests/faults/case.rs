@@ -20,6 +20,8 @@ use crate::shared::proxy::{Proxy, Request, aged, existing_mapping};
 
 /// The time limit of a run, with any fault.
 const BOUND: Duration = Duration::from_secs(180);
+/// The time limit of a run with `--local`: those of all cases wait for each other.
+const QUEUED_BOUND: Duration = Duration::from_secs(900);
 
 /// A project and the AWS that all cases share.
 pub(crate) struct Lab {
@@ -101,7 +103,7 @@ impl<'l> Case<'l> {
     /// Runs engine without faults.
     pub(crate) fn engine(&self, args: &[&str]) -> Ran {
         match args.contains(&"--local") {
-            true => self.lab.project.run(args),
+            true => self.lab.project.command(args).limit(QUEUED_BOUND).run(),
             false => self.lab.project.run_at(&self.lab.front.endpoint(), &self.aws.id, args),
         }
     }
@@ -113,10 +115,11 @@ impl<'l> Case<'l> {
 
     /// Starts the scenario's command with the given program.
     fn start(&self, mut program: Program, endpoint: &str) -> Running {
-        program.args(self.args()).limit(BOUND);
-        if !self.scenario.command.contains(&"--local") {
-            program.endpoint(endpoint, &self.aws.id);
-        }
+        program.args(self.args());
+        match self.scenario.command.contains(&"--local") {
+            true => program.limit(QUEUED_BOUND),
+            false => program.limit(BOUND).endpoint(endpoint, &self.aws.id),
+        };
         program.start()
     }
 
