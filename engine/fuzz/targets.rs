@@ -84,6 +84,7 @@ pub(crate) fn reference(bytes: &[u8]) {
                 Token::Name(Name::Account) => "${account}".to_owned(),
                 Token::Name(Name::Partition) => "${partition}".to_owned(),
                 Token::Name(Name::Missing(name)) => format!("${{{name}}}"),
+                Token::Name(Name::Lookup(lookup)) => format!("${{lookup.{lookup}}}"),
                 Token::Name(Name::Output { resource, attribute }) => format!("${{{resource}.{attribute}}}"),
             });
             assert_eq!(tokens(&written.collect::<String>()), Ok(found), "{text}");

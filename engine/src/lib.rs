@@ -17,9 +17,10 @@ pub mod sanitize;
 pub mod timeline;
 
 pub use engine_aws::{
-    aws, execution, filter, invoke, items, javascript, kinds, logs, operation, policy, preflight, source, verify,
+    aws, execution, filter, invoke, items, javascript, kinds, logs, lookups, operation, policy, preflight, source,
+    verify,
 };
 pub use engine_core::{
-    apply, cause, diagnostic, error, graph, inventory, kind, live, ownership, plan, provider, remedy, saved, schema,
-    spec, value, wait, yaml,
+    apply, cause, diagnostic, error, graph, inventory, kind, live, lookup, ownership, plan, provider, remedy, saved,
+    schema, spec, value, wait, yaml,
 };

@@ -18,7 +18,7 @@ use super::deploy::{Deployment, PlanScope, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
-use super::session::{self, Intent};
+use super::session::{self, Intent, LookupReads};
 use super::{CommandContext, Global};
 
 /// Make AWS match the spec
@@ -58,7 +58,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Comm
         targets: args.part.target.iter().cloned().collect(),
     };
     let orphans = unless_targeted(&options, OrphanSearch::IndexedOrScanned);
-    let intent = Intent { goal: Goal::Present, writes: true, orphans };
+    let intent = Intent { goal: Goal::Present, writes: true, orphans, lookups: LookupReads::Required };
     let sessions = session::open(cx, &args.spec, &options, Depth::Full)?;
     let builds = BuildMode::of(&args.build, args.run.parallelism);
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };
@@ -111,7 +111,8 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &Sa
     };
     let global = Global { local: flags.local || cx.global.local, region: flags.region.clone(), ..cx.global.clone() };
     let PlanScope { goal, depth, orphans } = PlanScope::of(flags.destroy, flags.prune_scan);
-    let intent = Intent { goal, writes: true, orphans: unless_targeted(&options, orphans) };
+    let lookups = if flags.destroy { LookupReads::Skipped } else { LookupReads::Required };
+    let intent = Intent { goal, writes: true, orphans: unless_targeted(&options, orphans), lookups };
     let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &options, depth)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &view };
     let builds = BuildMode::Planned(path.to_owned());

@@ -16,7 +16,7 @@ use super::builds::BuildMode;
 use super::deploy::{Deployment, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
-use super::session::{self, Intent};
+use super::session::{self, Intent, LookupReads};
 
 /// Delete everything that the team's stack owns
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Co
         targets: args.target.iter().cloned().collect(),
     };
     let orphans = unless_targeted(&options, OrphanSearch::Scanned);
-    let intent = Intent { goal: Goal::Absent, writes: true, orphans };
+    let intent = Intent { goal: Goal::Absent, writes: true, orphans, lookups: LookupReads::Skipped };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(cx, &spec, &options, Depth::Identities)?;
     let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view };

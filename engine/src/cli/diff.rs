@@ -19,7 +19,7 @@ use super::deploy::{Deployment, PlanScope, Planned, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
-use super::session::{self, Intent, Session};
+use super::session::{self, Intent, LookupReads, Session};
 
 /// Show what `apply` would change
 #[derive(Debug, Args)]
@@ -46,6 +46,9 @@ pub(super) struct DiffArgs {
     /// Find orphans by the team's name prefix if you lack the permission `tag:GetResources`
     #[arg(long)]
     prune_scan: bool,
+    /// Don't read lookups: show what they decide as `(not read)`, and need no permission for them
+    #[arg(long)]
+    no_lookups: bool,
     /// Save the plan; `engine apply FILE` then applies exactly this plan or fails
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -66,7 +69,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Comma
         targets: args.part.target.iter().cloned().collect(),
     };
     let PlanScope { goal, depth, orphans } = PlanScope::of(args.destroy, args.prune_scan);
-    let intent = Intent { goal, writes: false, orphans: unless_targeted(&options, orphans) };
+    let lookups = if args.destroy || args.no_lookups { LookupReads::Skipped } else { LookupReads::Tolerant };
+    let intent = Intent { goal, writes: false, orphans: unless_targeted(&options, orphans), lookups };
     let spec = SpecArgs { when_stopped: WhenStopped::StartToCompare, ..args.spec.clone() };
     let sessions = session::open(cx, &spec, &options, depth)?;
     if args.out.is_some() && sessions.len() != 1 {

@@ -54,6 +54,14 @@ impl CommandError {
         CommandError { exit: Exit::Failed, diagnostics: vec![diagnostic] }
     }
 
+    /// The same with the errors of another one; a cause that both share is one error.
+    pub(super) fn and(mut self, other: Option<CommandError>) -> CommandError {
+        let Some(other) = other else { return self };
+        let new = other.diagnostics.into_iter().filter(|it| !self.diagnostics.contains(it)).collect::<Vec<_>>();
+        self.diagnostics.extend(new);
+        CommandError { exit: self.exit.max(other.exit), ..self }
+    }
+
     /// Ctrl-C, which is no error.
     pub(super) fn interrupted() -> CommandError {
         CommandError { exit: Exit::Interrupted, diagnostics: Vec::new() }

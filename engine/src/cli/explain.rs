@@ -61,7 +61,7 @@ fn kind(cx: &CommandContext<'_>, topic: &str) -> Result<String, CommandError> {
             let known = schema.settable().map(|property| &*property.name).chain(settings).collect();
             (explain::kind(schema, property, style), known)
         }
-        None if kind == SPEC => (explain::spec(property, style), explain::words_of_spec().collect()),
+        None if kind == SPEC => (explain::spec(&cx.kinds, property, style), explain::words_of_spec().collect()),
         None => return Err(unknown_kind(cx, kind, property)),
     };
     text.ok_or_else(|| {

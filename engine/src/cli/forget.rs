@@ -19,7 +19,7 @@ use super::deploy::{Deployment, Planned};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
-use super::session::{self, Intent, Session};
+use super::session::{self, Intent, LookupReads, Session};
 
 /// Stop managing a resource: remove engine's tags, keep it in AWS
 #[derive(Debug, Args)]
@@ -42,7 +42,12 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ForgetArgs) -> Result<Exit, Com
     names::reject_spec_path(Some(&args.name), |path| format!("engine forget {swapped} {path}"))?;
     let targets = BTreeSet::from([args.name.clone()]);
     let options = Options { assume_owner: args.spec.assume_owner, targets, ..Options::default() };
-    let intent = Intent { goal: Goal::Unmanaged, writes: true, orphans: OrphanSearch::IndexedOrScanned };
+    let intent = Intent {
+        goal: Goal::Unmanaged,
+        writes: true,
+        orphans: OrphanSearch::IndexedOrScanned,
+        lookups: LookupReads::Skipped,
+    };
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..args.spec };
     // An orphan can be forgotten too.
     let sessions = session::open_checked(cx, &spec, &options, Depth::Identities, |_| Vec::new())?;

@@ -14,7 +14,7 @@ use super::CommandContext;
 use super::args::{SpecArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
-use super::session::{self, Intent, Session};
+use super::session::{self, Intent, LookupReads, Session};
 
 /// Show the dependency graph of a spec or a plan
 #[derive(Debug, Args)]
@@ -93,7 +93,8 @@ async fn draw_plans(
     drawing: Drawing,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Indexed };
+    let intent =
+        Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Indexed, lookups: LookupReads::Skipped };
     for run in session::read(sessions, intent, &interrupt).await? {
         let Session { spec, terminal, .. } = &run.session;
         let plan = run.plan(Goal::Present);

@@ -28,7 +28,7 @@ use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::parse::{PointInTime, point_in_time, whole_number};
-use super::session::{self, AwsTarget, Intent, Session};
+use super::session::{self, AwsTarget, Intent, LookupReads, Session};
 use super::terminal::{report_waits_once, with_wait_notice};
 
 use feed::{Feed, ParsedEvent, absent};
@@ -142,7 +142,8 @@ async fn show_all(
     bounds: (i64, Option<i64>),
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
+    let intent =
+        Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored, lookups: LookupReads::Skipped };
     let contexts = session::contexts(&sessions.iter().collect::<Vec<_>>(), intent, &interrupt).await?;
     let shown = sessions.iter().zip(contexts).map(|(session, cx)| show(session, cx, args, bounds, interrupt.clone()));
     let mut exit = Exit::Done;

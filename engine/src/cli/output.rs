@@ -21,7 +21,7 @@ use super::args::{NamedSpecArgs, SpecArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
-use super::session::{self, Intent, Run, Session};
+use super::session::{self, Intent, LookupReads, Run, Session};
 
 /// Print the spec's outputs
 #[derive(Debug, Args)]
@@ -88,7 +88,8 @@ async fn print(
     format: OutputsFormat,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
+    let intent =
+        Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored, lookups: LookupReads::Required };
     let (is_one, screen) = (sessions.len() < 2, sessions.first().map(|session| session.terminal));
     let mut by_team = serde_json::Map::new();
     for run in session::read(sessions, intent, &interrupt).await? {

@@ -61,6 +61,9 @@ pub(super) struct PolicyArgs {
     /// Don't limit the roles that a spec creates: they can get any permission
     #[arg(long, conflicts_with_all = ["boundary", "role"])]
     no_boundary: bool,
+    /// Leave out the permissions to read lookups, for `engine diff --no-lookups`
+    #[arg(long, conflicts_with = "role")]
+    no_lookups: bool,
     /// Write the policies into this folder instead, divided into files that IAM accepts as managed policies
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     output: Option<PathBuf>,
@@ -118,7 +121,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
         return Err(not_local());
     }
     let spec = SpecArgs { teams: args.teams.clone(), ..SpecArgs::from(&args.spec) };
-    let sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
+    let mut sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
+    if args.no_lookups {
+        sessions.iter_mut().for_each(|session| session.spec.lookups.clear());
+    }
     let mut printer = Printer { terminal: cx.terminal, args: &args, files: Vec::new(), notes: BTreeSet::new() };
     let mut known: Option<(&AwsTarget, AwsEnv)> = None;
     for session in &sessions {

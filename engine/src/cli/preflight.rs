@@ -28,7 +28,7 @@ use crate::spec::{Depth, ResourceDecl};
 use super::args::{OutputFormat, SpecArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
-use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::with_wait_notice;
 use super::validate::counted;
 use super::{CommandContext, syntax};
@@ -67,7 +67,8 @@ async fn check(
     format: OutputFormat,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored };
+    let intent =
+        Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Ignored, lookups: LookupReads::Required };
     let runs = session::read(sessions, intent, &interrupt).await?;
     let waits = || vec!["IAM to evaluate the roles' permissions".to_owned()];
     let Some(first) = runs.first() else { return Ok(Exit::Done) };

@@ -23,7 +23,7 @@ use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::search_scope;
 use super::parse::duration_within;
-use super::session::{self, AwsTarget, Intent, Run, Session};
+use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
 /// Test the pipeline end to end with one item and the function's log
@@ -87,7 +87,12 @@ async fn verify(
     let access = Access::Items { team: session.spec.team.clone(), owns: session.spec.owns.clone() };
     let cx = session.context(access, &interrupt).await?;
     // The table's owner must be known before an item is written.
-    let intent = Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Ignored };
+    let intent = Intent {
+        goal: Goal::Present,
+        writes: true,
+        orphans: OrphanSearch::Ignored,
+        lookups: LookupReads::ToFindResources,
+    };
     let read = session.read(cx.clone(), intent);
     let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
     let Run { session: Session { spec, target, .. }, cx, inventory } = &run;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cause::{Code, Entry};
+use crate::kind::Kinds;
 use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Str, Text};
 use crate::spec::grammar;
 
@@ -43,10 +44,14 @@ pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
 }
 
 /// The top-level keys and resource settings, or one top-level key (`None` if there is no such key).
-pub fn spec(word: Option<&str>, out: OutputStyle) -> Option<String> {
+pub fn spec(kinds: &Kinds, word: Option<&str>, out: OutputStyle) -> Option<String> {
     let top = grammar::TOP.iter().filter(|(top, _)| word.is_none_or(|word| word == *top));
     let mut text = format!("{}: the desired resources, as YAML\n", out.paint(BOLD, "spec"));
     let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, out)).count();
+    if word == Some("lookups") {
+        text.push_str("\nIn each lookup:\n");
+        grammar::lookup_keys(kinds).into_iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
+    }
     if word.is_none() {
         text.push_str("\nIn each resource, in addition to the properties of its type:\n");
         grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, out));

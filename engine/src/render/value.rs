@@ -37,6 +37,7 @@ impl DisplayValue {
 pub(super) fn sensitive(value: &Value, is_changed: bool) -> String {
     match value {
         Value::Null => "null".to_owned(),
+        value if !value.unread_lookups().is_empty() => "(sensitive, not read)".to_owned(),
         value if value.has_unknown() => "(sensitive, known after apply)".to_owned(),
         _ if is_changed => "(sensitive, changed)".to_owned(),
         _ => "(sensitive)".to_owned(),
@@ -48,6 +49,7 @@ pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         value if value.is_unbuilt() => "(known after build)".to_owned(),
+        Value::Unknown(template) if template.unread_lookups().next().is_some() => "(not read)".to_owned(),
         Value::Unknown(_) => "(known after apply)".to_owned(),
         Value::Map(map) if map.is_empty() => "{}".to_owned(),
         Value::Map(map) => {

@@ -9,6 +9,7 @@ mod field;
 mod items;
 mod lifecycle;
 mod logs;
+mod lookups;
 mod own_role;
 mod owned;
 mod ownership;

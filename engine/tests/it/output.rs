@@ -37,6 +37,7 @@ fn change(resource: &str, action: Action, properties: Vec<PropertyChange>) -> Ch
         needs_approval: false,
         pending: false,
         partial: false,
+        unread: std::collections::BTreeSet::new(),
         desired: Tree::new(),
         outputs: Outputs::new(),
     }
@@ -261,7 +262,7 @@ fn colors_do_not_affect_the_layout() {
         [("ok", "region", "x ".repeat(60)), ("note", "clock", "y".to_owned()), ("PROBLEM", "account", "z".to_owned())];
     let mut texts: Vec<Box<dyn Fn(OutputStyle) -> String + '_>> = vec![
         Box::new(|look| render::explain::kinds(schemas(), look)),
-        Box::new(|look| render::explain::spec(None, look).unwrap()),
+        Box::new(|look| render::explain::spec(&engine::kinds::all(), None, look).unwrap()),
         Box::new(render::explain::codes),
         Box::new(|look| render::plan(&plan, false, Rows::All, look)),
         Box::new(|look| render::summary(&plan, false, look)),

@@ -289,7 +289,7 @@ fn expect_generated(page: &str, mark: &str, wanted: &str) {
 #[test]
 fn the_spec_reference_and_the_error_catalog_are_generated() {
     expect_generated("spec.md", "properties", &explain::markdown(all().schemas()));
-    expect_generated("spec.md", "words", &engine::spec::grammar::markdown());
+    expect_generated("spec.md", "words", &engine::spec::grammar::markdown(&engine::kinds::all()));
     let mut codes = String::new();
     for code in engine::cause::Code::ALL {
         let entry = code.entry();

@@ -23,6 +23,7 @@ mod library;
 mod lies;
 mod log_groups;
 mod logs;
+mod lookups;
 mod mapping_updates;
 mod outages;
 mod owned;

@@ -175,7 +175,9 @@ fn every_broken_spec_is_refused_with_a_place_and_a_hint() {
 fn a_problem_that_syntax_cannot_prove_is_only_a_warning() {
     let mut all = String::new();
     for path in corpus("warned") {
-        let spec = Spec::load(&engine::kinds::all(), &path, &SpecOverrides::default(), Depth::Full)
+        // The width of the folder's name must not matter.
+        let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let spec = Spec::load(&engine::kinds::all(), path, &SpecOverrides::default(), Depth::Full)
             .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
         assert!(!spec.warnings.is_empty(), "{}", path.display());
         assert!(spec.warnings.iter().all(|it| it.severity == Severity::Warning));
@@ -955,6 +957,8 @@ fn every_message_about_a_spec_is_triggered_by_a_test() {
         ("shorten the file names", "the same"),
         ("engine can't create a {}, only import it", "engine can create each kind that a spec can have"),
         ("add `import: name-of-the-{}`", "the same"),
+        ("`{root}` comes from {from}", "lookups get their values from AWS"),
+        ("in this run", "the same"),
     ];
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut said = String::new();

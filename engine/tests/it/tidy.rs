@@ -57,16 +57,17 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Exceptions: modules that use some above them in the code map.
-const UPWARD: [(&str, &[&str]); 7] = [
+const UPWARD: [(&str, &[&str]); 8] = [
     // The set of all operations is built from the declarations of the modules that call them.
-    ("operation", &["connect", "iam", "kinds", "logs", "policy", "verify", "wire"]),
+    ("operation", &["connect", "iam", "kinds", "logs", "lookups", "policy", "verify", "wire"]),
     // Operations are declared with the permissions that they require, and filters are compared with
     // logged records.
     ("kinds", &["iam", "logs", "policy"]),
     ("logs", &["policy"]),
-    ("connect", &["iam", "policy"]),
+    ("lookups", &["policy"]),
+    ("connect", &["iam", "lookups", "policy"]),
     // The meaning of a response depends on the operation, the kind and the profile.
-    ("answer", &["connect", "kinds", "wire"]),
+    ("answer", &["connect", "kinds", "lookups", "wire"]),
     // What follows for a declaration depends on the others of its spec.
     ("kind", &["spec"]),
     // The context holds the providers, and each of their calls takes the context.

@@ -26,6 +26,7 @@ use crate::cause::Code;
 use crate::connect::headers;
 use crate::connect::profiles::Profiles;
 use crate::kinds;
+use crate::lookups;
 use crate::operation::{self, Operations};
 use crate::wire::guard::Refusal;
 use engine_core::recorder::Answer;
@@ -36,9 +37,11 @@ pub use engine_core::error::{Api, AwsError, Class};
 /// What is known of the calls that may fail.
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
 
-/// What the answers mean that only one resource type gets.
-static ROWS: LazyLock<Vec<ErrorRow>> =
-    LazyLock::new(|| kinds::registry().iter().flat_map(|kind| kind.errors()).copied().collect());
+/// What the answers mean that only one resource type gets, or only lookups.
+static ROWS: LazyLock<Vec<ErrorRow>> = LazyLock::new(|| {
+    let of_kinds = kinds::registry().into_iter().flat_map(|kind| kind.errors());
+    of_kinds.chain(lookups::ERRORS).copied().collect()
+});
 
 /// A refusal by AWS with one of these codes and with these texts, and what it means for a resource
 /// type.

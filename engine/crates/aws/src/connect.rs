@@ -8,6 +8,7 @@ pub(crate) mod headers;
 pub(crate) mod profiles;
 mod shared;
 pub mod standin;
+mod untyped;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -47,6 +48,7 @@ use futures_util::FutureExt as _;
 use crate::answer::{self, AwsError, CallContext, Class};
 use crate::cause::Code;
 use crate::iam::permissions;
+use crate::lookups::SharedStacks;
 use crate::operation::{self, Effect, Operation, Operations, Service, Wire};
 use crate::policy::{PLAN, Scope};
 use crate::wire::guard::{Access, Guard};
@@ -58,8 +60,9 @@ use engine_core::wait::limiter::{PATIENCE, RateLimits};
 
 pub use context::Context;
 use profiles::Profiles;
-use shared::Answers;
+pub(crate) use shared::Answers;
 pub(crate) use shared::{Batch, EventSources};
+pub(crate) use untyped::{Input, Protocol, UntypedService};
 
 /// The calls of every run, whatever its spec has.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -132,6 +135,7 @@ struct SharedAnswers {
     identity: Answers<GetCallerIdentityOutput>,
     roles: Answers<GetRoleOutput>,
     functions: Answers<Arc<Vec<FunctionConfiguration>>>,
+    stacks: SharedStacks,
 }
 
 /// The layer between the clients and AWS, below guard and rate limits. The program uses the

@@ -28,6 +28,7 @@ use engine_core::wait::Overrides;
 
 use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
+use crate::lookups;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{Id, Owner, Ownership, Presence, Problem, Property, Shape, Unknown, property};
 use crate::spec::Spec;
@@ -57,7 +58,7 @@ pub fn registry() -> Vec<Arc<dyn DynKind>> {
 
 /// All kinds, for specs, plans and documentation.
 pub fn all() -> Kinds {
-    Kinds::new(registry().into_iter().map(DynKind::definition))
+    Kinds::new(registry().into_iter().map(DynKind::definition)).with_lookups(lookups::sources())
 }
 
 /// The context of a run with all kinds.

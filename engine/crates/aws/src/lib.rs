@@ -13,6 +13,7 @@ pub mod items;
 pub mod kind;
 pub mod kinds;
 pub mod logs;
+pub mod lookups;
 pub mod operation;
 pub mod verify;
 pub mod wire;

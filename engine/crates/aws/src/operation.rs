@@ -15,6 +15,7 @@ use crate::connect;
 use crate::iam::permissions;
 use crate::kinds;
 use crate::logs;
+use crate::lookups;
 use crate::policy::{Purpose, Scope};
 use crate::schema::{ArnForm, AwsEnv, is_of_team, partition_of};
 use crate::verify;
@@ -40,8 +41,16 @@ impl Service {
     pub const IAM: &Service = &Service { name: "iam", reference: "IAM/latest/APIReference" };
     /// Lambda.
     pub const LAMBDA: &Service = &Service { name: "lambda", reference: "lambda/latest/api" };
+    /// CloudFormation, of which engine reads exports and outputs.
+    pub const CLOUDFORMATION: &Service =
+        &Service { name: "cloudformation", reference: "AWSCloudFormation/latest/APIReference" };
     /// CloudWatch Logs.
     pub const LOGS: &Service = &Service { name: "logs", reference: "AmazonCloudWatchLogs/latest/APIReference" };
+    /// Secrets Manager, of which engine reads secrets.
+    pub const SECRETS_MANAGER: &Service =
+        &Service { name: "secretsmanager", reference: "secretsmanager/latest/apireference" };
+    /// Systems Manager, of which engine reads parameters.
+    pub const SSM: &Service = &Service { name: "ssm", reference: "systems-manager/latest/APIReference" };
     /// SQS.
     pub const SQS: &Service = &Service { name: "sqs", reference: "AWSSimpleQueueService/latest/APIReference" };
     /// STS.
@@ -163,6 +172,18 @@ pub enum Takes {
     Url,
 }
 
+/// What a read asks for by name, so that it is allowed only if the spec's lookups name that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// The source of lookups.
+    pub source: &'static str,
+    /// The text or list of texts that names it; `None` if the read lists everything, and so is
+    /// allowed if the spec has a lookup of that source.
+    pub at: Option<At>,
+    /// Whether the request names only what is before the first dot of a lookup's name.
+    pub prefix: bool,
+}
+
 /// What a response shows about resources that are attached to others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Attachments {
@@ -224,6 +245,8 @@ pub struct Operation {
     pub forbidden: Option<&'static str>,
     /// What its response shows about attached resources.
     pub shows: Option<&'static Attachments>,
+    /// What it asks for, if only the spec's lookups allow it.
+    pub asks: Option<Asks>,
     /// The rate limit that it counts against.
     pub limit: &'static Limit,
     /// The IAM action that it requires
@@ -259,6 +282,7 @@ impl Operation {
             item: None,
             forbidden: None,
             shows: None,
+            asks: None,
             limit,
             action,
             grants,
@@ -288,6 +312,12 @@ impl Operation {
     #[must_use]
     pub const fn in_place(self) -> Operation {
         Operation { is_in_place: true, ..self }
+    }
+
+    /// The same read, allowed only for what the spec's lookups name.
+    #[must_use]
+    pub const fn asking(self, asks: Asks) -> Operation {
+        Operation { asks: Some(asks), ..self }
     }
 
     /// The same call with these additional permissions.
@@ -391,7 +421,8 @@ impl Operations {
 /// All calls that engine makes.
 pub fn all() -> Operations {
     let of_kinds = kinds::registry().into_iter().flat_map(|kind| kind.operations());
-    let others = [connect::OPERATIONS, permissions::OPERATIONS, logs::OPERATIONS, verify::OPERATIONS];
+    let others =
+        [connect::OPERATIONS, lookups::OPERATIONS, permissions::OPERATIONS, logs::OPERATIONS, verify::OPERATIONS];
     Operations::new(of_kinds.chain(others.into_iter().flatten()).copied())
 }
 

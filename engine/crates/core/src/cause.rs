@@ -143,6 +143,15 @@ catalogue! {
                to renew it.",
         blames: ["kms_key_arn", "environment"],
     }
+    LookupUnusable "lookup-unusable" {
+        title: "the value of a lookup can't be used",
+        why: "the value exists, but not in a form that a spec can use",
+        next: "correct the value in AWS or the lookup in the spec, and run `engine diff` again",
+        more: "A lookup reads text. A secret must be text (SecretString), and with `key:` a JSON object that has that \
+               key with text, a number or a boolean. Outputs of a CloudFormation stack are used only when the stack's \
+               last change is complete. `engine diff --no-lookups` plans without reading them.",
+        blames: [],
+    }
     PrincipalUnknown "principal-unknown" {
         title: "AWS doesn't recognize this principal",
         why: "a policy can only name an AWS service that exists, or a user or role that exists at the time of the \

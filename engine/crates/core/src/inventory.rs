@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::AwsError;
 use crate::kind::Definition;
+use crate::lookup::LookupValues;
 use crate::ownership::OwnershipVerdict;
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str, Users};
@@ -28,6 +29,8 @@ pub struct Inventory {
     pub orphans: Vec<Orphan>,
     /// The owners of what orphans are attached to, by kind and name, if it wasn't read otherwise.
     pub parents: BTreeMap<(Str, String), Ownership>,
+    /// The values of the spec's lookups, and why others weren't read.
+    pub lookups: LookupValues,
     /// How complete the search for orphans was.
     pub search: Search,
     /// How much the reads had to show.
@@ -86,6 +89,7 @@ impl Inventory {
             found: BTreeMap::new(),
             orphans: Vec::new(),
             parents: BTreeMap::new(),
+            lookups: LookupValues::default(),
             search: Search::Complete,
             detail: Detail::Full,
             begun: Instant::now(),

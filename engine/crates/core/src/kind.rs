@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::build::{Build, Built};
+use crate::lookup::LookupSource;
 use crate::schema::{Id, Problem, Property, Schema, Shape, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree};
@@ -51,7 +52,7 @@ pub struct SpecFolder {
 }
 
 /// The result of loading a declaration's local files.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// Values of derived properties.
     pub derived: Tree,
@@ -162,25 +163,40 @@ pub trait Definition: Send + Sync {
     }
 }
 
-/// The resource types that a program knows, by their name in `type:`, in alphabetical order.
+/// The resource types that a program knows, by their name in `type:`, in alphabetical order, and
+/// the sources of lookups.
 #[derive(Clone, Default)]
-pub struct Kinds(Arc<BTreeMap<String, Arc<dyn Definition>>>);
+pub struct Kinds {
+    definitions: Arc<BTreeMap<String, Arc<dyn Definition>>>,
+    lookups: Arc<[LookupSource]>,
+}
 
 impl Kinds {
     /// The set of these types.
     pub fn new(definitions: impl IntoIterator<Item = Arc<dyn Definition>>) -> Kinds {
         let named = definitions.into_iter().map(|it| (it.schema().kind.to_string(), it));
-        Kinds(Arc::new(named.collect()))
+        Kinds { definitions: Arc::new(named.collect()), lookups: Arc::default() }
+    }
+
+    /// The same types, with these sources of lookups.
+    #[must_use]
+    pub fn with_lookups(self, sources: impl IntoIterator<Item = LookupSource>) -> Kinds {
+        Kinds { lookups: sources.into_iter().collect(), ..self }
+    }
+
+    /// The sources of lookups.
+    pub fn lookups(&self) -> &[LookupSource] {
+        &self.lookups
     }
 
     /// The type with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Definition>> {
-        self.0.get(name)
+        self.definitions.get(name)
     }
 
     /// All types.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Definition>> + Clone {
-        self.0.values()
+        self.definitions.values()
     }
 
     /// The schemas of all types.
@@ -251,6 +267,6 @@ fn service_of(arn: &str) -> &str {
 
 impl std::fmt::Debug for Kinds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.definitions.keys()).finish()
     }
 }

@@ -14,6 +14,7 @@ pub mod graph;
 pub mod inventory;
 pub mod kind;
 pub mod live;
+pub mod lookup;
 pub mod mask;
 pub mod ownership;
 pub mod plan;

@@ -3,6 +3,7 @@
 //! **Invariant:** it never writes, and it passes what it finds about owners to the guard before any
 //! write.
 
+mod lookups;
 mod orphans;
 mod survey;
 
@@ -20,6 +21,7 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::Tree;
 use crate::wait::{Context, Detail, Wait};
 
+pub use lookups::{Lookups, read_lookups};
 pub use orphans::OrphanSearch;
 pub use survey::{Listed, list_teams, read_listed, survey};
 
@@ -161,6 +163,7 @@ async fn read_declared(
             let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
             // What isn't changed needs no permission to read it.
             let is_read = goal != Goal::Absent || !declared.imported || parents.contains(&*declared.name);
+            let is_read = is_read && !spec.unnamed_imports.contains_key(&declared.name);
             async move {
                 if is_read { read_one(cx, declared, &id, deletes).await } else { Ok((Found::default(), Vec::new())) }
             }
@@ -202,7 +205,8 @@ async fn elsewhere(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<
 
 /// Lets the guard refuse writes to whatever the spec imports.
 fn observe_imports(cx: &Context, spec: &Spec) {
-    for declared in spec.resources.iter().filter(|declared| declared.imported) {
+    let named = spec.resources.iter().filter(|declared| !spec.unnamed_imports.contains_key(&declared.name));
+    for declared in named.filter(|declared| declared.imported) {
         cx.account.observe_import(&declared.schema().kind, &declared.id.name);
     }
     for name in &spec.untouchable {

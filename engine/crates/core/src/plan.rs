@@ -12,6 +12,7 @@ mod diff;
 mod orphans;
 mod steps;
 mod unknown;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -98,6 +99,8 @@ pub struct Change {
     /// Whether there is no action, but some declared properties can't be read and so weren't
     /// compared.
     pub partial: bool,
+    /// The lookups that it needs and that weren't read.
+    pub unread: BTreeSet<String>,
     /// The desired properties, with every known reference resolved.
     pub desired: Tree,
     /// The outputs that are known before the apply.
@@ -321,6 +324,7 @@ impl<'a> Planner<'a> {
         let is_shown = |path: &Path| row.properties.iter().any(|it| it.path.contains(path) || path.contains(&it.path));
         let reasons = declared.reasons.iter().filter(|(path, _)| is_shown(path)).map(|(_, reason)| reason.clone());
         row.remarks.extend(reasons.collect::<Vec<_>>());
+        row.partial |= row.action == Action::None && !row.unread.is_empty();
         if row.action == Action::Refused {
             // It doesn't change, so references to it resolve to its current outputs.
             row.outputs
@@ -377,8 +381,12 @@ impl<'a> Planner<'a> {
     fn resolved(&self, declared: &ResourceDecl, live: Option<&Live>) -> Change {
         let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
         let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.env.fill(placeholder, output));
+        unread::through_imports(self.spec, &mut desired);
+        let unread = unread::leave_unread(declared.schema(), live.map(|live| &live.props), &mut desired);
         let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
-        Change { desired, remarks: unclear.unwrap_or_default(), ..noop(declared) }
+        let mut remarks = unclear.unwrap_or_default();
+        remarks.extend(unread::notes(&unread, &self.inventory.lookups.unread, live.is_none()));
+        Change { desired, remarks, unread: unread.into_keys().collect(), ..noop(declared) }
     }
 
     /// Why AWS can't have the desired properties, regardless of the owner, and how to fix that.
@@ -668,6 +676,11 @@ impl<'a> Planner<'a> {
     }
 
     fn imported(&self, row: Change, declared: &ResourceDecl, found: Option<&Found>) -> Change {
+        if let Some(lookup) = self.spec.unnamed_imports.get(&declared.name) {
+            let reason = format!("its name is in `lookups.{lookup}`, which wasn't read");
+            let why = self.inventory.lookups.unread.get(lookup).map_or_else(String::new, |why| format!(" ({why})"));
+            return Change { action: Action::Import, reason: Some(format!("{reason}{why}").into()), ..row };
+        }
         let Some(live) = found.and_then(|found| found.live.as_ref()) else {
             let account = &self.inventory.env.account;
             let named = declared.id.arn.as_ref().and_then(|arn| arn.split(':').nth(4));
@@ -996,6 +1009,7 @@ fn noop(declared: &ResourceDecl) -> Change {
         needs_approval: false,
         pending: false,
         partial: false,
+        unread: BTreeSet::new(),
         desired: Tree::new(),
         outputs: Outputs::new(),
     }

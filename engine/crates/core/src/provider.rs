@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::AwsError;
 use crate::kind::Want;
+use crate::lookup::{LookupAnswers, LookupRead};
 use crate::schema::{AwsEnv, Contents, Id, Live, Outputs, Owner, Reading, Schema, Users};
 use crate::spec::ResourceDecl;
 use crate::value::Tree;
@@ -126,6 +127,15 @@ pub trait Account: Send + Sync {
     /// ARN and tags. The index lags behind and keeps deleted resources for a while, so each result
     /// must be read.
     fn tagged<'a>(&'a self, tags: &'a [(&'a str, &'a str)], types: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>>;
+
+    /// Reads the values of lookups. What nothing has the name of is `None`; an error of one read
+    /// is part of the answers, and only what a retry may fix is an error of the call.
+    fn look_up<'a>(&'a self, _reads: &'a [LookupRead]) -> Pending<'a, LookupAnswers> {
+        Box::pin(std::future::ready(Ok(LookupAnswers::new())))
+    }
+
+    /// Records the values that the spec's lookups read: no others can be read.
+    fn observe_lookups(&self, _reads: &[LookupRead]) {}
 
     /// Records region and account of the run.
     fn observe_env(&self, env: &AwsEnv);

@@ -81,6 +81,9 @@ pub struct SavedPlan {
     /// The digest of the value of each variable set on the command line or in the environment, by
     /// name.
     variables: BTreeMap<String, Digest>,
+    /// The digest of the value of each lookup that was read, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lookups: BTreeMap<String, Digest>,
     /// The digest of each function's zip, by resource.
     sources: BTreeMap<String, Digest>,
     /// What was read from AWS, by resource; resources that didn't exist are missing.
@@ -209,6 +212,10 @@ impl SavedPlan {
             .inputs
             .iter()
             .map(|(name, value)| (name.clone(), salt.slow_digest(&["variable", name], &json!(value))));
+        let lookups = inventory.lookups.known.iter().map(|(name, answer)| {
+            let value = json!([canonical(&answer.value), answer.is_secret]);
+            (name.clone(), salt.slow_digest(&["lookup", name], &value))
+        });
         let sources = spec.resources.iter().filter_map(|declared| {
             let hash = declared.desired.get(&*declared.schema().content_hash()?.name)?;
             Some((declared.name.clone(), salt.digest(&["source", &declared.name], &canonical(hash))))
@@ -238,6 +245,7 @@ impl SavedPlan {
             spec_text: salt.slow_digest(&["spec"], &json!(text)),
             owns: salt.slow_digest(&["owns"], &json!(spec.owns)),
             variables: variables.collect(),
+            lookups: lookups.collect(),
             sources: sources.collect(),
             found: found.collect(),
             orphans: orphans.collect(),
@@ -290,6 +298,17 @@ impl SavedPlan {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
+    /// The lookups whose values have changed.
+    fn moved_lookups(&self, now: &SavedPlan, moved: &mut Vec<Advice>) {
+        for name in differing(&self.lookups, &now.lookups) {
+            moved.push(match (self.lookups.get(name), now.lookups.get(name)) {
+                (Some(_), Some(_)) => format!("the value of `lookups.{name}` has changed").into(),
+                (Some(_), None) => format!("`lookups.{name}` was not read again").into(),
+                (None, _) => format!("`lookups.{name}` was not read when the plan was saved").into(),
+            });
+        }
+    }
+
     /// Everything that changed since this was saved, one sentence each; empty if the plan can be
     /// applied. `now` must have the same salt.
     pub fn moved(&self, now: &SavedPlan) -> Vec<Advice> {
@@ -322,6 +341,7 @@ impl SavedPlan {
             };
             moved.push(change.into());
         }
+        self.moved_lookups(now, &mut moved);
         moved.extend(
             // Added and removed functions are reported as a change of the spec.
             differing(&self.sources, &now.sources)

@@ -165,6 +165,8 @@ pub struct Property {
     pub imported_parent: Option<ImportedParent>,
     /// Whether it can contain variables, but no references.
     pub no_references: bool,
+    /// Whether it can't contain lookups.
+    pub no_lookups: bool,
     /// Whether its values must never be shown.
     pub sensitive: bool,
     /// The milestone of a created target that a reference waits for.
@@ -500,6 +502,8 @@ impl AwsEnv {
             Placeholder::Region => Some(self.region.clone()),
             Placeholder::Partition => Some(self.partition.to_owned()),
             Placeholder::Build => None,
+            // Lookups are filled in when the spec is checked with their values.
+            Placeholder::Lookup(_) => None,
         }
     }
 }
@@ -885,6 +889,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         parent: false,
         imported_parent: None,
         no_references: false,
+        no_lookups: false,
         sensitive: false,
         needs: Milestone::Ready,
         destructive_notes: None,
@@ -1043,6 +1048,18 @@ impl Property {
     pub fn no_references(mut self) -> Self {
         self.no_references = true;
         self
+    }
+
+    /// Disallows lookups: what AWS keeps there is for people, and not kept confidential.
+    #[must_use]
+    pub fn no_lookups(mut self) -> Self {
+        self.no_lookups = true;
+        self
+    }
+
+    /// Whether it can contain lookups.
+    pub fn takes_lookups(&self) -> bool {
+        !self.no_lookups && !self.no_references && self.change != Rule::Subset
     }
 
     /// Hides its values.

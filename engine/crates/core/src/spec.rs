@@ -31,10 +31,11 @@ use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds, Loaded, SpecFolder};
+use crate::lookup::{Lookup, LookupValues};
 use crate::remedy::{Advice, Command, Remedy};
 use crate::schema::{Id, Identity, Names, Problem, Property, Schema, Shape};
 use crate::value::{Path, Tree, Value};
-use crate::yaml::{self, Yaml};
+use crate::yaml::{self, Node, Yaml};
 use files::Unread;
 
 /// A spec in examples of commands.
@@ -71,6 +72,12 @@ pub struct Spec {
     pub instances: BTreeMap<String, Vec<String>>,
     /// The values of variables from outside of the file, as text.
     pub inputs: BTreeMap<String, String>,
+    /// The lookups that it declares, by name.
+    pub lookups: BTreeMap<String, Lookup>,
+    /// What uses each lookup; without it, a lookup is not read.
+    pub lookup_uses: BTreeMap<String, Vec<LookupUse>>,
+    /// The imported resources whose names aren't known, each with the lookup that has it.
+    pub unnamed_imports: BTreeMap<String, String>,
     /// Names of resources with an invalid `import:`, which engine must not touch either.
     pub untouchable: BTreeSet<String>,
     /// Warnings, which don't stop the command.
@@ -79,8 +86,57 @@ pub struct Spec {
     positions: HashMap<String, usize>,
     /// Where its local files are.
     folder: SpecFolder,
+    /// What was loaded from local files, by resource.
+    loaded: BTreeMap<String, Loaded>,
+    /// What it was checked from; `None` if it has no file.
+    source: Option<Arc<Source>>,
     places: Places,
     rendering: render::Rendering,
+}
+
+/// What a spec is checked from.
+#[derive(Debug)]
+struct Source {
+    file: Arc<SourceFile>,
+    root: Node,
+    /// The file's name without its extension.
+    stem: String,
+    /// The file's folder.
+    dir: PathBuf,
+    overrides: SpecOverrides,
+    depth: Depth,
+}
+
+/// A place in a spec that uses a lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupUse {
+    /// The resource; empty for the spec's outputs.
+    pub resource: String,
+    /// The property.
+    pub path: Path,
+    /// The position of the value.
+    pub span: Span,
+    /// Whether the property's values are never shown.
+    pub is_hidden: bool,
+}
+
+impl LookupUse {
+    /// The error of a secret that would be shown there.
+    fn shows_secret(&self, lookup: &str, at: Place) -> Diagnostic {
+        let problem = format!("the value of `lookups.{lookup}` is secret, so {self} can't use it");
+        let hint = "use it in `environment`, or let the function's code read it";
+        let error = Diagnostic::error(problem, hint).at(at);
+        error.why("engine hides secrets only in properties whose values are never shown")
+    }
+}
+
+impl fmt::Display for LookupUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.resource.as_str() {
+            "" => write!(f, "`{}`", self.path),
+            resource => write!(f, "`{}` of `{resource}`", self.path),
+        }
+    }
 }
 
 /// One resource of a spec.
@@ -160,7 +216,8 @@ impl ResourceDecl {
         let n_parents = schema.properties.iter().filter(|it| it.is_identity).filter(is_set).count();
         let parents = || self.id.parents.values().cloned().collect::<Vec<_>>().join(" and ");
         match schema.identity {
-            Identity::Named { .. } => Some(self.id.name.clone()),
+            // The name of an imported resource may be in a lookup that isn't read yet.
+            Identity::Named { .. } => Some(self.id.name.clone()).filter(|name| !name.is_empty()),
             _ if self.id.parents.len() < n_parents => None,
             // A statement is identified by its ID and function, a mapping by its source and
             // function.
@@ -322,7 +379,9 @@ impl Spec {
         };
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let (spec, found) = check::check(kinds, &file, &root, &stem, &dir, overrides, depth);
+        let source = Source { file, root, stem, dir, overrides: overrides.clone(), depth };
+        let (spec, found) = check::check(kinds, &source, &LookupValues::default(), None);
+        let spec = spec.map(|spec| Spec { source: Some(Arc::new(source)), ..spec });
         match (spec, [errors, found].concat()) {
             (Some(spec), diagnostics) if diagnostics.iter().all(|it| it.severity == Severity::Warning) => {
                 Ok(Spec { warnings: diagnostics, ..spec })
@@ -341,7 +400,7 @@ impl Spec {
         let Ok(bytes) = read(path) else { return Vec::new() };
         let (file, root, _) = yaml::read(&path.display().to_string(), &bytes);
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
-        let setting = expand::Setting { kinds, file: &file, dir: &dir, overrides };
+        let setting = expand::Setting { kinds, file: &file, dir: &dir, overrides, lookups: &LookupValues::default() };
         root.map_or_else(Vec::new, |root| expand::stages(&setting, &root))
     }
 
@@ -393,12 +452,86 @@ impl Spec {
             absent: BTreeMap::new(),
             instances: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            lookup_uses: BTreeMap::new(),
+            unnamed_imports: BTreeMap::new(),
             untouchable: BTreeSet::new(),
             warnings: Vec::new(),
             folder: SpecFolder { path: PathBuf::new(), boundary: None, cache: None },
+            loaded: BTreeMap::new(),
+            source: None,
             places: Places::default(),
             rendering: render::Rendering::default(),
         })
+    }
+
+    /// The lookups that something uses: only these are read.
+    pub fn used_lookups(&self) -> impl Iterator<Item = &Lookup> {
+        self.lookups.values().filter(|lookup| self.lookup_uses.contains_key(&lookup.name))
+    }
+
+    /// Whether a lookup has the name of an imported resource, or of what identifies a resource.
+    pub fn names_resources(&self, lookup: &str) -> bool {
+        let is_identity = |used: &LookupUse| {
+            let schema = self.resource(&used.resource).map(ResourceDecl::schema);
+            let property = schema.zip(used.path.root()).and_then(|(schema, root)| schema.property(root));
+            used.path.root() == Some("import") || property.is_some_and(|property| property.is_identity)
+        };
+        self.lookup_uses.get(lookup).is_some_and(|uses| uses.iter().any(is_identity))
+    }
+
+    /// Whether some resources can only be read once lookups are: these have the names of imported
+    /// resources, or of what identifies a resource.
+    pub fn is_named_by_lookups(&self) -> bool {
+        let is_unnamed = |declared: &ResourceDecl| {
+            let mut identities = declared.schema().properties.iter().filter(|property| property.is_identity);
+            identities.any(|it| declared.desired.get(&*it.name).is_some_and(|value| !value.unread_lookups().is_empty()))
+        };
+        !self.unnamed_imports.is_empty() || self.resources.iter().any(is_unnamed)
+    }
+
+    /// The same spec with the values of its lookups; `None` if none is known. Lookups without a known
+    /// value stay unread.
+    ///
+    /// # Errors
+    /// Values that aren't allowed where they are used.
+    pub fn filled(&self, values: &LookupValues) -> Result<Option<Spec>, Vec<Diagnostic>> {
+        let Some(source) = self.source.clone().filter(|_| !values.known.is_empty()) else { return Ok(None) };
+        let (spec, mut found) = check::check(&self.kinds, &source, values, Some(self));
+        let is_secret = |lookup: &str| values.known.get(lookup).is_some_and(|answer| answer.is_secret);
+        for (lookup, uses) in self.lookup_uses.iter().filter(|(lookup, _)| is_secret(lookup)) {
+            let shown = uses.iter().filter(|used| !used.is_hidden);
+            found.extend(shown.map(|used| used.shows_secret(lookup, self.file.place(used.span))));
+        }
+        let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.severity == Severity::Error);
+        let warnings = warnings.into_iter().filter(|it| !self.warnings.contains(it)).collect();
+        match spec {
+            Some(spec) if errors.is_empty() => {
+                let mut spec = Spec { warnings, lookup_uses: self.lookup_uses.clone(), source: Some(source), ..spec };
+                spec.explain_lookups(values);
+                Ok(Some(spec))
+            }
+            _ => Err(errors),
+        }
+    }
+
+    /// Adds to each resource where its looked-up values come from.
+    fn explain_lookups(&mut self, values: &LookupValues) {
+        for (lookup, uses) in &self.lookup_uses {
+            let Some(answer) = values.known.get(lookup) else { continue };
+            for used in uses {
+                let declared = self.positions.get(&used.resource).and_then(|at| self.resources.get_mut(*at));
+                if let Some(declared) = declared {
+                    let reason = format!("`{}` is from {}", used.path, answer.from);
+                    declared.reasons.push((used.path.clone(), reason));
+                }
+            }
+        }
+    }
+
+    /// The position of a lookup in the file.
+    pub fn place_of_lookup(&self, lookup: &Lookup) -> Place {
+        self.file.place(lookup.span)
     }
 
     /// The resource with this name in the spec.
@@ -413,6 +546,8 @@ impl Spec {
             return Vec::new();
         };
         let loaded = declared.kind.load(&declared.desired, &self.folder, Some(built));
+        let build = loaded.build.clone().or(declared.build.clone());
+        self.loaded.insert(name.to_owned(), Loaded { problems: Vec::new(), build, ..loaded.clone() });
         let problems = declared.set_loaded(loaded).into_iter();
         problems
             .map(|problem| (self.place(name, &problem.path), problem))

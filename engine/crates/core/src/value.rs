@@ -3,7 +3,7 @@
 //! **Invariant:** it doesn't depend on resources, kinds or AWS.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub enum Placeholder {
     Partition,
     /// What a build makes, as long as it hasn't run.
     Build,
+    /// `${lookup.name}` that hasn't been read.
+    Lookup(String),
 }
 
 impl fmt::Display for Placeholder {
@@ -73,6 +75,7 @@ impl fmt::Display for Placeholder {
             Placeholder::Region => f.write_str("${region}"),
             Placeholder::Partition => f.write_str("${partition}"),
             Placeholder::Build => f.write_str("${build}"),
+            Placeholder::Lookup(name) => write!(f, "${{lookup.{name}}}"),
         }
     }
 }
@@ -101,6 +104,14 @@ impl Template {
             [Part::Placeholder(placeholder)] => Some(placeholder),
             _ => None,
         }
+    }
+
+    /// The lookups in it that haven't been read.
+    pub fn unread_lookups(&self) -> impl Iterator<Item = &str> {
+        self.placeholders().filter_map(|placeholder| match placeholder {
+            Placeholder::Lookup(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// Fills the placeholders that `lookup` knows; returns text once all are filled.
@@ -164,8 +175,19 @@ impl Value {
         let Value::Unknown(template) = self else { return None };
         match template.as_reference()? {
             Placeholder::Output { resource, attribute } => Some((resource, attribute)),
-            Placeholder::Account | Placeholder::Region | Placeholder::Partition | Placeholder::Build => None,
+            Placeholder::Account
+            | Placeholder::Region
+            | Placeholder::Partition
+            | Placeholder::Build
+            | Placeholder::Lookup(_) => None,
         }
+    }
+
+    /// The lookups in it that haven't been read.
+    pub fn unread_lookups(&self) -> BTreeSet<&str> {
+        let mut unread = BTreeSet::new();
+        self.visit_templates(&Path::default(), &mut |_, template| unread.extend(template.unread_lookups()));
+        unread
     }
 
     /// Fills all placeholders that `lookup` knows.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{self, Access, Aws, Class, Connection, Context, LocalSettings, Overrides};
+use crate::aws::{self, Access, Aws, AwsError, Class, Connection, Context, LocalSettings, Overrides};
 use crate::cli::exit::{CommandError, Exit};
 use crate::cli::terminal::{report_waits_once, with_wait_notice};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::inventory::{Inventory, Orphan};
 use crate::kinds;
-use crate::live::{self, OrphanSearch, ReadError};
+use crate::live::{self, Lookups, OrphanSearch, ReadError};
+use crate::lookup::LookupValues;
 use crate::ownership::OwnershipVerdict;
 use crate::plan::{self, Goal, Options, Plan};
 use crate::remedy::Advice;
@@ -39,6 +40,20 @@ pub(in crate::cli) struct Intent {
     /// Whether it writes, which requires that every owner is known.
     pub(in crate::cli) writes: bool,
     pub(in crate::cli) orphans: OrphanSearch,
+    pub(in crate::cli) lookups: LookupReads,
+}
+
+/// How a command reads the lookups of a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum LookupReads {
+    /// It needs all of them.
+    Required,
+    /// It reports what can't be read, and plans without.
+    Tolerant,
+    /// Only if they have the names of resources.
+    ToFindResources,
+    /// None.
+    Skipped,
 }
 
 /// Connects and reads all sessions concurrently.
@@ -148,14 +163,10 @@ impl<'t> Session<'t> {
 
     /// Reads AWS, and before writes waits until every owner is known.
     pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, CommandError> {
-        let Intent { goal, writes, orphans } = intent;
-        let inventory = loop {
-            let read = tokio::select! {
-                read = live::read(&cx, &self.spec, goal, &self.options, orphans, self.account()) => read,
-                // Reads change nothing, so they can be canceled.
-                () = cx.interrupt() => return Err(CommandError::interrupted()),
-            };
-            let inventory = read.map_err(|errors| self.read_failure(errors))?;
+        let writes = intent.writes;
+        let mut values = self.look_up_names(&cx, intent).await?;
+        let mut inventory = loop {
+            let inventory = self.wave(&cx, intent, &mut values).await?;
             cx = cx.riding_out_outages();
             let pending = self.spec.resources.iter().filter(|declared| writes && !declared.imported);
             let pending: Vec<_> =
@@ -175,6 +186,7 @@ impl<'t> Session<'t> {
             // The result may affect other declarations, so everything is read again.
             live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
         };
+        inventory.lookups = values.unwrap_or_default();
         for declared in &mut self.spec.resources {
             let id = inventory
                 .live(&declared.name)
@@ -182,6 +194,105 @@ impl<'t> Session<'t> {
             declared.id = Id { env: Some(inventory.env.clone()), ..id };
         }
         Ok(Run { session: self, cx, inventory })
+    }
+
+    /// Reads lookups before everything else, if the resources can't be read without the names in
+    /// them; returns their values, or `None` if they are still to be read.
+    async fn look_up_names(&mut self, cx: &Context, intent: Intent) -> Result<Option<LookupValues>, CommandError> {
+        let is_named = self.spec.is_named_by_lookups();
+        let is_read = match intent.lookups {
+            LookupReads::Skipped => false,
+            LookupReads::ToFindResources => is_named,
+            LookupReads::Required | LookupReads::Tolerant => true,
+        };
+        if !is_read {
+            return Ok(Some(LookupValues::unread(self.spec.used_lookups(), "`--no-lookups`")));
+        }
+        if !is_named {
+            return Ok(None);
+        }
+        let values = tokio::select! {
+            read = self.look_up(cx, intent.lookups) => read?,
+            () = cx.interrupt() => return Err(CommandError::interrupted()),
+        };
+        self.fill(cx, &values).await?;
+        Ok(Some(values))
+    }
+
+    /// Reads everything at once: the resources, and the lookups if they have no values yet.
+    async fn wave(
+        &mut self,
+        cx: &Context,
+        intent: Intent,
+        values: &mut Option<LookupValues>,
+    ) -> Result<Inventory, CommandError> {
+        let look_up =
+            async { if values.is_some() { Ok(None) } else { self.look_up(cx, intent.lookups).await.map(Some) } };
+        let read = live::read(cx, &self.spec, intent.goal, &self.options, intent.orphans, self.account());
+        let (read, looked_up) = tokio::select! {
+            read = async { tokio::join!(read, look_up) } => read,
+            // Reads change nothing, so they can be canceled.
+            () = cx.interrupt() => return Err(CommandError::interrupted()),
+        };
+        let (inventory, looked_up) = match (read, looked_up) {
+            (Ok(inventory), Ok(looked_up)) => (inventory, looked_up),
+            (Err(errors), looked_up) => return Err(self.read_failure(errors).and(looked_up.err())),
+            (Ok(_), Err(failure)) => return Err(failure),
+        };
+        if let Some(read) = looked_up {
+            self.fill(cx, &read).await?;
+            *values = Some(read);
+        }
+        Ok(inventory)
+    }
+
+    /// Reads the spec's lookups.
+    async fn look_up(&self, cx: &Context, reads: LookupReads) -> Result<LookupValues, CommandError> {
+        let is_local = matches!(self.target, AwsTarget::Local(_));
+        let read = live::read_lookups(cx, &self.spec, is_local).await;
+        let Lookups { mut values, unfound } =
+            read.map_err(|error| self.read_failure(vec![ReadError { resource: None, error }]))?;
+        let mut errors = Vec::new();
+        let mut warnings = Vec::new();
+        for it in unfound {
+            let name = &it.lookup.name;
+            let uses = self.spec.lookup_uses.get(name).into_iter().flatten().map(ToString::to_string);
+            let diagnostic = it.diagnostic(self.spec.place_of_lookup(it.lookup), &uses.collect::<Vec<_>>());
+            // What engine itself can't use stays an error: it takes another spec or value.
+            let refused = it.error.as_ref().filter(|error| error.code.is_some());
+            match refused.and_then(AwsError::unreadable) {
+                Some(why) if reads == LookupReads::Tolerant => {
+                    values.unread.insert(name.clone(), why);
+                    warnings.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
+                }
+                _ => errors.push(diagnostic),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(CommandError { exit: Exit::Failed, diagnostics: errors.into_iter().chain(warnings).collect() });
+        }
+        self.terminal.problems(&warnings);
+        for name in &values.stand_ins {
+            self.terminal.note(&format!(
+                "local AWS: `lookups.{name}` has the stand-in `local-{name}`; to use another value, add `local:` to it"
+            ));
+        }
+        Ok(values)
+    }
+
+    /// Checks the spec with the values of its lookups.
+    async fn fill(&mut self, cx: &Context, values: &LookupValues) -> Result<(), CommandError> {
+        let filled = self.spec.filled(values);
+        let filled = filled.map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
+        let Some(spec) = filled else { return Ok(()) };
+        self.terminal.problems(&spec.warnings);
+        let was_unnamed = !self.spec.unnamed_imports.is_empty();
+        self.spec = spec;
+        live::register_secrets(cx, &self.spec);
+        match &self.target {
+            AwsTarget::Local(settings) if was_unnamed => stand_in(self, settings).await,
+            _ => Ok(()),
+        }
     }
 
     /// The errors of reads, each with its place in the spec.

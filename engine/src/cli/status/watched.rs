@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::aws::{AwsError, Context};
 use crate::cli::exit::CommandError;
-use crate::cli::session::{self, AwsTarget, Intent, Session};
+use crate::cli::session::{self, AwsTarget, Intent, LookupReads, Session};
 use crate::diagnostic::Diagnostic;
 use crate::kind::Definition;
 use crate::kinds::default_log_group;
@@ -80,7 +80,8 @@ pub(super) async fn connect(
     watched: &mut [Watched<'_>],
     interrupt: &watch::Receiver<bool>,
 ) -> Result<(), CommandError> {
-    let intent = Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Indexed };
+    let intent =
+        Intent { goal: Goal::Present, writes: false, orphans: OrphanSearch::Indexed, lookups: LookupReads::Skipped };
     let sessions: Vec<&Session<'_>> = watched.iter().filter_map(Watched::session).collect();
     let mut contexts = session::contexts(&sessions, intent, interrupt).await?.into_iter();
     let mut last = None;

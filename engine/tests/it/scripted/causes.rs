@@ -189,6 +189,22 @@ fn cases() -> Vec<Case> {
                 "KMS validation error: the key arn:aws:kms:eu-central-1:123456789012:key/a1 is disabled",
             ),
         ),
+        case(
+            "lookup-unusable",
+            APPLY,
+            World::empty,
+            |text| {
+                let text = function_with(&text, "environment: { TABLE: \"${lookup.table}\" }");
+                replaced(&text, "resources:\n", "lookups: { table: { cfn_output: shop.TableName } }\nresources:\n")
+            },
+            "DescribeStacks",
+            ALWAYS,
+            Fault::Answer(Reply::raw(
+                200,
+                "<R><DescribeStacksResult><Stacks><member><StackStatus>UPDATE_IN_PROGRESS</StackStatus></member></Stacks>\
+                 </DescribeStacksResult></R>",
+            )),
+        ),
         new(
             "principal-unknown",
             APPLY,

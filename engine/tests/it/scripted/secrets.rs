@@ -3,7 +3,7 @@
 //!
 //! [`COMMANDS`] lists how each command is tested; a command that is missing there fails the test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -40,6 +40,9 @@ const LOG_GROUP: &str = "/aws/lambda/blue-owls-logger";
 const INLINE: &str = "inline-source-sw0rdfish";
 /// Spec variables from a default, the command line and the environment; the function's
 /// environment uses all three.
+/// Values of lookups: an SSM SecureString, a key of a secret, and a secret as a whole.
+const LOOKUPS: [&str; 3] =
+    ["secure-parameter-sw0rdfish", "key-of-secret-sw0rdfish", "{\"whole\":\"secret-sw0rdfish\"}"];
 const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
 
 /// How each command is tested, besides its `--help`.
@@ -154,7 +157,7 @@ struct Hunt {
 impl Hunt {
     fn new() -> Hunt {
         let keys = KEYS.iter().flat_map(|(id, key, token)| [*id, *key, *token]);
-        let all = keys.chain(VALUES.iter().map(|(_, value)| *value)).chain(VARIABLES).chain([INLINE]);
+        let all = keys.chain(VALUES.iter().map(|(_, value)| *value)).chain(VARIABLES).chain(LOOKUPS).chain([INLINE]);
         let secrets: Vec<Secret> = all.map(Secret::new).collect();
         Hunt { secrets, n_surfaces: 0, n_bytes: 0, found: Vec::new() }
     }
@@ -220,7 +223,8 @@ fn environment() -> String {
         format!("      {name}: {value}\n")
     });
     let variables = ["usual", "flagged", "outside"].map(|name| format!("      V_{name}: \"${{var.{name}}}\"\n"));
-    format!("    environment:\n{}{}", values.collect::<String>(), variables.concat())
+    let lookups = ["secure", "key", "whole"].map(|name| format!("      L_{name}: \"x-${{lookup.{name}}}\"\n"));
+    format!("    environment:\n{}{}{}", values.collect::<String>(), variables.concat(), lookups.concat())
 }
 
 /// Gives the function its own role, which can use a queue, and its own log group.
@@ -244,7 +248,9 @@ fn planted() -> Project {
         let code = format!("    code:\n      inline: |\n        exports.handler = async () => \"{INLINE}\";\n");
         let vars = format!("vars:\n  usual: {}\n  flagged: x\n  outside: y\n", VARIABLES[0]);
         let outputs = "outputs:\n  function: ${logger.arn}\n";
-        format!("{before}{}{code}{after}\n{vars}{outputs}", environment())
+        let lookups = "lookups:\n  secure: { ssm: /app/secure }\n  key: { secret: app/key, key: token }\n  \
+                       whole: { secret: app/whole }\n";
+        format!("{before}{}{code}{after}\n{vars}{lookups}{outputs}", environment())
     });
     let (id, key, token) = KEYS[1];
     let torn = key;
@@ -346,6 +352,7 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
             "diff --destroy -vv",
             "diff --out saved.json -vv",
             "diff --replace logger --format json",
+            "diff --no-lookups --format json -vv",
         ],
         "destroy" => &["destroy", "destroy --yes -vv --format json", "destroy --yes -vv"],
         "forget" => &["forget logger -vv", "forget nothing -vv"],
@@ -410,8 +417,22 @@ fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, ar
     run
 }
 
+/// An account with only the role and what the lookups read.
+fn empty() -> World {
+    let [secure, key, whole] = LOOKUPS;
+    let key = json!({ "token": key, "other": "x" }).to_string();
+    World {
+        parameters: BTreeMap::from([("/app/secure".to_owned(), ("SecureString", secure.to_owned(), 1))]),
+        secrets: BTreeMap::from([("app/key", key), ("app/whole", whole.to_owned())])
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Some(value)))
+            .collect(),
+        ..World::empty()
+    }
+}
+
 fn deployed(project: &Project) -> World {
-    let cloud = Cloud::start(World::empty());
+    let cloud = Cloud::start(empty());
     let done = project.loudly(&cloud.url, From::Environment, &["apply", "--var", &flagged()]);
     done.ends_with(0);
     let world = cloud.world(|world| world.clone()).aged();
@@ -420,6 +441,7 @@ fn deployed(project: &Project) -> World {
         assert_eq!(environment[name], value, "it is really planted");
     }
     assert_eq!(environment["V_outside"], VARIABLES[2]);
+    assert_eq!(environment["L_key"], format!("x-{}", LOOKUPS[1]));
     world
 }
 
@@ -440,8 +462,7 @@ fn no_command_prints_a_secret_in_any_format() {
                 json!(format!("The value {:?} of {} is bad", VALUES[1].1, VALUES[2].1));
             let mut nobodys = changed.clone();
             nobodys.functions.get_mut(FUNCTION).unwrap().tags.clear();
-            let worlds =
-                [("empty", World::empty()), ("changed", changed), ("adopted", nobodys), ("same", deployed.clone())];
+            let worlds = [("empty", empty()), ("changed", changed), ("adopted", nobodys), ("same", deployed.clone())];
             for (what, world) in worlds {
                 // Waits take time, and one run shows all of their output.
                 if (*command == "apply" || *command == "destroy") && what == "empty" && at > 1 {
@@ -531,7 +552,7 @@ fn no_error_contains_a_secret() {
         let cloud = Cloud::start(deployed.clone());
         cloud.always("GetFunction", Fault::Answer(Reply::raw(200, &body)));
         ask(&mut hunt, &project, &cloud.url, From::Environment, "garbage", &["diff", "-vv"]);
-        let cloud = Cloud::start(World::empty());
+        let cloud = Cloud::start(empty());
         cloud.always("CreateFunction", Fault::Answer(Reply::raw(502, &body)));
         ask(&mut hunt, &project, &cloud.url, From::Environment, "garbage", &["apply", "-vv"]);
     }
@@ -564,7 +585,7 @@ fn no_invalid_spec_reveals_a_secret() {
     let mut hunt = Hunt::new();
     let project = planted();
     let whole = fs::read_to_string(project.path("specs/team.yaml")).unwrap();
-    let cloud = Cloud::start(World::empty());
+    let cloud = Cloud::start(empty());
     let mut n_broken = 0;
     let lines: Vec<&str> = whole.lines().collect();
     let first = lines.iter().position(|line| line.contains("environment:")).unwrap();

@@ -8,6 +8,7 @@ mod code;
 mod invocation;
 mod lambda;
 mod log_group;
+mod lookups;
 pub(super) mod queue;
 pub(crate) mod role;
 mod stage;
@@ -106,7 +107,8 @@ impl Reply {
     /// An error of the service that the operation belongs to.
     pub(super) fn of(operation: &str, status: u16, code: &str, message: &str) -> Reply {
         match operation {
-            "GetCallerIdentity" => Reply::query(status, code, message),
+            "GetCallerIdentity" | "ListExports" | "DescribeStacks" => Reply::query(status, code, message),
+            "GetParameters" | "GetSecretValue" => Reply { status, ..Reply::logs(code, message) },
             _ if role::operation(operation) == operation => Reply::query(status, code, message),
             _ if IAM_READS.contains(&operation) => Reply::query(status, code, message),
             "GetResources" | "FilterLogEvents" => Reply { status, ..Reply::dynamodb(code, message) },
@@ -157,6 +159,9 @@ impl Call {
         let body: Json = serde_json::from_slice(bytes).unwrap_or_default();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         if let Some(target) = head.headers.get("x-amz-target") {
+            if let Some((operation, about)) = lookups::operation(target.to_str().unwrap(), &body) {
+                return Call { operation, about, body, query };
+            }
             if target == "ResourceGroupsTaggingAPI_20170126.GetResources" {
                 return Call { operation: "GetResources", about: String::new(), body, query };
             }
@@ -192,6 +197,8 @@ impl Call {
             let named = || form.get("RoleName").cloned().unwrap_or_default();
             let (operation, about) = match form.get("Action").map(String::as_str) {
                 Some("GetCallerIdentity") => ("GetCallerIdentity", String::new()),
+                Some("ListExports") => ("ListExports", String::new()),
+                Some("DescribeStacks") => ("DescribeStacks", form.get("StackName").cloned().unwrap_or_default()),
                 // The SDK calls it for a profile with a role.
                 Some("AssumeRole") => ("AssumeRole", form.get("RoleArn").cloned().unwrap_or_default()),
                 Some(action) if role::operation(action) == action => (role::operation(action), named()),
@@ -317,6 +324,14 @@ pub(crate) struct World {
     pub(super) lenient: bool,
     /// What a list of mappings shows for a deleted function.
     pub(super) orphans: Orphans,
+    /// SSM parameters by name, each with its type, value and version.
+    pub(super) parameters: BTreeMap<String, (&'static str, String, u64)>,
+    /// Secrets by name; `None`: without a value.
+    pub(super) secrets: BTreeMap<String, Option<String>>,
+    /// CloudFormation's exports.
+    pub(super) exports: BTreeMap<String, String>,
+    /// Stacks by name, each with its state and outputs.
+    pub(super) stacks: BTreeMap<String, (&'static str, BTreeMap<String, String>)>,
     /// The maximum total bytes of a function's code and layers; `None`: no limit.
     pub(super) max_unpacked: Option<u64>,
     /// Until then every connection is cut before its call is executed.
@@ -378,6 +393,9 @@ impl World {
         }
         if let Some(done) = self.role_call(call) {
             return done.unwrap_or_else(|refusal| refusal);
+        }
+        if let Some(done) = self.looked_up(call) {
+            return done;
         }
         let done = match call.operation {
             "GetResources" => self.get_resources(&call.body),

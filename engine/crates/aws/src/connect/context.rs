@@ -4,10 +4,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use engine_core::lookup::{LookupAnswers, LookupRead};
 use engine_core::provider::{Account, Pending, Tags};
 use engine_core::wait::{self, InterruptPolicy, Reporter};
 
 use super::Aws;
+use crate::lookups;
 use crate::schema::{AwsEnv, Id, Live, Schema};
 
 /// The core's context of a run, with the clients of its connection.
@@ -62,6 +64,14 @@ impl Account for Aws {
 
     fn tagged<'a>(&'a self, tags: &'a [(&'a str, &'a str)], types: &'a [&'a str]) -> Pending<'a, Vec<(String, Tags)>> {
         Box::pin(self.tagged(tags, types))
+    }
+
+    fn look_up<'a>(&'a self, reads: &'a [LookupRead]) -> Pending<'a, LookupAnswers> {
+        Box::pin(lookups::read(&self.sdk, &self.shared.stacks, reads))
+    }
+
+    fn observe_lookups(&self, reads: &[LookupRead]) {
+        self.guard.observe_lookups(reads);
     }
 
     fn observe_env(&self, env: &AwsEnv) {

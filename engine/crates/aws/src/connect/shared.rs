@@ -23,7 +23,7 @@ use crate::answer::AwsError;
 const FRESH: Duration = Duration::from_secs(10);
 
 /// Responses of one operation, by resource.
-pub(super) struct Answers<T> {
+pub(crate) struct Answers<T> {
     calls: Mutex<HashMap<String, Call<T>>>,
 }
 
@@ -39,7 +39,7 @@ impl<T: Clone + Send + Sync + 'static> Answers<T> {
     ///
     /// # Errors
     /// Those of `call`.
-    pub(super) async fn get<F>(&self, key: &str, call: F) -> Result<T, AwsError>
+    pub(crate) async fn get<F>(&self, key: &str, call: F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>> + Send + 'static,
     {

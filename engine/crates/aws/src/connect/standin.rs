@@ -34,7 +34,8 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
         .build();
     let iam = aws_sdk_iam::Client::from_conf(config);
     let mut made = Vec::new();
-    for role in spec.resources.iter().filter(|declared| declared.imported && declared.schema().kind == "role") {
+    let named = spec.resources.iter().filter(|declared| !spec.unnamed_imports.contains_key(&declared.name));
+    for role in named.filter(|declared| declared.imported && declared.schema().kind == "role") {
         let name = &role.id.name;
         if iam.get_role().role_name(name).send().await.context("GetRole", name).if_exists()?.is_some() {
             continue;

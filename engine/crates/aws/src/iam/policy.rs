@@ -487,7 +487,7 @@ pub(crate) fn log_group(env: &AwsEnv, name: &str) -> Vec<String> {
     ["", ":*"].map(|rest| env_arn(env, "logs", &format!("log-group:{name}{rest}"))).to_vec()
 }
 
-pub(super) fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
+pub(crate) fn env_arn(env: &AwsEnv, service: &str, resource: &str) -> String {
     format!("arn:{}:{service}:{}:{}:{resource}", env.partition, env.region, env.account)
 }
 

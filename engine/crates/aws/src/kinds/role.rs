@@ -224,7 +224,7 @@ fn properties() -> Vec<Property> {
             .verified_on_import()
             .default("/")
             .on_change(Effect::refuse("IAM can't change a role's path")),
-        property("description", Shape::Text(DESCRIPTION.clone()), "description of the role").default(""),
+        property("description", Shape::Text(DESCRIPTION.clone()), "description of the role").default("").no_lookups(),
         property(
             "max_session_duration",
             Shape::Integer { min: 3600, max: 43200 },

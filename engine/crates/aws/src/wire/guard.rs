@@ -1,6 +1,6 @@
 //! The guard: checks every request right before it is sent to AWS.
 //!
-//! It allows reads, and a write only to a resource of this team: its name starts with the team's
+//! It allows reads, of values only those that the spec's lookups name, and a write only to a resource of this team: its name starts with the team's
 //! name or is one of those in `owns:`, a read in this run showed no other owner, and it is not
 //! imported. The name alone is no proof: `acme-extra-todos` may belong to team `acme-extra`, and
 //! `Orders` to anyone, so without the prefix the tags must be readable. A mapping has no name and
@@ -17,9 +17,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use engine_core::lookup::LookupRead;
 use serde_json::Value as Json;
 
-use crate::operation::{Attachments, NameForm, Operations};
+use crate::operation::{Asks, Attachments, NameForm, Operations};
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
 use crate::schema::{self, AwsEnv, Id, Identity, Live, Names, Schema};
 
@@ -122,6 +123,8 @@ pub struct Guard {
     attachable: Mutex<HashMap<(String, String), Attachable>>,
     /// The key of the one item that can be written in an imported resource, by its kind and name.
     items: Mutex<HashMap<(String, String), Json>>,
+    /// The values that the spec's lookups read, by source and name.
+    lookups: Mutex<HashSet<(String, String)>>,
     /// Resources that AWS refused to create and that were not read since.
     refused: Mutex<HashSet<(String, String)>>,
     n_writes: AtomicUsize,
@@ -192,6 +195,7 @@ impl Guard {
             parents: Mutex::default(),
             attachable: Mutex::default(),
             items: Mutex::default(),
+            lookups: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
         }
@@ -257,6 +261,33 @@ impl Guard {
         let mut attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (kind.to_owned(), name.to_owned());
         attachable.entry(key).or_default().sources.insert(source.to_owned());
+    }
+
+    /// Records the values that the spec's lookups read.
+    pub fn observe_lookups(&self, reads: &[LookupRead]) {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        lookups.extend(reads.iter().map(|read| (read.source.to_string(), read.name.clone())));
+    }
+
+    /// Why a read of values isn't allowed: the spec's lookups don't name them.
+    fn unnamed(&self, request: &Request) -> Option<String> {
+        let (Asks { source, at, prefix }, names) = request.asks.as_ref()?;
+        let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_named = |name: &str| {
+            let is_it = |known: &str| match prefix {
+                true => known.split_once('.').is_some_and(|(before, _)| before == name),
+                false => known == name,
+            };
+            lookups.iter().any(|(of, known)| of == source && is_it(known))
+        };
+        match at {
+            None if lookups.iter().any(|(of, _)| of == source) => None,
+            None => Some(format!("the spec has no `{source}` lookup")),
+            Some(_) => {
+                let unnamed = names.iter().find(|name| !is_named(name))?;
+                Some(format!("no `{source}` lookup of the spec names `{unnamed}`"))
+            }
+        }
     }
 
     /// Records what a read of an imported resource found.
@@ -368,10 +399,10 @@ impl Guard {
     /// # Errors
     /// The reason why not.
     pub fn check(&self, request: &Request) -> Result<(), Refusal> {
-        if request.effect == Effect::Read {
-            return Ok(());
-        }
         let refuse = |why: String| Err(Refusal(format!("the guard blocked `{}`: {why}", request.operation)));
+        if request.effect == Effect::Read {
+            return self.unnamed(request).map_or(Ok(()), refuse);
+        }
         let (names, assume_owner) = match self.access.writable(request.effect) {
             Ok(writable) => writable,
             Err(why) => return refuse(why.to_owned()),
@@ -609,6 +640,7 @@ mod tests {
             source: None,
             item: None,
             shows: None,
+            asks: None,
             limit: limits::LAMBDA,
         }
     }
@@ -1240,5 +1272,53 @@ mod tests {
         assert!(guard.check(&write("table", "acme-t", Effect::Read)).is_ok());
         assert!(guard.check(&write("table", "acme-t", Effect::Create)).is_err());
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
+    }
+
+    #[test]
+    fn only_values_that_a_lookup_names_can_be_read() {
+        let guard = Guard::new(Access::ReadOnly, operation::all());
+        let read = |source: &str, name: &str| LookupRead {
+            source: source.to_owned().into(),
+            name: name.to_owned(),
+            part: None,
+        };
+        guard.observe_lookups(&[
+            read("ssm", "/a"),
+            read("ssm", "/b"),
+            read("secret", "app"),
+            read("cfn_output", "shop.X"),
+        ]);
+        let is_allowed = |target: Option<&str>, body: &str| {
+            let request = operation::all().parse("POST", &format!("{HOST}/"), target, body.as_bytes());
+            request.is_some_and(|request| guard.check(&request).is_ok())
+        };
+        let (ssm, secret) = (Some("AmazonSSM.GetParameters"), Some("secretsmanager.GetSecretValue"));
+        for (target, body) in [
+            (ssm, r#"{"Names":["/a"],"WithDecryption":true}"#),
+            (ssm, r#"{"Names":["/b","/a"]}"#),
+            (secret, r#"{"SecretId":"app"}"#),
+            (None, "Action=DescribeStacks&Version=2010-05-15&StackName=shop"),
+        ] {
+            assert!(is_allowed(target, body), "{body}");
+        }
+        for (target, body) in [
+            (ssm, r#"{"Names":["/a","/c"]}"#),
+            (ssm, r#"{"Names":[]}"#),
+            (ssm, "{}"),
+            (ssm, r#"{"Names":["/a"],"Names":["/c"]}"#),
+            (ssm, r#"{"Names":[["/a"]]}"#),
+            (Some("AmazonSSM.GetParameter"), r#"{"Name":"/a"}"#),
+            (Some("AmazonSSM.GetParametersByPath"), r#"{"Path":"/"}"#),
+            (secret, r#"{"SecretId":"other"}"#),
+            (secret, r#"{"SecretId":"/a"}"#),
+            (secret, "{}"),
+            (None, "Action=DescribeStacks&Version=2010-05-15"),
+            (None, "Action=DescribeStacks&Version=2010-05-15&StackName=other"),
+            (None, "Action=DescribeStacks&StackName=shop&StackName=other"),
+            // There is no lookup of an export.
+            (None, "Action=ListExports&Version=2010-05-15"),
+        ] {
+            assert!(!is_allowed(target, body), "{body}");
+        }
     }
 }

@@ -62,6 +62,17 @@ pub static LOG_GROUP_READS: Limit = limit("CloudWatch Logs", 5.0, 10.0, 10.0);
 /// (same page).
 pub static LOG_GROUP_CHANGES: Limit = limit("CloudWatch Logs", 5.0, 5.0, 5.0);
 
+/// The calls that read parameters together have a limit of 40 per second unless an account pays for
+/// more (docs.aws.amazon.com/general/latest/gr/ssm.html).
+pub static PARAMETERS: Limit = limit("SSM", 20.0, 40.0, 20.0);
+
+/// GetSecretValue has a limit of 10,000 per second
+/// (docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html).
+pub static SECRETS: Limit = limit("Secrets Manager", 50.0, 100.0, 50.0);
+
+/// Not documented for CloudFormation; other tools see throttling at about 10 per second.
+pub static STACKS: Limit = limit("CloudFormation", 5.0, 10.0, 10.0);
+
 /// STS allows 600 calls per second
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html).
 pub static STS: Limit = limit("STS", 50.0, 100.0, 50.0);

@@ -8,13 +8,13 @@ use std::fmt;
 
 use engine_core::wait::limiter::LimitId;
 use percent_encoding::percent_decode_str;
-use serde::Deserializer as _;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::Value as Json;
 
 use crate::schema::AwsEnv;
 
-use crate::operation::{At, Attachments, Effect, NameForm, Operation, Operations, Takes, Target, Wire};
+use crate::operation::{Asks, At, Attachments, Effect, NameForm, Operation, Operations, Takes, Target, Wire};
 
 /// The parts of a request that the guard checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Request {
     pub item: Option<Json>,
     /// What its response shows about attached resources.
     pub shows: Option<&'static Attachments>,
+    /// What it asks for, and the names of that, if only the spec's lookups allow it.
+    pub asks: Option<(Asks, Vec<String>)>,
     /// The rate limit that it counts against.
     pub limit: LimitId,
 }
@@ -103,6 +105,10 @@ impl Message<'_> {
             Some(at) => Some(values.get(at)?.to_owned()),
             None => None,
         };
+        let asks = match operation.asks {
+            Some(asks) => Some((asks, asked(asks.at.map(|at| values.all(at)))?)),
+            None => None,
+        };
         let form = named.as_ref().map(|(form, _)| *form);
         let (target, attached_to, place) = match named {
             Some((form, (name, place))) => (Some((form.kind, name)), form.attached_to, place),
@@ -121,6 +127,7 @@ impl Message<'_> {
             source: operation.source.and_then(|at| values.get(at)).map(str::to_owned),
             item: operation.item.and_then(|name| serde_json::from_str(values.get(At::Body(name))?).ok()),
             shows: operation.shows,
+            asks,
             limit,
         })
     }
@@ -153,15 +160,36 @@ impl Values {
     /// The value there; `None` if there is none, or several in any case, of which it is unclear
     /// which one AWS uses.
     fn get(&self, at: At) -> Option<&str> {
-        let (fields, name) = match at {
+        let (fields, name) = self.part(at);
+        let mut found = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let (key, value) = found.next()?;
+        (found.next().is_none() && key == name).then_some(value)
+    }
+
+    /// All values there: in a body, the texts of one list.
+    fn all(&self, at: At) -> Vec<String> {
+        if !matches!(at, At::Body(_)) {
+            return self.get(at).map(str::to_owned).into_iter().collect();
+        }
+        let (fields, name) = self.part(at);
+        fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    fn part(&self, at: At) -> (&Fields, &'static str) {
+        match at {
             At::Body(name) => (&self.body, name),
             At::Form(name) => (&self.form, name),
             At::Path(name) => (&self.path, name),
             At::Query(name) => (&self.query, name),
-        };
-        let mut found = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        let (key, value) = found.next()?;
-        (found.next().is_none() && key == name).then_some(value)
+        }
+    }
+}
+
+/// The names of what a read asks for; `None` if it must name something and doesn't.
+fn asked(names: Option<Vec<String>>) -> Option<Vec<String>> {
+    match names {
+        Some(names) if names.is_empty() => None,
+        names => Some(names.unwrap_or_default()),
     }
 }
 
@@ -191,7 +219,8 @@ fn pairs(text: &str) -> Fields {
 /// The text members of a JSON body that matter to this operation; `None` if the body can't be read,
 /// and if it has a member twice. A REST body that doesn't matter may be of any form.
 fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
-    let named = [operation.target.map(|target| target.at), operation.statement, operation.source];
+    let asked = operation.asks.and_then(|asks| asks.at);
+    let named = [operation.target.map(|target| target.at), operation.statement, operation.source, asked];
     let in_body = named.into_iter().flatten().filter_map(|at| match at {
         At::Body(name) => Some(name),
         _ => None,
@@ -202,7 +231,7 @@ fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
         return Some(Fields::new());
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let fields = json.deserialize_map(Members { wanted, item }).ok()?;
+    let fields = json.deserialize_map(Members { wanted, item, lists: operation.asks.is_some() }).ok()?;
     json.end().ok()?;
     Some(fields)
 }
@@ -212,6 +241,17 @@ struct Members<'w> {
     wanted: Vec<&'w str>,
     /// A member that is kept as JSON.
     item: Option<&'w str>,
+    /// Whether they can be lists.
+    lists: bool,
+}
+
+/// A member that is text or a list of texts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    None(()),
+    One(String),
+    Several(Vec<String>),
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
@@ -225,8 +265,13 @@ impl<'de> Visitor<'de> for Members<'_> {
         let (mut seen, mut fields) = (BTreeSet::new(), Fields::new());
         while let Some(name) = map.next_key::<String>()? {
             if self.wanted.contains(&name.as_str()) {
-                let text: Option<String> = map.next_value()?;
-                fields.extend(text.map(|text| (name.clone(), text)));
+                let texts = match map.next_value()? {
+                    Texts::None(()) => Vec::new(),
+                    Texts::One(text) => vec![text],
+                    Texts::Several(texts) if self.lists => texts,
+                    Texts::Several(_) => return Err(A::Error::custom("a list where a text is expected")),
+                };
+                fields.extend(texts.into_iter().map(|text| (name.clone(), text)));
             } else if self.item == Some(name.as_str()) {
                 fields.push((name.clone(), map.next_value::<Json>()?.to_string()));
             } else {

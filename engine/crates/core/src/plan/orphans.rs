@@ -10,7 +10,7 @@ use crate::remedy::{Advice, Remedy};
 use crate::schema::{Identity, Live, Ownership, Status};
 use crate::spec::ResourceDecl;
 
-use super::{Action, Change, FEEDS_DELETED, Goal, Planner, Subject, noop, refused, steps};
+use super::{Action, Change, FEEDS_DELETED, Goal, Planner, Subject, noop, refused, steps, unread};
 
 impl Planner<'_> {
     /// The rows of the orphans.
@@ -112,6 +112,9 @@ impl Planner<'_> {
             let listing =
                 if schema.can_be_listed(&declared.id.name) { "; to delete it, add its name to `owns`" } else { "" };
             return Some(format!("skipped: it has this stack's tags, but its name {why}{listing}"));
+        }
+        if let Some(why) = unread::may_be_imported(self.spec, declared) {
+            return Some(why);
         }
         let why = self.barred_parent(declared)?;
         let reason = format!("not deleted: it has this stack's tags, but {why}");

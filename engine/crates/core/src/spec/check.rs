@@ -5,11 +5,13 @@
 //! errors, and no message repeats a value that may be secret.
 
 mod implied;
+mod lookups;
 mod owned;
 mod references;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
 use std::path::Path as FilePath;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -19,6 +21,7 @@ pub(crate) use crate::diagnostic::nearest;
 use crate::diagnostic::{self, Diagnostic, Place, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
+use crate::lookup::{Lookup, LookupValues};
 use crate::remedy::{Advice, Command, Request};
 use crate::schema::{
     Id, Identity, Locality, Names, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
@@ -32,8 +35,9 @@ use super::grammar::{META, TOP, takes, words};
 use super::problems::Problems;
 use super::render::Rendering;
 use super::structure::Resources;
-use super::{Depth, Lifecycle, Places, ResourceDecl, Spec, SpecOverrides};
+use super::{Depth, Lifecycle, LookupUse, Places, ResourceDecl, Source, Spec, SpecOverrides};
 
+pub(super) use lookups::MAX_LOOKUPS;
 pub(super) use owned::MAX_OWNED;
 pub(super) use references::graph;
 
@@ -41,7 +45,8 @@ pub(super) use references::graph;
 const MAX_LISTED: usize = 40;
 /// The key of the variables.
 const VARS: &str = "vars";
-pub(super) const RESERVED_NAMES: [&str; 7] = ["var", "team", "region", "account", "partition", "stage", "each"];
+pub(super) const RESERVED_NAMES: [&str; 8] =
+    ["var", "lookup", "team", "region", "account", "partition", "stage", "each"];
 
 pub(super) static TEAM: LazyLock<Text> = LazyLock::new(|| {
     let is_allowed = |text: &str| {
@@ -71,19 +76,18 @@ pub(super) static ACCOUNT: LazyLock<Text> =
 pub(super) static REGION: LazyLock<Text> =
     LazyLock::new(|| Text::new(9..=32, "a region name, like `eu-central-1`", is_region));
 
-/// Checks a whole file.
+/// Checks a whole file, with the values of its lookups as far as they are known. The files that
+/// `before`, the same spec without them, has loaded are not loaded again.
 pub(super) fn check(
     kinds: &Kinds,
-    file: &Arc<SourceFile>,
-    root: &Node,
-    stem: &str,
-    dir: &FilePath,
-    overrides: &SpecOverrides,
-    depth: Depth,
+    source: &Source,
+    values: &LookupValues,
+    before: Option<&Spec>,
 ) -> (Option<Spec>, Vec<Diagnostic>) {
+    let Source { file, root, stem, dir, overrides, depth } = source;
     file.reveal_except(sensitive(kinds, root));
     let mut problems = Problems::new(file);
-    let setting = Setting { kinds, file, dir, overrides };
+    let setting = Setting { kinds, file, dir, overrides, lookups: values };
     let Some(Expanded { root, stage, resources, inputs }) = expand(&setting, root, &mut problems) else {
         return (None, problems.into_diagnostics());
     };
@@ -91,13 +95,19 @@ pub(super) fn check(
         kinds,
         file,
         overrides,
-        depth,
+        depth: *depth,
         dir,
         problems,
+        before,
+        lookups: BTreeMap::new(),
+        declared_lookups: BTreeSet::new(),
+        lookup_uses: BTreeMap::new(),
+        loaded: BTreeMap::new(),
         places: Places::default(),
         references: Vec::new(),
         scope: Scope { stage, ..Scope::default() },
         untouchable: BTreeSet::new(),
+        unnamed_imports: BTreeMap::new(),
         is_anything_barred: false,
         structure: resources,
         rendering: Rendering::default(),
@@ -327,10 +337,22 @@ struct Checker<'a> {
     depth: Depth,
     dir: &'a FilePath,
     problems: Problems,
+    /// The same spec without the values of its lookups.
+    before: Option<&'a Spec>,
+    /// The valid lookups.
+    lookups: BTreeMap<String, Lookup>,
+    /// The names of all lookups.
+    declared_lookups: BTreeSet<String>,
+    /// What uses each lookup that isn't read yet.
+    lookup_uses: BTreeMap<String, Vec<LookupUse>>,
+    /// What was loaded for each resource.
+    loaded: BTreeMap<String, Loaded>,
     places: Places,
     references: Vec<Reference<'a>>,
     scope: Scope,
     untouchable: BTreeSet<String>,
+    /// The imported resources whose names are in lookups that aren't read yet.
+    unnamed_imports: BTreeMap<String, String>,
     /// Whether the name of an imported resource can't be determined.
     is_anything_barred: bool,
     /// What became of the file's resources.
@@ -383,21 +405,21 @@ struct Reference<'a> {
 struct Around<'a> {
     resource: &'a str,
     literal: bool,
+    /// Whether lookups are allowed.
+    lookups: bool,
     sensitive: bool,
 }
 
 impl<'a> Checker<'a> {
     fn file(&mut self, root: &Node, stem: &str) -> Option<Spec> {
         let Yaml::Map(top) = &root.value else {
-            self.error(
-                root.span,
-                "a spec must be a YAML mapping with `team:` and `resources:`",
-                "start with `team: your-team`",
-            );
+            let problem = "a spec must be a YAML mapping with `team:` and `resources:`";
+            self.error(root.span, problem, "start with `team: your-team`");
             return None;
         };
         self.unknown_top_level(top);
         let find = |key: &str| top.iter().find(|entry| entry.key == key);
+        self.lookups(find("lookups"));
         let team = self.team(find("team"), root);
         self.scope.team = team.clone().unwrap_or_else(|| "team".to_owned());
         let region = self.region(find("region"));
@@ -409,11 +431,7 @@ impl<'a> Checker<'a> {
         let mut resources = self.resources(find("resources"), root, stack.as_deref().unwrap_or("stack"));
         self.add_implied(&mut resources, stack.as_deref().unwrap_or("stack"));
         let outputs = self.outputs(find("outputs"));
-        self.follow_references(&mut resources);
-        self.duplicates(&mut resources);
-        let folder = self.folder();
-        self.load(&mut resources, &folder);
-        self.derive(&mut resources);
+        let folder = self.resolve(&mut resources);
         let graph = match (self.graph(&resources), self.depth) {
             (Some(graph), _) => graph,
             // A cycle prevents creating resources, but not deleting them.
@@ -428,7 +446,7 @@ impl<'a> Checker<'a> {
             file: Arc::clone(self.file),
             team: team?,
             stack: stack?,
-            owns: std::mem::take(&mut self.scope.owns),
+            owns: take(&mut self.scope.owns),
             region,
             account,
             positions: resources.iter().enumerate().map(|(at, draft)| (draft.declared.name.clone(), at)).collect(),
@@ -436,15 +454,30 @@ impl<'a> Checker<'a> {
             graph,
             outputs,
             stage: self.scope.stage.take(),
-            absent: std::mem::take(&mut self.structure.absent),
-            instances: std::mem::take(&mut self.structure.groups),
+            absent: take(&mut self.structure.absent),
+            instances: take(&mut self.structure.groups),
             inputs: BTreeMap::new(),
-            untouchable: std::mem::take(&mut self.untouchable),
+            lookups: take(&mut self.lookups),
+            lookup_uses: take(&mut self.lookup_uses),
+            unnamed_imports: take(&mut self.unnamed_imports),
+            untouchable: take(&mut self.untouchable),
             warnings: Vec::new(),
             folder,
-            places: std::mem::take(&mut self.places),
+            loaded: take(&mut self.loaded),
+            source: None,
+            places: take(&mut self.places),
             rendering: Rendering::default(),
         })
+    }
+
+    /// Adds what follows from other resources and from local files.
+    fn resolve(&mut self, resources: &mut [Draft]) -> SpecFolder {
+        self.follow_references(resources);
+        self.duplicates(resources);
+        let folder = self.folder();
+        self.load(resources, &folder);
+        self.derive(resources);
+        folder
     }
 
     /// Whether resources can't be identified: an invalid region or account must not fall back to
@@ -470,7 +503,7 @@ impl<'a> Checker<'a> {
         // Check it even if the command line overrides it: the next run may not.
         let written = entry.and_then(|entry| self.header(entry, &REGION));
         if let (Some(entry), Some(region)) = (entry, written.as_deref().filter(|it| !is_known_region(it))) {
-            let around = Around { resource: "", literal: true, sensitive: false };
+            let around = Around { resource: "", literal: true, lookups: false, sensitive: false };
             self.warn_of_unknown(region, regions(), entry.value.span, "region", around);
         }
         let Some(region) = &self.overrides.region else { return written };
@@ -528,7 +561,7 @@ impl<'a> Checker<'a> {
 
     /// A string at the top of the file, which may contain variables.
     fn header(&mut self, entry: &Entry, text: &Text) -> Option<String> {
-        let around = Around { resource: "", literal: true, sensitive: false };
+        let around = Around { resource: "", literal: true, lookups: false, sensitive: false };
         let value = self.text(&entry.value, &entry.key, around, &Path::property(&entry.key))?;
         self.object(text, &value, entry.value.span, &entry.key, around)?;
         Some(value.as_str()?.to_owned())
@@ -571,7 +604,7 @@ impl<'a> Checker<'a> {
         let name = entry.key.as_str();
         let entries = self.resource_entries(entry)?;
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
-        let around = Around { resource: name, literal: true, sensitive: false };
+        let around = Around { resource: name, literal: true, lookups: false, sensitive: false };
         let Some(kind) = self.kind(find("type"), entry, around) else {
             if let Some(import) = find("import") {
                 self.bar(import);
@@ -722,8 +755,12 @@ impl<'a> Checker<'a> {
             declared.desired.insert(key.clone(), Value::String(declared.id.name.clone()));
             return;
         }
-        let around =
-            Around { resource: &declared.name, literal: property.no_references, sensitive: property.sensitive };
+        let around = Around {
+            resource: &declared.name,
+            literal: property.no_references,
+            lookups: property.takes_lookups(),
+            sensitive: property.sensitive,
+        };
         if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
             if let Some(home) = property.locality {
                 self.all_at_home(home, value, &found);
@@ -768,7 +805,7 @@ impl<'a> Checker<'a> {
                 }
                 _ => continue,
             };
-            *slot = self.bool(value, key, around).unwrap_or_default();
+            *slot = self.bool(value, key, around, &Path::property(key)).unwrap_or_default();
             if imported {
                 let problem = format!("`{key}` has no effect, because `{}` is imported", around.resource);
                 self.error(*key_span, problem, "remove the line; engine never changes or deletes imported resources");
@@ -845,7 +882,7 @@ impl<'a> Checker<'a> {
             if let Some(objection) = RESOURCE.violation(key) {
                 self.error(*key_span, format!("the output `{key}` {objection}"), name_hint(key, &RESOURCE));
             }
-            let around = Around { resource: "", literal: false, sensitive: false };
+            let around = Around { resource: "", literal: false, lookups: true, sensitive: false };
             if let Some(value) = self.text(value, key, around, &Path::property("outputs").key(key)) {
                 outputs.push((key.clone(), value));
             }
@@ -902,8 +939,13 @@ impl<'a> Checker<'a> {
             self.error(entry.key_span, format!("a {} can't be imported", schema.kind), hint);
             return None;
         }
-        let value = self.text(&entry.value, "import", around, &Path::property("import"))?;
-        let text = value.as_str()?;
+        let late = Around { lookups: true, ..around };
+        let value = self.text(&entry.value, "import", late, &Path::property("import"))?;
+        let Some(text) = value.as_str() else {
+            let lookup = value.unread_lookups().first().map(|name| (*name).to_owned())?;
+            self.unnamed_imports.insert(around.resource.to_owned(), lookup);
+            return Some((String::new(), None));
+        };
         let span = entry.value.span;
         let arn = text.starts_with("arn:").then(|| text.to_owned());
         let name = match (&arn, &schema.arn) {
@@ -1083,10 +1125,11 @@ impl<'a> Checker<'a> {
             return;
         }
         let mut drafts: Vec<&mut Draft> = drafts.iter_mut().filter(|draft| !draft.declared.imported).collect();
-        let loaded = load_all(&drafts, folder);
+        let loaded = load_all(&drafts, self.before, folder);
         for (draft, loaded) in drafts.iter_mut().zip(loaded) {
-            let problems = draft.declared.set_loaded(loaded);
             let name = draft.declared.name.clone();
+            self.loaded.insert(name.clone(), Loaded { problems: Vec::new(), ..loaded.clone() });
+            let problems = draft.declared.set_loaded(loaded);
             self.report(&name, problems);
         }
     }
@@ -1126,14 +1169,17 @@ struct Draft {
 
 /// Loads the local files of all declarations, in their order: on all processors, since packing a
 /// large folder takes seconds.
-fn load_all(drafts: &[&mut Draft], folder: &SpecFolder) -> Vec<Loaded> {
+///
+/// What `before` has loaded is not loaded again.
+fn load_all(drafts: &[&mut Draft], before: Option<&Spec>, folder: &SpecFolder) -> Vec<Loaded> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut loaded = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(Draft { declared, .. }) = drafts.get(at).map(|it| &**it) else { return loaded };
-            loaded.push((at, declared.kind.load(&declared.desired, folder, None)));
+            let known = before.and_then(|spec| spec.loaded.get(&declared.name)).cloned();
+            loaded.push((at, known.unwrap_or_else(|| declared.kind.load(&declared.desired, folder, None))));
         }
     };
     let n_threads = thread::available_parallelism().map_or(1, usize::from).min(drafts.len());

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
 use crate::kind::Kinds;
+use crate::lookup::{LookupAnswer, LookupValues, as_text};
 use crate::remedy::{Advice, Request};
 use crate::schema::partition_of;
+use crate::value::Value;
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::SpecOverrides;
@@ -45,6 +47,8 @@ pub(super) struct Setting<'a> {
     pub(super) file: &'a Arc<SourceFile>,
     pub(super) dir: &'a FilePath,
     pub(super) overrides: &'a SpecOverrides,
+    /// The values of the lookups, as far as they are known.
+    pub(super) lookups: &'a LookupValues,
 }
 
 pub(super) struct Phases<'a> {
@@ -75,7 +79,7 @@ pub(super) fn stages(setting: &Setting<'_>, root: &Node) -> Vec<String> {
 
 /// The tree without variables; `None` if the stage isn't known.
 pub(super) fn expand(setting: &Setting<'_>, root: &Node, problems: &mut Problems) -> Option<Expanded> {
-    let Setting { kinds, file, dir, overrides } = *setting;
+    let Setting { kinds, file, dir, overrides, lookups } = *setting;
     let Yaml::Map(top) = &root.value else {
         let (stage, resources, inputs) = (None, Resources::default(), BTreeMap::new());
         return Some(Expanded { root: root.clone(), stage, resources, inputs });
@@ -93,6 +97,7 @@ pub(super) fn expand(setting: &Setting<'_>, root: &Node, problems: &mut Problems
         inputs: BTreeMap::new(),
         problems,
     };
+    phases.set_lookups(lookups);
     let (entries, stage) = phases.run(&top)?;
     let root = Node { value: Yaml::Map(entries), ..*root };
     Some(Expanded { root, stage, resources: phases.resources, inputs: phases.inputs })
@@ -285,6 +290,29 @@ impl Phases<'_> {
         }
     }
 
+    /// Sets the lookups whose values are known.
+    fn set_lookups(&mut self, lookups: &LookupValues) {
+        for (name, LookupAnswer { value, from, .. }) in &lookups.known {
+            // A value without a text would count as missing.
+            let text = as_text(value).filter(|text| !text.is_empty()).unwrap_or_else(|| "~".to_owned());
+            let base = self.file.append(SourceFile::new("AWS", text.as_str()), Some("in this run")).unwrap_or_default();
+            let span = Span::new(base, base + text.len());
+            let node = |value| Node { span, plain: false, value };
+            let value = match value {
+                Value::List(items) => {
+                    let items = items.iter().filter_map(as_text).map(|item| node(Yaml::String(item)));
+                    Yaml::List(items.collect())
+                }
+                Value::Bool(value) => Yaml::Bool(*value),
+                Value::Number(number) => Yaml::Number(number.clone()),
+                value => as_text(value).map_or(Yaml::Null, Yaml::String),
+            };
+            let root = format!("lookup.{name}");
+            self.values.set_text(&root, format!("`{root}` comes from {from}"));
+            self.values.set(root, Variable::literal(node(value)));
+        }
+    }
+
     /// Lets `${team}` and the others be what the command line, the stage or the spec sets.
     fn set_header(&mut self, key: &str, entry: Option<&Entry>) {
         let outside = match key {
@@ -334,7 +362,7 @@ impl Phases<'_> {
                 None => entry.value.clone(),
             },
             "resources" => self.resources(&entry.value),
-            "owns" => self.values.replaced(&entry.value, self.problems)?,
+            "owns" | "lookups" => self.values.replaced(&entry.value, self.problems)?,
             "outputs" => self.outputs(&entry.value)?,
             _ => entry.value.clone(),
         };

@@ -7,16 +7,17 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::kind::Kinds;
+use crate::lookup::LookupSource;
 use crate::schema::{Identity, Presence, Property, Schema, Shape, Text, has_parts};
 
-use super::check::{ACCOUNT, MAX_OWNED, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
+use super::check::{ACCOUNT, MAX_LOOKUPS, MAX_OWNED, REGION, RESERVED_NAMES, RESOURCE, STACK, TEAM};
 use super::structure::MAX_INSTANCES;
 
 /// Maximum number of examples for each property.
 const MOST_EXAMPLES: usize = 3;
 
 /// The top-level keys of a spec and their descriptions.
-pub const TOP: [(&str, &str); 12] = [
+pub const TOP: [(&str, &str); 13] = [
     ("team", "the team that owns the resources; prefix of every name in AWS"),
     ("region", "AWS region; `--region` overrides it; defaults to the region of the AWS settings"),
     ("account", "the only AWS account that engine reads or changes for this spec, in quotes"),
@@ -42,6 +43,7 @@ pub const TOP: [(&str, &str); 12] = [
         "properties of all resources of a type, by type; mappings are merged with a resource's own, and `~` drops a \
          default",
     ),
+    ("lookups", "values of `${lookup.NAME}`, which engine reads in AWS and never stores"),
     ("resources", "the resources to deploy, by name"),
     ("outputs", "values to print after an apply and with `engine output`"),
 ];
@@ -62,6 +64,12 @@ pub const META: [(&str, &str); 10] = [
     ("protect", "never delete or replace the resource"),
     ("retain", "keep the resource in AWS and remove engine's tags instead of deleting it"),
     ("ignore_changes", "properties, or parts like `environment.NAME`, that are set on create and never changed later"),
+];
+
+/// The keys of a lookup besides its source, and their descriptions.
+pub const LOOKUP: [(&str, &str); 2] = [
+    ("default", "the value if nothing with these names exists; `~` leaves out what uses it"),
+    ("local", "the value in a local AWS that has nothing with these names"),
 ];
 
 /// The keys in one of these tables.
@@ -91,12 +99,22 @@ pub fn team_words() -> String {
     format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.expected)
 }
 
-/// The keys of a spec and a resource besides the properties of a kind, as Markdown.
-pub fn markdown() -> String {
+/// The keys of a lookup and their descriptions.
+pub fn lookup_keys(kinds: &Kinds) -> Vec<(&str, &str)> {
+    let sources = kinds.lookups().iter().map(|it| (&*it.key, &*it.doc));
+    let parts = kinds.lookups().iter().filter_map(|it| it.part.as_ref()).map(|(key, doc)| (&**key, &**doc));
+    sources.chain(parts).chain(LOOKUP).collect()
+}
+
+/// The keys of a spec, a lookup and a resource besides the properties of a kind, as Markdown.
+pub fn markdown(kinds: &Kinds) -> String {
     let rows = |table: &[(&str, &str)]| -> String {
         table.iter().map(|(word, doc)| format!("| `{word}` | {} |\n", doc.replace('|', "\\|"))).collect()
     };
-    format!("| top level | |\n|---|---|\n{}\n| in each resource | |\n|---|---|\n{}", rows(&TOP), rows(&META))
+    let (top, lookup, meta) = (rows(&TOP), rows(&lookup_keys(kinds)), rows(&META));
+    let table = |title: &str, rows: &str| format!("| {title} | |\n|---|---|\n{rows}");
+    let tables = [("top level", &top), ("in each lookup", &lookup), ("in each resource", &meta)];
+    tables.map(|(title, rows)| table(title, rows)).join("\n")
 }
 
 /// The JSON Schema of a spec (draft 7, which most editors support). `specs`: valid specs, from
@@ -159,6 +177,12 @@ fn top_level(kinds: &Kinds, key: &str) -> Json {
             "examples": kinds.schemas().take(1).map(|it| json!({ &*it.kind: { "protect": true } })).collect::<Vec<_>>(),
         }),
         "outputs" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        "lookups" => json!({
+            "type": "object",
+            "maxProperties": MAX_LOOKUPS,
+            "propertyNames": { "minLength": RESOURCE.min, "maxLength": RESOURCE.max },
+            "additionalProperties": any_lookup(kinds),
+        }),
         _ => json!({
             "type": "object",
             "propertyNames": {
@@ -167,6 +191,40 @@ fn top_level(kinds: &Kinds, key: &str) -> Json {
             "additionalProperties": { "$ref": "#/definitions/resource" },
         }),
     }
+}
+
+/// A lookup, whose source decides about the rest.
+fn any_lookup(kinds: &Kinds) -> Json {
+    let value = || {
+        json!({ "anyOf": [
+            { "type": ["string", "number", "boolean", "null"] },
+            { "type": "array", "items": { "type": "string" } },
+        ] })
+    };
+    let of_source = |source: &LookupSource| {
+        let name = text(&source.name);
+        let names = json!({ "anyOf": [name, { "type": "array", "items": name, "minItems": 1, "maxItems": 10 }] });
+        let mut names = described(if source.takes_list { names } else { name }, &source.doc);
+        names["examples"] = json!([source.example]);
+        let mut properties = Map::from_iter([(source.key.to_string(), names)]);
+        if let Some((key, doc)) = &source.part {
+            let part = json!({ "type": "string", "minLength": 1, "examples": ["token"] });
+            properties.insert(key.to_string(), described(part, doc));
+        }
+        let others = LOOKUP.iter().map(|(key, doc)| {
+            let mut shape = described(value(), doc);
+            shape["examples"] = json!(["text"]);
+            ((*key).to_owned(), shape)
+        });
+        properties.extend(others);
+        json!({
+            "type": "object",
+            "required": [source.key],
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    };
+    json!({ "anyOf": kinds.lookups().iter().map(of_source).collect::<Vec<_>>() })
 }
 
 /// A resource, whose type decides about the rest.

@@ -91,7 +91,7 @@ fn extended(
     {
         let problem = format!("`{name}` is outside the project");
         let error = Diagnostic::error(problem, "move the file into the project, or copy what the spec needs from it");
-        let why = format!("a spec can only extend files in `{}`", boundary.display());
+        let why = "a spec can only extend files in its project: the nearest folder with .git, or else with specs/";
         problems.push(error.at(file.place(span)).why(why));
         return None;
     }

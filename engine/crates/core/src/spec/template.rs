@@ -22,6 +22,8 @@ pub enum Name {
     Account,
     /// `${partition}`.
     Partition,
+    /// `${lookup.…}`.
+    Lookup(String),
     /// `${var.…}`, `${each.…}` or `${stage}` without a value, which is already reported.
     Missing(String),
     /// `${resource.attribute}`.
@@ -91,12 +93,14 @@ fn name(inside: &str) -> Result<Name, (String, String)> {
         ("partition", _) => Ok(Name::Partition),
         ("stage", _) => Ok(Name::Missing(inside.to_owned())),
         (_, Some(("var" | "each", path))) if path.split('.').all(is_key) => Ok(Name::Missing(inside.to_owned())),
+        (_, Some(("lookup", lookup))) if word(lookup) => Ok(Name::Lookup(lookup.to_owned())),
         (_, Some((resource, attribute))) if word(resource) && word(attribute) => {
             Ok(Name::Output { resource: resource.to_owned(), attribute: attribute.to_owned() })
         }
         _ => Err((
             format!("`${{{inside}}}` is not a valid reference"),
-            "write `${resource.attribute}`, `${var.name}`, `${team}`, `${region}` or `${account}`; write `$${` for a literal `${`"
+            "write `${resource.attribute}`, `${var.name}`, `${lookup.name}`, `${team}`, `${region}` or `${account}`; write `$${` \
+             for a literal `${`"
                 .to_owned(),
         )),
     }

@@ -92,6 +92,8 @@ pub(super) struct Values<'a> {
     file: &'a Arc<SourceFile>,
     /// By name as in `${…}`: `team`, `var.days`, `each.key`.
     variables: BTreeMap<String, Variable>,
+    /// What the values of some of them are, as in `diagnostic::Origin`.
+    texts: BTreeMap<String, Arc<str>>,
     /// The variables that are being evaluated, each used by the one before.
     chain: Vec<String>,
     /// Names that are used, also by texts that are left out.
@@ -118,6 +120,7 @@ impl<'a> Values<'a> {
         Values {
             file,
             variables: BTreeMap::new(),
+            texts: BTreeMap::new(),
             chain: Vec::new(),
             used: BTreeSet::new(),
             missing: BTreeMap::new(),
@@ -144,6 +147,17 @@ impl<'a> Values<'a> {
     /// The value of a name, as it is set.
     pub(super) fn node(&self, name: &str) -> Option<&Node> {
         self.variables.get(name).map(|it| &it.node)
+    }
+
+    /// Sets what is said about the origin of the value of `${name}`.
+    pub(super) fn set_text(&mut self, name: &str, text: String) {
+        self.texts.insert(name.to_owned(), text.into());
+    }
+
+    /// The place of a value that is used somewhere else.
+    fn source(&self, name: &str, used: Span, from: Span, is_hidden: bool) -> Source {
+        let text = self.texts.get(name).cloned().unwrap_or_else(|| set_text(name).into());
+        Source { used, text, from, is_hidden, is_applied: false }
     }
 
     /// Evaluates all variables, so that what is wrong in an unused one is reported, too.
@@ -355,7 +369,7 @@ impl<'a> Values<'a> {
                     return;
                 }
                 out.is_hidden |= is_hidden;
-                out.sources.push(source(inner, span, value.span, is_hidden));
+                out.sources.push(self.source(inner, span, value.span, is_hidden));
                 // Longer than any text can be: don't build it.
                 if out.text.len() <= MAX_TEXT_BYTES {
                     out.text.push_str(&text);
@@ -382,7 +396,7 @@ impl<'a> Values<'a> {
             Yaml::List(_) => "a list",
             Yaml::Map(_) => "a mapping",
         };
-        let moved = self.file.substituted(source(name, span, value.span, true));
+        let moved = self.file.substituted(self.source(name, span, value.span, true));
         let problem = format!("`{name}` is {what}, which can't be part of a longer text");
         problems.error(moved, problem, format!("write only `${{{name}}}` as the value, or use a text"));
         None
@@ -415,7 +429,7 @@ impl<'a> Values<'a> {
                 None => format!("use one of {}", super::check::list(known)),
             };
             let Yaml::Map(entries) = &value.value else {
-                let moved = self.file.substituted(source(inner, span, value.span, true));
+                let moved = self.file.substituted(self.source(inner, span, value.span, true));
                 problems.error(
                     moved,
                     format!("`{inner}`: there is no `{key}`, because the value isn't a mapping"),
@@ -424,7 +438,7 @@ impl<'a> Values<'a> {
                 return Found::Error;
             };
             let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
-                let moved = self.file.substituted(source(inner, span, value.span, true));
+                let moved = self.file.substituted(self.source(inner, span, value.span, true));
                 problems.error(moved, format!("`{inner}`: the value has no `{key}`"), hint);
                 return Found::Error;
             };
@@ -444,6 +458,7 @@ impl<'a> Values<'a> {
     fn no_value(&mut self, root: &str, span: Span, problems: &mut Problems) -> Found {
         match root {
             "region" | "account" | "partition" => return Found::Later,
+            _ if root.starts_with("lookup.") => return Found::Later,
             "team" => {}
             "stage" => problems.error(
                 span,
@@ -506,7 +521,7 @@ impl<'a> Values<'a> {
 
     /// A value at the place of its use, which remembers where it comes from.
     fn moved(&mut self, node: &Node, used: Span, name: &str, is_hidden: bool, problems: &mut Problems) -> Node {
-        let text: Arc<str> = set_text(name).into();
+        let text = self.source(name, used, node.span, is_hidden).text;
         self.moved_to(node, used, &text, is_hidden, problems)
     }
 
@@ -584,10 +599,6 @@ impl Default for Replaced {
     }
 }
 
-fn source(name: &str, used: Span, from: Span, is_hidden: bool) -> Source {
-    Source { used, text: set_text(name).into(), from, is_hidden, is_applied: false }
-}
-
 /// What is at the place that a value comes from; empty for names that everybody knows.
 fn set_text(name: &str) -> String {
     if ["team", "stage"].contains(&name) { String::new() } else { format!("`{name}` is set") }
@@ -634,6 +645,12 @@ fn split(inner: &str) -> Option<(String, Vec<&str>)> {
         }
         "var" => words.next().filter(|name| is_word(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())),
         "each" => words.next().filter(|name| ["key", "value"].contains(name)),
+        "lookup" => {
+            return words
+                .next()
+                .filter(|name| is_word(name) && inner == format!("lookup.{name}"))
+                .map(|_| (inner.to_owned(), Vec::new()));
+        }
         _ => None,
     };
     let path: Vec<&str> = words.collect();
@@ -660,6 +677,9 @@ fn first_reference(node: &Node) -> Option<(Span, String)> {
             let reference = names.into_iter().find_map(|token| match token {
                 super::template::Token::Name(super::template::Name::Output { resource, attribute }) => {
                     Some(format!("${{{resource}.{attribute}}}"))
+                }
+                super::template::Token::Name(super::template::Name::Lookup(lookup)) => {
+                    Some(format!("${{lookup.{lookup}}}"))
                 }
                 _ => None,
             })?;

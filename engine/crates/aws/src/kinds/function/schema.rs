@@ -154,7 +154,7 @@ pub(super) fn schema() -> Schema {
             reference::source(),
             reference::derived_image(),
             signing::signing(),
-            property("description", Shape::Text(Text::any(256)), "description of the function").default(""),
+            property("description", Shape::Text(Text::any(256)), "description of the function").default("").no_lookups(),
             property("memory_size", Shape::Integer { min: 128, max: i32::MAX.into() }, "memory in MB")
                 .quota(10240, MANAGED)
                 .default(128),

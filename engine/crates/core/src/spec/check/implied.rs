@@ -120,7 +120,7 @@ impl Checker<'_> {
         let node = Node { span, plain: false, value: Yaml::Map(defaults) };
         let Yaml::Map(entries) = applied(self.file, &node, span, &text).value else { return };
         let name = declared.name.clone();
-        let around = Around { resource: &name, literal: true, sensitive: false };
+        let around = Around { resource: &name, literal: true, lookups: false, sensitive: false };
         declared.lifecycle = self.lifecycle(&entries, false, schema, around);
         let added = entries.iter().filter(|it| !declared.desired.contains_key(&it.key)).map(|it| it.key.clone());
         self.structure.defaulted.insert(name.clone(), added.collect());

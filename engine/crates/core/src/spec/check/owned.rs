@@ -17,7 +17,7 @@ use super::{Around, Checker, nearest};
 /// Maximum number of names in `owns:`.
 pub(in crate::spec) const MAX_OWNED: usize = 1000;
 
-const AROUND: Around<'_> = Around { resource: "", literal: true, sensitive: false };
+const AROUND: Around<'_> = Around { resource: "", literal: true, lookups: false, sensitive: false };
 
 impl Checker<'_> {
     /// Reads `owns:` into the scope; returns whether the command line names another team that would

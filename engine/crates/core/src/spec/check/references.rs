@@ -38,6 +38,8 @@ impl Checker<'_> {
                         Some(Placeholder::Output { resource, .. }) => {
                             targets.get(resource).map(|target| self.target_identity(property, target))
                         }
+                        // Its target is known when the lookup is read.
+                        Some(Placeholder::Lookup(_)) => None,
                         // An ARN whose account or region isn't known yet.
                         None if is_arn(template) => Some(self.kinds.identity_in_arn(property, &template.to_string())),
                         _ => {
@@ -259,7 +261,11 @@ fn references<'t>(schema: &Schema, desired: &'t Tree) -> Vec<(&'t str, Milestone
         value.visit_templates(&Path::default(), &mut |_, template| {
             found.extend(template.placeholders().filter_map(|placeholder| match placeholder {
                 Placeholder::Output { resource, .. } => Some((resource.as_str(), needs)),
-                Placeholder::Account | Placeholder::Region | Placeholder::Partition | Placeholder::Build => None,
+                Placeholder::Account
+                | Placeholder::Region
+                | Placeholder::Partition
+                | Placeholder::Build
+                | Placeholder::Lookup(_) => None,
             }));
         });
     }

@@ -35,15 +35,23 @@ impl<'a> Checker<'a> {
         around: Around<'_>,
         path: &Path,
     ) -> Option<Value> {
+        self.places.set(around.resource, path.clone(), node.span);
+        match self.unread_lookup(shape, node, around, path) {
+            Some(unread) => unread,
+            None => self.shaped(shape, node, name, around, path),
+        }
+    }
+
+    /// A value of a shape that is known, or whose text has placeholders.
+    fn shaped(&mut self, shape: &'a Shape, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
         let span = node.span;
-        self.places.set(around.resource, path.clone(), span);
         if matches!(node.value, Yaml::Null) {
             self.error(span, format!("`{name}` has no value"), "add a value, or remove the line");
             return None;
         }
         match shape {
-            Shape::Bool => self.bool(node, name, around).map(Value::Bool),
-            Shape::Integer { min, max } => self.integer_in_range(*min, *max, node, name, around),
+            Shape::Bool => self.bool(node, name, around, path).map(Value::Bool),
+            Shape::Integer { min, max } => self.integer_in_range((*min, *max), node, name, around, path),
             Shape::Text(text) => self.text_of(text, node, name, around, path),
             Shape::Choice(words) => self.choice(words, node, name, around, path),
             Shape::OpenChoice { offered, retired, form } => {
@@ -67,7 +75,7 @@ impl<'a> Checker<'a> {
             }
             Shape::Texts { item, max } => self.texts(item, *max, node, name, around, path),
             Shape::Json { max, example, faults, references } => {
-                let around = Around { literal: around.literal || !references, ..around };
+                let around = if *references { around } else { known(around) };
                 let json = self.json(*max, example, node, name, around, path)?;
                 self.faults(faults, &Json::from(&json), node, around, path);
                 Some(json)
@@ -90,7 +98,7 @@ impl<'a> Checker<'a> {
         around: Around<'_>,
         path: &Path,
     ) -> Option<Value> {
-        let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+        let value = self.text(node, name, known(around), path)?;
         let word = value.as_str()?;
         if form.violation(word).is_some() {
             return self.choice_error(word, offered, node.span, name, around);
@@ -108,8 +116,15 @@ impl<'a> Checker<'a> {
         Some(value)
     }
 
-    fn integer_in_range(&mut self, min: i64, max: i64, node: &Node, name: &str, around: Around<'_>) -> Option<Value> {
-        let number = self.integer(node, name, around)?;
+    fn integer_in_range(
+        &mut self,
+        (min, max): (i64, i64),
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Value> {
+        let number = self.integer(node, name, around, path)?;
         if number < min && max == i64::from(i32::MAX) {
             let problem = format!("`{name}` is {number}, below the minimum of {min}");
             self.error(node.span, problem, format!("use {min} or more"));
@@ -125,7 +140,7 @@ impl<'a> Checker<'a> {
 
     /// One of a few words.
     fn choice(&mut self, words: &[Str], node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
-        let value = self.text(node, name, Around { literal: true, ..around }, path)?;
+        let value = self.text(node, name, known(around), path)?;
         let word = value.as_str()?;
         if words.iter().any(|it| it == word) {
             return Some(value);
@@ -269,7 +284,7 @@ impl<'a> Checker<'a> {
                 return None;
             }
             Yaml::String(_) => {
-                let text = self.text(node, name, Around { literal: true, ..around }, path)?;
+                let text = self.text(node, name, known(around), path)?;
                 match serde_json::from_str(text.as_str().unwrap_or_default()) {
                     Ok(json @ Json::Object(_)) => Value::from(json),
                     Ok(_) => {
@@ -341,6 +356,7 @@ impl<'a> Checker<'a> {
                 continue;
             };
             written.insert(key.clone());
+            let around = Around { lookups: around.lookups && property.takes_lookups(), ..around };
             // Inline source is literal: JavaScript has its own `${…}`.
             let value = if property.sensitive && property.no_references && matches!(value.value, Yaml::String(_)) {
                 self.places.set(around.resource, path.key(key), value.span);
@@ -407,8 +423,14 @@ impl<'a> Checker<'a> {
         let parts: Vec<Part> = parts.collect();
         let is_complete = parts.len() == n_tokens;
         let value = Template(parts).resolve(&|_| None);
-        if let (true, Value::Unknown(template)) = (around.literal, &value) {
-            self.not_literal(template, node.span, name);
+        let is_early = |placeholder: &&Placeholder| match placeholder {
+            Placeholder::Lookup(_) => !around.lookups,
+            _ => around.literal,
+        };
+        if let Value::Unknown(template) = &value
+            && let Some(placeholder) = template.placeholders().find(is_early)
+        {
+            self.not_literal(placeholder, node.span, name);
             // Report the reference only once.
             self.references.truncate(before);
             return None;
@@ -427,6 +449,7 @@ impl<'a> Checker<'a> {
             Token::Name(Name::Account) => known_or(&self.scope.account, Placeholder::Account),
             Token::Name(Name::Partition) => Part::Placeholder(Placeholder::Partition),
             Token::Name(Name::Missing(_)) => return None,
+            Token::Name(Name::Lookup(lookup)) => self.looked_up(&lookup, span, around, path)?,
             Token::Name(Name::Output { resource, attribute }) => {
                 self.references.push(Reference {
                     from: around.resource.to_owned(),
@@ -443,13 +466,19 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports a placeholder in a text that must not have any.
-    fn not_literal(&mut self, template: &Template, span: Span, name: &str) {
-        let shown = template.placeholders().next().map(ToString::to_string).unwrap_or_default();
+    fn not_literal(&mut self, placeholder: &Placeholder, span: Span, name: &str) {
+        let shown = placeholder.to_string();
         let hint = if shown == "${account}" || shown == "${region}" {
             format!("set `{}:` at the top of the spec", shown.trim_matches(['$', '{', '}']))
         } else {
             "write the value itself, or use a variable (`${var.x}`)".to_owned()
         };
+        if matches!(placeholder, Placeholder::Lookup(_)) {
+            let error = Diagnostic::error(format!("`{name}` can't use `{shown}`"), hint).at(self.file.place(span));
+            let why = "what identifies or describes a resource must be known before engine reads AWS, and be no secret";
+            self.push(error.why(why));
+            return;
+        }
         let problem = format!("`{name}` can't contain `{shown}`: its value must be known before engine reads AWS");
         self.error(span, problem, hint);
     }
@@ -488,11 +517,11 @@ impl<'a> Checker<'a> {
         None
     }
 
-    pub(super) fn bool(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<bool> {
+    pub(super) fn bool(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<bool> {
         if let Yaml::Bool(bool) = node.value {
             return Some(bool);
         }
-        let substituted = self.substituted(node, name, around)?;
+        let substituted = self.substituted(node, name, around, path)?;
         let bool = substituted.as_deref().and_then(|text| text.parse().ok());
         self.rendering.adapted.extend(bool.map(|bool| (node.span, Yaml::Bool(bool))));
         if bool.is_none() {
@@ -501,13 +530,13 @@ impl<'a> Checker<'a> {
         bool
     }
 
-    pub(super) fn integer(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<i64> {
+    pub(super) fn integer(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<i64> {
         if let Yaml::Number(number) = &node.value
             && let Some(integer) = number.as_i64()
         {
             return Some(integer);
         }
-        let substituted = self.substituted(node, name, around)?;
+        let substituted = self.substituted(node, name, around, path)?;
         let integer: Option<i64> = substituted.as_deref().and_then(|text| text.parse().ok());
         self.rendering.adapted.extend(integer.map(|integer| (node.span, Yaml::Number(integer.into()))));
         if integer.is_none() {
@@ -518,10 +547,16 @@ impl<'a> Checker<'a> {
 
     /// A string with its variables replaced, for properties that are not text; `Some(None)` if it
     /// has no variables.
-    pub(super) fn substituted(&mut self, node: &Node, name: &str, around: Around<'_>) -> Option<Option<String>> {
+    pub(super) fn substituted(
+        &mut self,
+        node: &Node,
+        name: &str,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Option<String>> {
         match &node.value {
             Yaml::String(text) if text.contains("${") || self.file.is_substituted(node.span) => {
-                let value = self.text(node, name, Around { literal: true, ..around }, &Path::property(name))?;
+                let value = self.text(node, name, Around { literal: true, ..around }, path)?;
                 Some(value.as_str().map(str::to_owned))
             }
             _ => Some(None),
@@ -569,6 +604,11 @@ impl<'a> Checker<'a> {
         };
         self.error(span, format!("{owner} has no property `{key}`"), hint);
     }
+}
+
+/// Around a value that must be known before engine reads AWS.
+fn known(around: Around<'_>) -> Around<'_> {
+    Around { literal: true, lookups: false, ..around }
 }
 
 /// The warning for a word that is not in engine's list.
