@@ -267,7 +267,7 @@ fn apply_waits_for_every_state_and_leaves_nothing_to_change() {
     let project = Project::usual();
     cloud.hold();
     let running = project.start(&cloud, &["apply"]);
-    cloud.held(8);
+    cloud.held_reads();
     cloud.release();
     // Checks of the role's permissions and of the permission to pass it: the only round trip beyond
     // those of a diff.
@@ -297,7 +297,7 @@ fn a_parallelism_of_one_means_one_write_at_a_time() {
     let project = Project::usual();
     cloud.hold();
     let running = project.start(&cloud, &["apply", "--parallelism", "1"]);
-    cloud.held(8);
+    cloud.held_reads();
     cloud.release();
     cloud.held(1);
     cloud.let_go();

@@ -239,6 +239,11 @@ impl Cloud {
         self.state().held = true;
     }
 
+    /// Waits until all reads of an apply of the usual spec in an empty account are held.
+    pub(crate) fn held_reads(&self) {
+        self.held(14);
+    }
+
     /// Waits until that many calls are held, and returns them in alphabetical order.
     pub(crate) fn held(&self, calls: usize) -> Vec<String> {
         let names = || {

@@ -133,7 +133,7 @@ fn failures_interrupts_and_empty_plans_have_a_page_too() {
     let cloud = Cloud::start(World::empty());
     cloud.hold();
     let running = project.start(&cloud, &["apply", "--yes", "--timeline", PAGE]);
-    cloud.held(8);
+    cloud.held_reads();
     cloud.release();
     // Permission checks come before the first write, so no step has started.
     cloud.held(2);

@@ -85,7 +85,7 @@ fn the_binary_shows_what_it_reads_and_what_it_waits_for() {
     let project = Project::usual();
     cloud.hold();
     let running = project.start(&cloud, &["apply"]);
-    cloud.held(8);
+    cloud.held_reads();
     until(
         "what is read",
         || running.said(),
