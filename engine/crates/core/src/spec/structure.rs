@@ -16,7 +16,7 @@ use super::expand::Phases;
 use super::grammar::{META, takes, words};
 use super::problems::Problems;
 use super::template::{Name, Token, tokens};
-use super::text::Variable;
+use super::text::{Variable, first_lookup, first_reference};
 
 /// Maximum number of resources that one `for_each` makes.
 pub(super) const MAX_INSTANCES: usize = 1000;
@@ -327,6 +327,10 @@ impl Phases<'_> {
                 continue;
             }
             let allowed = self.values.replaced(&condition.value, self.problems);
+            if let Some((span, reference)) = allowed.as_ref().and_then(first_reference) {
+                self.refers("when", resource, span, &reference);
+                continue;
+            }
             let allowed: Vec<Option<String>> = match allowed.as_ref().map(|it| &it.value) {
                 Some(Yaml::List(items)) => items.iter().map(|item| self.scalar_text(item)).collect(),
                 Some(_) => allowed.iter().map(|item| self.scalar_text(item)).collect(),
@@ -338,6 +342,14 @@ impl Phases<'_> {
             }
         }
         (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+
+    /// Reports a value that only AWS knows, in what decides which resources there are.
+    fn refers(&mut self, key: &str, resource: &str, span: Span, reference: &str) {
+        let problem = format!("`{key}` of `{resource}` can't contain `{reference}`");
+        let hint = "write the value itself, or use a variable (`${var.x}`)";
+        let error = Diagnostic::error(problem, hint).at(self.file.place(span));
+        self.problems.push(error.why("which resources there are must be known before engine reads AWS"));
     }
 
     /// A scalar as text; `None` for null. A list or mapping becomes what no text of a YAML file is.
@@ -358,6 +370,12 @@ impl Phases<'_> {
         };
         let node = self.values.replaced_with_keys(&for_each.value, self.problems);
         let node = node.unwrap_or_else(|| Node { value: Yaml::List(Vec::new()), ..for_each.value });
+        // What belongs to a key of a mapping can be a reference, like all that a property can be.
+        let early = if matches!(node.value, Yaml::Map(_)) { first_lookup(&node) } else { first_reference(&node) };
+        if let Some((span, reference)) = early {
+            self.refers("for_each", resource, span, &reference);
+            return None;
+        }
         let items: Vec<(String, Node, Node)> = match &node.value {
             Yaml::Map(entries) => {
                 let key =
@@ -379,13 +397,7 @@ impl Phases<'_> {
                 }
             }
             // A variable without a value is already reported.
-            Yaml::String(text) if text.contains("${") => {
-                if super::text::is_reference(text) {
-                    let problem = format!("`for_each` of `{resource}` can't contain references or lookups");
-                    self.problems.error(for_each.value.span, problem, "use a list, a mapping or a variable");
-                }
-                return None;
-            }
+            Yaml::String(text) if text.contains("${") => return None,
             _ => {
                 wrong(self, for_each.value.span);
                 return None;

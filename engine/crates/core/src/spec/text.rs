@@ -17,6 +17,7 @@ use crate::remedy::{Advice, Remedy};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::problems::{MAX_SAID, Problems};
+use super::template::{Name, Token, tokens};
 
 /// Maximum number of bytes in one text, and in all texts of a spec, after placeholders are
 /// replaced. Without a limit, a file of one megabyte can expand to sixteen gigabytes.
@@ -663,30 +664,31 @@ pub(super) fn is_name(inner: &str) -> bool {
     split(inner).is_some()
 }
 
-/// Whether a text has a reference.
-pub(super) fn is_reference(text: &str) -> bool {
-    let node = Node { span: Span::new(0, 0), plain: false, value: Yaml::String(text.to_owned()) };
-    first_reference(&node).is_some()
+/// The first reference or lookup in a tree, and its place.
+pub(super) fn first_reference(node: &Node) -> Option<(Span, String)> {
+    first(node, &|name| matches!(name, Name::Output { .. } | Name::Lookup(_)))
 }
 
-/// The first reference in a tree, and its place.
-fn first_reference(node: &Node) -> Option<(Span, String)> {
+/// The first lookup in a tree, and its place.
+pub(super) fn first_lookup(node: &Node) -> Option<(Span, String)> {
+    first(node, &|name| matches!(name, Name::Lookup(_)))
+}
+
+fn first(node: &Node, is_it: &dyn Fn(&Name) -> bool) -> Option<(Span, String)> {
     match &node.value {
         Yaml::String(text) => {
-            let names = super::template::tokens(text).ok()?;
-            let reference = names.into_iter().find_map(|token| match token {
-                super::template::Token::Name(super::template::Name::Output { resource, attribute }) => {
-                    Some(format!("${{{resource}.{attribute}}}"))
-                }
-                super::template::Token::Name(super::template::Name::Lookup(lookup)) => {
-                    Some(format!("${{lookup.{lookup}}}"))
-                }
+            let found = tokens(text).ok()?.into_iter().find_map(|token| match token {
+                Token::Name(name) if is_it(&name) => match name {
+                    Name::Output { resource, attribute } => Some(format!("${{{resource}.{attribute}}}")),
+                    Name::Lookup(lookup) => Some(format!("${{lookup.{lookup}}}")),
+                    _ => None,
+                },
                 _ => None,
             })?;
-            Some((node.span, reference))
+            Some((node.span, found))
         }
-        Yaml::List(items) => items.iter().find_map(first_reference),
-        Yaml::Map(entries) => entries.iter().find_map(|entry| first_reference(&entry.value)),
+        Yaml::List(items) => items.iter().find_map(|item| first(item, is_it)),
+        Yaml::Map(entries) => entries.iter().find_map(|entry| first(&entry.value, is_it)),
         _ => None,
     }
 }
