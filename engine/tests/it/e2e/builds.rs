@@ -132,6 +132,38 @@ fn a_build_runs_once_for_all_functions_and_when_its_inputs_changed() {
     assert_eq!(n_runs(&project), 4);
 }
 
+/// Writes the program that Lambda starts, without the right to run it. It is in JavaScript, since the
+/// local AWS runs it on this machine.
+const BOOTSTRAP: &str = r#"set -e
+mkdir -p dist
+cat > dist/bootstrap <<END
+#!/usr/bin/env node
+const invocation = "http://" + process.env.AWS_LAMBDA_RUNTIME_API + "/2018-06-01/runtime/invocation";
+const serve = async () => {
+  for (;;) {
+    const id = (await fetch(invocation + "/next")).headers.get("lambda-runtime-aws-request-id");
+    await fetch(invocation + "/" + id + "/response", { method: "POST", body: JSON.stringify("$1") });
+  }
+};
+serve();
+END
+chmod 600 dist/bootstrap
+"#;
+
+#[test]
+fn a_script_can_write_a_bootstrap_which_lambda_can_run() {
+    let project = Project::new();
+    let function = "type: function, runtime: provided.al2023, code: ../dist";
+    let build = "{ command: [sh, build.sh, hello from a script], directory: .. }";
+    let spec = format!("team: blue-owls\nregion: eu-central-1\nresources:\n  api: {{ {function}, build: {build} }}\n");
+    project.write(TEAM, &spec);
+    project.write("build.sh", BOOTSTRAP);
+    project.write(".gitignore", "dist/\n.cache/\n.config/\n");
+    project.run(&["apply", "--local", "--allow-build"]).expect(0, &["Apply complete! Resources: 2 added"]);
+    diff(&project, &["--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    project.run(&["invoke", "api", "--local"]).expect(0, &["hello from a script"]);
+}
+
 #[test]
 fn builds_run_side_by_side_within_the_parallelism() {
     const N: usize = 20;

@@ -98,7 +98,7 @@ const PATTERNS: [Case; 7] = [
 ];
 
 /// Of other repositories.
-const OTHERS: [Case; 8] = [
+const OTHERS: [Case; 9] = [
     Case {
         spec: "batch-processing",
         added: 5,
@@ -173,6 +173,15 @@ const OTHERS: [Case; 8] = [
         logged: ("stream-lambda", "keys: a"),
         verified: (0, "Lambda invoked field-stream-lambda for INSERT, MODIFY and REMOVE, which its log doesn't show."),
         change: ("timeout: 15", "timeout: 20"),
+        changed: 1,
+    },
+    Case {
+        spec: "repeated",
+        added: 10,
+        item: ("records-orders", &[("id", "a"), ("text", "milk")]),
+        logged: ("worker-orders", "seen orders {"),
+        verified: (0, "Verified in"),
+        change: ("users: 100", "users: 50"),
         changed: 1,
     },
 ];
