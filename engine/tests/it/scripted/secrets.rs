@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{FUNCTION, Project, Ran, TABLE, replaced};
+use super::{Project, Ran, replaced};
 use crate::support::{commands, installed, installed_program};
 
 /// Credentials from the environment, a profile and a credential process.
@@ -34,16 +34,28 @@ const VALUES: [(&str, &str); 8] = [
     ("DOLLAR", "swordfish-${not.a.reference}-$"),
     ("CONTROL", "tab\tbell\u{7}escape\u{1b}[31mswordfish"),
 ];
-const ROLE: &str = "blue-owls-logger-role";
-const QUEUE: &str = "blue-owls-jobs";
-const LOG_GROUP: &str = "/aws/lambda/blue-owls-logger";
+const TABLE: &str = "blue-owls-dev-todos";
+const FUNCTION: &str = "blue-owls-dev-logger";
+const ROLE: &str = "blue-owls-dev-logger-role";
+const QUEUE: &str = "blue-owls-dev-jobs";
+const LOG_GROUP: &str = "/aws/lambda/blue-owls-dev-logger";
 const INLINE: &str = "inline-source-sw0rdfish";
-/// Spec variables from a default, the command line and the environment; the function's
-/// environment uses all three.
 /// Values of lookups: an SSM SecureString, a key of a secret, and a secret as a whole.
 const LOOKUPS: [&str; 3] =
     ["secure-parameter-sw0rdfish", "key-of-secret-sw0rdfish", "{\"whole\":\"secret-sw0rdfish\"}"];
-const VARIABLES: [&str; 3] = ["default-variable-sw0rdfish", "flag-variable-sw0rdfish", "env-variable-sw0rdfish"];
+/// The spec's variables, each from another source; the function's environment uses all.
+const VARIABLES: [(&str, &str); 6] = [
+    ("usual", "default-variable-sw0rdfish"),
+    ("flagged", "flag-variable-sw0rdfish"),
+    ("outside", "env-variable-sw0rdfish"),
+    ("staged", "stage-variable-sw0rdfish"),
+    ("filed", "file-variable-sw0rdfish"),
+    ("extended", "extended-variable-sw0rdfish"),
+];
+/// A variable of the environment of all functions.
+const DEFAULTED: &str = "default-of-functions-sw0rdfish";
+/// The file of variables.
+const VAR_FILE: &str = "values.yaml";
 
 /// How each command is tested, besides its `--help`.
 const COMMANDS: [(&str, How); 24] = [
@@ -157,7 +169,8 @@ struct Hunt {
 impl Hunt {
     fn new() -> Hunt {
         let keys = KEYS.iter().flat_map(|(id, key, token)| [*id, *key, *token]);
-        let all = keys.chain(VALUES.iter().map(|(_, value)| *value)).chain(VARIABLES).chain(LOOKUPS).chain([INLINE]);
+        let named = VALUES.iter().chain(&VARIABLES).map(|(_, value)| *value);
+        let all = keys.chain(named).chain(LOOKUPS).chain([INLINE, DEFAULTED]);
         let secrets: Vec<Secret> = all.map(Secret::new).collect();
         Hunt { secrets, n_surfaces: 0, n_bytes: 0, found: Vec::new() }
     }
@@ -222,7 +235,7 @@ fn environment() -> String {
         let value = serde_json::Value::from(value.replace("${", "$${"));
         format!("      {name}: {value}\n")
     });
-    let variables = ["usual", "flagged", "outside"].map(|name| format!("      V_{name}: \"${{var.{name}}}\"\n"));
+    let variables = VARIABLES.map(|(name, _)| format!("      V_{name}: \"${{var.{name}}}\"\n"));
     let lookups = ["secure", "key", "whole"].map(|name| format!("      L_{name}: \"x-${{lookup.{name}}}\"\n"));
     format!("    environment:\n{}{}{}", values.collect::<String>(), variables.concat(), lookups.concat())
 }
@@ -246,12 +259,18 @@ fn planted() -> Project {
         let (before, rest) = text.split_once("    code: ../").unwrap();
         let (_, after) = rest.split_once('\n').unwrap();
         let code = format!("    code:\n      inline: |\n        exports.handler = async () => \"{INLINE}\";\n");
-        let vars = format!("vars:\n  usual: {}\n  flagged: x\n  outside: y\n", VARIABLES[0]);
+        let vars = format!("vars:\n  usual: {}\n  flagged: x\n  outside: y\n  filed: z\n", value_of("usual"));
+        let stages = format!("stages:\n  dev: {{ staged: {} }}\n", value_of("staged"));
+        let defaults = format!("defaults:\n  function: {{ environment: {{ DEFAULTED: {DEFAULTED} }} }}\n");
         let outputs = "outputs:\n  function: ${logger.arn}\n";
         let lookups = "lookups:\n  secure: { ssm: /app/secure }\n  key: { secret: app/key, key: token }\n  \
                        whole: { secret: app/whole }\n";
-        format!("{before}{}{code}{after}\n{vars}{lookups}{outputs}", environment())
+        let values = [vars, stages, defaults, lookups.to_owned()].concat();
+        format!("extends: common.yaml\n{before}{}{code}{after}\n{values}{outputs}", environment())
     });
+    let file = |name: &str| format!("{name}: {}\n", value_of(name));
+    fs::write(project.path(VAR_FILE), file("filed")).unwrap();
+    fs::write(project.path("specs/common.yaml"), format!("vars:\n  {}", file("extended"))).unwrap();
     let (id, key, token) = KEYS[1];
     let torn = key;
     let profile = format!("aws_access_key_id = {id}\naws_secret_access_key = {key}\naws_session_token = {token}\n");
@@ -279,7 +298,7 @@ fn planted() -> Project {
     project
 }
 
-const PLANTED: [&str; 5] = ["specs/", "home/.aws", "lambda-src", "bin/", "broken.yaml"];
+const PLANTED: [&str; 6] = ["specs/", "home/.aws", "lambda-src", "bin/", "broken.yaml", VAR_FILE];
 
 /// Environment variables that might make the program reveal more than it should.
 const LOUD: [(&str, &str); 5] = [
@@ -310,7 +329,7 @@ impl Project {
             }
             From::Profile(name) => command.env("AWS_PROFILE", name).env("PATH", "/usr/bin:/bin"),
         };
-        command.env("TMPDIR", self.path("tmp")).envs(LOUD).env("ENGINE_VAR_outside", VARIABLES[2]);
+        command.env("TMPDIR", self.path("tmp")).envs(LOUD).envs(outside());
         if !url.is_empty() {
             command.args(["--endpoint-url", url]);
         }
@@ -318,8 +337,18 @@ impl Project {
     }
 }
 
-fn flagged() -> String {
-    format!("flagged={}", VARIABLES[1])
+fn value_of(variable: &str) -> &'static str {
+    VARIABLES.iter().find(|(name, _)| *name == variable).unwrap().1
+}
+
+/// The stage, and the variable that the environment sets.
+fn outside() -> [(&'static str, &'static str); 2] {
+    [("ENGINE_STAGE", "dev"), ("ENGINE_VAR_outside", value_of("outside"))]
+}
+
+/// The arguments that set the other variables.
+fn flags() -> [String; 4] {
+    ["--var".to_owned(), format!("flagged={}", value_of("flagged")), "--var-file".to_owned(), VAR_FILE.to_owned()]
 }
 
 #[test]
@@ -401,10 +430,10 @@ fn takes_variables(args: &[&str]) -> bool {
 
 /// Runs a command, with the secret variable on its command line if it accepts variables.
 fn ask(hunt: &mut Hunt, project: &Project, url: &str, from: From, what: &str, args: &[&str]) -> Ran {
-    let flagged = flagged();
+    let flags = flags();
     let mut args = args.to_vec();
     if takes_variables(&args) {
-        args.extend(["--var", &flagged]);
+        args.extend(flags.iter().map(String::as_str));
     }
     let url = if ["explain", "help", "--version"].contains(&args[0]) { "" } else { url };
     let run = project.loudly(url, from, &args);
@@ -433,14 +462,19 @@ fn empty() -> World {
 
 fn deployed(project: &Project) -> World {
     let cloud = Cloud::start(empty());
-    let done = project.loudly(&cloud.url, From::Environment, &["apply", "--var", &flagged()]);
+    let flags = flags();
+    let args: Vec<&str> = ["apply"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let done = project.loudly(&cloud.url, From::Environment, &args);
     done.ends_with(0);
     let world = cloud.world(|world| world.clone()).aged();
     let environment = &world.functions[FUNCTION].config["Environment"]["Variables"];
     for (name, value) in VALUES {
         assert_eq!(environment[name], value, "it is really planted");
     }
-    assert_eq!(environment["V_outside"], VARIABLES[2]);
+    for (name, value) in VARIABLES {
+        assert_eq!(environment[format!("V_{name}")], value);
+    }
+    assert_eq!(environment["DEFAULTED"], DEFAULTED);
     assert_eq!(environment["L_key"], format!("x-{}", LOOKUPS[1]));
     world
 }
@@ -490,7 +524,7 @@ fn no_error_contains_a_secret() {
         let json = serde_json::Value::from_iter(all.clone()).to_string();
         let debug = all.clone().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ");
         let ascii = VALUES[2].1.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-        vec![plain, json, debug, ascii, VARIABLES.join(" ")]
+        vec![plain, json, debug, ascii, VARIABLES.map(|(_, value)| value).join(" ")]
     };
     let errors = [
         ("refused", 400, "InvalidParameterValueException"),
@@ -639,10 +673,11 @@ fn no_terminal_shows_a_secret() {
         function.config["Environment"]["Variables"] = json!({ "PIN": VALUES[1].1 });
         world.tables.get_mut(TABLE).unwrap().tags.clear();
         let cloud = Cloud::start(world);
-        let mut process = project.command(&[command, "--var", &flagged(), "--endpoint-url", &cloud.url]);
+        let mut process = project.command(&[command, "--endpoint-url", &cloud.url]);
+        process.args(flags());
         let (id, key, token) = KEYS[0];
         process.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token);
-        process.env("TERM", "xterm-256color").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
+        process.env("TERM", "xterm-256color").envs(outside()).envs(LOUD);
         let mut session = process.terminal();
         let shown = session.exp_string("Only 'yes' will be accepted: ").unwrap();
         session.send_line(answer).unwrap();
@@ -673,18 +708,20 @@ fn no_process_of_the_local_aws_receives_a_credential() {
         let mut command = project.command(args);
         let (id, key, token) = KEYS[0];
         command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key).env("AWS_SESSION_TOKEN", token);
-        command.env("AWS_PROFILE", "file").env("ENGINE_VAR_outside", VARIABLES[2]).envs(LOUD);
+        command.env("AWS_PROFILE", "file").envs(outside()).envs(LOUD);
         command.env("TMPDIR", project.path("tmp")).env("ENGINE_CACHE_DIR", installed());
         command.env("PATH", format!("{}:{path}", project.path("bin").display()));
+        if takes_variables(args) {
+            command.args(flags());
+        }
         command.run()
     };
-    let flagged = flagged();
     let mut asked = Vec::new();
     for command in ["start", "status", "reset"] {
         asked.push(vec!["local", command, "-vv"]);
     }
-    asked.push(vec!["apply", "--local", "--yes", "-vv", "--var", &flagged]);
-    asked.push(vec!["diff", "--local", "--format", "json", "--show-unchanged", "-vv", "--var", &flagged]);
+    asked.push(vec!["apply", "--local", "--yes", "-vv"]);
+    asked.push(vec!["diff", "--local", "--format", "json", "--show-unchanged", "-vv"]);
     asked.push(vec!["list", "--local", "-vv"]);
     for args in &asked {
         let ended = run(args);
@@ -716,7 +753,7 @@ fn no_process_of_the_local_aws_receives_a_credential() {
         let environ = environ.split('\0').filter(|variable| !variable.starts_with("AWS_ACCESS_KEY_ID=LOCAL"));
         hunt.search(&format!("environment of {command:?}"), &environ.collect::<Vec<_>>().join("\n"));
     }
-    for args in [&["destroy", "--local", "--yes", "-vv", "--var", &flagged][..], &["local", "stop", "-vv"]] {
+    for args in [&["destroy", "--local", "--yes", "-vv"][..], &["local", "stop", "-vv"]] {
         let ended = run(args);
         hunt.run(&format!("engine {}", args.join(" ")), &ended);
     }
