@@ -16,6 +16,7 @@ mod diff;
 mod doctor;
 mod exit;
 mod explain;
+mod export;
 mod forget;
 mod graph;
 mod help;
@@ -165,6 +166,7 @@ enum Command {
     Graph(graph::GraphArgs),
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
+    Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
     Items(items::ItemsArgs),
     Invoke(invoke::InvokeArgs),
@@ -201,6 +203,7 @@ impl Command {
             Command::Graph(args) => graph::run(cx, args),
             Command::Schema(args) => schema::run(cx, args),
             Command::Explain(args) => explain::run(cx, args),
+            Command::Export(args) => export::run(cx, args),
             Command::Verify(args) => verify::run(cx, args),
             Command::Items(args) => items::run(cx, args),
             Command::Invoke(args) => invoke::run(cx, args),

@@ -23,7 +23,7 @@ pub mod own {
     use std::io::{self, Read as _};
     use std::path::{Path, PathBuf};
 
-    use super::Readers;
+    use super::{NewFile, Readers};
 
     /// The name of engine's own folder in a project.
     pub const FOLDER: &str = super::OWN_FOLDER;
@@ -38,7 +38,7 @@ pub mod own {
         folder(&path)?;
         #[cfg(unix)]
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        super::create_all(&[(path.join(".gitignore"), "*\n")]).map_err(|(_, error)| error)?;
+        super::create_all(&[NewFile::new(&path.join(".gitignore"), b"*\n")]).map_err(|(_, error)| error)?;
         Ok(path)
     }
 
@@ -145,15 +145,33 @@ pub fn probe(path: &Path) -> io::Result<()> {
     std::fs::remove_file(&new)
 }
 
+/// A file to write.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFile<'f> {
+    /// Its path.
+    pub path: &'f Path,
+    /// Its content.
+    pub bytes: &'f [u8],
+    /// Who can read it.
+    pub readers: Readers,
+}
+
+impl<'f> NewFile<'f> {
+    /// A file that others can read.
+    pub fn new(path: &'f Path, bytes: &'f [u8]) -> NewFile<'f> {
+        NewFile { path, bytes, readers: Readers::Usual }
+    }
+}
+
 /// Writes new files, all or none, and the folders they need. Existing files are kept, and reported
 /// as `false`.
 ///
 /// # Errors
 /// One of them can't be written; all new ones are removed.
-pub fn create_all(files: &[(PathBuf, &str)]) -> Result<Vec<bool>, (PathBuf, io::Error)> {
+pub fn create_all(files: &[NewFile<'_>]) -> Result<Vec<bool>, (PathBuf, io::Error)> {
     let mut made = Vec::new();
     let is_new: Result<Vec<bool>, _> =
-        files.iter().map(|(path, text)| create_new(path, text, &mut made).map_err(|it| (path.clone(), it))).collect();
+        files.iter().map(|file| create_new(file, &mut made).map_err(|it| (file.path.to_owned(), it))).collect();
     if is_new.is_err() {
         // Remove the newest first, so that folders are empty. Folders with files from other
         // processes remain.
@@ -164,7 +182,8 @@ pub fn create_all(files: &[(PathBuf, &str)]) -> Result<Vec<bool>, (PathBuf, io::
     is_new
 }
 
-fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bool> {
+fn create_new(file: &NewFile<'_>, made: &mut Vec<PathBuf>) -> io::Result<bool> {
+    let NewFile { path, bytes, readers } = *file;
     let folders: Vec<&Path> = path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty()).collect();
     for folder in folders.into_iter().rev() {
         match std::fs::create_dir(folder) {
@@ -179,12 +198,12 @@ fn create_new(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<bo
             Err(error) => return Err(error),
         }
     }
-    let mut file = match create(path, Readers::Usual) {
+    let mut file = match create(path, readers) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         other => other?,
     };
     made.push(path.to_owned());
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     Ok(true)
 }
@@ -239,7 +258,7 @@ mod tests {
             ("renew", true, |path| own::renew(path)?.write_all(b"new")),
             ("replace", true, |path| replace(path, b"new", Readers::Usual)),
             ("replace for its owner", true, |path| replace(path, b"new", Readers::Owner)),
-            ("create_all", false, |path| match create_all(&[(path.to_owned(), "new")]) {
+            ("create_all", false, |path| match create_all(&[NewFile::new(path, b"new")]) {
                 Ok(made) if made == [true] => Ok(()),
                 _ => Err(io::ErrorKind::AlreadyExists.into()),
             }),

@@ -143,6 +143,13 @@ impl SpecArgs {
         }
     }
 
+    /// No spec: for a command that reads what no spec declares.
+    pub(super) fn bare(name: &str) -> SpecArgs {
+        let overrides =
+            OverrideArgs { team: Some(name.to_owned()), values: ValueArgs::default(), code: CodeArgs::default() };
+        SpecArgs { stack: Some(name.to_owned()), ..SpecArgs::one(None, &overrides) }
+    }
+
     /// The specs that are named, in either way.
     pub(super) fn named(&self) -> Vec<PathBuf> {
         [self.spec.as_slice(), &self.file].concat()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::diagnostic::Diagnostic;
-use crate::files;
+use crate::files::{self, NewFile};
 use crate::spec::grammar;
 
 use super::exit::{CommandError, Exit};
@@ -128,7 +128,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
         (folder.join("specs/spec.schema.json"), schema.as_str()),
         (spec, text.as_str()),
     ];
-    let is_new = files::create_all(&files).map_err(|(path, error)| unwritable(&path, &error))?;
+    let new: Vec<NewFile<'_>> = files.iter().map(|(path, text)| NewFile::new(path, text.as_bytes())).collect();
+    let is_new = files::create_all(&new).map_err(|(path, error)| unwritable(&path, &error))?;
     let written: Vec<String> = files
         .iter()
         .zip(is_new)

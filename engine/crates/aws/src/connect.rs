@@ -4,6 +4,7 @@
 
 mod ca_bundle;
 mod context;
+mod download;
 pub(crate) mod headers;
 pub(crate) mod profiles;
 mod shared;
@@ -34,7 +35,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -59,6 +60,7 @@ use engine_core::recorder::Recorder;
 use engine_core::wait::limiter::{PATIENCE, RateLimits};
 
 pub use context::Context;
+use download::{Connect, Downloads};
 use profiles::Profiles;
 pub(crate) use shared::Answers;
 pub(crate) use shared::{Batch, EventSources};
@@ -111,6 +113,8 @@ pub struct Aws {
     shared: Arc<SharedAnswers>,
     /// Reads of event source mappings that a list may answer.
     pub(crate) event_sources: EventSources,
+    /// Downloads from addresses in responses.
+    pub(crate) downloads: Downloads,
     /// The region of all clients.
     pub region: String,
     /// The timeouts of calls that upload a function's code.
@@ -121,6 +125,8 @@ pub struct Aws {
 /// limits, but each has its own guard.
 pub struct Connection {
     config: SdkConfig,
+    /// Makes connectors for downloads.
+    connect: Connect,
     /// The secret of a local AWS; empty for real AWS.
     key: String,
     operations: Operations,
@@ -246,7 +252,13 @@ impl Connection {
         let region = Region::new(region(settings).await?);
         let (profile, profiles) = (named_profile(settings), Profiles::read(settings));
         headers::check_settings(&profiles, profile.is_some())?;
-        let http = (network.wrap)(https(ca_bundle::read(&profiles)?));
+        let trusted = ca_bundle::read(&profiles)?;
+        let http = (network.wrap)(https(trusted.clone()));
+        let settings_of_download = settings_of(&network.upload_timeouts);
+        let connect: Connect = Arc::new(move || {
+            let context = tls_context(trusted.clone());
+            SharedHttpConnector::new(connector(context.as_ref(), Some(settings_of_download.clone()), Some(sleep())))
+        });
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(region.clone())
             .http_client(http.clone())
@@ -273,6 +285,7 @@ impl Connection {
         let operations = operation::all();
         Ok(Connection {
             config,
+            connect,
             key: String::new(),
             limits: Arc::new(RateLimits::new(
                 &operations.limits(),
@@ -301,11 +314,12 @@ impl Connection {
             .retry_config(retries())
             .timeout_config(network.timeouts.clone())
             .stalled_stream_protection(stalls())
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .sleep_impl(sleep())
             .time_source(SharedTimeSource::new(SystemTimeSource::new()))
             .build();
         Connection {
             config,
+            connect: Arc::new(|| SharedHttpConnector::new(Connector::builder().build_http())),
             key: settings.key.clone(),
             operations,
             limits: Arc::new(RateLimits::unlimited()),
@@ -316,7 +330,7 @@ impl Connection {
 
     /// The clients of one run, behind a new guard.
     pub fn clients(&self, access: Access) -> Aws {
-        let Connection { config, key, operations, limits, shared, upload_timeouts } = self;
+        let Connection { config, connect, key, operations, limits, shared, upload_timeouts } = self;
         let (guard, limits) = (Arc::new(Guard::new(access, operations.clone())), Arc::clone(limits));
         let recorder = Arc::<Recorder>::default();
         let secrets = Secrets::default();
@@ -347,6 +361,7 @@ impl Connection {
             seen: permissions::Seen::default(),
             shared: Arc::clone(shared),
             event_sources: EventSources::default(),
+            downloads: Downloads { connect: Arc::clone(connect), config: config.clone() },
             region: config.region().map_or_else(String::new, ToString::to_string),
             upload_timeouts: upload_timeouts.clone(),
         }
@@ -636,19 +651,40 @@ fn stalls() -> StalledStreamProtectionConfig {
 
 /// HTTPS with the proxy variables and the system's certificates or a CA bundle.
 fn https(trusted: Option<tls::TrustStore>) -> SharedHttpClient {
-    let context = trusted.and_then(|trusted| tls::TlsContext::builder().with_trust_store(trusted).build().ok());
+    let context = tls_context(trusted);
     HttpBuilder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        let connector = connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
-        match &context {
-            Some(context) => connector.tls_context(context.clone()).build(),
-            None => connector.build(),
-        }
+        connector(context.as_ref(), settings.cloned(), components.and_then(RuntimeComponents::sleep_impl))
     })
+}
+
+fn tls_context(trusted: Option<tls::TrustStore>) -> Option<tls::TlsContext> {
+    trusted.and_then(|trusted| tls::TlsContext::builder().with_trust_store(trusted).build().ok())
+}
+
+fn connector(
+    context: Option<&tls::TlsContext>,
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+) -> Connector {
+    let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(sleep);
+    let connector = connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    match context {
+        Some(context) => connector.tls_context(context.clone()).build(),
+        None => connector.build(),
+    }
+}
+
+/// The timeouts of a connector that no client configures.
+fn settings_of(timeouts: &TimeoutConfig) -> HttpConnectorSettings {
+    let mut settings = HttpConnectorSettings::builder();
+    settings.set_connect_timeout(timeouts.connect_timeout()).set_read_timeout(timeouts.read_timeout());
+    settings.build()
+}
+
+fn sleep() -> SharedAsyncSleep {
+    SharedAsyncSleep::new(TokioSleep::new())
 }
 
 impl fmt::Debug for Network {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use engine_core::build::Built;
-use engine_core::kind::{AccessLevel, Definition, Derived, Implied, Kinds, Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Definition, Derived, Exported, Implied, Kinds, Loaded, SpecFolder, Want};
 use engine_core::provider::{Pending, Provider, Providers};
 use engine_core::wait::{self, Context as Core, Overrides};
 use serde::Serialize;
@@ -75,6 +75,11 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// How a spec declares an existing resource with these properties, beyond what the schema says.
+    fn export(&self, _live: &Tree) -> Exported {
+        Exported::default()
+    }
+
     /// Loads local files and adds their content hashes to the declaration. Only for files. Files
     /// that a build makes are loaded once it has run, as `built`.
     fn load(&self, _desired: &Tree, _folder: &SpecFolder, _built: Option<&Built>) -> Loaded {
@@ -116,6 +121,11 @@ pub trait Kind: Send + Sync + 'static {
     /// for kinds that nothing uses.
     fn users(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Option<Users>, AwsError>> + Send {
         std::future::ready(Ok(None))
+    }
+
+    /// Downloads its package, as AWS keeps it. Only for kinds that name one in [`Kind::export`].
+    fn package(&self, _cx: &Context, id: &Id) -> impl Future<Output = Result<Vec<u8>, AwsError>> + Send {
+        std::future::ready(Err(AwsError::defect(format!("`{}` has no package", id.name))))
     }
 
     /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
@@ -344,6 +354,10 @@ impl<K: Kind> Definition for Erased<K> {
         self.kind.created_for(name)
     }
 
+    fn export(&self, live: &Tree) -> Exported {
+        self.kind.export(live)
+    }
+
     fn load(&self, desired: &Tree, folder: &SpecFolder, built: Option<&Built>) -> Loaded {
         self.kind.load(desired, folder, built)
     }
@@ -382,6 +396,10 @@ impl<K: Kind> Provider for Connected<K> {
 
     fn users<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Option<Users>> {
         Box::pin(async move { self.kind.kind.users(&self.context(cx), id).await })
+    }
+
+    fn package<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Vec<u8>> {
+        Box::pin(async move { self.kind.kind.package(&self.context(cx), id).await })
     }
 
     fn create<'a>(&'a self, cx: &'a Core, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {

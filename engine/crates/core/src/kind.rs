@@ -82,6 +82,18 @@ pub struct Implied {
     pub path: Path,
 }
 
+/// How a spec declares an existing resource, beyond the properties that AWS shows in the spec's form.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// Properties that AWS shows in another form.
+    pub properties: Tree,
+    /// The property with the path of the resource's package, which has to be saved to a file.
+    pub package: Option<Str>,
+    /// Properties that the spec can't declare as they are, so it has to ignore their changes, each
+    /// with the reason as a complete clause.
+    pub ignored: Vec<(Str, String)>,
+}
+
 /// A level of access to resources of a kind, for `access:` of a role or of what uses one.
 #[derive(Debug, Clone)]
 pub struct AccessLevel {
@@ -153,6 +165,11 @@ pub trait Definition: Send + Sync {
     /// tags.
     fn created_for(&self, _name: &str) -> Option<(Str, String)> {
         None
+    }
+
+    /// How a spec declares an existing resource with these properties, beyond what the schema says.
+    fn export(&self, _live: &Tree) -> Exported {
+        Exported::default()
     }
 
     /// Loads local files and adds their content hashes to the declaration. Only for files.

@@ -10,6 +10,7 @@ pub mod build;
 pub mod cause;
 pub mod diagnostic;
 pub mod error;
+pub mod export;
 pub mod graph;
 pub mod inventory;
 pub mod kind;

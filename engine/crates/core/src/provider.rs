@@ -58,6 +58,13 @@ pub trait Provider: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// Downloads its package, as AWS keeps it. Only for kinds that name one in
+    /// [`Definition::export`](crate::kind::Definition::export).
+    fn package<'a>(&'a self, _cx: &'a Context, id: &'a Id) -> Pending<'a, Vec<u8>> {
+        let defect = AwsError::defect(format!("`{}` has no package", id.name));
+        Box::pin(std::future::ready(Err(defect)))
+    }
+
     /// Creates it, including tags. Returns as soon as the outputs are known: the step is *made*.
     fn create<'a>(&'a self, cx: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs>;
 

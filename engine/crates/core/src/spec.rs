@@ -25,6 +25,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 pub use check::kind_elsewhere;
+pub(crate) use render::plain;
 
 use crate::build::{Build, Built};
 use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};

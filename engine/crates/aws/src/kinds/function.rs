@@ -16,6 +16,7 @@
 //!         exports.handler = async (event) => console.log(JSON.stringify(event));
 //! ```
 
+mod archive;
 pub(super) mod async_config;
 mod build;
 mod code;
@@ -52,7 +53,7 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use async_config::AsyncConfig;
 use engine_core::build::Built;
-use engine_core::kind::{AccessLevel, Derived, Implied, Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Derived, Exported, Implied, Loaded, SpecFolder, Want};
 use reference::{Image, SIGNING, SOURCE};
 use requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, once, tracing};
 use seen::{LOOK, Seen, active, failed_update, look, updated};
@@ -201,6 +202,14 @@ impl Kind for Function {
             problems.push(Problem::error(Path::property(RETENTION), problem, hint).inapplicable());
         }
         Derived { problems, ..Derived::default() }
+    }
+
+    fn export(&self, live: &Tree) -> Exported {
+        archive::exported(live)
+    }
+
+    async fn package(&self, cx: &Context, id: &Id) -> Result<Vec<u8>, AwsError> {
+        archive::download(cx, id).await
     }
 
     fn load(&self, desired: &Tree, folder: &SpecFolder, built: Option<&Built>) -> Loaded {

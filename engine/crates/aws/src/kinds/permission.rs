@@ -467,12 +467,13 @@ async fn statements_of(cx: &Context, id: &Id, qualifier: Option<&str>) -> Result
     })
 }
 
-/// Adds statements of one policy: the wanted one, and others with the team's prefix.
+/// Adds statements of one policy: the wanted one, and others with the team's prefix, or all others
+/// without a team.
 fn add(reading: &mut Reading<Props>, id: &Id, statements: Vec<(String, Props)>) {
     for (sid, props) in statements {
         if sid == id.name && !sid.is_empty() && reading.live.is_none() {
             reading.live = Some(live(&sid, props));
-        } else if is_of_team(&sid, &id.owner.team) {
+        } else if is_of_team(&sid, &id.owner.team) || id.owner.team.is_empty() {
             // The resource name follows from the default statement ID; a custom ID doesn't contain
             // it.
             let resource = sid.get(id.owner.team.len() + 1..).unwrap_or_default().to_owned();

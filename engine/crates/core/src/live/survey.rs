@@ -14,7 +14,7 @@ use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Status,
 use crate::wait::{Context, Detail};
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
-use super::{Undeclared, read_masked};
+use super::{Undeclared, elsewhere, read_masked};
 
 /// Everything with engine's tags, of one team and stack or of all, and everything whose name begins
 /// with one of `prefixes`, tagged or not. Each is read directly: the index also lists deleted
@@ -96,6 +96,53 @@ pub async fn read_listed(cx: &Context, listed: &Listed, env: &AwsEnv) -> Result<
     let is_theirs = |live: &Live| matches!(&live.owner, Ownership::Engine(owner) if owner.team == id.owner.team);
     found.retain(|(_, _, live)| live.status != Status::Deleting && is_theirs(live));
     Ok(found)
+}
+
+/// Reads one resource that no spec declares, in full; `None` if it doesn't exist.
+///
+/// # Errors
+/// As the kind's read.
+pub async fn read_existing(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Option<Live>, AwsError> {
+    let live = read_masked(cx, kind, id).await?.live;
+    Ok(live.filter(|live| live.status != Status::Deleting))
+}
+
+/// Everything that is nested in or attached to a resource, whoever owns it, and why some of it can't
+/// be read, by kind.
+///
+/// # Errors
+/// Transient errors.
+pub async fn read_attached(
+    cx: &Context,
+    kind: &str,
+    id: &Id,
+) -> Result<(Vec<Undeclared>, BTreeMap<Str, String>), AwsError> {
+    let kinds: Vec<(Arc<dyn Definition>, Str)> = attachable_kinds(&cx.kinds, kind).collect();
+    let reads = kinds.into_iter().map(|(kind, property)| async move {
+        let of_parent = Id {
+            parents: BTreeMap::from([(property.clone(), id.name.clone())]),
+            env: id.env.clone(),
+            ..Id::named(blank_owner(), String::new())
+        };
+        let here = list_attached(cx, Arc::clone(&kind), property, &id.name, blank_owner(), id.env.as_ref());
+        let (here, elsewhere) = tokio::join!(here, elsewhere(cx, &kind, &of_parent));
+        let more = elsewhere.map(|it| it.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect());
+        (kind, [here, more])
+    });
+    let (mut found, mut unread) = (Vec::new(), BTreeMap::new());
+    for (kind, reads) in join_all(reads).await {
+        for read in reads {
+            match read {
+                Ok(more) => found.extend(more),
+                Err(error) => {
+                    let why = error.unreadable().ok_or(error)?;
+                    unread.insert(kind.schema().kind.clone(), why);
+                }
+            }
+        }
+    }
+    found.retain(|(_, _, live): &Undeclared| live.status != Status::Deleting);
+    Ok((found, unread))
 }
 
 /// An owner whose fields are all empty, for lookups by ARN, tag or a part of an owner.

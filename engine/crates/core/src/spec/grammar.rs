@@ -94,6 +94,11 @@ pub fn objection_to_team(name: &str) -> Option<String> {
     TEAM.violation(name)
 }
 
+/// Whether a resource of a spec can have this name.
+pub fn is_resource_name(name: &str) -> bool {
+    RESOURCE.violation(name).is_none() && !RESERVED_NAMES.contains(&name)
+}
+
 /// The rule for team names.
 pub fn team_words() -> String {
     format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.expected)

@@ -160,7 +160,7 @@ fn add_name(body: &mut Mapping, declared: &ResourceDecl) {
 }
 
 /// A value as the file could contain it.
-fn plain(value: &Value) -> Out {
+pub(crate) fn plain(value: &Value) -> Out {
     let escaped = |text: &str| text.replace("${", "$${");
     match value {
         Value::Null => Out::Null,

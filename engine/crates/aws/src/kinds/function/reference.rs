@@ -196,6 +196,25 @@ impl Object {
     }
 }
 
+/// `code.image` for the derived property of an existing function.
+pub(super) fn written_image(image: &Tree) -> Value {
+    let is_set = |value: &Value| !matches!(value, Value::Null) && *value != Value::List(Vec::new());
+    let set: Tree = image.iter().filter(|(_, value)| is_set(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    match (set.len(), set.get("uri")) {
+        (1, Some(uri)) => uri.clone(),
+        _ => Value::Map(set),
+    }
+}
+
+/// `code.s3` for an object in its recorded form; `None` if that is only its hash.
+pub(super) fn written_object(recorded: &str) -> Option<Value> {
+    let (bucket, rest) = recorded.strip_prefix("s3://")?.split_once('/')?;
+    let (key, version) = rest.split_once('@').map_or((rest, None), |(key, version)| (key, Some(version)));
+    let members = [("bucket", Some(bucket)), ("key", Some(key)), ("version", version)];
+    let set = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?.to_owned()))));
+    (key != "...").then(|| Value::Map(set.collect()))
+}
+
 /// The value of the tag for code with this hash from this object.
 pub(super) fn record(code_sha256: &str, source: &str) -> String {
     format!("{code_sha256} {source}")

@@ -1,0 +1,213 @@
+//! `engine export`: writes a spec of existing resources.
+//!
+//! `find` reads AWS, `engine_core::export` makes the spec, and `project` writes files.
+//!
+//! **Invariant:** it changes nothing in AWS, overwrites no file, and shows no value of a variable.
+
+mod find;
+mod project;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use tokio::sync::watch;
+
+use crate::aws::{Access, Context};
+use crate::diagnostic::Diagnostic;
+use crate::export::{Conflict, Declaration, Export, Settings};
+use crate::live;
+use crate::plan::Options;
+use crate::schema::AwsEnv;
+use crate::spec::{Depth, grammar};
+
+use super::CommandContext;
+use super::args::{SpecArgs, WhenStopped};
+use super::exit::{CommandError, Exit};
+use super::interrupt::on_runtime;
+use super::session::{self, Session};
+use super::terminal::{report_waits_once, with_wait_notice};
+
+use find::Found;
+use project::Project;
+
+/// Write a spec of existing resources
+#[derive(Debug, Args)]
+#[command(after_help = "\
+NAME is a name in AWS: of a table, a function, a queue, a log group or a role. A function brings its \
+mappings and permissions, and imports its role. Without -o, the spec goes to stdout and the code of \
+functions to lambda-src/ in the current folder.
+
+Examples:
+  engine export Orders --team blue-owls -o specs/orders.yaml
+                                         a table that another tool created
+  engine export Orders order-worker --team blue-owls -o specs/orders.yaml
+                                         with a function that reads its stream
+  engine export arn:aws:dynamodb:eu-central-1:123456789012:table/Orders --team blue-owls
+                                         print the spec
+  engine export blue-owls-worker -o specs/worker.yaml --with-values worker.vars.yaml
+                                         with the values of its variables")]
+pub(super) struct ExportArgs {
+    /// Names or ARNs of resources in AWS
+    #[arg(value_name = "NAME|ARN", required = true)]
+    names: Vec<String>,
+    /// Write the spec to this new file
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Use this team for resources without engine's tags
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+    /// Write the values of variables to this new file, which only you can read
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    with_values: Option<PathBuf>,
+}
+
+pub(super) fn run(cx: &CommandContext<'_>, args: ExportArgs) -> Result<Exit, CommandError> {
+    if let Some((team, objection)) = args.team.as_ref().and_then(|it| Some((it, grammar::objection_to_team(it)?))) {
+        let problem = format!("the team name `{team}` {objection}");
+        return Err(CommandError::usage(problem, format!("use {}", grammar::team_words())));
+    }
+    let project = Project::new(args.output.clone(), args.with_values.clone())?;
+    let session = session(cx)?;
+    on_runtime(async |interrupt| {
+        let exported = Exported::read(&session, &args.names, args.team.as_deref(), &project, &interrupt).await?;
+        project.write(cx, &exported, &about(&exported, &project, &args.names))
+    })
+}
+
+/// A session for reading what no spec declares.
+pub(super) fn session<'t>(cx: &CommandContext<'t>) -> Result<Session<'t>, CommandError> {
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::bare("export") };
+    let sessions = session::open(cx, &spec, &Options::default(), Depth::Identities)?;
+    sessions.into_iter().next().ok_or_else(CommandError::interrupted)
+}
+
+/// A spec of existing resources, with everything that its files need.
+pub(super) struct Exported {
+    pub(super) spec: Export,
+    env: AwsEnv,
+    /// The packages of resources, by their names in the spec.
+    packages: Vec<(String, Vec<u8>)>,
+    /// What the spec lacks: explanations, one sentence each.
+    gaps: Vec<String>,
+}
+
+impl Exported {
+    /// Reads the resources with these names, and makes their spec.
+    pub(super) async fn read(
+        session: &Session<'_>,
+        names: &[String],
+        team: Option<&str>,
+        project: &Project,
+        interrupt: &watch::Receiver<bool>,
+    ) -> Result<Exported, CommandError> {
+        let (cx, account) = session.reader(Access::ReadOnly, interrupt).await?;
+        let quiet = session.terminal.quiet;
+        let cx = cx.reporting(report_waits_once(quiet));
+        let env = AwsEnv::new(&cx.aws.region, &account);
+        let read = async {
+            let Found { existing, mut gaps } = find::find(&cx, session, names, &env).await?;
+            let settings = Settings { team, env: &env, has_values: project.has_values() };
+            let mut spec = Export::new(existing, &settings).map_err(conflict)?;
+            gaps.extend(
+                spec.left_out.iter().map(|it| format!("The {} `{}` isn't exported: {}.", it.kind, it.name, it.why)),
+            );
+            let packages = packages(&cx, &mut spec).await?;
+            gaps.extend(others(&cx, &spec, &account).await?);
+            Ok((spec, packages, gaps))
+        };
+        let read = tokio::select! {
+            read = with_wait_notice(quiet, || cx.waits(), read) => read,
+            () = cx.interrupt() => Err(CommandError::interrupted()),
+        };
+        let (spec, packages, gaps) = read?;
+        Ok(Exported { spec, env, packages, gaps })
+    }
+
+    /// What the spec lacks.
+    fn all_gaps(&self) -> impl Iterator<Item = String> {
+        let of_resources =
+            |it: &Declaration| it.gaps.iter().map(|gap| format!("`{}`: {gap}.", it.name)).collect::<Vec<_>>();
+        self.gaps.iter().cloned().chain(self.spec.resources.iter().flat_map(of_resources))
+    }
+}
+
+/// Downloads the packages; what can't be downloaded is a gap.
+async fn packages(cx: &Context, spec: &mut Export) -> Result<Vec<(String, Vec<u8>)>, CommandError> {
+    let mut packages = Vec::new();
+    for declaration in spec.resources.iter_mut().filter(|it| it.package.is_some()) {
+        let existing = &declaration.existing;
+        let provider = cx.provider(&existing.kind.schema().kind).map_err(|error| find::failed(&error, "download"))?;
+        match cx.read(&existing.id.name, || provider.package(cx, &existing.id)).await {
+            Ok(package) => packages.push((declaration.name.clone(), package)),
+            Err(error) => {
+                let why = error.unreadable().ok_or_else(|| find::failed(&error, "download the code"))?;
+                let property = declaration.package.take().unwrap_or_default();
+                declaration.gaps.push(format!("`{property}` can't be downloaded, because {why}"));
+            }
+        }
+    }
+    Ok(packages)
+}
+
+/// What else the stack owns: applying the spec would delete it.
+async fn others(cx: &Context, spec: &Export, account: &str) -> Result<Option<String>, CommandError> {
+    let Some(stack) = &spec.stack else { return Ok(None) };
+    let owned = match live::survey(cx, Some((&spec.team, stack)), &[], account).await {
+        Ok(owned) => owned,
+        Err(error) => {
+            let why = error.unreadable().ok_or_else(|| find::failed(&error, "search for the rest of the stack"))?;
+            let problem = "engine couldn't check whether the spec has everything that the stack owns";
+            return Ok(Some(format!("{problem}: {why}.")));
+        }
+    };
+    let has = |kind: &str, name: &str| {
+        let is_it = |it: &Declaration| it.existing.kind.schema().kind == kind && it.existing.id.name == name;
+        spec.resources.iter().any(is_it) || spec.is_implied(kind, name)
+    };
+    let missing: Vec<String> = owned
+        .iter()
+        .filter(|(kind, id, _)| !has(&kind.schema().kind, &id.name))
+        .map(|(kind, id, _)| format!("the {} `{}`", kind.schema().kind, id.name))
+        .collect();
+    Ok((!missing.is_empty()).then(|| {
+        let missing = missing.join(", ");
+        format!("The stack `{stack}` also owns {missing}: `engine apply` with this spec would delete what it lacks.")
+    }))
+}
+
+fn conflict(conflict: Conflict) -> CommandError {
+    match conflict {
+        Conflict::NoTeam => CommandError::usage(
+            "the resources have no tags of engine, so the spec needs a team",
+            "add `--team TEAM`, with the team that is to own them",
+        ),
+        Conflict::SeveralStacks(stacks) => {
+            let stacks: Vec<String> =
+                stacks.iter().map(|(team, stack)| format!("team `{team}`, stack `{stack}`")).collect();
+            let problem = format!("the resources belong to several stacks: {}", stacks.join("; "));
+            CommandError::one(Diagnostic::error(problem, "export the resources of one stack at a time"))
+        }
+        Conflict::OtherTeam(owner) => CommandError::one(Diagnostic::error(
+            format!("the resources belong to the team `{owner}`"),
+            "leave out `--team`: the tags of the resources name their team",
+        )),
+    }
+}
+
+/// The comments at the start of the spec.
+fn about(exported: &Exported, project: &Project, names: &[String]) -> Vec<String> {
+    let Exported { spec, env, .. } = exported;
+    let AwsEnv { account, region, .. } = env;
+    let names: Vec<String> = names.iter().map(|it| crate::diagnostic::shell_word(it)).collect();
+    let mut about = vec![format!("Exported from account {account}, {region}: `engine export {}`.", names.join(" "))];
+    if spec.resources.iter().any(|it| it.is_adopted) {
+        about.push(
+            "Resources with `adopt: true` have no tags of engine yet. `engine diff` shows that adopting them adds \
+             these tags and changes nothing else."
+                .to_owned(),
+        );
+    }
+    about.extend(project.about(exported));
+    about.extend(exported.gaps.iter().cloned());
+    about
+}
