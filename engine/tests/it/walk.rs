@@ -4,6 +4,9 @@
 //!
 //! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does
 //! a row without a property.
+//!
+//! Wherever AWS matches the spec, an export of what is there has to match, too. `cargo test` exports
+//! a seeded sample; `ENGINE_EXPORTS=all` exports every time, and `ENGINE_EXPORTS=7` that sample again.
 
 mod function;
 mod log_group;
@@ -15,8 +18,10 @@ mod stage;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::kinds::all;
 use engine::schema::{Property, Shape, settable};
@@ -424,6 +429,31 @@ impl Walk<'_> {
     fn expect_no_diff(&self, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode"]);
         assert!(ran.code() == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
+        if exports(&format!("{}.{} {when}", self.row.kind, self.row.property)) {
+            self.expect_export(when);
+        }
+    }
+
+    /// Exports everything, and expects that the result matches AWS.
+    fn expect_export(&self, when: &str) {
+        const SPEC: &str = "specs/exported.yaml";
+        let listed = self.stage.run(&["list", "--format", "json"]);
+        let listed: Json = serde_json::from_str(&listed.out).unwrap();
+        let is_named = |it: &&Json| !["mapping", "permission"].contains(&it["kind"].as_str().unwrap());
+        let names: Vec<&str> =
+            listed["resources"].as_array().unwrap().iter().filter(is_named).map(|it| it["name"].as_str().unwrap()).collect();
+        if names.is_empty() {
+            return;
+        }
+        self.stage.remove(&[SPEC, "lambda-src"]);
+        let ran = self.stage.run(&[&["export", "-o", SPEC, "--region", "eu-central-1"][..], &names].concat());
+        let text = self.stage.read(SPEC);
+        assert_eq!(ran.code(), Some(0), "{when}, and is exported: {ran:#?}\n{text}");
+        let ran = self.stage.run(&["diff", SPEC, "--detailed-exitcode"]);
+        assert!(
+            ran.code() == Some(0) && ran.out.contains("No changes."),
+            "{when}, and its export differs: {ran:#?}\n{text}"
+        );
     }
 
     fn expect_seen(&self, step: usize, when: &str) {
@@ -519,6 +549,27 @@ fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sy
     let mut sent = sent.into_inner().unwrap();
     sent.sort();
     sent
+}
+
+/// One of so many states is exported in a sample.
+const SAMPLED: usize = 16;
+
+/// Whether a state is exported.
+fn exports(state: &str) -> bool {
+    static SEED: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let given = std::env::var("ENGINE_EXPORTS").ok();
+        if given.as_deref() == Some("all") {
+            return None;
+        }
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let seed = given.map_or_else(now, |seed| seed.parse().expect("ENGINE_EXPORTS is `all` or a seed"));
+        eprintln!("exports: again with ENGINE_EXPORTS={seed}");
+        Some(seed)
+    });
+    let Some(seed) = *SEED else { return true };
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    fastrand::Rng::with_seed(seed ^ hasher.finish()).usize(..SAMPLED) == 0
 }
 
 /// All rows, or those whose name contains the text in `ENGINE_WALK`.

@@ -291,6 +291,8 @@ pub(crate) struct World {
     pub(super) late_line: bool,
     /// The aliases that each function has.
     pub(crate) aliases: Vec<&'static str>,
+    /// Uploaded packages, by their hash.
+    pub(super) archives: BTreeMap<String, Bytes>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) queues: BTreeMap<String, queue::Queue>,
     /// Names of deleted queues, and how many creates AWS still refuses.

@@ -105,6 +105,18 @@ impl Stage {
         fs::write(self.folder.path().join("specs/team.yaml"), text).unwrap();
     }
 
+    /// A file of the project; empty if there is none.
+    pub(super) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.folder.path().join(path)).unwrap_or_default()
+    }
+
+    /// Removes files and folders of the project, if they exist.
+    pub(super) fn remove(&self, paths: &[&str]) {
+        for path in paths.iter().map(|path| self.folder.path().join(path)) {
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+    }
+
     /// The account as it is now.
     pub(super) fn world(&self) -> World {
         self.cloud.as_ref().unwrap().world(|world| world.clone())

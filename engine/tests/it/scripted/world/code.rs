@@ -1,6 +1,7 @@
 //! The code of functions in the account: packages, archives in S3, images and code signing.
 
 use base64::Engine as _;
+use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
@@ -49,7 +50,11 @@ pub(super) fn deploy(config: &mut Json, code: &Json, architectures: &Json) -> Re
 
 fn packed(config: &mut Json, zip: &[u8]) {
     config["CodeSize"] = json!(zip.len());
-    config["CodeSha256"] = json!(base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip)));
+    config["CodeSha256"] = json!(hash(zip));
+}
+
+fn hash(zip: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -73,6 +78,19 @@ pub(super) fn configure_image(config: &mut Json, image: &Json) -> Result<(), Rep
 }
 
 impl World {
+    /// Keeps an uploaded package, so that it can be downloaded.
+    pub(super) fn keep_archive(&mut self, code: &Json) {
+        if let Some(zip) = code["ZipFile"].as_str() {
+            let zip = base64::engine::general_purpose::STANDARD.decode(zip).unwrap();
+            self.archives.insert(hash(&zip), zip.into());
+        }
+    }
+
+    /// The package that a function runs.
+    pub(in crate::scripted) fn archive(&self, function: &str) -> Option<Bytes> {
+        self.archives.get(self.functions.get(function)?.config["CodeSha256"].as_str()?).cloned()
+    }
+
     fn signing(&mut self, name: &str) -> Result<&mut Option<String>, Reply> {
         let missing = format!("Function not found: {}", function_arn(name));
         let missing = Reply::lambda(404, "ResourceNotFoundException", &missing);

@@ -202,7 +202,7 @@ impl World {
         config["RevisionId"] = json!(function.revision.to_string());
         let code = match config["ImageUri"].take() {
             Json::String(uri) => json!({ "RepositoryType": "ECR", "ImageUri": uri, "ResolvedImageUri": uri }),
-            _ => json!({ "RepositoryType": "S3", "Location": "https://s3/" }),
+            _ => json!({ "RepositoryType": "S3", "Location": format!("https://s3/{name}") }),
         };
         config.as_object_mut().unwrap().remove("ImageUri");
         let mut answer = json!({ "Configuration": config, "Code": code });
@@ -246,6 +246,7 @@ impl World {
             ));
         }
         deploy(&mut config, &body["Code"], &body["Architectures"])?;
+        self.keep_archive(&body["Code"]);
         // Lambda omits it until it was set once.
         if config["Environment"]["Variables"].as_object().is_some_and(serde_json::Map::is_empty) {
             config.as_object_mut().unwrap().remove("Environment");
@@ -300,7 +301,9 @@ impl World {
         function.quiet()?;
         function.locked(body)?;
         function.change_within(max, |config| deploy(config, body, &body["Architectures"]))?;
-        Ok(function.begin_update())
+        let answer = function.begin_update();
+        self.keep_archive(body);
+        Ok(answer)
     }
 
     fn put_concurrency(&mut self, name: &str, body: &Json) -> Result<Reply, Reply> {
