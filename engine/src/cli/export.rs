@@ -17,7 +17,7 @@ use crate::diagnostic::Diagnostic;
 use crate::export::{Conflict, Declaration, Export, Settings};
 use crate::live;
 use crate::plan::Options;
-use crate::schema::AwsEnv;
+use crate::schema::{AwsEnv, Ownership};
 use crate::spec::{Depth, grammar};
 
 use super::CommandContext;
@@ -67,17 +67,22 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ExportArgs) -> Result<Exit, Com
         return Err(CommandError::usage(problem, format!("use {}", grammar::team_words())));
     }
     let project = Project::new(args.output.clone(), args.with_values.clone())?;
-    let session = session(cx)?;
+    let session = session(cx, &args.names)?;
     on_runtime(async |interrupt| {
         let exported = Exported::read(&session, &args.names, args.team.as_deref(), &project, &interrupt).await?;
         project.write(cx, &exported, &about(&exported, &project, &args.names))
     })
 }
 
-/// A session for reading what no spec declares.
-pub(super) fn session<'t>(cx: &CommandContext<'t>) -> Result<Session<'t>, CommandError> {
+/// A session for reading what no spec declares: in the region of the first ARN, if nothing else sets
+/// one.
+pub(super) fn session<'t>(cx: &CommandContext<'t>, names: &[String]) -> Result<Session<'t>, CommandError> {
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::bare("export") };
-    let sessions = session::open(cx, &spec, &Options::default(), Depth::Identities)?;
+    let region = names.iter().filter(|name| name.starts_with("arn:")).find_map(|arn| arn.split(':').nth(3));
+    let region = region.filter(|region| !region.is_empty() && !cx.global.local).map(str::to_owned);
+    let mut cx = cx.clone();
+    cx.global.region = cx.global.region.or(region);
+    let sessions = session::open(&cx, &spec, &Options::default(), Depth::Identities)?;
     sessions.into_iter().next().ok_or_else(CommandError::interrupted)
 }
 
@@ -164,14 +169,19 @@ async fn others(cx: &Context, spec: &Export, account: &str) -> Result<Option<Str
         let is_it = |it: &Declaration| it.existing.kind.schema().kind == kind && it.existing.id.name == name;
         spec.resources.iter().any(is_it) || spec.is_implied(kind, name)
     };
-    let missing: Vec<String> = owned
-        .iter()
-        .filter(|(kind, id, _)| !has(&kind.schema().kind, &id.name))
-        .map(|(kind, id, _)| format!("the {} `{}`", kind.schema().kind, id.name))
+    let missing = owned.iter().filter(|(kind, id, _)| !has(&kind.schema().kind, &id.name));
+    let missing: Vec<String> = missing
+        .map(|(kind, id, live)| {
+            let name = match &live.owner {
+                Ownership::Engine(owner) if !owner.resource.is_empty() => &owner.resource,
+                _ => &id.name,
+            };
+            format!("the {} `{name}`", kind.schema().kind)
+        })
         .collect();
     Ok((!missing.is_empty()).then(|| {
         let missing = missing.join(", ");
-        format!("The stack `{stack}` also owns {missing}: `engine apply` with this spec would delete what it lacks.")
+        format!("The stack `{stack}` also owns {missing}. `engine apply` would delete that: export it, too.")
     }))
 }
 

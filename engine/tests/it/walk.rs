@@ -440,8 +440,13 @@ impl Walk<'_> {
         let listed = self.stage.run(&["list", "--format", "json"]);
         let listed: Json = serde_json::from_str(&listed.out).unwrap();
         let is_named = |it: &&Json| !["mapping", "permission"].contains(&it["kind"].as_str().unwrap());
-        let names: Vec<&str> =
-            listed["resources"].as_array().unwrap().iter().filter(is_named).map(|it| it["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = listed["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(is_named)
+            .map(|it| it["name"].as_str().unwrap())
+            .collect();
         if names.is_empty() {
             return;
         }

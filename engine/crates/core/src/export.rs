@@ -330,17 +330,18 @@ impl Declaration {
     }
 }
 
-/// Team and stack that own the resources, from their tags.
+/// Team and stack that own the resources, from their tags. What the spec only refers to counts if
+/// there is nothing else.
 fn owner(existing: &[Existing], team: Option<&str>) -> Result<(String, Option<String>), Conflict> {
-    let named =
-        existing.iter().filter(|it| !it.imported && matches!(it.kind.schema().identity, Identity::Named { .. }));
-    let stacks: BTreeSet<(String, String)> = named
-        .filter_map(|it| match &it.live.owner {
-            Ownership::Engine(owner) => Some((owner.team.clone(), owner.stack.clone())),
-            _ => None,
-        })
-        .filter(|(team, stack)| !team.is_empty() && !stack.is_empty())
-        .collect();
+    let is_named = |it: &&Existing| matches!(it.kind.schema().identity, Identity::Named { .. });
+    let (imported, managed): (Vec<&Existing>, Vec<&Existing>) =
+        existing.iter().filter(is_named).partition(|it| it.imported);
+    let named = if managed.is_empty() { imported } else { managed };
+    let owners = named.into_iter().filter_map(|it| match &it.live.owner {
+        Ownership::Engine(owner) if !owner.team.is_empty() && !owner.stack.is_empty() => Some(owner),
+        _ => None,
+    });
+    let stacks: BTreeSet<(String, String)> = owners.map(|it| (it.team.clone(), it.stack.clone())).collect();
     let mut all = stacks.into_iter();
     match (all.next(), all.next(), team) {
         (None, _, None) => Err(Conflict::NoTeam),

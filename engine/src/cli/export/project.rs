@@ -120,7 +120,7 @@ impl Project {
             terminal.print(&text);
         }
         for gap in exported.all_gaps() {
-            terminal.note(&format!("not exported: {gap}"));
+            terminal.note(&gap);
         }
         self.check(cx, exported, &text)
     }

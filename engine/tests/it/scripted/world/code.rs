@@ -1,5 +1,7 @@
 //! The code of functions in the account: packages, archives in S3, images and code signing.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -33,8 +35,7 @@ pub(super) fn deploy(config: &mut Json, code: &Json, architectures: &Json) -> Re
                  not exist.",
             ));
         }
-        let object = format!("{bucket}/{key}/{}", text("S3ObjectVersion").unwrap_or_default());
-        packed(config, object.as_bytes());
+        packed(config, &object(bucket, key, text("S3ObjectVersion").unwrap_or_default()));
     } else {
         let Some(zip) = text("ZipFile") else { return Err(invalid("Please provide a source for function code.")) };
         packed(config, &base64::engine::general_purpose::STANDARD.decode(zip).unwrap());
@@ -46,6 +47,16 @@ pub(super) fn deploy(config: &mut Json, code: &Json, architectures: &Json) -> Re
         config["Architectures"] = json!(one);
     }
     Ok(())
+}
+
+/// An archive in S3.
+fn object(bucket: &str, key: &str, version: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
+    zip.start_file("index.js", options).unwrap();
+    let code = format!("// {bucket}/{key}/{version}\nexports.handler = async () => 1;\n");
+    zip.write_all(code.as_bytes()).unwrap();
+    zip.finish().unwrap().into_inner()
 }
 
 fn packed(config: &mut Json, zip: &[u8]) {
@@ -78,12 +89,15 @@ pub(super) fn configure_image(config: &mut Json, image: &Json) -> Result<(), Rep
 }
 
 impl World {
-    /// Keeps an uploaded package, so that it can be downloaded.
+    /// Keeps a deployed package, so that it can be downloaded.
     pub(super) fn keep_archive(&mut self, code: &Json) {
-        if let Some(zip) = code["ZipFile"].as_str() {
-            let zip = base64::engine::general_purpose::STANDARD.decode(zip).unwrap();
-            self.archives.insert(hash(&zip), zip.into());
-        }
+        let text = |field: &str| code[field].as_str();
+        let zip = match (text("ZipFile"), text("S3Bucket"), text("S3Key")) {
+            (Some(zip), ..) => base64::engine::general_purpose::STANDARD.decode(zip).unwrap(),
+            (_, Some(bucket), Some(key)) => object(bucket, key, text("S3ObjectVersion").unwrap_or_default()),
+            _ => return,
+        };
+        self.archives.insert(hash(&zip), zip.into());
     }
 
     /// The package that a function runs.
