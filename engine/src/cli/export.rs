@@ -38,14 +38,11 @@ mappings and permissions, and imports its role. Without -o, the spec goes to std
 functions to lambda-src/ in the current folder.
 
 Examples:
-  engine export Orders --team blue-owls -o specs/orders.yaml
-                                         a table that another tool created
-  engine export Orders order-worker --team blue-owls -o specs/orders.yaml
-                                         with a function that reads its stream
-  engine export arn:aws:dynamodb:eu-central-1:123456789012:table/Orders --team blue-owls
-                                         print the spec
-  engine export blue-owls-worker -o specs/worker.yaml --with-values worker.vars.yaml
-                                         with the values of its variables")]
+  engine export blue-owls-todos --local          print the spec of a table
+  engine export blue-owls-todos blue-owls-logger -o specs/copy.yaml --local
+                                                 into a file, with a function
+  engine export blue-owls-logger -o specs/logger.yaml --with-values values.yaml --local
+                                                 with the values of its variables")]
 pub(super) struct ExportArgs {
     /// Names or ARNs of resources in AWS
     #[arg(value_name = "NAME|ARN", required = true)]
@@ -84,6 +81,29 @@ pub(super) fn session<'t>(cx: &CommandContext<'t>, names: &[String]) -> Result<S
     cx.global.region = cx.global.region.or(region);
     let sessions = session::open(&cx, &spec, &Options::default(), Depth::Identities)?;
     sessions.into_iter().next().ok_or_else(CommandError::interrupted)
+}
+
+/// The table with this name, as a spec of this team would adopt it.
+pub(super) fn table(cx: &CommandContext<'_>, name: &str, team: &str) -> Result<Export, CommandError> {
+    let names = [name.to_owned()];
+    let (session, mut found) = (session(cx, &names)?, None);
+    let project = Project::new(None, None)?;
+    on_runtime(async |interrupt| {
+        found = Some(Exported::read(&session, &names, Some(team), &project, &interrupt).await?);
+        Ok(Exit::Done)
+    })?;
+    let Exported { spec, .. } = found.ok_or_else(CommandError::interrupted)?;
+    if let Some(stack) = &spec.stack {
+        let problem = format!("`{name}` already belongs to the stack `{stack}` of the team `{team}`");
+        return Err(CommandError::one(Diagnostic::error(problem, format!("run `engine export {name}` instead"))));
+    }
+    let mut spec = spec;
+    spec.resources.retain(|it| it.existing.kind.schema().kind == "table");
+    if spec.resources.is_empty() {
+        let problem = format!("`{name}` is not a table");
+        return Err(CommandError::one(Diagnostic::error(problem, format!("run `engine export {name}` instead"))));
+    }
+    Ok(spec)
 }
 
 /// A spec of existing resources, with everything that its files need.

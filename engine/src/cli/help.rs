@@ -15,7 +15,7 @@ use super::{Cli, links};
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["init", "validate", "explain", "render"]),
     ("Deploy", &["diff", "apply", "destroy"]),
-    ("Observe", &["verify", "logs", "status", "list", "output", "graph", "items", "invoke"]),
+    ("Observe", &["verify", "logs", "status", "list", "output", "graph", "items", "invoke", "export"]),
     ("Account", &["preflight", "policy", "forget", "doctor"]),
     ("Local", &["local"]),
     ("Tools", &["completions", "man", "schema"]),
@@ -84,7 +84,7 @@ fn assembled(with_hidden: bool) -> Command {
 fn aws_options(name: &str) -> &'static [&'static str] {
     match name {
         "explain" | "completions" | "man" | "schema" | "local" => &[],
-        "init" | "validate" | "render" => &["region"],
+        "validate" | "render" => &["region"],
         "policy" => &["profile", "region", "endpoint_url"],
         _ => &AWS,
     }

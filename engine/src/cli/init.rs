@@ -15,7 +15,7 @@ use super::exit::{CommandError, Exit};
 use super::names::quoted;
 use super::schema::json_schema;
 use super::terminal::Terminal;
-use super::{CommandContext, Global};
+use super::{CommandContext, export};
 
 /// Specs of the repository, which its tests plan and apply.
 const PIPELINE: &str = include_str!("../../../specs/team.yaml");
@@ -42,7 +42,9 @@ Examples:
   engine init                                    prompt for the team
   engine init demo --team red-foxes              in the folder demo
   engine init shared --yes --role lambda-role    with an existing role
-  engine init other --yes --template queue       with a queue for failed records")]
+  engine init other --yes --template queue       with a queue for failed records
+  engine init adopted --team blue-owls --from Orders
+                                                 for the table Orders in AWS")]
 pub(super) struct InitArgs {
     /// The project's folder. Defaults to the current one
     #[arg(value_name = "FOLDER")]
@@ -56,6 +58,9 @@ pub(super) struct InitArgs {
     /// Use this template
     #[arg(long, value_enum, default_value_t = InitTemplate::Pipeline)]
     template: InitTemplate,
+    /// Write a spec that adopts this table, as it is in AWS, with a function for its stream
+    #[arg(long, value_name = "TABLE", conflicts_with = "template")]
+    from: Option<String>,
     /// Skip the prompt; without --team, use the folder's name as the team
     #[arg(short, long)]
     yes: bool,
@@ -119,7 +124,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
         )));
     }
     let team = team(cx.terminal, &args, &folder)?;
-    let text = filled(&args, &cx.global, &team);
+    let text = match &args.from {
+        Some(table) => from_table(cx, &args, table, &team)?,
+        None => filled(&args, args.template.text(), cx.global.region.as_deref(), &team),
+    };
     let schema = json_schema();
     // The spec comes last: if it exists, the project is complete.
     let files = [
@@ -143,6 +151,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
         InitTemplate::Queue if args.role.is_some() => {
             "  allow the role to send to the queue: `engine policy --role` prints its permissions\n"
         }
+        _ if args.from.is_some() => "  engine diff             show what adopting the table adds\n",
         InitTemplate::Pipeline | InitTemplate::Queue | InitTemplate::OwnRole => "",
         InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
     };
@@ -167,15 +176,35 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::one(Diagnostic::error(problem, hint).why(error.to_string()))
 }
 
+/// The pipeline for an existing table.
+fn from_table(cx: &CommandContext<'_>, args: &InitArgs, table: &str, team: &str) -> Result<String, CommandError> {
+    const STREAM: &str = "    stream_view_type: NEW_AND_OLD_IMAGES\n";
+    let spec = export::table(cx, table, team)?;
+    let declarations = spec.resources.iter().map(|it| (it.name.as_str(), it.yaml()));
+    let Some((name, mut declaration)) = declarations.into_iter().next() else { return Ok(String::new()) };
+    if !declaration.contains("    stream_view_type:") {
+        declaration.push_str(STREAM);
+    }
+    let text = filled(args, EXISTING_TABLE, Some(&spec.region), team);
+    let declared = format!("resources:\n{}", declaration.trim_end());
+    let paragraphs = text.split("\n\n").map(|it| if it.starts_with("resources:") { declared.as_str() } else { it });
+    let text = paragraphs.collect::<Vec<_>>().join("\n\n");
+    let text = text.replace("${todos.", &format!("${{{name}.")).replace("  todos-to-", &format!("  {name}-to-"));
+    let owns: String =
+        spec.owns.iter().map(|name| format!("  - {}\n", serde_json::Value::from(name.as_str()))).collect();
+    let owns = if owns.is_empty() { owns } else { format!("owns:\n{owns}") };
+    Ok(text.replacen("\nresources:", &format!("{owns}\nresources:"), 1))
+}
+
 /// The template for that team, with paths for the new project, and without an imported role unless
 /// one is given.
-fn filled(args: &InitArgs, global: &Global, team: &str) -> String {
+fn filled(args: &InitArgs, template: &str, region: Option<&str>, team: &str) -> String {
     let is_imported = args.role.is_some();
-    let paragraphs = args.template.text().split("\n\n").filter(|it| is_imported || !it.contains("type: role\n"));
+    let paragraphs = template.split("\n\n").filter(|it| is_imported || !it.contains("type: role\n"));
     let template = paragraphs.collect::<Vec<_>>().join("\n\n");
     let mut text = String::new();
     for line in template.lines().filter(|line| is_imported || !line.contains("${execution-role.")) {
-        let line = match (line.split(':').next().unwrap_or_default(), &global.region) {
+        let line = match (line.split(':').next().unwrap_or_default(), region) {
             ("# yaml-language-server", _) => "# yaml-language-server: $schema=spec.schema.json".to_owned(),
             ("team", _) => format!("team: {team}"),
             ("region", Some(region)) => format!("region: {region}"),

@@ -82,7 +82,8 @@ const MAX_ATTACHED: usize = 10;
 /// The commands that a policy can be for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PolicyCommand {
-    /// `diff`, `output` and `list`
+    /// `diff`, `output`, `list` and `export`
+    #[value(alias = "export")]
     Diff,
     /// `apply` and `forget`
     Apply,

@@ -47,7 +47,7 @@ impl Place {
 }
 
 /// Command lines of earlier versions or other tools, and their current form.
-const OLD: [(&str, &str); 34] = [
+const OLD: [(&str, &str); 35] = [
     ("check", "preflight"),
     ("check specs/team.yaml --format human", "preflight -f specs/team.yaml"),
     ("check --help", "preflight --help"),
@@ -78,6 +78,7 @@ const OLD: [(&str, &str); 34] = [
     ("verify specs/team.yaml --timeout 600", "verify -f specs/team.yaml --timeout 10m"),
     ("logs --since 90s", "logs --since 90"),
     ("policy --for check --account 123456789012", "policy --for preflight --account 123456789012"),
+    ("policy --for export --account 123456789012", "policy --for diff --account 123456789012"),
     ("policy specs/team.yaml --account 123456789012", "policy -f specs/team.yaml --account 123456789012"),
     ("apply --auto-approve", "apply --yes"),
     ("destroy --auto-approve", "destroy --yes"),
@@ -153,8 +154,8 @@ fn every_help_shows_the_environment_variables_and_the_exit_codes() {
     };
     let mut all = vec![String::new(), "local start".to_owned(), "local status".to_owned()];
     all.extend(commands(&help("--help")));
-    assert_eq!(all.len(), 26);
-    let offline = ["init", "validate", "explain", "render", "completions", "man", "schema", "local"];
+    assert_eq!(all.len(), 27);
+    let offline = ["validate", "explain", "render", "completions", "man", "schema", "local"];
     for command in all {
         let (short, long) = (help(&format!("{command} -h")), help(&format!("{command} --help")));
         for text in ["Environment:", "Exit codes:", "--log-format", "NO_COLOR", "130   interrupted", "-C, --directory"]

@@ -441,6 +441,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("diff", &["diff", "--prune-scan"]);
     run("diff", &["list"]);
     run("diff", &["list", "--all-teams"]);
+    run("diff", &["export", "blue-owls-todos", "blue-owls-logger", "--region", "eu-central-1", "-o", "exported.yaml"]);
     for edits in EDITS {
         change(edits);
         run("diff", &["diff"]);

@@ -58,7 +58,7 @@ const DEFAULTED: &str = "default-of-functions-sw0rdfish";
 const VAR_FILE: &str = "values.yaml";
 
 /// How each command is tested, besides its `--help`.
-const COMMANDS: [(&str, How); 24] = [
+const COMMANDS: [(&str, How); 25] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -80,6 +80,7 @@ const COMMANDS: [(&str, How); 24] = [
     ("status", How::Scripted),
     ("items", How::Scripted),
     ("invoke", How::Scripted),
+    ("export", How::Scripted),
     ("render", How::Whole),
     ("local", How::Local),
     ("help", How::Scripted),
@@ -402,6 +403,13 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "status" => &["status -vv", "status --format json"],
         "items" => &["items list todos -vv", "items put todos {\"id\":\"7\"} --yes -vv", "items list nothing -vv"],
         "invoke" => &["invoke logger -vv", "invoke logger --format json", "invoke nothing -vv"],
+        // The values of variables go to a file that only the user can read, and nowhere else.
+        "export" => &[
+            "export blue-owls-logger blue-owls-todos --region eu-central-1 -vv",
+            "export blue-owls-logger --region eu-central-1 -o exported.yaml -vv --log-format json",
+            "export blue-owls-logger --region eu-central-1 -o exported-2.yaml --with-values specs/values.yaml -vv",
+            "export nothing blue-owls-logger --region eu-central-1 -vv",
+        ],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
         other => panic!("{other} has nothing to say"),
     };

@@ -40,6 +40,13 @@ impl Export {
 }
 
 impl Declaration {
+    /// It as lines of a spec, without its package.
+    pub fn yaml(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, &|_| None);
+        text
+    }
+
     fn write(&self, text: &mut String, package: &dyn Fn(&str) -> Option<String>) {
         let notes = self.notes.iter().cloned();
         let gaps = self.gaps.iter().map(|gap| format!("Not exported: {gap}"));
