@@ -5,6 +5,7 @@
 mod adoption;
 mod builds;
 mod check;
+mod export;
 mod field;
 mod items;
 mod lifecycle;

@@ -145,7 +145,7 @@ async fn belongings(cx: &Context, function: &Existing) -> Result<Found, CommandE
     let mut more: Vec<Existing> = attached.into_iter().map(|(kind, id, live)| existing(&kind, id, live)).collect();
     match role? {
         Some(role) => more.push(role),
-        None => gaps.push(format!("The role of `{name}` doesn't exist any more.")),
+        None => gaps.push(format!("The role of `{name}` doesn't exist, so the spec has only its ARN.")),
     }
     Ok(Found { existing: more, gaps })
 }
@@ -158,7 +158,11 @@ async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<Existing>
     let name = cx.kinds.name_in_arn(arn).to_owned();
     let id = Id { arn: Some(arn.to_owned()), env: id.env.clone(), ..Id::named(no_owner(), name.clone()) };
     match cx.read(&id.name, || live::read_existing(cx, kind, &id)).await {
-        Ok(live) => Ok(live.map(|live| existing(kind, id, live))),
+        // A function can have the ARN of a role that was re-created, or that is in another account.
+        Ok(live) => {
+            let same = live.filter(|live| live.outputs.get("arn").is_some_and(|it| it == arn));
+            Ok(same.map(|live| existing(kind, id, live)))
+        }
         Err(error) if error.class == Class::Denied => {
             let outputs = Outputs::from([("arn".to_owned(), arn.to_owned()), ("name".to_owned(), name)]);
             let live = Live {

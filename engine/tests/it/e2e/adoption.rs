@@ -11,12 +11,12 @@ use aws_sdk_lambda::types::{Architecture, Environment, EphemeralStorage, Tracing
 use super::project::{Account, Project};
 use super::{NO_CHANGES, TEAM, long_ago};
 
-const TABLE: &str = "blue-owls-todos";
-const FUNCTION: &str = "blue-owls-logger";
-const SECRET: &str = "hush-hush";
+pub(super) const TABLE: &str = "blue-owls-todos";
+pub(super) const FUNCTION: &str = "blue-owls-logger";
+pub(super) const SECRET: &str = "hush-hush";
 
 /// Creates a table with every setting that a spec can declare, and a function configured by hand.
-fn create_everything(aws: &Account) {
+pub(super) fn create_everything(aws: &Account) {
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let attribute = |name: &str, kind| {
         let attribute = aws_sdk_dynamodb::types::AttributeDefinition::builder().attribute_name(name);

@@ -49,7 +49,7 @@ use crate::schema::{
 };
 use crate::spec::ResourceDecl;
 use crate::value::{Path, Tree, Value};
-use engine_core::kind::{AccessLevel, Want};
+use engine_core::kind::{AccessLevel, Exported, Want};
 use engine_core::wait::Detail;
 
 use super::{Delta, ExistenceTracker};
@@ -331,6 +331,14 @@ impl Kind for Table {
         problems.extend(encryption_problem(desired));
         problems.extend(index::check(desired));
         problems
+    }
+
+    /// A key can be shown by its alias, which a spec has without the rest of the ARN.
+    fn export(&self, live: &Tree) -> Exported {
+        let key = live.get("kms_key_arn").and_then(Value::as_str);
+        let managed = key.filter(|key| key.strip_suffix(MANAGED_KEY).is_some_and(|rest| rest.ends_with(':')));
+        let managed = managed.map(|_| ("kms_key_arn".to_owned(), Value::String(MANAGED_KEY.to_owned())));
+        Exported { properties: managed.into_iter().collect(), ..Exported::default() }
     }
 
     fn access_levels(&self) -> Vec<AccessLevel> {
