@@ -183,7 +183,7 @@ fn from_table(cx: &CommandContext<'_>, args: &InitArgs, table: &str, team: &str)
     let declarations = spec.resources.iter().map(|it| (it.name.as_str(), it.yaml()));
     let Some((name, mut declaration)) = declarations.into_iter().next() else { return Ok(String::new()) };
     if !declaration.contains("    stream_view_type:") {
-        declaration.push_str(STREAM);
+        declaration = declaration.replacen("    adopt: true\n", &format!("{STREAM}    adopt: true\n"), 1);
     }
     let text = filled(args, EXISTING_TABLE, Some(&spec.region), team);
     let declared = format!("resources:\n{}", declaration.trim_end());
