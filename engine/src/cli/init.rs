@@ -146,15 +146,8 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
             format!("  {}{but}", path.display())
         })
         .collect();
+    let first = first_step(&args);
     let enter = args.folder.as_ref().map_or_else(String::new, |folder| format!("  cd {}\n", quoted(folder)));
-    let first = match args.template {
-        InitTemplate::Queue if args.role.is_some() => {
-            "  allow the role to send to the queue: `engine policy --role` prints its permissions\n"
-        }
-        _ if args.from.is_some() => "  engine diff             show what adopting the table adds\n",
-        InitTemplate::Pipeline | InitTemplate::Queue | InitTemplate::OwnRole => "",
-        InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
-    };
     cx.terminal.print(&format!(
         "Created for team {team}:\n{}\n\nNext:\n{enter}{first}  {:24}try it on this machine, without an account\n  \
          {:24}test that every item change reaches the function's log\n  {:24}deploy it to AWS\n",
@@ -164,6 +157,18 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InitArgs) -> Result<Exit, Comma
         "engine apply",
     ));
     Ok(Exit::Done)
+}
+
+/// What to do before the first apply.
+fn first_step(args: &InitArgs) -> &'static str {
+    match args.template {
+        InitTemplate::Queue if args.role.is_some() => {
+            "  allow the role to send to the queue: `engine policy --role` prints its permissions\n"
+        }
+        _ if args.from.is_some() => "  engine diff             show what adopting the table adds\n",
+        InitTemplate::Pipeline | InitTemplate::Queue | InitTemplate::OwnRole => "",
+        InitTemplate::ExistingTable => "  put your table's name, key and capacity in specs/team.yaml\n",
+    }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {

@@ -79,8 +79,21 @@ struct Named {
     unread: Vec<(String, String)>,
 }
 
+/// Reads what has a name. A role is only referred to, and one that a function uses is found through
+/// it, so a role is looked for only if nothing else has the name.
 async fn read_named(cx: &Context, name: &str, env: &AwsEnv) -> Result<Named, CommandError> {
-    let candidates = candidates(cx, name, env)?;
+    let (roles, others): (Vec<_>, Vec<_>) =
+        candidates(cx, name, env)?.into_iter().partition(|(kind, _)| kind.schema().kind == ROLE);
+    let mut named = read_candidates(cx, name, &others).await?;
+    if named.existing.is_empty() {
+        let Named { existing, unread } = read_candidates(cx, name, &roles).await?;
+        named.existing.extend(existing);
+        named.unread.extend(unread);
+    }
+    Ok(named)
+}
+
+async fn read_candidates(cx: &Context, name: &str, candidates: &[Candidate]) -> Result<Named, CommandError> {
     let reads = candidates.iter().map(|(kind, id)| async move {
         let read = cx.read(&id.name, || live::read_existing(cx, kind, id));
         (kind, id, read.await)
