@@ -11,6 +11,7 @@ mod doctor;
 mod economy;
 mod elsewhere;
 mod escapes;
+mod export;
 mod files;
 mod foreign;
 mod function_updates;

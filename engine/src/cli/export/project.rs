@@ -116,6 +116,9 @@ impl Project {
             let what = if is_new { "wrote" } else { "already there:" };
             terminal.note(&format!("{what} {}", file.path.display()));
         }
+        if let Some(path) = self.values.as_deref().filter(|_| exported.spec.values.is_empty()) {
+            terminal.note(&format!("there are no values of variables, so {} isn't written", path.display()));
+        }
         if self.spec.is_none() {
             terminal.print(&text);
         }
