@@ -21,6 +21,6 @@ pub use engine_aws::{
     verify,
 };
 pub use engine_core::{
-    apply, cause, diagnostic, error, export, graph, inventory, kind, live, lookup, ownership, plan, provider, remedy, saved,
-    schema, spec, value, wait, yaml,
+    apply, cause, diagnostic, error, export, graph, inventory, kind, live, lookup, ownership, plan, provider, remedy,
+    saved, schema, spec, value, wait, yaml,
 };

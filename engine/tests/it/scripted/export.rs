@@ -92,7 +92,10 @@ fn code_that_cannot_be_downloaded_is_named_and_the_spec_needs_it() {
     let cloud = applied(&project);
     cloud.world(|world| world.archives.clear());
     let (ran, text) = export(&project, &cloud, &[FUNCTION]);
-    ran.ends_with(1).complains("`code` can't be downloaded").complains("HTTP status 404").complains("`logger` is missing `code`");
+    ran.ends_with(1)
+        .complains("`code` can't be downloaded")
+        .complains("HTTP status 404")
+        .complains("`logger` is missing `code`");
     assert!(text.contains("type: function") && !project.path("lambda-src/logger.zip").exists(), "{text}");
 }
 
