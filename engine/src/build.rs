@@ -82,6 +82,13 @@ pub struct State {
     pub is_fresh: bool,
 }
 
+impl State {
+    /// A digest of its inputs.
+    pub fn inputs(&self) -> String {
+        self.inputs.digest()
+    }
+}
+
 /// The builds of declarations, each with the spec's position and the project's folder; equal ones
 /// are one.
 pub fn jobs<'b>(wanted: impl IntoIterator<Item = (usize, &'b Path, &'b str, &'b Build)>) -> Vec<Job> {

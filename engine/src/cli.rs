@@ -12,6 +12,7 @@ mod builds;
 mod completions;
 mod deploy;
 mod destroy;
+mod dev;
 mod diff;
 mod doctor;
 mod exit;
@@ -154,6 +155,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Diff(diff::DiffArgs),
     Destroy(destroy::DestroyArgs),
+    Dev(dev::DevArgs),
     Forget(forget::ForgetArgs),
     Output(output::OutputArgs),
     List(list::ListArgs),
@@ -191,6 +193,7 @@ impl Command {
             Command::Apply(args) => apply::run(cx, args),
             Command::Diff(args) => diff::run(cx, args),
             Command::Destroy(args) => destroy::run(cx, args),
+            Command::Dev(args) => dev::run(cx, args),
             Command::Forget(args) => forget::run(cx, args),
             Command::Output(args) => output::run(cx, args),
             Command::List(args) => list::run(cx, args),

@@ -94,7 +94,7 @@ struct SpecPlaces {
 }
 
 impl SpecPlaces {
-    fn of(job: &Job, sessions: &[Session<'_>]) -> SpecPlaces {
+    fn of(job: &Job, sessions: &[&Session<'_>]) -> SpecPlaces {
         let first = job.users.first().and_then(|(at, resource)| Some((sessions.get(*at)?, resource)));
         let place = |path: &PropertyPath| first.and_then(|(session, resource)| session.spec.place(resource, path));
         SpecPlaces {
@@ -111,7 +111,7 @@ impl<'t> Builds<'t> {
     /// none.
     pub(super) async fn prepare(
         terminal: &'t Terminal,
-        sessions: &[Session<'_>],
+        sessions: &[&Session<'_>],
         mode: BuildMode,
         interrupt: &watch::Receiver<bool>,
     ) -> Result<Builds<'t>, CommandError> {
@@ -144,6 +144,12 @@ impl<'t> Builds<'t> {
     /// The builds that have to run.
     fn stale(&self) -> impl Iterator<Item = &Entry> {
         self.jobs.iter().filter(|it| !it.state.is_fresh && matches!(self.mode, BuildMode::Run { .. }))
+    }
+
+    /// A digest of the inputs of the builds that have to run; `None` if there are none.
+    pub(super) fn stale_inputs(&self) -> Option<String> {
+        let digests: Vec<String> = self.stale().map(|it| it.job.title() + &it.state.inputs()).collect();
+        (!digests.is_empty()).then(|| digests.join(" "))
     }
 
     /// Asks for the builds that the user hasn't allowed, all at once, and records the answer.
@@ -182,9 +188,15 @@ impl<'t> Builds<'t> {
         Ok(())
     }
 
-    /// Runs the builds that have to run.
-    pub(super) async fn run(&self, interrupt: &watch::Receiver<bool>) -> Result<(), CommandError> {
-        let BuildMode::Run { limit, parallelism, .. } = self.mode else { return Ok(()) };
+    /// The same after they ran.
+    pub(super) fn inputs_now(&self) -> String {
+        let digests = self.stale().filter_map(|it| Some(it.job.title() + &it.job.state().ok()?.inputs()));
+        digests.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs the builds that have to run; returns whether one of them changed its own inputs.
+    pub(super) async fn run(&self, interrupt: &watch::Receiver<bool>) -> Result<bool, CommandError> {
+        let BuildMode::Run { limit, parallelism, .. } = self.mode else { return Ok(false) };
         let slots = Semaphore::new(parallelism.max(1));
         let running: Mutex<Vec<String>> = Mutex::default();
         let runs = self.stale().map(|Entry { job, state, at }| {
@@ -199,11 +211,12 @@ impl<'t> Builds<'t> {
                 list().retain(|it| *it != title);
                 let ran = ran.map_err(|error| self.failed(job, at, &error))?;
                 self.terminal.problems(&warnings(job, at, &ran));
-                Ok(())
+                Ok::<bool, CommandError>(ran.changed_input.is_some())
             }
         });
         let waits = || running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        with_wait_notice(self.terminal.quiet, waits, try_join_all(runs)).await.map(drop)
+        let changed = with_wait_notice(self.terminal.quiet, waits, try_join_all(runs)).await?;
+        Ok(changed.contains(&true))
     }
 
     /// Shows the output of a failed build, and returns the error.

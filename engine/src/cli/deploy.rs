@@ -25,6 +25,7 @@ use super::session::{self, AwsTarget, Intent, Run, Session};
 use super::terminal::{self, Confirmation, Terminal};
 use super::{preflight, syntax};
 
+pub(super) use execute::command_line;
 use show::rows;
 use timeline::TimelineFile;
 
@@ -34,6 +35,8 @@ pub(super) struct Deployment<'d> {
     pub(super) terminal: &'d Terminal,
     pub(super) intent: Intent,
     pub(super) view: &'d ViewArgs,
+    /// Whether an apply ends with the commands to run next.
+    pub(super) suggests_next: bool,
 }
 
 /// A run and its plan.
@@ -81,8 +84,8 @@ impl Deployment<'_> {
         builds: BuildMode,
         interrupt: &watch::Receiver<bool>,
     ) -> Result<Vec<Planned<'t>>, CommandError> {
-        let builds = Builds::prepare(self.terminal, &sessions, builds, interrupt).await?;
-        let (mut runs, ()) = tokio::try_join!(session::read(sessions, self.intent, interrupt), builds.run(interrupt))?;
+        let builds = Builds::prepare(self.terminal, &sessions.iter().collect::<Vec<_>>(), builds, interrupt).await?;
+        let (mut runs, _) = tokio::try_join!(session::read(sessions, self.intent, interrupt), builds.run(interrupt))?;
         builds.load(&mut runs)?;
         Ok(runs.into_iter().map(|run| Planned { plan: run.plan(self.intent.goal), run }).collect())
     }
@@ -110,15 +113,20 @@ impl Deployment<'_> {
         {
             return Ok(exit);
         }
+        self.note_local_code(&planned);
+        self.carry_out(&planned, usize::from(args.parallelism), timeline.as_ref()).await
+    }
+
+    /// Reports what the local AWS does with the code that the plans send.
+    pub(super) fn note_local_code(&self, planned: &[Planned<'_>]) {
         if planned.iter().any(runs_code_here) {
             self.terminal.note("local AWS: function code runs on this machine with your permissions");
         }
         planned.iter().flat_map(code_elsewhere).for_each(|note| self.terminal.note(&note));
-        self.carry_out(&planned, usize::from(args.parallelism), timeline.as_ref()).await
     }
 
     /// Checks the plans before anything is written.
-    async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
+    pub(super) async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
         self.check_refusals(planned)?;
         if self.intent.goal == Goal::Present {
             // Node.js takes as long to start as IAM takes to respond.
@@ -149,7 +157,7 @@ impl Deployment<'_> {
     }
 
     /// Asks for confirmation; returns how the command ends without it.
-    async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, CommandError> {
+    pub(super) async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, CommandError> {
         let Some(first) = planned.first() else { return Ok(None) };
         let (terminal, destroy) = (self.terminal, self.is_destroy());
         if !self.is_for_people() {

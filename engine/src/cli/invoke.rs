@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** the result goes to stdout, the log and everything else to stderr.
 
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
@@ -97,7 +97,28 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InvokeArgs) -> Result<Exit, Com
     let sessions = session::open_checked(cx, &spec, &Options::default(), Depth::Identities, check)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     let call = Call::new(&session.spec, &args)?;
-    on_runtime(async |interrupt| call.run(&session, event.as_ref(), args.format, interrupt).await)
+    on_runtime(async |interrupt| call.run(&session, event.as_ref(), args.format, interrupt).await.map(|(exit, _)| exit))
+}
+
+/// Invokes a function of a session with the event in a file, or with the last one, or with the
+/// default; returns the event.
+pub(super) async fn by_key(
+    session: &Session<'_>,
+    name: &str,
+    file: Option<&FilePath>,
+    last: Option<&str>,
+    interrupt: watch::Receiver<bool>,
+) -> Result<String, CommandError> {
+    let event = match (file, last) {
+        (Some(file), _) => Some(JsonInput::file(file, MAX_EVENT)?),
+        (None, Some(last)) => Some(JsonInput::argument(last, MAX_EVENT)?),
+        (None, None) => None,
+    };
+    let spec = &session.spec;
+    let function = spec.resource(name).ok_or_else(CommandError::interrupted)?;
+    let table = names::table_behind(spec, function).filter(|_| event.is_none());
+    let call = Call { function, record: table.map(|table| (EventName::Insert, table)) };
+    call.run(session, event.as_ref(), OutputFormat::Human, interrupt).await.map(|(_, event)| event)
 }
 
 /// The function of one command, and the record that it gets without an event.
@@ -125,13 +146,14 @@ impl<'s> Call<'s> {
         Ok(Call { function, record })
     }
 
+    /// Returns how the command ends, and the event.
     async fn run(
         &self,
         session: &Session<'_>,
         event: Option<&JsonInput>,
         format: OutputFormat,
         interrupt: watch::Receiver<bool>,
-    ) -> Result<Exit, CommandError> {
+    ) -> Result<(Exit, String), CommandError> {
         let Call { function, record } = self;
         let (spec, terminal) = (&session.spec, session.terminal);
         let access = Access::Single {
@@ -180,7 +202,7 @@ impl<'s> Call<'s> {
         };
         let invocation = invocation.map_err(|error| failed(&error, &format!("invoke `{}`", function.name)))?;
         self.show(session, &env, &event, &invocation, format);
-        Ok(if invocation.error.is_some() { Exit::Failed } else { Exit::Done })
+        Ok((if invocation.error.is_some() { Exit::Failed } else { Exit::Done }, event))
     }
 
     fn show(&self, session: &Session<'_>, env: &AwsEnv, event: &str, invocation: &Invocation, format: OutputFormat) {

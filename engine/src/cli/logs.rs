@@ -15,15 +15,16 @@ use tokio::sync::watch;
 use crate::aws::wait::Detail;
 use crate::aws::{AwsError, Class, Context, LocalSettings};
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::inventory::Inventory;
 use crate::live::{self, OrphanSearch, ReadError};
-use crate::logs::{LogEvent, Tail};
+use crate::logs::LogEvent;
 use crate::plan::{Goal, Options};
 use crate::render::logs;
 use crate::schema::AwsEnv;
 use crate::spec::{Depth, ResourceDecl, Spec};
 
 use super::CommandContext;
-use super::args::{NamedSpecArgs, OutputFormat, SpecArgs, WhenStopped};
+use super::args::{CodeArgs, NamedSpecArgs, OutputFormat, OverrideArgs, SpecArgs, ValueArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
@@ -91,6 +92,24 @@ pub(super) struct LogsArgs {
 }
 
 impl LogsArgs {
+    /// All functions of one spec, for people.
+    fn following(since: PointInTime) -> LogsArgs {
+        let overrides = OverrideArgs { team: None, values: ValueArgs::default(), code: CodeArgs::default() };
+        LogsArgs {
+            resource: None,
+            follow: true,
+            since,
+            until: None,
+            tail: None,
+            filter: None,
+            raw: false,
+            utc: false,
+            spec: NamedSpecArgs { path: None, overrides },
+            teams: None,
+            format: OutputFormat::Human,
+        }
+    }
+
     /// The requested period in words.
     fn period(&self) -> String {
         let named = |time: PointInTime| match time {
@@ -197,7 +216,55 @@ async fn show(
         feeds.iter_mut().for_each(|feed| feed.function = format!("{}/{}", spec.team, feed.function));
     }
     let printer = Printer::new(session, args, &feeds, functions.len() > 1 || args.teams.is_some());
-    read_feeds(cx, session, args, bounds.0, feeds, printer, interrupt).await.map(|ended| exit.max(ended))
+    read_feeds(cx, session, args, &mut feeds, printer, interrupt).await.map(|ended| exit.max(ended))
+}
+
+/// Follows the logs of a spec's functions for a command that changes them meanwhile.
+pub(super) struct Follower {
+    args: LogsArgs,
+    start: i64,
+    feeds: Vec<Feed>,
+}
+
+impl Follower {
+    /// Follows what is logged from now on.
+    ///
+    /// # Errors
+    /// None: the period has no end.
+    pub(super) fn from_now() -> Result<Follower, CommandError> {
+        let args = LogsArgs::following(PointInTime::At(SystemTime::now()));
+        Ok(Follower { start: args.bounds()?.0, args, feeds: Vec::new() })
+    }
+
+    /// Follows the functions of the spec that exist, each from where it was read before.
+    pub(super) fn choose(&mut self, spec: &Spec, inventory: &Inventory) {
+        let mut before = std::mem::take(&mut self.feeds);
+        for declared in functions(spec, None).unwrap_or_default() {
+            let Some(live) = inventory.live(&declared.name) else { continue };
+            let mut feed = Feed::new(spec, declared, live, (self.start, None));
+            // That nothing was logged yet needs no reason.
+            feed.is_explained = true;
+            if let Some(at) = before.iter().position(|it| it.group == feed.group) {
+                feed.tail = before.swap_remove(at).tail;
+            }
+            self.feeds.push(feed);
+        }
+    }
+
+    /// Prints new entries until the context is interrupted or stdout is closed.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub(super) async fn follow(
+        &mut self,
+        session: &Session<'_>,
+        cx: Context,
+        interrupt: watch::Receiver<bool>,
+    ) -> Result<Exit, CommandError> {
+        let Follower { args, feeds, .. } = self;
+        let printer = Printer::new(session, args, feeds, feeds.len() > 1);
+        read_feeds(cx, session, args, feeds, printer, interrupt).await
+    }
 }
 
 /// Prints new events until there are no more or, with `--follow`, until Ctrl-C.
@@ -205,8 +272,7 @@ async fn read_feeds(
     mut cx: Context,
     session: &Session<'_>,
     args: &LogsArgs,
-    start: i64,
-    mut feeds: Vec<Feed>,
+    feeds: &mut [Feed],
     mut printer: Printer<'_>,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
@@ -224,12 +290,12 @@ async fn read_feeds(
                 terminal.note("the local AWS was restarted; following the new one");
                 cx = session.reconnected(&cx, &settings, &interrupt);
                 cx = cx.reporting(report_waits_once(terminal.quiet)).riding_out_outages();
-                feeds.iter_mut().for_each(|feed| feed.tail = Tail::new(&feed.group, start));
+                feeds.iter_mut().for_each(Feed::restart);
                 target = AwsTarget::Local(settings);
                 continue;
             }
         };
-        let (parsed, mut notices) = parse_all(&cx, &mut feeds, events, args)?;
+        let (parsed, mut notices) = parse_all(&cx, feeds, events, args)?;
         pause = if parsed.is_empty() { idle.min(pause * 2) } else { busy };
         let has_entries = printer.print(&cx, parsed).await;
         if let Some(filter) = args.filter.as_ref().filter(|_| !has_entries && notices.is_empty() && !args.follow) {

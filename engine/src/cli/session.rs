@@ -30,10 +30,10 @@ use super::{CommandContext, Global, syntax};
 use local_aws::LocalServers;
 
 pub(super) use discovery::{absolute, is_project, search};
-pub(super) use local_aws::{LOCAL_ACCOUNT, LOCAL_REGION, is_stopped, lock_writes};
+pub(super) use local_aws::{LOCAL_ACCOUNT, LOCAL_REGION, is_stopped, lock_writes, stopped};
 pub(super) use patterns::in_folders;
 pub(super) use read::{Intent, LookupReads, Run, contexts, read};
-pub(super) use specs::{LoadedSpec, find_spec, load, load_all_stages};
+pub(super) use specs::{LoadedSpec, find_spec, load, load_all_stages, path_of};
 pub(super) use teams::read_teams;
 
 /// A loaded spec, and how to reach AWS.
@@ -83,46 +83,91 @@ pub(super) fn open_checked<'t>(
     unknown: impl FnOnce(&[LoadedSpec]) -> Vec<Diagnostic>,
 ) -> Result<Vec<Session<'t>>, CommandError> {
     let CommandContext { global, terminal, .. } = cx;
-    let (mut loaded, mut errors) = load(cx, args, depth)?;
-    errors.extend(syntax::check_suspected(&mut loaded));
-    loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
-    errors.extend(unknown(&loaded));
-    if !errors.is_empty() {
-        return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
-    }
+    let loaded = load_checked(cx, args, depth, |loaded| {
+        loaded.iter().for_each(|it| terminal.problems(&it.spec.warnings));
+        unknown(loaded)
+    })?;
     if !global.local {
         terminal.problems(&unencrypted(global));
     }
     let mut servers = LocalServers::new(terminal, args.when_stopped);
     let mut sessions = Vec::new();
     for it in loaded {
-        let notes = notes(global, args, &it);
-        let project = Project::new(it.project_folder());
-        let LoadedSpec { overrides, spec, .. } = it;
         let target = if global.local {
-            AwsTarget::Local(servers.settings(&project, &spec)?)
+            AwsTarget::Local(servers.settings(&Project::new(it.project_folder()), &it.spec)?)
         } else {
-            AwsTarget::Account(Settings {
-                profile: global.profile.clone(),
-                region: spec.region.clone(),
-                endpoint_url: global.endpoint_url.clone(),
-                rate: global.rate,
-            })
+            AwsTarget::Account(account_settings(global, &it.spec))
         };
-        sessions.push(Session {
-            terminal,
-            spec,
-            overrides,
-            target,
-            notes,
-            options: options.clone(),
-            is_recorded: false,
-            network: global.network.clone(),
-            project,
-            write_lock: None,
-        });
+        sessions.push(session(cx, args, options, it, target));
     }
     Ok(sessions)
+}
+
+/// Loads the spec of a session again, for the local AWS that it uses, or for AWS with the spec's
+/// settings. The spec's warnings are left to the caller.
+pub(super) fn reopen<'t>(
+    cx: &CommandContext<'t>,
+    args: &SpecArgs,
+    target: &AwsTarget,
+) -> Result<Vec<Session<'t>>, CommandError> {
+    let loaded = load_checked(cx, args, Depth::Full, |_| Vec::new())?;
+    let sessions = loaded.into_iter().map(|it| {
+        let target = match target {
+            AwsTarget::Local(running) => AwsTarget::Local(local_aws::settings_for(running, &it.spec)),
+            AwsTarget::Account(_) => AwsTarget::Account(account_settings(&cx.global, &it.spec)),
+        };
+        session(cx, args, &Options::default(), it, target)
+    });
+    Ok(sessions.collect())
+}
+
+/// Loads every spec for every team; `check` returns further errors.
+fn load_checked(
+    cx: &CommandContext<'_>,
+    args: &SpecArgs,
+    depth: Depth,
+    check: impl FnOnce(&[LoadedSpec]) -> Vec<Diagnostic>,
+) -> Result<Vec<LoadedSpec>, CommandError> {
+    let (mut loaded, mut errors) = load(cx, args, depth)?;
+    errors.extend(syntax::check_suspected(&mut loaded));
+    errors.extend(check(&loaded));
+    match errors.is_empty() {
+        true => Ok(loaded),
+        false => Err(CommandError { exit: Exit::Failed, diagnostics: errors }),
+    }
+}
+
+fn account_settings(global: &Global, spec: &Spec) -> Settings {
+    Settings {
+        profile: global.profile.clone(),
+        region: spec.region.clone(),
+        endpoint_url: global.endpoint_url.clone(),
+        rate: global.rate,
+    }
+}
+
+fn session<'t>(
+    cx: &CommandContext<'t>,
+    args: &SpecArgs,
+    options: &Options,
+    loaded: LoadedSpec,
+    target: AwsTarget,
+) -> Session<'t> {
+    let notes = notes(&cx.global, args, &loaded);
+    let project = Project::new(loaded.project_folder());
+    let LoadedSpec { overrides, spec, .. } = loaded;
+    Session {
+        terminal: cx.terminal,
+        spec,
+        overrides,
+        target,
+        notes,
+        options: options.clone(),
+        is_recorded: false,
+        network: cx.global.network.clone(),
+        project,
+        write_lock: None,
+    }
 }
 
 /// The overrides on the command line, for the plan's first line.
@@ -194,6 +239,11 @@ impl Session<'_> {
         cx.aws.secrets.register(&settings.key);
         aws.secrets = Arc::clone(&cx.aws.secrets);
         kinds::context(Arc::new(aws), Overrides::default(), interrupt.clone())
+    }
+
+    /// Lets other commands write to the local AWS again.
+    pub(super) fn unlock_writes(&mut self) {
+        self.write_lock = None;
     }
 
     /// The project, which has its own local AWS.

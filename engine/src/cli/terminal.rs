@@ -3,6 +3,11 @@
 //!
 //! **Invariant:** it knows nothing about specs, plans or AWS resources.
 
+#[cfg(unix)]
+mod keys;
+#[cfg(not(unix))]
+#[path = "terminal/no_keys.rs"]
+mod keys;
 mod prompt;
 mod wait;
 
@@ -20,6 +25,7 @@ use crate::sanitize::{Screen, is_ci, wants_color};
 
 use super::{ColorWhen, Global, LogFormat};
 
+pub(super) use keys::Keys;
 pub(super) use prompt::{Confirmation, ask, ask_until, confirm};
 pub(super) use wait::{report_waits_once, with_wait_notice};
 
@@ -54,6 +60,9 @@ pub(super) struct Terminal {
     write_error: OnceLock<std::io::Error>,
     /// Set once the reader of stdout has closed it.
     closed: OnceLock<()>,
+    /// How the terminal reads lines, while keys are listened for.
+    #[cfg(unix)]
+    line_mode: std::sync::Mutex<Option<rustix::termios::Termios>>,
 }
 
 impl Terminal {
@@ -91,6 +100,8 @@ impl Terminal {
             logs: global.log_format,
             write_error: OnceLock::new(),
             closed: OnceLock::new(),
+            #[cfg(unix)]
+            line_mode: std::sync::Mutex::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::value::Path;
 use crate::verify::{self, Cause, Outcome, Pipeline, Stop, Timing};
 
 use super::CommandContext;
-use super::args::{OneSpecArgs, OutputFormat, SpecArgs, WhenStopped};
+use super::args::{CodeArgs, OneSpecArgs, OutputFormat, OverrideArgs, SpecArgs, ValueArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::search_scope;
@@ -69,6 +69,18 @@ fn open(cx: &CommandContext<'_>, args: &VerifyArgs, is_printed: &Cell<bool>) -> 
         Some(session) => verify(session, args, is_printed, interrupt).await,
         None => Ok(Exit::Done),
     })
+}
+
+/// Tests the mappings of a session, as without options; with `yes`, without a question.
+pub(super) async fn by_key(
+    session: Session<'_>,
+    yes: bool,
+    interrupt: watch::Receiver<bool>,
+) -> Result<Exit, CommandError> {
+    let overrides = OverrideArgs { team: None, values: ValueArgs::default(), code: CodeArgs::default() };
+    let spec = OneSpecArgs { spec: None, file: None, overrides };
+    let args = VerifyArgs { spec, yes, allow_imported: Vec::new(), timeout: None, format: OutputFormat::Human };
+    verify(session, &args, &Cell::new(true), interrupt).await
 }
 
 async fn verify(

@@ -244,6 +244,35 @@ impl Plan {
     pub fn needs_approval(&self) -> bool {
         self.changes.iter().any(|change| change.needs_approval)
     }
+
+    /// The same with the steps of the rows that `is_wanted` alone, without those that wait for a
+    /// step that is left out.
+    #[must_use]
+    pub fn part(&self, is_wanted: impl Fn(&Change) -> bool) -> Plan {
+        let mut rows: BTreeSet<usize> = (0..self.changes.len()).collect();
+        rows.retain(|row| self.changes.get(*row).is_some_and(&is_wanted));
+        let row_of = |id: &StepId| self.steps.get(id.0).map(|step| step.change);
+        loop {
+            let waits = |step: &&Step| {
+                let mut before = step.after.iter().map(|(id, _)| id).chain(&step.pair);
+                rows.contains(&step.change) && before.any(|id| row_of(id).is_none_or(|row| !rows.contains(&row)))
+            };
+            let Some(row) = self.steps.iter().find(waits).map(|step| step.change) else { break };
+            rows.remove(&row);
+        }
+        let kept: Vec<usize> = (0..self.steps.len()).filter(|at| self.is_step_of(*at, &rows)).collect();
+        let moved = |id: StepId| kept.binary_search(&id.0).ok().map(StepId);
+        let steps = kept.iter().filter_map(|at| self.steps.get(*at)).map(|step| Step {
+            after: step.after.iter().filter_map(|(id, until)| Some((moved(*id)?, *until))).collect(),
+            pair: step.pair.and_then(moved),
+            ..step.clone()
+        });
+        Plan { changes: self.changes.clone(), steps: steps.collect(), remarks: self.remarks.clone() }
+    }
+
+    fn is_step_of(&self, step: usize, rows: &BTreeSet<usize>) -> bool {
+        self.steps.get(step).is_some_and(|step| rows.contains(&step.change))
+    }
 }
 
 /// Plans a run.

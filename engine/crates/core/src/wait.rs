@@ -236,6 +236,12 @@ impl Context {
         Context { interrupt_policy, ..self.clone() }
     }
 
+    /// The same with waits that end when this `interrupt` becomes true.
+    #[must_use]
+    pub fn interrupted_by(&self, interrupt: watch::Receiver<bool>) -> Context {
+        Context { interrupt, ..self.clone() }
+    }
+
     /// Waits for exclusive write access to the function `key`; it ends when the returned guard is
     /// dropped.
     pub async fn lock_writes(&self, key: &str) -> OwnedMutexGuard<()> {

@@ -61,7 +61,12 @@ impl Deployment<'_> {
             took(runs, self.terminal.err).inspect(|took| self.terminal.note(took));
         }
         exit = exit.max(self.report_timeline(timeline, write_error));
-        if exit == Exit::Done && n_complete > 0 && self.intent.goal == Goal::Present && self.is_for_people() {
+        if self.suggests_next
+            && exit == Exit::Done
+            && n_complete > 0
+            && self.intent.goal == Goal::Present
+            && self.is_for_people()
+        {
             next_command(planned).inspect(|next| self.terminal.note(next));
         }
         // If one run succeeds and another fails, the command is partly done.
@@ -170,6 +175,13 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
     let is_mapping = |it: &ResourceDecl| it.schema().kind == "mapping" && !it.imported;
     let Planned { run: Run { session, .. }, .. } =
         planned.iter().find(|it| it.run.session.spec.resources.iter().any(is_mapping))?;
+    let each = if planned.len() > 1 { ", for each spec and team" } else { "" };
+    let (verify, logs) = (command_line(session, "verify"), command_line(session, "logs"));
+    Some(format!("Next: `{verify}`, then `{logs}`{each}"))
+}
+
+/// The command line that runs a command for the same spec, team and AWS.
+pub(in crate::cli) fn command_line(session: &Session<'_>, command: &str) -> String {
     let Session { terminal, spec, overrides, target, .. } = session;
     let folder = terminal.directory.as_deref().map_or_else(String::new, |folder| format!(" -C {}", quoted(folder)));
     let local = if matches!(target, AwsTarget::Local(_)) { " --local" } else { "" };
@@ -177,7 +189,5 @@ fn next_command(planned: &[Planned<'_>]) -> Option<String> {
     let path = Path::new(spec.file.name());
     let is_default = find_spec().is_ok_and(|default| default == path);
     let named = if is_default { String::new() } else { format!(" --spec {}", quoted(path)) };
-    let options = format!("{local}{named}{team}");
-    let each = if planned.len() > 1 { ", for each spec and team" } else { "" };
-    Some(format!("Next: `engine{folder} verify{options}`, then `engine{folder} logs{options}`{each}"))
+    format!("engine{folder} {command}{local}{named}{team}")
 }

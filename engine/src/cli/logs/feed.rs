@@ -24,6 +24,8 @@ pub(super) struct Feed {
     pub(super) tail: Tail,
     /// Whether it had events, or the reason that there are none has been shown.
     pub(super) is_explained: bool,
+    /// The period, in milliseconds since 1970.
+    period: (i64, Option<i64>),
     /// Where the function's code is in the project, if it is there: a folder, or one file.
     code: Option<PathBuf>,
 }
@@ -49,7 +51,12 @@ impl Feed {
         let folder = FilePath::new(spec.file.name()).parent().map(FilePath::to_owned).unwrap_or_default();
         let code = code.map(|code| normalized(&folder.join(code)));
         let tail = Tail::new(&group, start).until(end);
-        Feed { function: declared.name.clone(), group, tail, is_explained: false, code }
+        Feed { function: declared.name.clone(), group, tail, is_explained: false, period: (start, end), code }
+    }
+
+    /// Begins again, for a local AWS that has none of the earlier events.
+    pub(super) fn restart(&mut self) {
+        self.tail = Tail::new(&self.group, self.period.0).until(self.period.1);
     }
 
     /// The project's file for a path below the folder of the function's code.

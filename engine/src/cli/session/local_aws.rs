@@ -57,12 +57,18 @@ impl<'t> LocalServers<'t> {
                 slot.insert(server)
             }
         };
-        Ok(LocalSettings {
-            endpoint_url: server.endpoint.clone(),
-            key: server.key.expose().to_owned(),
-            account: account_of(spec),
-            region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
-        })
+        let (endpoint_url, key) = (server.endpoint.clone(), server.key.expose().to_owned());
+        let (account, region) = (String::new(), String::new());
+        Ok(settings_for(&LocalSettings { endpoint_url, key, account, region }, spec))
+    }
+}
+
+/// The settings of a running local AWS, for the account and the region of a spec.
+pub(super) fn settings_for(running: &LocalSettings, spec: &Spec) -> LocalSettings {
+    LocalSettings {
+        account: account_of(spec),
+        region: spec.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned()),
+        ..running.clone()
     }
 }
 
@@ -153,6 +159,19 @@ async fn lock_project(
                 return Err(CommandError::interrupted());
             }
         }
+    }
+}
+
+/// Waits until the project's local AWS with these settings no longer runs.
+pub(in crate::cli) async fn stopped(project: &Project, current: &LocalSettings) {
+    // A single check may fail because the machine is busy.
+    let mut n_missed = 0;
+    while n_missed < 2 {
+        tokio::time::sleep(RESTART_INTERVAL).await;
+        let project = project.clone();
+        let found = tokio::task::spawn_blocking(move || local::status(&project)).await;
+        let runs = matches!(found, Ok(Ok(Some(Running { key, .. }))) if key.expose() == current.key);
+        n_missed = if runs { 0 } else { n_missed + 1 };
     }
 }
 

@@ -187,13 +187,18 @@ impl<'t> Session<'t> {
             live::await_owners(&cx, &self.spec, &inventory).await.map_err(|errors| self.read_failure(errors))?;
         };
         inventory.lookups = values.unwrap_or_default();
+        self.identify(&inventory);
+        Ok(Run { session: self, cx, inventory })
+    }
+
+    /// Completes the identities of the declarations with what only AWS knows.
+    pub(in crate::cli) fn identify(&mut self, inventory: &Inventory) {
         for declared in &mut self.spec.resources {
             let id = inventory
                 .live(&declared.name)
                 .map_or_else(|| declared.id.clone(), |live| live::with_unique_id(declared, live));
             declared.id = Id { env: Some(inventory.env.clone()), ..id };
         }
-        Ok(Run { session: self, cx, inventory })
     }
 
     /// Reads lookups before everything else, if the resources can't be read without the names in

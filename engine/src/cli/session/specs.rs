@@ -207,6 +207,14 @@ fn spec_in(project: &Path) -> Result<PathBuf, CommandError> {
     }
 }
 
+/// The path of a command's only spec, which may not exist.
+pub(in crate::cli) fn path_of(args: &SpecArgs) -> Result<PathBuf, CommandError> {
+    match args.named().into_iter().next() {
+        Some(path) => of_project(path),
+        None => find_spec(),
+    }
+}
+
 /// A folder with `specs/` means the spec of its project.
 fn of_project(path: PathBuf) -> Result<PathBuf, CommandError> {
     if path.join("specs").is_dir() { spec_in(&path) } else { Ok(path) }

@@ -55,6 +55,7 @@ pub(in crate::cli) async fn ask_until(
 ) -> Confirmation {
     let space = if terminal.err.plain { "" } else { "\n" };
     terminal.prompt(&format!("{space}{question} Only 'yes' will be accepted:"));
+    let _lines = terminal.read_lines();
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).map(|_| line)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use engine_core::lookup::{LookupAnswers, LookupRead};
 use engine_core::provider::{Account, Pending, Tags};
 use engine_core::wait::{self, InterruptPolicy, Reporter};
+use tokio::sync::watch;
 
 use super::Aws;
 use crate::lookups;
@@ -42,6 +43,12 @@ impl Context {
     #[must_use]
     pub fn with_interrupt_policy(&self, policy: InterruptPolicy) -> Context {
         Context { core: self.core.with_interrupt_policy(policy), ..self.clone() }
+    }
+
+    /// See [`wait::Context::interrupted_by`].
+    #[must_use]
+    pub fn interrupted_by(&self, interrupt: watch::Receiver<bool>) -> Context {
+        Context { core: self.core.interrupted_by(interrupt), ..self.clone() }
     }
 }
 

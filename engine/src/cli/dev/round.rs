@@ -1,0 +1,512 @@
+//! One round of the loop: from a loaded spec to what is deployed.
+//!
+//! After a save, the plan is made from what earlier rounds read; only the functions that it changes
+//! are read again. If it contains anything else, all of AWS is read and planned.
+//!
+//! **Invariant:** it deletes and replaces nothing, and without the user's consent it changes only
+//! the code and the environment of functions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::apply::{self, Event, Execution, StepOutcome};
+use crate::aws::{AwsError, Context};
+use crate::cli::args::{PARALLELISM, PlanFormat, ViewArgs};
+use crate::cli::builds::{BuildMode, Builds};
+use crate::cli::deploy::{Deployment, Planned, command_line};
+use crate::cli::exit::{CommandError, Exit};
+use crate::cli::session::{self, AwsTarget, Intent, Run, Session};
+use crate::cli::syntax;
+use crate::cli::terminal::{Confirmation, Terminal, ask, with_wait_notice};
+use crate::diagnostic::{Diagnostic, Severity, listed};
+use crate::inventory::Inventory;
+use crate::live::{self, OrphanSearch};
+use crate::plan::{Action, Change, Goal, Plan, Subject};
+use crate::render;
+use crate::schema::{AwsEnv, Live};
+use crate::spec::{ResourceDecl, Spec};
+use crate::value::Tree;
+
+/// Reads as an apply does, and finds orphans as `diff` does.
+const INTENT: Intent = Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Indexed };
+
+/// Which stack a command works on.
+#[derive(PartialEq)]
+struct Identity {
+    team: String,
+    stack: String,
+    env: AwsEnv,
+}
+
+impl Identity {
+    fn of(spec: &Spec, env: &AwsEnv) -> Identity {
+        Identity { team: spec.team.clone(), stack: spec.stack.clone(), env: env.clone() }
+    }
+}
+
+/// What earlier rounds know of AWS.
+struct Known {
+    cx: Context,
+    inventory: Inventory,
+    target: AwsTarget,
+    /// The declarations: name, kind, name in AWS, and whether it is imported.
+    shape: Vec<(String, String, String, bool)>,
+    /// What the spec wanted of each function in the last round.
+    wanted: BTreeMap<String, Tree>,
+    /// Functions that have changed since they were read.
+    stale: BTreeSet<String>,
+}
+
+/// What a round is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// The first round, or the first one after the local AWS has started again.
+    Start,
+    /// A saved file.
+    Save,
+    /// The key to apply.
+    Key,
+}
+
+/// How a round after a save ended.
+pub(super) enum Ended<'t> {
+    /// It is complete.
+    Complete,
+    /// A file was saved meanwhile, so nothing was deployed.
+    Outdated,
+    /// The spec changes more than code and environment, so all of AWS has to be read.
+    NeedsAll(Box<Session<'t>>),
+}
+
+/// The rounds of one command.
+pub(super) struct Rounds<'t> {
+    pub(super) terminal: &'t Terminal,
+    view: ViewArgs,
+    builds: BuildMode,
+    /// Whether every question is answered with yes.
+    pub(super) yes: bool,
+    /// Whether there are keys to answer with.
+    pub(super) has_keys: bool,
+    interrupt: watch::Receiver<bool>,
+    /// The stack that the user has agreed to.
+    identity: Option<Identity>,
+    known: Option<Known>,
+    /// The plan that waits for the user's answer, as text.
+    pending: Option<String>,
+    /// The last problems that were shown, as text.
+    reported: Option<String>,
+    /// The spec's warnings that were shown.
+    warned: Vec<Diagnostic>,
+    /// The inputs of builds that need no other run: they failed, or the builds changed them.
+    done_inputs: Option<String>,
+    /// The functions that were deployed last.
+    pub(super) deployed: Vec<String>,
+}
+
+impl<'t> Rounds<'t> {
+    pub(super) fn new(
+        terminal: &'t Terminal,
+        builds: BuildMode,
+        yes: bool,
+        interrupt: watch::Receiver<bool>,
+    ) -> Rounds<'t> {
+        Rounds {
+            terminal,
+            view: ViewArgs { format: PlanFormat::Human, show_unchanged: false },
+            builds,
+            yes,
+            has_keys: false,
+            interrupt,
+            identity: None,
+            known: None,
+            pending: None,
+            reported: None,
+            warned: Vec::new(),
+            done_inputs: None,
+            deployed: Vec::new(),
+        }
+    }
+
+    /// What is known of AWS, for other readers.
+    pub(super) fn inventory(&self) -> Option<(&Context, &Inventory)> {
+        self.known.as_ref().map(|known| (&known.cx, &known.inventory))
+    }
+
+    /// Whether the user has agreed to the stack, and so it may have been changed.
+    pub(super) fn has_begun(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Forgets what is known of AWS.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
+    }
+
+    /// Shows problems, unless they were the last ones shown.
+    pub(super) fn report(&mut self, problems: &[Diagnostic]) {
+        if problems.is_empty() {
+            return;
+        }
+        let text = self.terminal.err.problems(problems);
+        if self.reported.as_ref() != Some(&text) {
+            self.terminal.problems(problems);
+            self.reported = Some(text);
+        }
+    }
+
+    /// Notes that the problems are solved.
+    pub(super) fn clear_reported(&mut self) {
+        self.reported = None;
+    }
+
+    /// Shows the warnings of a spec that weren't shown for its last version.
+    pub(super) fn warn(&mut self, spec: &Spec, is_shown: bool) {
+        if !is_shown {
+            let new: Vec<Diagnostic> = spec.warnings.iter().filter(|it| !self.warned.contains(it)).cloned().collect();
+            self.terminal.problems(&new);
+        }
+        self.warned.clone_from(&spec.warnings);
+    }
+
+    fn deployment<'d>(&'d self) -> Deployment<'d> {
+        Deployment { terminal: self.terminal, intent: INTENT, view: &self.view, suggests_next: false }
+    }
+
+    /// Reads and plans everything, and applies what the user agrees to. Returns the session, with
+    /// all of AWS read.
+    ///
+    /// # Errors
+    /// Whatever prevents the plan; nothing is known of AWS then.
+    pub(super) async fn all(
+        &mut self,
+        session: Session<'t>,
+        trigger: Trigger,
+        saved_at: Instant,
+    ) -> Result<Session<'t>, CommandError> {
+        self.known = None;
+        let planned = self.deployment().plan(vec![session], self.builds.clone(), &self.interrupt).await?;
+        let planned = planned.into_iter().next().ok_or_else(CommandError::interrupted)?;
+        self.check_identity(&planned.run)?;
+        if trigger == Trigger::Start {
+            self.show(&planned);
+        }
+        self.deployment().check(std::slice::from_ref(&planned), None).await?;
+        let plan = &planned.plan;
+        let (automatic, allowed) = (plan.part(is_automatic), plan.part(|change| !is_destructive(change)));
+        let (asks, is_cut) = (allowed.steps.len() > automatic.steps.len(), plan.steps.len() > allowed.steps.len());
+        let rest = rest(plan, &automatic, self.terminal);
+        let is_new = rest != self.pending;
+        if trigger != Trigger::Start && is_new && rest.is_some() || trigger == Trigger::Key && plan.steps.is_empty() {
+            self.show(&planned);
+        }
+        if is_cut && (is_new || trigger != Trigger::Save) {
+            self.note_destructive(&planned, &allowed);
+        }
+        let is_agreed = self.yes || trigger == Trigger::Start || trigger == Trigger::Key && !is_new;
+        if asks && !is_agreed && is_new {
+            self.ask_for_key();
+        }
+        let part = if is_agreed { allowed } else { automatic };
+        self.pending = rest.filter(|_| part.steps.len() < plan.steps.len());
+        self.consent(&planned, &part, trigger).await?;
+        self.carry_out(planned.run, part, trigger, saved_at).await
+    }
+
+    fn show(&self, planned: &Planned<'_>) {
+        self.deployment().show(std::slice::from_ref(planned));
+    }
+
+    /// Asks before the first apply on AWS, and before one that needs approval.
+    async fn consent(&mut self, planned: &Planned<'_>, part: &Plan, trigger: Trigger) -> Result<(), CommandError> {
+        let Planned { run, .. } = planned;
+        let identity = Identity::of(&run.session.spec, &run.inventory.env);
+        let is_first_on_aws = self.identity.is_none() && matches!(run.session.target, AwsTarget::Account(_));
+        let needs_approval = trigger == Trigger::Start && !part.steps.is_empty() && part.needs_approval();
+        if is_first_on_aws && !self.yes {
+            self.ask_for_stack(&run.cx, &identity).await?;
+        } else if needs_approval
+            && !self.yes
+            && let Some(exit) = self.deployment().confirm(std::slice::from_ref(planned)).await?
+        {
+            return Err(CommandError { exit, diagnostics: Vec::new() });
+        }
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    async fn ask_for_stack(&self, cx: &Context, to: &Identity) -> Result<(), CommandError> {
+        let Identity { team, stack, env: AwsEnv { account, region, .. } } = to;
+        if !Terminal::can_prompt() {
+            let problem = "`dev` on AWS needs confirmation, but there is no terminal";
+            let hint = "pass `--yes`, or `--local` to work on the local AWS";
+            let why = format!("it would deploy to team `{team}`, stack `{stack}` in account {account}, {region}");
+            return Err(CommandError::one(Diagnostic::error(problem, hint).why(why)));
+        }
+        self.terminal.detail(&format!(
+            "engine will deploy to AWS now and each time you save: team {team}, stack {stack}, account {account}, {region}"
+        ));
+        match ask(self.terminal, cx, "Do you want to start?").await {
+            Confirmation::Yes => Ok(()),
+            Confirmation::No => {
+                self.terminal.note("Nothing was changed.");
+                Err(CommandError { exit: Exit::Failed, diagnostics: Vec::new() })
+            }
+            Confirmation::Interrupted => Err(CommandError::interrupted()),
+        }
+    }
+
+    /// Checks that the spec is still for the stack that the user has agreed to.
+    fn check_identity(&self, run: &Run<'_>) -> Result<(), CommandError> {
+        let now = Identity::of(&run.session.spec, &run.inventory.env);
+        match &self.identity {
+            Some(before) if *before != now => Err(other_stack(before)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what answers the question about the plan that was shown.
+    fn ask_for_key(&self) {
+        self.terminal.note(match self.has_keys {
+            true => "Press a to apply these changes. Until then, only changes of code are deployed.",
+            false => "Not applied: run `engine apply`, or start `engine dev` with `--yes`. Only changes of code are deployed.",
+        });
+    }
+
+    fn note_destructive(&self, planned: &Planned<'_>, safe: &Plan) {
+        let is_left = |row: &usize| {
+            let has_step = |plan: &Plan| plan.steps.iter().any(|step| step.change == *row);
+            has_step(&planned.plan) && !has_step(safe)
+        };
+        let rows = (0..planned.plan.changes.len()).filter(is_left);
+        let names: BTreeSet<&str> =
+            rows.filter_map(|row| planned.plan.changes.get(row)).map(|it| it.resource.as_str()).collect();
+        let command = command_line(&planned.run.session, "apply");
+        self.terminal.note(&format!(
+            "`dev` never deletes or replaces. To change {} as well, run `{command}`",
+            listed(names.into_iter(), 10)
+        ));
+    }
+
+    /// Applies a part of a plan, and reads AWS again if that changed anything else than code.
+    async fn carry_out(
+        &mut self,
+        run: Run<'t>,
+        part: Plan,
+        trigger: Trigger,
+        saved_at: Instant,
+    ) -> Result<Session<'t>, CommandError> {
+        let is_quick = trigger != Trigger::Start && part.part(is_automatic).steps.len() == part.steps.len();
+        if is_quick {
+            return Ok(self.deploy(run, &part, saved_at).await);
+        }
+        let planned = Planned { run, plan: part };
+        let slice = std::slice::from_ref(&planned);
+        self.deployment().note_local_code(slice);
+        let exit = match planned.plan.steps.is_empty() {
+            true => Exit::Done,
+            false => self.deployment().carry_out(slice, usize::from(PARALLELISM), None).await?,
+        };
+        if exit == Exit::Interrupted {
+            return Err(CommandError { exit, diagnostics: Vec::new() });
+        }
+        let has_written = !planned.plan.steps.is_empty();
+        let Planned { run, .. } = planned;
+        let run = if has_written { run.session.read(run.cx, INTENT).await? } else { run };
+        Ok(self.remember(run, BTreeSet::new()))
+    }
+
+    /// Keeps what a run knows of AWS, and returns its session.
+    fn remember(&mut self, run: Run<'t>, stale: BTreeSet<String>) -> Session<'t> {
+        let Run { mut session, cx, inventory } = run;
+        session.unlock_writes();
+        let functions = session.spec.managed("function");
+        let wanted = functions.map(|it| (it.name.clone(), it.desired.clone())).collect();
+        let (shape, target) = (shape(&session.spec), session.target.clone());
+        self.known = Some(Known { cx, inventory, target, shape, wanted, stale });
+        session
+    }
+
+    /// Deploys the code and the environment of functions after a save.
+    ///
+    /// # Errors
+    /// Whatever prevents it.
+    pub(super) async fn after_save(
+        &mut self,
+        mut session: Session<'t>,
+        saved_at: Instant,
+        has_changed: impl Fn() -> bool,
+    ) -> Result<Ended<'t>, CommandError> {
+        let is_known = |known: &mut Known| known.target == session.target && known.shape == shape(&session.spec);
+        let Some(known) = self.known.take_if(is_known) else { return Ok(Ended::NeedsAll(Box::new(session))) };
+        session::lock_writes(std::slice::from_mut(&mut session), &self.interrupt).await?;
+        session.identify(&known.inventory);
+        live::register_secrets(&known.cx, &session.spec);
+        let Known { cx, inventory, wanted, mut stale, .. } = known;
+        let mut runs = vec![Run { session, cx, inventory }];
+        let built = self.build(&mut runs).await;
+        let Some(mut run) = runs.pop() else { return Ok(Ended::Complete) };
+        let is_built = match built {
+            Ok(is_built) => is_built,
+            Err(failure) => {
+                self.remember(run, stale);
+                return Err(failure);
+            }
+        };
+        if !is_built {
+            self.remember(run, stale);
+            return Ok(Ended::Complete);
+        }
+        let is_edited = |it: &&ResourceDecl| wanted.get(&it.name) != Some(&it.desired);
+        stale.extend(run.session.spec.managed("function").filter(is_edited).map(|it| it.name.clone()));
+        let plan = run.plan(Goal::Present);
+        stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
+        let first = (&run.session.spec, Some(&plan));
+        let (read, invalid) = tokio::join!(read_again(&run, &stale), syntax::check_sent(std::iter::once(first)));
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                let failure = CommandError::one(error.diagnostic("read the functions"));
+                self.remember(run, stale);
+                return Err(failure);
+            }
+        };
+        for (name, live) in read {
+            run.inventory.found.entry(name).or_default().live = live;
+        }
+        let (errors, warnings): (Vec<_>, Vec<_>) = invalid.into_iter().partition(|it| it.severity == Severity::Error);
+        if !errors.is_empty() {
+            self.remember(run, stale);
+            return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
+        }
+        self.report(&warnings);
+        let plan = run.plan(Goal::Present);
+        let automatic = plan.part(is_automatic);
+        let rest = rest(&plan, &automatic, self.terminal);
+        if plan.refusals().next().is_some() || rest.is_some() && rest != self.pending {
+            let mut session = run.session;
+            session.unlock_writes();
+            return Ok(Ended::NeedsAll(Box::new(session)));
+        }
+        if has_changed() {
+            self.remember(run, stale);
+            return Ok(Ended::Outdated);
+        }
+        self.pending = rest;
+        if warnings.is_empty() {
+            self.clear_reported();
+        }
+        drop(self.deploy(run, &automatic, saved_at).await);
+        Ok(Ended::Complete)
+    }
+
+    /// Runs the builds that have to run; returns whether there is a result. There is none if the
+    /// same inputs have failed before.
+    async fn build(&mut self, runs: &mut [Run<'_>]) -> Result<bool, CommandError> {
+        let sessions: Vec<&Session<'_>> = runs.iter().map(|run| &run.session).collect();
+        let builds = Builds::prepare(self.terminal, &sessions, self.builds.clone(), &self.interrupt).await?;
+        let inputs = builds.stale_inputs();
+        if inputs.is_some() && self.done_inputs == inputs {
+            return Ok(false);
+        }
+        self.done_inputs = inputs;
+        let changes_inputs = builds.run(&self.interrupt).await?;
+        // Otherwise what the build changes would start it again.
+        self.done_inputs = changes_inputs.then(|| builds.inputs_now());
+        builds.load(runs)?;
+        Ok(true)
+    }
+
+    /// Executes steps that change code and environment, and reports them.
+    async fn deploy(&mut self, run: Run<'t>, part: &Plan, saved_at: Instant) -> Session<'t> {
+        if part.steps.is_empty() {
+            return self.remember(run, BTreeSet::new());
+        }
+        let (spec, cx) = (&run.session.spec, run.cx.interrupted_by(watch::channel(false).1));
+        let execution = Execution::new(part);
+        let (slots, mut ignored) = (apply::slots(usize::from(PARALLELISM)), |_: &Event| {});
+        let executed = execution.run(&cx, spec, &run.inventory, &slots, &mut ignored);
+        let executed = with_wait_notice(self.terminal.quiet, || cx.waits(), executed);
+        self.finish(executed).await;
+        let endings = execution.outcome().endings;
+        let done = part.steps.iter().zip(&endings).filter(|(_, it)| matches!(it, StepOutcome::Done(_)));
+        let names: BTreeSet<&str> =
+            done.filter_map(|(step, _)| Some(&*part.changes.get(step.change)?.resource)).collect();
+        if !names.is_empty() {
+            self.deployed = names.iter().map(|name| (*name).to_owned()).collect();
+            self.terminal.show(&format!("{}\n", deployed(&names, saved_at.elapsed())));
+        }
+        self.report(&render::failures(spec, part, &endings));
+        let changed = part.steps.iter().filter_map(|step| Some(part.changes.get(step.change)?.resource.clone()));
+        let stale = changed.collect();
+        self.remember(run, stale)
+    }
+
+    /// Completes an update in spite of Ctrl-C; a second one ends the program.
+    async fn finish(&self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        let mut interrupt = self.interrupt.clone();
+        tokio::select! {
+            () = &mut work => return,
+            pressed = interrupt.wait_for(|pressed| *pressed) => {
+                if pressed.is_ok() {
+                    self.terminal.note("completing the update; press Ctrl-C again to stop now");
+                }
+            }
+        }
+        work.await;
+    }
+}
+
+/// Reads functions again.
+async fn read_again(run: &Run<'_>, names: &BTreeSet<String>) -> Result<Vec<(String, Option<Live>)>, AwsError> {
+    let reads = names
+        .iter()
+        .filter_map(|name| run.session.spec.resource(name))
+        .map(|declared| async { Ok((declared.name.clone(), live::read_again(&run.cx, declared).await?)) });
+    let reads = join_all(reads);
+    with_wait_notice(run.session.terminal.quiet, || run.cx.waits(), reads).await.into_iter().collect()
+}
+
+fn deployed(names: &BTreeSet<&str>, took: Duration) -> String {
+    format!("deployed {} ({:.1} s)", names.iter().copied().collect::<Vec<_>>().join(", "), took.as_secs_f64())
+}
+
+/// Whether a change is of a function's code and environment alone.
+fn is_automatic(change: &Change) -> bool {
+    let is_code = |root: &str| root.starts_with("code") || root == "environment";
+    change.kind == "function"
+        && change.subject == Subject::Declared
+        && change.action == Action::Update
+        && !change.needs_approval
+        && change.properties.iter().all(|it| it.path.root().is_some_and(is_code))
+}
+
+fn is_destructive(change: &Change) -> bool {
+    matches!(change.action, Action::Delete | Action::Replace | Action::Forget) || change.subject != Subject::Declared
+}
+
+/// What a plan changes besides code and environment, as text.
+fn rest(plan: &Plan, automatic: &Plan, terminal: &Terminal) -> Option<String> {
+    let changes = plan.changes.iter().filter(|change| !is_automatic(change)).cloned().collect();
+    let rest = Plan { changes, steps: Vec::new(), remarks: Vec::new() };
+    let is_whole = automatic.steps.len() == plan.steps.len();
+    (!is_whole).then(|| render::plan(&rest, false, render::Rows::Noteworthy, terminal.out))
+}
+
+fn shape(spec: &Spec) -> Vec<(String, String, String, bool)> {
+    let of = |it: &ResourceDecl| (it.name.clone(), it.schema().kind.to_string(), it.id.name.clone(), it.imported);
+    spec.resources.iter().map(of).collect()
+}
+
+fn other_stack(before: &Identity) -> CommandError {
+    let Identity { team, stack, env: AwsEnv { account, region, .. } } = before;
+    let problem = "the spec is now for another team, stack, account or region";
+    let hint = "change it back, or press Ctrl-C and run `engine dev` again";
+    let why = format!("this command deploys to team `{team}`, stack `{stack}` in account {account}, {region}");
+    CommandError::one(Diagnostic::error(problem, hint).why(why))
+}
