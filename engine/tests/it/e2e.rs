@@ -5,6 +5,8 @@
 mod adoption;
 mod builds;
 mod check;
+#[cfg(target_os = "linux")]
+mod dev;
 mod export;
 mod field;
 mod items;

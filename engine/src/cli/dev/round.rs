@@ -209,7 +209,7 @@ impl<'t> Rounds<'t> {
         }
         let is_agreed = self.yes || trigger == Trigger::Start || trigger == Trigger::Key && !is_new;
         if asks && !is_agreed && is_new {
-            self.ask_for_key();
+            self.ask_for_key(&planned.run.session);
         }
         let part = if is_agreed { allowed } else { automatic };
         self.pending = rest.filter(|_| part.steps.len() < plan.steps.len());
@@ -270,11 +270,12 @@ impl<'t> Rounds<'t> {
     }
 
     /// Says what answers the question about the plan that was shown.
-    fn ask_for_key(&self) {
-        self.terminal.note(match self.has_keys {
-            true => "Press a to apply these changes. Until then, only changes of code are deployed.",
-            false => "Not applied: run `engine apply`, or start `engine dev` with `--yes`. Only changes of code are deployed.",
-        });
+    fn ask_for_key(&self, session: &Session<'_>) {
+        let applies = match self.has_keys {
+            true => "press a to apply it".to_owned(),
+            false => format!("run `{}`, or start `engine dev` with `--yes`", command_line(session, "apply")),
+        };
+        self.terminal.note(&format!("Not applied: {applies}. Changes of code are still deployed as you save."));
     }
 
     fn note_destructive(&self, planned: &Planned<'_>, safe: &Plan) {

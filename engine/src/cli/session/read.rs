@@ -164,6 +164,8 @@ impl<'t> Session<'t> {
     /// Reads AWS, and before writes waits until every owner is known.
     pub(in crate::cli) async fn read(mut self, mut cx: Context, intent: Intent) -> Result<Run<'t>, CommandError> {
         let writes = intent.writes;
+        // An earlier read may have found another one.
+        self.spec.resources.iter_mut().for_each(|declared| declared.id.unique_id = None);
         let mut values = self.look_up_names(&cx, intent).await?;
         let mut inventory = loop {
             let inventory = self.wave(&cx, intent, &mut values).await?;

@@ -1,0 +1,336 @@
+//! `dev`: what is saved is deployed once, and its log follows.
+
+use std::fs;
+use std::time::Duration;
+
+use rexpect::session::PtySession;
+
+use super::project::{ACCOUNT, Project};
+use super::{NO_CHANGES, TEAM};
+use crate::shared::eventually;
+use crate::shared::program::{Program, Running, flat};
+
+const TABLE: &str = "blue-owls-todos";
+const CODE: &str = "lambda-src/log-events/index.js";
+const DEV: [&str; 3] = ["dev", TEAM, "--local"];
+/// Long enough for a machine that does much else.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A handler that logs this text for each invocation.
+fn code(says: &str) -> String {
+    format!("exports.handler = async () => {{ console.log('{says}'); }};\n")
+}
+
+/// The project with `dev` at work in it.
+struct Dev {
+    project: Project,
+    running: Running,
+}
+
+impl Dev {
+    fn start(project: Project, args: &[&str]) -> Dev {
+        let running = project.command(&[&DEV, args].concat()).limit(LIMIT).start();
+        Dev { project, running }
+    }
+
+    /// In a project whose code logs `one`.
+    fn new() -> Dev {
+        let project = Project::new();
+        project.write(CODE, &code("one"));
+        let mut dev = Dev::start(project, &[]);
+        dev.says("watching specs/team.yaml and its code");
+        dev
+    }
+
+    /// Waits for a line on stderr.
+    #[track_caller]
+    fn says(&mut self, text: &str) -> String {
+        self.running.err.find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}\n{}", self.running.said()))
+    }
+
+    /// Waits for a line on stdout.
+    #[track_caller]
+    fn prints(&mut self, text: &str) -> String {
+        self.running.out.find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}\n{}", self.printed()))
+    }
+
+    fn printed(&self) -> String {
+        self.running.out.text()
+    }
+
+    fn n_deployed(&self) -> usize {
+        self.printed().lines().filter(|line| line.starts_with("deployed ")).count()
+    }
+
+    /// Invokes the function, and waits until it logs this.
+    fn logs(&mut self, item: &str, text: &str) {
+        self.project.account(ACCOUNT).put_item(TABLE, item, "x");
+        self.prints(text);
+    }
+
+    /// Saves a change and waits for it, so that everything before has been seen.
+    fn settle(&mut self, says: &str) {
+        self.project.write(CODE, &code(says));
+        self.prints("deployed logger");
+    }
+
+    /// Presses Ctrl-C; what is deployed stays.
+    fn end(self) {
+        self.running.press_ctrl_c();
+        let ran = self.running.end();
+        assert_eq!(ran.code(), Some(130), "{}", ran.text());
+        assert!(!ran.text().contains("panicked"), "{}", ran.text());
+        self.project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    }
+}
+
+#[test]
+fn what_is_saved_is_deployed_once_and_its_log_follows() {
+    let mut dev = Dev::new();
+    dev.logs("1", "one");
+    // Written to a draft and renamed, as many editors do.
+    dev.project.write("lambda-src/log-events/.index.js.swp", &code("two"));
+    fs::rename(dev.project.path("lambda-src/log-events/.index.js.swp"), dev.project.path(CODE)).unwrap();
+    dev.prints("deployed logger");
+    dev.logs("2", "two");
+    // Saved twice.
+    dev.project.write(CODE, &code("thr"));
+    dev.project.write(CODE, &code("three"));
+    dev.prints("deployed logger");
+    dev.logs("3", "three");
+    assert_eq!(dev.n_deployed(), 2, "{}", dev.printed());
+    // Another branch touches everything.
+    dev.project.write(TEAM, &dev.project.read(TEAM));
+    dev.project.write("lambda-src/log-events/more.js", "exports.more = 1;\n");
+    dev.project.write(CODE, &code("four"));
+    dev.prints("deployed logger");
+    dev.logs("4", "four");
+    assert_eq!(dev.n_deployed(), 3, "{}", dev.printed());
+    dev.end();
+}
+
+#[test]
+fn files_that_are_not_part_of_the_package_cause_no_update() {
+    let mut dev = Dev::new();
+    for path in [".git/HEAD", "node_modules/left/index.js", "lambda-src/log-events/.git/HEAD", "specs/notes.txt"] {
+        fs::create_dir_all(dev.project.path(path).parent().unwrap()).unwrap();
+        dev.project.write(path, "changed\n");
+    }
+    dev.project.run(&["diff", TEAM, "--local", "--out", "plan.json"]).expect(0, &[]);
+    dev.project.write(CODE, &code("one"));
+    dev.settle("two");
+    assert_eq!(dev.n_deployed(), 1, "{}", dev.printed());
+    // A module of the package is part of it, also in a new folder.
+    fs::create_dir_all(dev.project.path("lambda-src/log-events/node_modules/left")).unwrap();
+    dev.project.write("lambda-src/log-events/node_modules/left/index.js", "exports.left = 1;\n");
+    dev.prints("deployed logger");
+    dev.end();
+}
+
+#[test]
+fn a_syntax_error_is_shown_once_and_the_old_code_keeps_running() {
+    let mut dev = Dev::new();
+    dev.project.write(CODE, "exports.handler = async () => {\n  const = 1;\n};\n");
+    let shown = dev.says("`index.js` has a syntax error");
+    dev.logs("1", "one");
+    // The same error again is no news.
+    dev.project.write(CODE, &dev.project.read(CODE));
+    dev.project.write("lambda-src/log-events/other.js", "exports.other = 1;\n");
+    dev.settle("two");
+    let said = dev.running.said();
+    assert_eq!(said.matches(&shown).count(), 1, "{said}");
+    assert!(said.contains("const = 1;"), "the line is shown: {said}");
+    dev.logs("2", "two");
+    // After a fix it is news.
+    dev.project.write(CODE, "exports.handler = async () => {\n  const = 1;\n};\n");
+    dev.says("`index.js` has a syntax error");
+    dev.settle("three");
+    dev.end();
+}
+
+#[test]
+fn a_changed_environment_is_deployed_without_a_question_and_other_changes_are_not() {
+    let mut dev = Dev::new();
+    dev.project.write(CODE, "exports.handler = async () => console.log(`mode of ${process.env.MODE?.length}`);\n");
+    dev.prints("deployed logger");
+    dev.project.edit(TEAM, &[("handler: index.handler", "handler: index.handler\n    environment: { MODE: fast }")]);
+    dev.prints("deployed logger");
+    dev.logs("1", "mode of 4");
+    dev.project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
+    dev.prints("read_capacity = 1 -> 2");
+    dev.says("Not applied: run `engine apply --local`");
+    // Code is still deployed, and the question isn't repeated.
+    dev.settle("two");
+    dev.settle("three");
+    assert_eq!(dev.running.said().matches("Not applied").count(), 1, "{}", dev.running.said());
+    let read = dev.project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]);
+    read.expect(2, &["Plan: 0 to add, 1 to change, 0 to destroy."]);
+    dev.project.run(&["apply", TEAM, "--local"]).expect(0, &["1 changed"]);
+    dev.end();
+}
+
+#[test]
+fn dev_deletes_and_replaces_nothing() {
+    let project = Project::new();
+    project.write(CODE, &code("one"));
+    let mut dev = Dev::start(project, &["--yes"]);
+    dev.says("watching");
+    let all = dev.project.read(TEAM);
+    let (kept, _) = all.split_once("  todos-to-logger:").unwrap();
+    dev.project.write(TEAM, kept);
+    dev.says("`dev` never deletes or replaces. To change `todos-to-logger` as well, run `engine apply --local`");
+    // A change that deletes nothing is applied.
+    dev.project.edit(TEAM, &[("handler: index.handler", "handler: index.handler\n    memory_size: 256")]);
+    dev.prints("1 changed, 0 destroyed");
+    dev.settle("two");
+    dev.project.edit(TEAM, &[("hash_key: id", "hash_key: other"), ("{ id: S }", "{ other: S }")]);
+    dev.says("error: `todos` is refused");
+    assert_eq!(dev.project.account(ACCOUNT).mappings().len(), 1);
+    dev.project.write(TEAM, &all);
+    dev.prints("1 changed, 0 destroyed");
+    dev.logs("1", "two");
+    dev.end();
+}
+
+#[test]
+fn a_broken_spec_is_waited_for_and_a_missing_one_is_an_error() {
+    let project = Project::new();
+    project.write(CODE, &code("one"));
+    let whole = project.read(TEAM);
+    project.write(TEAM, &whole.replace("billing_mode", "biling_mode"));
+    let mut dev = Dev::start(project, &[]);
+    dev.says("biling_mode");
+    dev.says("waiting for a fix: save specs/team.yaml or its code");
+    dev.project.write(TEAM, &whole);
+    dev.says("watching specs/team.yaml and its code");
+    dev.project.write(TEAM, &whole.replace("read_capacity: 1", "read_capacity: one"));
+    dev.says("read_capacity");
+    dev.logs("1", "one");
+    dev.project.write(TEAM, &whole);
+    dev.settle("two");
+    dev.end();
+
+    let empty = tempfile::tempdir().unwrap();
+    for args in [&["dev", "--local"][..], &["dev", "missing.yaml", "--local"]] {
+        let ran = Program::engine(empty.path()).local_aws().args(args).run();
+        ran.ends_with(1).complains_once();
+    }
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_local_aws_that_stops_is_started_and_deployed_to_again() {
+    let mut dev = Dev::new();
+    dev.logs("1", "one");
+    dev.project.run(&["local", "stop"]).expect(0, &[]);
+    dev.says("local AWS: it has stopped; starting it again");
+    dev.says("watching");
+    dev.logs("2", "one");
+    dev.settle("two");
+    dev.logs("3", "two");
+    dev.end();
+}
+
+#[test]
+fn a_failing_build_leaves_the_old_code_and_runs_once_for_each_change() {
+    let project = Project::new();
+    let build = "{ command: 'echo run >> ran; grep -q broken src/index.js && exit 3; mkdir -p dist; cp src/index.js dist', \
+                 directory: .., inputs: [src] }";
+    project.edit(TEAM, &[("code: ../lambda-src/log-events", &format!("code: ../dist\n    build: {build}"))]);
+    fs::create_dir(project.path("src")).unwrap();
+    project.write("src/index.js", &code("one"));
+    let mut dev = Dev::start(project, &["--allow-build"]);
+    dev.says("watching");
+    dev.logs("1", "one");
+    dev.project.write("src/index.js", "broken");
+    dev.says("failed with exit code 3");
+    dev.logs("2", "one");
+    dev.project.write("src/index.js", &code("two"));
+    dev.prints("deployed logger");
+    dev.logs("3", "two");
+    assert_eq!(dev.project.read("ran").lines().count(), 3);
+    dev.end();
+}
+
+#[test]
+fn dev_leaves_nothing_behind_however_often_a_file_is_saved() {
+    let mut dev = Dev::new();
+    let id = dev.running.id();
+    let entries = |folder: String| fs::read_dir(folder).unwrap().count();
+    let used = || (entries(format!("/proc/{id}/fd")), entries(format!("/proc/{id}/task")));
+    (0..3).for_each(|at| dev.settle(&format!("warm {at}")));
+    let before = used();
+    for at in 0..12 {
+        dev.settle(&format!("again {at}"));
+    }
+    // Threads of the runtime's pool end by themselves.
+    eventually("as few files and threads as before", || {
+        let now = used();
+        now.0 <= before.0 && now.1 <= before.1 + 1
+    });
+    dev.end();
+}
+
+fn terminal(project: &Project, args: &[&str]) -> PtySession {
+    project.command(&[&DEV, args].concat()).env("TERM", "xterm").terminal()
+}
+
+#[test]
+fn keys_apply_invoke_verify_and_quit() {
+    let project = Project::new();
+    project.write(CODE, &code("one"));
+    let mut terminal = terminal(&project, &[]);
+    terminal.exp_string("keys: a apply, i invoke, v verify, q quit").unwrap();
+    terminal.send("i").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_string("invoking blue-owls-logger with a stream record of `todos` (INSERT)").unwrap();
+    terminal.exp_string("one").unwrap();
+    project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
+    terminal.exp_string("= 1 -> 2").unwrap();
+    terminal.exp_string("Not applied: press a to apply it.").unwrap();
+    terminal.send("a").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_string("1 changed, 0 destroyed").unwrap();
+    terminal.send("i").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_string("invoking blue-owls-logger with the event").unwrap();
+    terminal.send("v").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_string("todos-to-logger").unwrap();
+    terminal.exp_string("item").unwrap();
+    terminal.send("q").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_eof().unwrap();
+    let status = format!("{:?}", terminal.process_mut().wait().unwrap());
+    assert!(status.starts_with("Exited") && status.ends_with(", 0)"), "{status}");
+    project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+}
+
+#[test]
+fn on_aws_dev_asks_once_and_is_refused_in_ci() {
+    let project = Project::new();
+    project.write(CODE, &code("one"));
+    // Creates the role of others.
+    project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
+    let endpoint = project.endpoint();
+    let command = || project.command_at(&endpoint, ACCOUNT, &["dev", TEAM]);
+    let refused = command().env("CI", "true").run();
+    refused.ends_with(64).complains("CI is set");
+    let unasked = command().run().expect(1, &[]);
+    let why = "it would deploy to team `blue-owls`, stack `team` in account 000000000001, eu-central-1";
+    assert!(flat(&unasked.text()).contains(why), "{}", unasked.text());
+    project.run(&["list", "--local"]).expect(0, &[]);
+    assert_eq!(project.account(ACCOUNT).mappings().len(), 0, "nothing was deployed");
+
+    let mut terminal = command().env("TERM", "xterm").terminal();
+    let asked = terminal.exp_string("Only 'yes' will be accepted:").unwrap();
+    let asked = flat(&asked);
+    assert!(asked.contains("team blue-owls, stack team, account 000000000001, eu-central-1"), "{asked}");
+    terminal.send_line("yes").unwrap();
+    terminal.exp_string("keys: a apply").unwrap();
+    project.write(CODE, &code("two"));
+    terminal.exp_string("deployed logger").unwrap();
+    terminal.send("q").unwrap();
+    terminal.flush().unwrap();
+    terminal.exp_eof().unwrap();
+}
