@@ -123,7 +123,7 @@ enum Happened {
 /// How following one session ends.
 enum Next<'t> {
     /// Another session replaces it.
-    Session(Session<'t>),
+    Session(Box<Session<'t>>),
     End(Exit),
 }
 
@@ -160,7 +160,7 @@ impl<'t> Dev<'t, '_> {
             let failure = match applied {
                 Ok(session) => {
                     self.greet(&session);
-                    return Ok(Next::Session(session));
+                    return Ok(Next::Session(Box::new(session)));
                 }
                 Err(failure) => failure,
             };
@@ -296,7 +296,9 @@ impl<'t> Dev<'t, '_> {
             session
         };
         match session {
-            Some(session) => self.all(session, Trigger::Save, saved_at).await.map(|it| Some(Next::Session(it))),
+            Some(session) => {
+                self.all(session, Trigger::Save, saved_at).await.map(|it| Some(Next::Session(Box::new(it))))
+            }
             None => Ok(None),
         }
     }
@@ -326,7 +328,7 @@ impl<'t> Dev<'t, '_> {
             'a' | 'y' => {
                 let session = self.load().await?;
                 let applied = self.all(session, Trigger::Key, Instant::now()).await?;
-                return Ok(Some(Next::Session(applied)));
+                return Ok(Some(Next::Session(Box::new(applied))));
             }
             'i' => self.invoke(session).await?,
             'v' => {

@@ -14,7 +14,7 @@ use super::{Cli, links};
 /// The commands, grouped by task.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["init", "validate", "explain", "render"]),
-    ("Deploy", &["diff", "apply", "destroy"]),
+    ("Deploy", &["diff", "apply", "destroy", "dev"]),
     ("Observe", &["verify", "logs", "status", "list", "output", "graph", "items", "invoke", "export"]),
     ("Account", &["preflight", "policy", "forget", "doctor"]),
     ("Local", &["local"]),

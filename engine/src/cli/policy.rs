@@ -96,9 +96,9 @@ enum PolicyCommand {
     /// `preflight`
     #[value(alias = "check")]
     Preflight,
-    /// `items` and `invoke`
+    /// `items`, `invoke`, and `dev` for a stack that is deployed
     Dev,
-    /// All commands but `items` and `invoke`
+    /// All commands but `items`, `invoke` and `dev`
     All,
 }
 

@@ -6,13 +6,14 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::files::{self, Readers};
 
 use super::process::wait_until;
-use super::tools::Tool;
+use super::tools::{Tool, Tools};
 use super::{Project, Script, Verdict};
 
 /// How many processes run at a time. A check takes 30 to 60 ms, nearly all of it the start of
@@ -32,14 +33,14 @@ pub fn check_syntax(scripts: &[Script]) -> Vec<Verdict> {
         return Vec::new();
     }
     let Ok(tools) = Project::new(".").tools() else { return vec![Verdict::Unknown; scripts.len()] };
-    let Ok(node) = tools.node() else { return vec![Verdict::Unknown; scripts.len()] };
+    let Some(node) = node(&tools) else { return vec![Verdict::Unknown; scripts.len()] };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(script) = scripts.get(at) else { return found };
-            found.push((at, check(tools.folder(), &node, at, script).unwrap_or(Verdict::Unknown)));
+            found.push((at, check(tools.folder(), node, at, script).unwrap_or(Verdict::Unknown)));
         }
     };
     let mut verdicts: Vec<(usize, Verdict)> = std::thread::scope(|scope| {
@@ -48,6 +49,15 @@ pub fn check_syntax(scripts: &[Script]) -> Vec<Verdict> {
     });
     verdicts.sort_by_key(|(at, _)| *at);
     verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+}
+
+/// The Node.js of this machine. Its version is asked for once: that takes as long as a check.
+fn node(tools: &Tools) -> Option<&'static Tool> {
+    static NODE: OnceLock<Tool> = OnceLock::new();
+    match NODE.get() {
+        Some(node) => Some(node),
+        None => tools.node().ok().map(|node| NODE.get_or_init(|| node)),
+    }
 }
 
 fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<Verdict> {

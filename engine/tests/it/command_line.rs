@@ -154,7 +154,7 @@ fn every_help_shows_the_environment_variables_and_the_exit_codes() {
     };
     let mut all = vec![String::new(), "local start".to_owned(), "local status".to_owned()];
     all.extend(commands(&help("--help")));
-    assert_eq!(all.len(), 27);
+    assert_eq!(all.len(), 28);
     let offline = ["validate", "explain", "render", "completions", "man", "schema", "local"];
     for command in all {
         let (short, long) = (help(&format!("{command} -h")), help(&format!("{command} --help")));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::kinds::all;
 use engine::render::explain;
 
-use crate::shared::program::Program;
+use crate::shared::program::{Program, Ran};
 use crate::support::{self, ENGINE};
 
 /// The time limit of a command: some install packages.
@@ -34,7 +34,9 @@ impl Clone {
     fn run(&self, line: &str, endpoint: Option<&str>) -> (i32, String) {
         let line = line.replacen("cargo run --", "engine", 1);
         let mut command = Program::new("sh", self.folder.path());
-        command.args(["-c", &format!("{} 2>&1", line.replacen("engine", ENGINE, 1))]).local_aws().limit(LIMIT);
+        // Ctrl-C is for engine, not for the shell.
+        let exec = if line.starts_with("engine dev") { "exec " } else { "" };
+        command.args(["-c", &format!("{exec}{} 2>&1", line.replacen("engine", ENGINE, 1))]).local_aws().limit(LIMIT);
         if let Some(endpoint) = endpoint {
             command.env("AWS_ENDPOINT_URL", endpoint);
             let record = std::fs::read(self.folder.path().join(".engine/local.json")).unwrap_or_default();
@@ -42,9 +44,18 @@ impl Clone {
             let key = record["key"].as_str().unwrap_or_default();
             command.env("AWS_ACCESS_KEY_ID", format!("{key}000000000001")).env("AWS_SECRET_ACCESS_KEY", "any");
         }
-        let ran = command.run();
+        let ran = if line.starts_with("engine dev") { until_watching(&mut command) } else { command.run() };
         (ran.code().unwrap(), ran.out)
     }
+}
+
+/// Runs a command that ends with Ctrl-C, which is pressed once everything is deployed.
+fn until_watching(command: &mut Program) -> Ran {
+    let mut running = command.start();
+    if running.out.any(|line| line.contains("watching")) {
+        running.press_ctrl_c();
+    }
+    running.end()
 }
 
 impl Drop for Clone {
@@ -159,6 +170,8 @@ fn endings(line: &str) -> &'static [i32] {
     match line {
         // It asks for confirmation, but there is no terminal.
         _ if line.starts_with("engine destroy") && !line.contains("--yes") => &[0, 1],
+        // It asks for confirmation on AWS, and ends with Ctrl-C.
+        _ if line.starts_with("engine dev") => &[1, 130],
         _ if line.contains("--detailed-exitcode") => &[0, 2],
         // The local AWS may be stopped.
         "engine local status" => &[0, 1],
@@ -180,7 +193,7 @@ fn every_example_in_the_help_runs() {
     let mut n_lines = 0;
     // Commands that read need deployed resources, and commands that delete come last. `forget`
     // comes after `destroy`, because a new table without tags would cause a wait.
-    let commands = "explain init validate render schema graph completions man apply diff preflight output list logs status verify items invoke export \
+    let commands = "explain init validate render schema graph completions man apply diff preflight output list logs status verify items invoke export dev \
                     policy doctor destroy forget local";
     let (_, help) = clone.run("engine --help", None);
     let listed = support::commands(&help);

@@ -102,6 +102,8 @@ pub(super) struct Rounds<'t> {
     reported: Option<String>,
     /// The spec's warnings that were shown.
     warned: Vec<Diagnostic>,
+    /// The warnings about the code that was sent last.
+    warned_code: Vec<Diagnostic>,
     /// The inputs of builds that need no other run: they failed, or the builds changed them.
     done_inputs: Option<String>,
     /// The functions that were deployed last.
@@ -127,6 +129,7 @@ impl<'t> Rounds<'t> {
             pending: None,
             reported: None,
             warned: Vec::new(),
+            warned_code: Vec::new(),
             done_inputs: None,
             deployed: Vec::new(),
         }
@@ -159,16 +162,11 @@ impl<'t> Rounds<'t> {
         }
     }
 
-    /// Notes that the problems are solved.
-    pub(super) fn clear_reported(&mut self) {
-        self.reported = None;
-    }
-
-    /// Shows the warnings of a spec that weren't shown for its last version.
+    /// Shows the warnings of a spec that weren't shown for its last version; with `is_shown`, all of
+    /// them have been.
     pub(super) fn warn(&mut self, spec: &Spec, is_shown: bool) {
         if !is_shown {
-            let new: Vec<Diagnostic> = spec.warnings.iter().filter(|it| !self.warned.contains(it)).cloned().collect();
-            self.terminal.problems(&new);
+            self.terminal.problems(&news(&spec.warnings, &self.warned));
         }
         self.warned.clone_from(&spec.warnings);
     }
@@ -195,7 +193,7 @@ impl<'t> Rounds<'t> {
         if trigger == Trigger::Start {
             self.show(&planned);
         }
-        self.deployment().check(std::slice::from_ref(&planned), None).await?;
+        self.deployment().check_refusals(std::slice::from_ref(&planned))?;
         let plan = &planned.plan;
         let (automatic, allowed) = (plan.part(is_automatic), plan.part(|change| !is_destructive(change)));
         let (asks, is_cut) = (allowed.steps.len() > automatic.steps.len(), plan.steps.len() > allowed.steps.len());
@@ -213,8 +211,33 @@ impl<'t> Rounds<'t> {
         }
         let part = if is_agreed { allowed } else { automatic };
         self.pending = rest.filter(|_| part.steps.len() < plan.steps.len());
+        self.check(&planned, &part).await?;
         self.consent(&planned, &part, trigger).await?;
         self.carry_out(planned.run, part, trigger, saved_at).await
+    }
+
+    /// Checks what is applied, before anything is written.
+    async fn check(&mut self, planned: &Planned<'_>, part: &Plan) -> Result<(), CommandError> {
+        if has_only_automatic(part) {
+            return self.check_syntax(&planned.run.session.spec, part).await;
+        }
+        self.deployment().check(std::slice::from_ref(planned), None).await?;
+        self.reported = None;
+        Ok(())
+    }
+
+    /// Checks the code that a plan sends.
+    async fn check_syntax(&mut self, spec: &Spec, plan: &Plan) -> Result<(), CommandError> {
+        let found = syntax::check_sent(std::iter::once((spec, Some(plan)))).await;
+        let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
+        }
+        self.terminal.problems(&news(&warnings, &self.warned_code));
+        self.warned_code = warnings;
+        // Whatever it was, it is solved.
+        self.reported = None;
+        Ok(())
     }
 
     fn show(&self, planned: &Planned<'_>) {
@@ -301,8 +324,7 @@ impl<'t> Rounds<'t> {
         trigger: Trigger,
         saved_at: Instant,
     ) -> Result<Session<'t>, CommandError> {
-        let is_quick = trigger != Trigger::Start && part.part(is_automatic).steps.len() == part.steps.len();
-        if is_quick {
+        if trigger != Trigger::Start && has_only_automatic(&part) {
             return Ok(self.deploy(run, &part, saved_at).await);
         }
         let planned = Planned { run, plan: part };
@@ -366,12 +388,11 @@ impl<'t> Rounds<'t> {
         stale.extend(run.session.spec.managed("function").filter(is_edited).map(|it| it.name.clone()));
         let plan = run.plan(Goal::Present);
         stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
-        let first = (&run.session.spec, Some(&plan));
-        let (read, invalid) = tokio::join!(read_again(&run, &stale), syntax::check_sent(std::iter::once(first)));
-        let read = match read {
+        let (read, checked) = tokio::join!(read_again(&run, &stale), self.check_syntax(&run.session.spec, &plan));
+        let read = read.map_err(|error| CommandError::one(error.diagnostic("read the functions")));
+        let read = match checked.and(read) {
             Ok(read) => read,
-            Err(error) => {
-                let failure = CommandError::one(error.diagnostic("read the functions"));
+            Err(failure) => {
                 self.remember(run, stale);
                 return Err(failure);
             }
@@ -379,12 +400,6 @@ impl<'t> Rounds<'t> {
         for (name, live) in read {
             run.inventory.found.entry(name).or_default().live = live;
         }
-        let (errors, warnings): (Vec<_>, Vec<_>) = invalid.into_iter().partition(|it| it.severity == Severity::Error);
-        if !errors.is_empty() {
-            self.remember(run, stale);
-            return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
-        }
-        self.report(&warnings);
         let plan = run.plan(Goal::Present);
         let automatic = plan.part(is_automatic);
         let rest = rest(&plan, &automatic, self.terminal);
@@ -398,9 +413,6 @@ impl<'t> Rounds<'t> {
             return Ok(Ended::Outdated);
         }
         self.pending = rest;
-        if warnings.is_empty() {
-            self.clear_reported();
-        }
         drop(self.deploy(run, &automatic, saved_at).await);
         Ok(Ended::Complete)
     }
@@ -463,6 +475,11 @@ impl<'t> Rounds<'t> {
     }
 }
 
+/// The warnings that weren't shown before.
+fn news(warnings: &[Diagnostic], before: &[Diagnostic]) -> Vec<Diagnostic> {
+    warnings.iter().filter(|it| !before.contains(it)).cloned().collect()
+}
+
 /// Reads functions again.
 async fn read_again(run: &Run<'_>, names: &BTreeSet<String>) -> Result<Vec<(String, Option<Live>)>, AwsError> {
     let reads = names
@@ -485,6 +502,10 @@ fn is_automatic(change: &Change) -> bool {
         && change.action == Action::Update
         && !change.needs_approval
         && change.properties.iter().all(|it| it.path.root().is_some_and(is_code))
+}
+
+fn has_only_automatic(plan: &Plan) -> bool {
+    plan.part(is_automatic).steps.len() == plan.steps.len()
 }
 
 fn is_destructive(change: &Change) -> bool {

@@ -303,7 +303,7 @@ impl Ledger {
     fn enter(&mut self, command: &'static str, rights: Vec<Right>) {
         assert!(!rights.is_empty(), "{command} calls nothing");
         for right in rights {
-            // `items` and `invoke` have a policy of their own.
+            // `items`, `invoke` and `dev` have a policy of their own.
             let purposes = if command == "dev" { &["dev"][..] } else { &[command, "all"] };
             for purpose in purposes.iter().copied() {
                 let statements = allowing(&self.policies[purpose], &right);
@@ -462,6 +462,9 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("dev", &["items", "list", "todos"]);
     run("dev", &["items", "delete", "todos", r#"{"id":"7"}"#, "--yes"]);
     run("dev", &["invoke", "logger"]);
+    // `dev` does what these do.
+    run("dev", &["diff"]);
+    run("dev", &["logs"]);
     for name in ["todos-to-logger", "logger", "todos", "jobs", "runner", "logs"] {
         run("apply", &["release", name]);
     }
@@ -600,8 +603,28 @@ fn real_life() -> Ledger {
     run_lifecycle(spec, |command, args| {
         project.run_at(&proxy.endpoint(), LOCAL, args).expect(0, &[]);
         ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
+        if args[0] == "invoke" {
+            save_twice(&project, &proxy.endpoint(), LOCAL);
+            ledger.enter("dev", std::mem::take(&mut seen.lock().unwrap()));
+        }
     });
     ledger
+}
+
+/// Saves code and environment of the deployed function while `dev` runs.
+fn save_twice(project: &e2e::Project, endpoint: &str, account: &str) {
+    const CODE: &str = "lambda-src/log-events/index.js";
+    let mut dev = project.command_at(endpoint, account, &["dev", "--yes"]).start();
+    dev.err.find(|line| line.contains("watching")).unwrap();
+    project.write(CODE, &format!("// Saved.\n{}", project.read(CODE)));
+    dev.out.find(|line| line.contains("deployed logger")).unwrap();
+    let spec = project.read("specs/team.yaml");
+    project.edit("specs/team.yaml", &[(HANDLER, &format!("    environment: {{ MODE: fast }}\n{HANDLER}"))]);
+    dev.out.find(|line| line.contains("deployed logger")).unwrap();
+    project.write("specs/team.yaml", &spec);
+    dev.out.find(|line| line.contains("deployed logger")).unwrap();
+    dev.press_ctrl_c();
+    assert_eq!(dev.end().code(), Some(130));
 }
 
 fn parsed(request: &Request) -> Call {

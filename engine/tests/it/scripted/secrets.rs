@@ -58,7 +58,7 @@ const DEFAULTED: &str = "default-of-functions-sw0rdfish";
 const VAR_FILE: &str = "values.yaml";
 
 /// How each command is tested, besides its `--help`.
-const COMMANDS: [(&str, How); 25] = [
+const COMMANDS: [(&str, How); 26] = [
     ("apply", How::Scripted),
     ("diff", How::Scripted),
     ("destroy", How::Scripted),
@@ -81,6 +81,7 @@ const COMMANDS: [(&str, How); 25] = [
     ("items", How::Scripted),
     ("invoke", How::Scripted),
     ("export", How::Scripted),
+    ("dev", How::Scripted),
     ("render", How::Whole),
     ("local", How::Local),
     ("help", How::Scripted),
@@ -405,11 +406,13 @@ fn says(command: &str) -> Vec<Vec<&'static str>> {
         "invoke" => &["invoke logger -vv", "invoke logger --format json", "invoke nothing -vv"],
         // The values of variables go to a file that only the user can read, and nowhere else.
         "export" => &[
-            "export blue-owls-logger blue-owls-todos --region eu-central-1 -vv",
-            "export blue-owls-logger --region eu-central-1 -o exported.yaml -vv --log-format json",
-            "export blue-owls-logger --region eu-central-1 -o exported-2.yaml --with-values specs/values.yaml -vv",
-            "export nothing blue-owls-logger --region eu-central-1 -vv",
+            "export blue-owls-dev-logger blue-owls-dev-todos --region eu-central-1 -vv",
+            "export blue-owls-dev-logger --region eu-central-1 -o exported.yaml -vv --log-format json",
+            "export blue-owls-dev-logger --region eu-central-1 -o exported-2.yaml --with-values specs/values.yaml -vv",
+            "export nothing blue-owls-dev-logger --region eu-central-1 -vv",
         ],
+        // Without a terminal it ends with the plan.
+        "dev" => &["dev -vv"],
         "help" => &["help", "help apply", "--version", "apply --nonsense"],
         other => panic!("{other} has nothing to say"),
     };
@@ -433,6 +436,7 @@ fn takes_variables(args: &[&str]) -> bool {
             | "status"
             | "items"
             | "invoke"
+            | "dev"
     )
 }
 

@@ -284,8 +284,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     of("lambda:PutFunctionEventInvokeConfig", Effect::Write, Rest("PUT", ASYNC_PATH), &[WITH_ASYNC]).in_place(),
     tags("lambda:TagResource", "POST", &[(&FUNCTIONS, &[Apply])]),
     tags("lambda:UntagResource", "DELETE", &[(&FUNCTIONS, DELETE)]),
-    of("lambda:UpdateFunctionCode", Effect::Write, Rest("PUT", CODE), &[(&FUNCTIONS, &[Apply])]).in_place(),
-    of("lambda:UpdateFunctionConfiguration", Effect::Write, Rest("PUT", CONFIGURATION), &[(&FUNCTIONS, &[Apply])])
+    of("lambda:UpdateFunctionCode", Effect::Write, Rest("PUT", CODE), &[(&FUNCTIONS, &[Apply, Dev])]).in_place(),
+    of("lambda:UpdateFunctionConfiguration", Effect::Write, Rest("PUT", CONFIGURATION), &[(&FUNCTIONS, &[Apply, Dev])])
         .in_place(),
     of("lambda:UpdateFunctionUrlConfig", Effect::Write, Rest("PUT", URL_PATH), &[WITH_URL]).in_place(),
 ];
