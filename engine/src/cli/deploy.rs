@@ -132,7 +132,7 @@ impl Deployment<'_> {
             // Node.js takes as long to start as IAM takes to respond.
             let (found, invalid) = tokio::join!(
                 join_all(planned.iter().map(|it| preflight::check_plan(&it.run, &it.plan))),
-                syntax::check_sent(planned.iter().map(|it| (&it.run.session.spec, Some(&it.plan))))
+                syntax::check_sent(planned.iter().map(|it| (&it.run.session, Some(&it.plan))))
             );
             let (errors, warnings): (Vec<_>, Vec<_>) =
                 found.into_iter().flatten().chain(invalid).partition(|it| it.severity == Severity::Error);

@@ -87,7 +87,7 @@ async fn check(
         let Session { spec, terminal, .. } = &run.session;
         let mut findings = run.refusals(&run.plan(Goal::Present));
         findings.extend(self::findings(run, &roles, &asked));
-        findings.extend(syntax::check_sent(std::iter::once((spec, None))).await);
+        findings.extend(syntax::check_sent(std::iter::once((&run.session, None))).await);
         let unchecked = unchecked(run, &asked);
         let n_certain = findings.iter().filter(|it| it.severity == Severity::Error).count();
         match format {

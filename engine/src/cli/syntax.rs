@@ -13,7 +13,7 @@ use crate::source::{self, Entry};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
-use super::session::LoadedSpec;
+use super::session::{AwsTarget, LoadedSpec, Session};
 
 /// A handler in JavaScript.
 struct Handler {
@@ -26,6 +26,8 @@ struct Handler {
     script: Script,
     runtime: String,
     has_layers: bool,
+    /// Whether the local AWS runs it, with the Node.js of this machine.
+    runs_here: bool,
 }
 
 /// Checks the handlers that the spec's own parser suspects. Its warnings stay only where Node.js
@@ -47,7 +49,7 @@ pub(super) fn check_all(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
 
 fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> bool) -> Vec<Diagnostic> {
     let handlers = loaded.iter().enumerate().flat_map(|(at, it)| {
-        let handlers = it.spec.managed("function").filter_map(|function| handler(&it.spec, function));
+        let handlers = it.spec.managed("function").filter_map(|function| handler(&it.spec, function, it.is_local()));
         handlers.filter(|handler| is_selected(&it.spec, handler)).map(|handler| (at, handler)).collect::<Vec<_>>()
     });
     let (positions, handlers): (Vec<usize>, Vec<Handler>) = handlers.unzip();
@@ -69,13 +71,17 @@ fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> boo
 
 /// Checks the handlers whose code a plan sends, or all without a plan, as far as
 /// [`check_suspected`] has not reported them.
-pub(super) async fn check_sent<'s>(specs: impl Iterator<Item = (&'s Spec, Option<&'s Plan>)>) -> Vec<Diagnostic> {
+pub(super) async fn check_sent<'s, 't: 's>(
+    sessions: impl Iterator<Item = (&'s Session<'t>, Option<&'s Plan>)>,
+) -> Vec<Diagnostic> {
     let (mut handlers, mut known) = (Vec::new(), Vec::new());
-    for (spec, plan) in specs {
+    for (Session { spec, target, .. }, plan) in sessions {
+        let runs_here = matches!(target, AwsTarget::Local(_));
         let sends = |function: &&ResourceDecl| {
             plan.is_none_or(|plan| plan.changes.iter().any(|it| it.resource == function.name && is_sent(it)))
         };
-        handlers.extend(spec.managed("function").filter(sends).filter_map(|function| handler(spec, function)));
+        let sent = spec.managed("function").filter(sends);
+        handlers.extend(sent.filter_map(|function| handler(spec, function, runs_here)));
         known.extend(spec.warnings.iter().cloned());
     }
     let checked = tokio::task::spawn_blocking(move || {
@@ -109,7 +115,7 @@ fn is_suspicion(warning: &Diagnostic) -> bool {
 }
 
 /// The handler of a function, if it is JavaScript in the function's package.
-fn handler(spec: &Spec, function: &ResourceDecl) -> Option<Handler> {
+fn handler(spec: &Spec, function: &ResourceDecl, runs_here: bool) -> Option<Handler> {
     let text = |name: &str| function.desired.get(name).and_then(Value::as_str);
     let runtime = text("runtime")?;
     let entry = Entry { handler: text("handler")?, runtime, architecture: None };
@@ -131,6 +137,7 @@ fn handler(spec: &Spec, function: &ResourceDecl) -> Option<Handler> {
         script: Script { text: content, is_module },
         runtime: runtime.to_owned(),
         has_layers: matches!(layers, Some(Value::List(layers)) if !layers.is_empty()),
+        runs_here,
     })
 }
 
@@ -170,7 +177,7 @@ fn verdicts(handlers: &[Handler]) -> Vec<Verdict> {
 
 fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
     let Verdict::Invalid { line, column, reason, major } = verdict else { return None };
-    let Handler { place, file, name, script, runtime, has_layers } = handler;
+    let Handler { place, file, name, script, runtime, has_layers, runs_here } = handler;
     let text = String::from_utf8_lossy(&script.text);
     // Node.js counts the mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -183,7 +190,9 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
     // Node.js 22 no longer has the import assertions of older versions
     // (nodejs.org/api/esm.html#import-attributes).
     let is_removed = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains(" assert "));
-    let doubt = if *major < version {
+    let doubt = if *runs_here {
+        None
+    } else if *major < version {
         Some("it is older than the runtime, which may accept this")
     } else if *major > version && is_removed {
         Some("the runtime is older and may accept this")
@@ -198,6 +207,10 @@ fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
         None if *has_layers => {
             Diagnostic::warning(problem, "fix the line, or leave it if a layer brings or wraps the handler")
                 .why("if Lambda loads this file, each call fails with `Runtime.UserCodeSyntaxError`")
+        }
+        None if *runs_here && *major != version => {
+            Diagnostic::error(problem, "fix the line, or install the runtime's version of Node.js")
+                .why(format!("the local AWS runs the function with your Node.js {major}, which can't parse the file"))
         }
         None => Diagnostic::error(problem, "fix the line, and check it with `engine validate`")
             .why("Lambda can't load the file, so each call would fail with `Runtime.UserCodeSyntaxError`"),

@@ -219,7 +219,7 @@ impl<'t> Rounds<'t> {
     /// Checks what is applied, before anything is written.
     async fn check(&mut self, planned: &Planned<'_>, part: &Plan) -> Result<(), CommandError> {
         if has_only_automatic(part) {
-            return self.check_syntax(&planned.run.session.spec, part).await;
+            return self.check_syntax(&planned.run.session, part).await;
         }
         self.deployment().check(std::slice::from_ref(planned), None).await?;
         self.reported = None;
@@ -227,8 +227,8 @@ impl<'t> Rounds<'t> {
     }
 
     /// Checks the code that a plan sends.
-    async fn check_syntax(&mut self, spec: &Spec, plan: &Plan) -> Result<(), CommandError> {
-        let found = syntax::check_sent(std::iter::once((spec, Some(plan)))).await;
+    async fn check_syntax(&mut self, session: &Session<'_>, plan: &Plan) -> Result<(), CommandError> {
+        let found = syntax::check_sent(std::iter::once((session, Some(plan)))).await;
         let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
@@ -388,7 +388,7 @@ impl<'t> Rounds<'t> {
         stale.extend(run.session.spec.managed("function").filter(is_edited).map(|it| it.name.clone()));
         let plan = run.plan(Goal::Present);
         stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
-        let (read, checked) = tokio::join!(read_again(&run, &stale), self.check_syntax(&run.session.spec, &plan));
+        let (read, checked) = tokio::join!(read_again(&run, &stale), self.check_syntax(&run.session, &plan));
         let read = read.map_err(|error| CommandError::one(error.diagnostic("read the functions")));
         let read = match checked.and(read) {
             Ok(read) => read,

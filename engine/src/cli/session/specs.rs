@@ -30,6 +30,11 @@ pub(in crate::cli) struct LoadedSpec {
 }
 
 impl LoadedSpec {
+    /// Whether it is for a local AWS.
+    pub(in crate::cli) fn is_local(&self) -> bool {
+        self.overrides.is_local
+    }
+
     /// The folder of its project, or the current one.
     pub(super) fn project_folder(&self) -> PathBuf {
         self.path.as_deref().map_or_else(|| PathBuf::from("."), project_of)
