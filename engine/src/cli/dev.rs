@@ -80,8 +80,9 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DevArgs) -> Result<Exit, Comman
             let builds = BuildMode::of(&args.build, PARALLELISM);
             let rounds = Rounds::new(cx.terminal, builds, args.yes, interrupt.clone());
             let (terminal, event) = (cx.terminal, args.event.as_deref());
-            let (target, keys, last_event) = (None, None, None);
-            let mut dev = Dev { terminal, path, event, watch, loader, rounds, target, keys, last_event, interrupt };
+            let (is_local, target, keys, last_event) = (cx.global.local, None, None, None);
+            let mut dev =
+                Dev { terminal, path, event, is_local, watch, loader, rounds, target, keys, last_event, interrupt };
             dev.run(first).await
         })
     });
@@ -98,6 +99,7 @@ struct Dev<'t, 'a> {
     path: PathBuf,
     /// The file with the event for the key `i`.
     event: Option<&'a Path>,
+    is_local: bool,
     watch: Watch,
     loader: Loader<'t>,
     rounds: Rounds<'t>,
@@ -165,7 +167,8 @@ impl<'t> Dev<'t, '_> {
                 Err(failure) => failure,
             };
             let is_in_file = failure.diagnostics.iter().any(|it| it.at.is_some());
-            if !self.rounds.has_begun() && !is_in_file || failure.exit == Exit::Interrupted {
+            let can_wait = self.rounds.has_begun() || is_in_file && self.can_start();
+            if !can_wait || failure.exit == Exit::Interrupted {
                 return Err(failure);
             }
             self.rounds.report(&failure.diagnostics);
@@ -178,6 +181,11 @@ impl<'t> Dev<'t, '_> {
             self.watch.refresh()?;
             loaded = self.load().await;
         }
+    }
+
+    /// Whether the question before the first apply on AWS can be answered.
+    fn can_start(&self) -> bool {
+        self.is_local || self.rounds.yes || Terminal::can_prompt()
     }
 
     /// Loads the spec, and starts the local AWS unless it runs.

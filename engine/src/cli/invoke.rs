@@ -117,7 +117,8 @@ pub(super) async fn by_key(
     let spec = &session.spec;
     let function = spec.resource(name).ok_or_else(CommandError::interrupted)?;
     let table = names::table_behind(spec, function).filter(|_| event.is_none());
-    let call = Call { function, record: table.map(|table| (EventName::Insert, table)) };
+    let record = table.map(|table| (EventName::Insert, table));
+    let call = Call { function, record, shows_log: false };
     call.run(session, event.as_ref(), OutputFormat::Human, interrupt).await.map(|(_, event)| event)
 }
 
@@ -125,6 +126,8 @@ pub(super) async fn by_key(
 struct Call<'s> {
     function: &'s ResourceDecl,
     record: Option<(EventName, &'s ResourceDecl)>,
+    /// Whether the log is shown, which may be followed anyway.
+    shows_log: bool,
 }
 
 impl<'s> Call<'s> {
@@ -143,7 +146,7 @@ impl<'s> Call<'s> {
             }
             _ => None,
         };
-        Ok(Call { function, record })
+        Ok(Call { function, record, shows_log: true })
     }
 
     /// Returns how the command ends, and the event.
@@ -154,7 +157,7 @@ impl<'s> Call<'s> {
         format: OutputFormat,
         interrupt: watch::Receiver<bool>,
     ) -> Result<(Exit, String), CommandError> {
-        let Call { function, record } = self;
+        let Call { function, record, .. } = self;
         let (spec, terminal) = (&session.spec, session.terminal);
         let access = Access::Single {
             team: spec.team.clone(),
@@ -211,7 +214,9 @@ impl<'s> Call<'s> {
         if format == OutputFormat::Json {
             terminal.print(&format!("{}\n", invoked::json(spec, env, names, event, invocation)));
         } else {
-            invoked::log(invocation, terminal.err).iter().for_each(|line| terminal.note(line));
+            if self.shows_log {
+                invoked::log(invocation, terminal.err).iter().for_each(|line| terminal.note(line));
+            }
             terminal.note(&invoked::duration(invocation));
             if invocation.error.is_none() {
                 terminal.print(&format!("{}\n", invocation.payload));

@@ -31,7 +31,7 @@ fn bash_completes_commands_aliases_and_known_values() {
     fs::write(&script, engine(&["completions", "bash"]).1).unwrap();
     let offered = |words: &[&str]| offered(&script, words);
     assert_eq!(offered(&["pl"]), ["plan"]);
-    assert_eq!(offered(&["de"]), ["deploy", "destroy"]);
+    assert_eq!(offered(&["de"]), ["deploy", "dev", "destroy"]);
     for command in ["apply", "deploy"] {
         assert_eq!(offered(&[command, "--format", ""]), ["text", "json", "markdown"], "{command}");
         assert_eq!(offered(&[command, "--delete"]), ["--delete-data"], "{command}");

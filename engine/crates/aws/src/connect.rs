@@ -51,7 +51,10 @@ use crate::cause::Code;
 use crate::iam::permissions;
 use crate::lookups::SharedStacks;
 use crate::operation::{self, Effect, Operation, Operations, Service, Wire};
-use crate::policy::{PLAN, Scope};
+use crate::policy::{
+    Purpose::{Apply, Destroy, Dev, Diff},
+    Scope,
+};
 use crate::wire::guard::{Access, Guard};
 use crate::wire::{Front, limits};
 use engine_core::mask::Secrets;
@@ -75,7 +78,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         Effect::Read,
         Wire::Json("ResourceGroupsTaggingAPI_20170126"),
         &limits::TAG_INDEX,
-        &[(&Scope::LISTS, PLAN)],
+        &[(&Scope::LISTS, &[Diff, Apply, Destroy, Dev])],
     ),
 ];
 

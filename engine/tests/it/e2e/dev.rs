@@ -7,8 +7,8 @@ use rexpect::session::PtySession;
 
 use super::project::{ACCOUNT, Project};
 use super::{NO_CHANGES, TEAM};
-use crate::shared::eventually;
 use crate::shared::program::{Program, Running, flat};
+use crate::shared::{ENGINE, eventually};
 
 const TABLE: &str = "blue-owls-todos";
 const CODE: &str = "lambda-src/log-events/index.js";
@@ -275,35 +275,57 @@ fn terminal(project: &Project, args: &[&str]) -> PtySession {
     project.command(&[&DEV, args].concat()).env("TERM", "xterm").terminal()
 }
 
+fn press(terminal: &mut PtySession, key: &str) {
+    terminal.send(key).unwrap();
+    terminal.flush().unwrap();
+}
+
 #[test]
 fn keys_apply_invoke_verify_and_quit() {
     let project = Project::new();
     project.write(CODE, &code("one"));
     let mut terminal = terminal(&project, &[]);
     terminal.exp_string("keys: a apply, i invoke, v verify, q quit").unwrap();
-    terminal.send("i").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "i");
     terminal.exp_string("invoking blue-owls-logger with a stream record of `todos` (INSERT)").unwrap();
     terminal.exp_string("one").unwrap();
     project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
     terminal.exp_string("= 1 -> 2").unwrap();
     terminal.exp_string("Not applied: press a to apply it.").unwrap();
-    terminal.send("a").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "a");
     terminal.exp_string("1 changed, 0 destroyed").unwrap();
-    terminal.send("i").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "i");
     terminal.exp_string("invoking blue-owls-logger with the event").unwrap();
-    terminal.send("v").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "v");
     terminal.exp_string("todos-to-logger").unwrap();
     terminal.exp_string("item").unwrap();
-    terminal.send("q").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "q");
     terminal.exp_eof().unwrap();
     let status = format!("{:?}", terminal.process_mut().wait().unwrap());
     assert!(status.starts_with("Exited") && status.ends_with(", 0)"), "{status}");
     project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+}
+
+#[test]
+fn in_a_window_of_sixty_columns_no_line_is_longer() {
+    let project = Project::new();
+    project.write(CODE, &code("one"));
+    let mut shell = project.program("sh");
+    shell.args(["-c", "stty cols 60; exec \"$@\"", "sh", ENGINE]).args(DEV).env("TERM", "xterm").env("NO_COLOR", "1");
+    let mut terminal = shell.terminal();
+    let mut shown = terminal.exp_string("q quit").unwrap();
+    project.write(CODE, "exports.handler = async () => {\n  const = 1;\n};\n");
+    shown += &terminal.exp_string("= hint").unwrap();
+    project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
+    project.write(CODE, &code("two"));
+    shown += &terminal.exp_string("press a to apply").unwrap();
+    shown += &terminal.exp_string("deployed logger").unwrap();
+    press(&mut terminal, "q");
+    shown += &terminal.exp_eof().unwrap();
+    // The progress of the first apply redraws its lines.
+    let (_, shown) = shown.split_once("watching").unwrap();
+    let long: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| line.chars().count() > 60).collect();
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 #[test]
@@ -330,7 +352,6 @@ fn on_aws_dev_asks_once_and_is_refused_in_ci() {
     terminal.exp_string("keys: a apply").unwrap();
     project.write(CODE, &code("two"));
     terminal.exp_string("deployed logger").unwrap();
-    terminal.send("q").unwrap();
-    terminal.flush().unwrap();
+    press(&mut terminal, "q");
     terminal.exp_eof().unwrap();
 }

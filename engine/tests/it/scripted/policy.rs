@@ -463,7 +463,7 @@ fn run_lifecycle(spec: impl Fn(Option<&str>) -> String, mut run: impl FnMut(&'st
     run("dev", &["items", "delete", "todos", r#"{"id":"7"}"#, "--yes"]);
     run("dev", &["invoke", "logger"]);
     // `dev` does what these do.
-    run("dev", &["diff"]);
+    run("dev", &["check"]);
     run("dev", &["logs"]);
     for name in ["todos-to-logger", "logger", "todos", "jobs", "runner", "logs"] {
         run("apply", &["release", name]);
@@ -692,7 +692,9 @@ fn read_commands_get_no_write_permissions_and_verify_and_dev_only_theirs() {
         assert_eq!(writes(purpose), [""; 0], "{purpose}");
     }
     // Invoking functions by hand is in this policy alone.
-    assert_eq!(writes("dev"), ["dynamodb:DeleteItem", "dynamodb:PutItem", "lambda:InvokeFunction"]);
+    let of_functions = ["InvokeFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration"];
+    let of_items = ["DeleteItem", "PutItem"].map(|it| format!("dynamodb:{it}"));
+    assert_eq!(writes("dev"), [&of_items[..], &of_functions.map(|it| format!("lambda:{it}"))].concat());
     assert!(!writes("all").contains(&"lambda:InvokeFunction".to_owned()));
     assert_eq!(writes("verify"), ["DeleteItem", "PutItem", "UpdateItem"].map(|it| format!("dynamodb:{it}")));
     assert!(writes("destroy").iter().all(|it| [":Delete", ":Remove", ":Untag"].iter().any(|verb| it.contains(verb))));

@@ -55,15 +55,15 @@ impl Purpose {
         match self {
             // Changing items and running code by hand is for those who develop.
             Purpose::All => commands.iter().any(|command| *command != Dev),
-            // It plans like `diff`, and follows the logs.
-            Dev => commands.iter().any(|command| matches!(command, Dev | Diff | Logs)),
+            // `dev` also reads what `preflight` does, and follows the logs.
+            Dev => commands.iter().any(|command| matches!(command, Dev | Check | Logs)),
             command => commands.contains(&command),
         }
     }
 
     /// Whether only resources in the spec are read: without pruning, nothing is listed by prefix.
     fn keeps_to_the_spec(self) -> bool {
-        matches!(self, Verify | Logs | Check)
+        matches!(self, Verify | Logs | Check | Dev)
     }
 }
 
