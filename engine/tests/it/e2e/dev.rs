@@ -311,7 +311,11 @@ fn in_a_window_of_sixty_columns_no_line_is_longer() {
     let project = Project::new();
     project.write(CODE, &code("one"));
     let mut shell = project.program("sh");
-    shell.args(["-c", "stty cols 60; exec \"$@\"", "sh", ENGINE]).args(DEV).env("TERM", "xterm").env("NO_COLOR", "1");
+    shell
+        .args(["-c", "stty rows 24 cols 60; exec \"$@\"", "sh", ENGINE])
+        .args(DEV)
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1");
     let mut terminal = shell.terminal();
     let mut shown = terminal.exp_string("q quit").unwrap();
     project.write(CODE, "exports.handler = async () => {\n  const = 1;\n};\n");

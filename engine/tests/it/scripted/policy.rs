@@ -524,7 +524,8 @@ fn scripted_life() -> Ledger {
     // The policies are those of a spec without it.
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     seen.lock().unwrap().clear();
-    for (command, args) in [("diff", &["diff"][..]), ("check", &["check"]), ("verify", &["verify", "--timeout", "1"])] {
+    let verify: &[&str] = &["verify", "--timeout", "1"];
+    for (command, args) in [("diff", &["diff"][..]), ("check", &["check"]), ("dev", &["check"]), ("verify", verify)] {
         project.run(&cloud, args);
         ledger.enter(command, std::mem::take(&mut seen.lock().unwrap()));
     }
@@ -541,13 +542,16 @@ fn scripted_life() -> Ledger {
     let none = Reply::of("ListTags", 404, "ResourceNotFoundException", "The resource does not exist.");
     cloud.fault("ListTags", 1..2, Fault::Answer(none));
     project.run(&cloud, &["check"]).ends_with(0);
-    ledger.enter("check", std::mem::take(&mut seen.lock().unwrap()));
+    let rights = std::mem::take(&mut *seen.lock().unwrap());
+    ledger.enter("dev", rights.clone());
+    ledger.enter("check", rights);
     // Where a function lacks the statement of a permission, engine looks for it in its aliases.
     let none = Reply::of("GetPolicy", 404, "ResourceNotFoundException", "The resource you requested does not exist.");
     cloud.always("GetPolicy", Fault::Answer(none));
-    let commands: [(&str, &[&str]); 4] = [
+    let commands: [(&str, &[&str]); 5] = [
         ("diff", &["diff"]),
         ("check", &["check"]),
+        ("dev", &["check"]),
         ("verify", &["verify", "--timeout", "1"]),
         ("destroy", &["diff", "--destroy"]),
     ];
