@@ -147,7 +147,10 @@ impl<'t> Dev<'t, '_> {
         loop {
             next = match next {
                 Next::Session(session) => self.follow(&session, &mut follower).await?,
-                Next::End(exit) => return Ok(exit),
+                Next::End(exit) => {
+                    self.terminal.note("stopped; what is deployed stays");
+                    return Ok(exit);
+                }
             }
         }
     }

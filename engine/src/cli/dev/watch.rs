@@ -26,6 +26,8 @@ const QUIET: Duration = Duration::from_millis(30);
 const LONGEST: Duration = Duration::from_millis(500);
 /// How many folders are watched at most.
 const MAX_FOLDERS: usize = 20_000;
+/// How much of a spec is searched for the file that it extends, in bytes.
+const MAX_SPEC: usize = 1 << 20;
 
 /// What a spec uses: which folders, and what of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,8 +151,10 @@ fn parent(path: &Path) -> PathBuf {
 
 /// What a spec uses.
 fn roots(spec: &Spec) -> BTreeSet<Root> {
-    let folder = parent(Path::new(spec.file.name()));
-    let mut roots = BTreeSet::new();
+    let path = Path::new(spec.file.name());
+    let folder = parent(path);
+    let mut roots: BTreeSet<Root> =
+        extended(path).into_iter().map(|base| Root::Flat(parent(&folder.join(base)))).collect();
     for function in spec.managed("function") {
         if let Some(build) = &function.build {
             roots.extend(build.inputs.iter().map(|input| Root::Input(build.directory.join(input))));
@@ -167,6 +171,15 @@ fn roots(spec: &Spec) -> BTreeSet<Root> {
         }
     }
     roots
+}
+
+/// The file that the spec at `path` extends.
+fn extended(path: &Path) -> Option<PathBuf> {
+    let text = files::read(path, MAX_SPEC).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let value = text.lines().find_map(|line| line.strip_prefix("extends:"))?;
+    let value = value.split(" #").next().unwrap_or(value);
+    Some(PathBuf::from(value.trim().trim_matches(['"', '\''])))
 }
 
 /// The folders of a root, each with what identifies it.

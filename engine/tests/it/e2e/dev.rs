@@ -79,7 +79,7 @@ impl Dev {
         self.running.press_ctrl_c();
         let ran = self.running.end();
         assert_eq!(ran.code(), Some(130), "{}", ran.text());
-        assert!(!ran.text().contains("panicked"), "{}", ran.text());
+        assert!(ran.err.ends_with("stopped; what is deployed stays\n"), "{}", ran.text());
         self.project.run(&["diff", TEAM, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     }
 }
@@ -156,6 +156,15 @@ fn a_changed_environment_is_deployed_without_a_question_and_other_changes_are_no
     dev.project.edit(TEAM, &[("handler: index.handler", "handler: index.handler\n    environment: { MODE: fast }")]);
     dev.prints("deployed logger");
     dev.logs("1", "mode of 4");
+    // It may also come from a file that the spec extends.
+    fs::create_dir(dev.project.path("base")).unwrap();
+    dev.project.write("base/common.yaml", "vars: { mode: slowly }\n");
+    dev.project
+        .edit(TEAM, &[("MODE: fast", "MODE: \"${var.mode}\""), ("team: ", "extends: ../base/common.yaml\nteam: ")]);
+    dev.prints("deployed logger");
+    dev.project.write("base/common.yaml", "vars: { mode: quick }\n");
+    dev.prints("deployed logger");
+    dev.logs("2", "mode of 5");
     dev.project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
     dev.prints("read_capacity = 1 -> 2");
     dev.says("Not applied: run `engine apply --local`");
