@@ -373,35 +373,13 @@ impl<'t> Rounds<'t> {
         let mut runs = vec![Run { session, cx, inventory }];
         let built = self.build(&mut runs).await;
         let Some(mut run) = runs.pop() else { return Ok(Ended::Complete) };
-        let is_built = match built {
-            Ok(is_built) => is_built,
-            Err(failure) => {
-                self.remember(run, stale);
-                return Err(failure);
-            }
+        let is_ready = match built {
+            Ok(true) => self.check_again(&mut run, &wanted, &mut stale).await.map(|()| true),
+            built => built,
         };
-        if !is_built {
+        if !matches!(is_ready, Ok(true)) {
             self.remember(run, stale);
-            return Ok(Ended::Complete);
-        }
-        let is_edited = |it: &&ResourceDecl| wanted.get(&it.name) != Some(&it.desired);
-        stale.extend(run.session.spec.managed("function").filter(is_edited).map(|it| it.name.clone()));
-        let plan = run.plan(Goal::Present);
-        stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
-        let (read, checked) = tokio::join!(read_again(&run, &stale), self.check_syntax(&run.session, &plan));
-        let read = read.map_err(|error| match error.class {
-            Class::Interrupted => CommandError::interrupted(),
-            _ => CommandError::one(error.diagnostic("read the functions")),
-        });
-        let read = match checked.and(read) {
-            Ok(read) => read,
-            Err(failure) => {
-                self.remember(run, stale);
-                return Err(failure);
-            }
-        };
-        for (name, live) in read {
-            run.inventory.found.entry(name).or_default().live = live;
+            return is_ready.map(|_| Ended::Complete);
         }
         let plan = run.plan(Goal::Present);
         let automatic = plan.part(is_automatic);
@@ -418,6 +396,29 @@ impl<'t> Rounds<'t> {
         self.pending = rest;
         drop(self.deploy(run, &automatic, saved_at).await);
         Ok(Ended::Complete)
+    }
+
+    /// Reads the functions again that a save changes or that are stale, and checks their code.
+    async fn check_again(
+        &mut self,
+        run: &mut Run<'_>,
+        wanted: &BTreeMap<String, Tree>,
+        stale: &mut BTreeSet<String>,
+    ) -> Result<(), CommandError> {
+        let is_edited = |it: &&ResourceDecl| wanted.get(&it.name) != Some(&it.desired);
+        stale.extend(run.session.spec.managed("function").filter(is_edited).map(|it| it.name.clone()));
+        let plan = run.plan(Goal::Present);
+        stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
+        let (read, checked) = tokio::join!(read_again(run, stale), self.check_syntax(&run.session, &plan));
+        checked?;
+        let read = read.map_err(|error| match error.class {
+            Class::Interrupted => CommandError::interrupted(),
+            _ => CommandError::one(error.diagnostic("read the functions")),
+        })?;
+        for (name, live) in read {
+            run.inventory.found.entry(name).or_default().live = live;
+        }
+        Ok(())
     }
 
     /// Runs the builds that have to run; returns whether there is a result. There is none if the

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** there are none.
 
+use std::marker::PhantomData;
+
 use super::Terminal;
 
 /// The keys that the user presses.
-pub(in crate::cli) struct Keys;
+pub(in crate::cli) struct Keys<'t>(PhantomData<&'t Terminal>);
 
-impl Keys {
-    pub(in crate::cli) fn listen(_terminal: &Terminal) -> Option<Keys> {
+impl<'t> Keys<'t> {
+    pub(in crate::cli) fn listen(_terminal: &'t Terminal) -> Option<Keys<'t>> {
         None
     }
 
