@@ -148,7 +148,9 @@ impl<'t> Dev<'t, '_> {
             next = match next {
                 Next::Session(session) => self.follow(&session, &mut follower).await?,
                 Next::End(exit) => {
-                    self.terminal.note("stopped; what is deployed stays");
+                    if self.rounds.has_begun() {
+                        self.terminal.note("stopped; what is deployed stays");
+                    }
                     return Ok(exit);
                 }
             }
