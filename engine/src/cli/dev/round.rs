@@ -20,20 +20,26 @@ use crate::cli::args::{PARALLELISM, PlanFormat, ViewArgs};
 use crate::cli::builds::{BuildMode, Builds};
 use crate::cli::deploy::{Deployment, Planned, command_line};
 use crate::cli::exit::{CommandError, Exit};
-use crate::cli::session::{self, AwsTarget, Intent, Run, Session};
+use crate::cli::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use crate::cli::syntax;
 use crate::cli::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 use crate::diagnostic::{Diagnostic, Severity, listed};
 use crate::inventory::Inventory;
 use crate::live::{self, OrphanSearch};
+use crate::lookup::{Lookup, LookupRead};
 use crate::plan::{Action, Change, Goal, Plan, Subject};
 use crate::render;
 use crate::schema::{AwsEnv, Live};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::Tree;
+use crate::value::{Tree, Value};
 
 /// Reads as an apply does, and finds orphans as `diff` does.
-const INTENT: Intent = Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Indexed };
+const INTENT: Intent = Intent {
+    goal: Goal::Present,
+    writes: true,
+    orphans: OrphanSearch::Indexed,
+    lookups: LookupReads::Required,
+};
 
 /// Which stack a command works on.
 #[derive(PartialEq)]
@@ -56,6 +62,8 @@ struct Known {
     target: AwsTarget,
     /// The declarations: name, kind, name in AWS, and whether it is imported.
     shape: Vec<(String, String, String, bool)>,
+    /// The lookups: their names, what they read, and their other values.
+    lookups: Vec<(String, Vec<LookupRead>, [Option<Value>; 2])>,
     /// What the spec wanted of each function in the last round.
     wanted: BTreeMap<String, Tree>,
     /// Functions that have changed since they were read.
@@ -349,8 +357,8 @@ impl<'t> Rounds<'t> {
         session.unlock_writes();
         let functions = session.spec.managed("function");
         let wanted = functions.map(|it| (it.name.clone(), it.desired.clone())).collect();
-        let (shape, target) = (shape(&session.spec), session.target.clone());
-        self.known = Some(Known { cx, inventory, target, shape, wanted, stale });
+        let (shape, lookups, target) = (shape(&session.spec), lookups(&session.spec), session.target.clone());
+        self.known = Some(Known { cx, inventory, target, shape, lookups, wanted, stale });
         session
     }
 
@@ -364,9 +372,19 @@ impl<'t> Rounds<'t> {
         saved_at: Instant,
         has_changed: impl Fn() -> bool,
     ) -> Result<Ended<'t>, CommandError> {
-        let is_known = |known: &mut Known| known.target == session.target && known.shape == shape(&session.spec);
+        let is_known = |known: &mut Known| {
+            let has_value = |lookup: &Lookup| known.inventory.lookups.known.contains_key(&lookup.name);
+            known.target == session.target
+                && known.shape == shape(&session.spec)
+                && known.lookups == lookups(&session.spec)
+                && session.spec.used_lookups().all(has_value)
+        };
         let Some(known) = self.known.take_if(is_known) else { return Ok(Ended::NeedsAll(Box::new(session))) };
         session::lock_writes(std::slice::from_mut(&mut session), &self.interrupt).await?;
+        if let Err(failure) = session.fill(&known.cx, &known.inventory.lookups).await {
+            self.known = Some(known);
+            return Err(failure);
+        }
         session.identify(&known.inventory);
         live::register_secrets(&known.cx, &session.spec);
         let Known { cx, inventory, wanted, mut stale, .. } = known;
@@ -522,6 +540,11 @@ fn rest(plan: &Plan, automatic: &Plan, terminal: &Terminal) -> Option<String> {
     let rest = Plan { changes, steps: Vec::new(), remarks: Vec::new() };
     let is_whole = automatic.steps.len() == plan.steps.len();
     (!is_whole).then(|| render::plan(&rest, false, render::Rows::Noteworthy, terminal.out))
+}
+
+fn lookups(spec: &Spec) -> Vec<(String, Vec<LookupRead>, [Option<Value>; 2])> {
+    let of = |it: &Lookup| (it.name.clone(), it.reads.clone(), [it.default.clone(), it.local.clone()]);
+    spec.lookups.values().map(of).collect()
 }
 
 fn shape(spec: &Spec) -> Vec<(String, String, String, bool)> {

@@ -288,7 +288,10 @@ impl<'t> Session<'t> {
     }
 
     /// Checks the spec with the values of its lookups.
-    async fn fill(&mut self, cx: &Context, values: &LookupValues) -> Result<(), CommandError> {
+    ///
+    /// # Errors
+    /// Values that aren't allowed where they are used.
+    pub(in crate::cli) async fn fill(&mut self, cx: &Context, values: &LookupValues) -> Result<(), CommandError> {
         let filled = self.spec.filled(values);
         let filled = filled.map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
         let Some(spec) = filled else { return Ok(()) };
