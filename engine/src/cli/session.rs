@@ -32,7 +32,7 @@ use local_aws::LocalServers;
 pub(super) use discovery::{absolute, is_project, search};
 pub(super) use local_aws::{LOCAL_ACCOUNT, LOCAL_REGION, is_stopped, lock_writes, stopped};
 pub(super) use patterns::in_folders;
-pub(super) use read::{Intent, LookupReads, Run, contexts, read};
+pub(super) use read::{Intent, LookupReads, Run, contexts, contexts_with, read};
 pub(super) use specs::{LoadedSpec, find_spec, load, load_all_stages, path_of};
 pub(super) use teams::read_teams;
 

@@ -2,27 +2,32 @@
 //!
 //! **Invariant:** with `--format json`, stdout has exactly one document, whatever happens.
 
+mod report;
+
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::watch;
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, watch};
 
-use crate::aws::{Access, Class, Context};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::apply::{Slots, slots};
+use crate::aws::{Access, Context};
+use crate::diagnostic::Diagnostic;
 use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
 use crate::spec::{Depth, Spec};
-use crate::value::Path;
-use crate::verify::{self, Cause, Outcome, Pipeline, Stop, Timing};
+use crate::verify::{self, Outcome, Pipeline, Stop, Timing};
 
 use super::CommandContext;
-use super::args::{CodeArgs, OneSpecArgs, OutputFormat, OverrideArgs, SpecArgs, ValueArgs, WhenStopped};
+use super::args::{CodeArgs, OneSpecArgs, OutputFormat, OverrideArgs, PARALLELISM, SpecArgs, ValueArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::search_scope;
-use super::parse::duration_within;
+use super::parse::{duration_within, whole_number};
 use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
@@ -33,10 +38,15 @@ Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
   engine verify --yes              even if others will see the test item, or it looks real
   engine verify --json --timeout 10m
-                                   for scripts, with a longer timeout")]
+                                   for scripts, with a longer timeout
+  engine verify --teams specs/examples/teams.txt --yes
+                                   each team in a list")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     spec: OneSpecArgs,
+    /// Verify each team in this file (one team per line)
+    #[arg(long, value_name = "FILE", conflicts_with = "team")]
+    teams: Option<PathBuf>,
     /// Skip the confirmation prompt, even if others will see the test item or it looks like a real one
     #[arg(short, long)]
     yes: bool,
@@ -46,6 +56,9 @@ pub(super) struct VerifyArgs {
     /// Maximum time to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| duration_within(text, 1, 86_400))]
     timeout: Option<Duration>,
+    /// With --teams: maximum number of mappings that are tested at the same time
+    #[arg(long, value_name = "N", requires = "teams", default_value_t = PARALLELISM, value_parser = |text: &str| whole_number::<u16>(text, 1, 256))]
+    parallelism: u16,
     /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
     format: OutputFormat,
@@ -57,18 +70,16 @@ pub(super) fn run(cx: &CommandContext<'_>, args: VerifyArgs) -> Result<Exit, Com
     // Programs get one document in any case.
     if !is_printed.get() {
         let problems = result.as_ref().err().map(|failure| failure.diagnostics.as_slice()).unwrap_or_default();
-        cx.terminal.print(&format!("{}\n", verified::not_started(problems)));
+        cx.terminal.print(&format!("{}\n", verified::not_started(problems, args.teams.is_some())));
     }
     result
 }
 
 fn open(cx: &CommandContext<'_>, args: &VerifyArgs, is_printed: &Cell<bool>) -> Result<Exit, CommandError> {
-    let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
+    let teams = args.teams.clone();
+    let spec = SpecArgs { when_stopped: WhenStopped::Fail, teams, ..SpecArgs::from(&args.spec) };
     let sessions = session::open(cx, &spec, &Options::default(), Depth::Full)?;
-    on_runtime(async |interrupt| match sessions.into_iter().next() {
-        Some(session) => verify(session, args, is_printed, interrupt).await,
-        None => Ok(Exit::Done),
-    })
+    on_runtime(async |interrupt| verify(sessions, args, is_printed, interrupt).await)
 }
 
 /// Tests the mappings of a session, as without options; with `yes`, without a question.
@@ -79,25 +90,77 @@ pub(super) async fn by_key(
 ) -> Result<Exit, CommandError> {
     let overrides = OverrideArgs { team: None, values: ValueArgs::default(), code: CodeArgs::default() };
     let spec = OneSpecArgs { spec: None, file: None, overrides };
-    let args = VerifyArgs { spec, yes, allow_imported: Vec::new(), timeout: None, format: OutputFormat::Human };
-    verify(session, &args, &Cell::new(true), interrupt).await
+    let args = VerifyArgs {
+        spec,
+        teams: None,
+        yes,
+        allow_imported: Vec::new(),
+        timeout: None,
+        parallelism: PARALLELISM,
+        format: OutputFormat::Human,
+    };
+    verify(vec![session], &args, &Cell::new(true), interrupt).await
 }
 
+/// The mappings of a team, ready to be tested.
+struct Ready<'t> {
+    run: Run<'t>,
+    pipelines: Vec<Pipeline>,
+    /// Who else will see the test items.
+    observers: Vec<String>,
+}
+
+/// Why the mappings of a team can't be tested.
+struct Unready {
+    team: String,
+    stack: String,
+    failure: CommandError,
+}
+
+/// The outcomes of a team's mappings, in their order; those after Ctrl-C are missing.
+type Outcomes<'p> = Vec<(&'p Pipeline, Outcome)>;
+
 async fn verify(
-    mut session: Session<'_>,
+    mut sessions: Vec<Session<'_>>,
     args: &VerifyArgs,
     is_printed: &Cell<bool>,
     interrupt: watch::Receiver<bool>,
 ) -> Result<Exit, CommandError> {
-    let terminal = session.terminal;
-    let timeout = args.timeout;
-    let pace = match session.target {
-        AwsTarget::Local(_) => Timing::locally(timeout),
-        AwsTarget::Account(_) => Timing::on_aws(timeout),
-    };
-    session::lock_writes(std::slice::from_mut(&mut session), &interrupt).await?;
-    let access = Access::Items { team: session.spec.team.clone(), owns: session.spec.owns.clone() };
-    let cx = session.context(access, &interrupt).await?;
+    let Some(terminal) = sessions.first().map(|session| session.terminal) else { return Ok(Exit::Done) };
+    session::lock_writes(&mut sessions, &interrupt).await?;
+    let access =
+        |session: &Session<'_>| Access::Items { team: session.spec.team.clone(), owns: session.spec.owns.clone() };
+    let contexts =
+        session::contexts_with(&sessions.iter().collect::<Vec<_>>(), Goal::Present, access, &interrupt).await?;
+    let waits = || contexts.iter().flat_map(|cx| cx.waits()).collect();
+    let prepared = sessions.into_iter().zip(&contexts).map(|(session, cx)| prepare(session, cx.clone(), args));
+    let mut teams = with_wait_notice(terminal.quiet, waits, join_all(prepared)).await;
+    if teams.iter().any(|it| it.as_ref().is_err_and(|it| it.failure.exit == Exit::Interrupted)) {
+        return Err(CommandError::interrupted());
+    }
+    if args.teams.is_none()
+        && let Some(Err(unready)) = teams.pop_if(|it| it.is_err())
+    {
+        return Err(unready.failure);
+    }
+    verify::note_sharing(teams.iter_mut().flatten().map(|it| &mut it.pipelines));
+    report::unready(terminal, teams.iter().filter_map(|it| it.as_ref().err()));
+    let ready: Vec<&Ready<'_>> = teams.iter().flatten().collect();
+    if let Some(exit) = confirm(terminal, &ready, args).await? {
+        return Ok(exit);
+    }
+    let mut outcomes = with_wait_notice(terminal.quiet, waits, test(terminal, &ready, args)).await.into_iter();
+    let ended: Vec<Result<(&Ready<'_>, Outcomes<'_>), &Unready>> =
+        teams.iter().map(|it| it.as_ref().map(|it| (it, outcomes.next().unwrap_or_default()))).collect();
+    if !is_printed.replace(true) {
+        terminal.print(&format!("{}\n", report::json(&ended, args.teams.is_some())));
+    }
+    Ok(report::end(terminal, &ended, args.teams.is_some()))
+}
+
+/// Reads what a team's mappings consist of, and who else will see their test items.
+async fn prepare<'t>(session: Session<'t>, cx: Context, args: &VerifyArgs) -> Result<Ready<'t>, Unready> {
+    let (team, stack) = (session.spec.team.clone(), session.spec.stack.clone());
     // The table's owner must be known before an item is written.
     let intent = Intent {
         goal: Goal::Present,
@@ -105,35 +168,19 @@ async fn verify(
         orphans: OrphanSearch::Ignored,
         lookups: LookupReads::ToFindResources,
     };
-    let read = session.read(cx.clone(), intent);
-    let run = with_wait_notice(terminal.quiet, || cx.waits(), read).await?;
-    let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
-    check_imported(spec, &args.allow_imported)?;
-    let pipelines = verify::pipelines(spec, inventory, &search_scope(target, &inventory.env), &args.allow_imported)
-        .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
-    let observers = verify::company(cx, &pipelines)
-        .await
-        .map_err(|error| CommandError::one(error.diagnostic("find the other readers of the streams")))?;
-    let shaped = verified::shaped_items(&pipelines);
-    if !(args.yes || observers.is_empty() && shaped.is_empty())
-        && let Some(exit) = confirm(terminal, cx, &observers, &shaped).await?
-    {
-        return Ok(exit);
-    }
-    let outcomes = test(&run, &pipelines, pace, args.format).await;
-    if !is_printed.replace(true) {
-        terminal.print(&format!("{}\n", verified::json(spec, &inventory.env, &outcomes)));
-    }
-    for (pipeline, outcome) in &outcomes {
-        report(terminal, pipeline, outcome);
-    }
-    Ok(if cx.interrupted() {
-        Exit::Interrupted
-    } else if outcomes.iter().any(|(_, outcome)| outcome.stop.is_some() || outcome.left.is_some()) {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    let prepared = async {
+        let run = session.read(cx, intent).await?;
+        let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
+        check_imported(spec, &args.allow_imported)?;
+        let scope = search_scope(target, &inventory.env);
+        let pipelines = verify::pipelines(spec, inventory, &scope, &args.allow_imported)
+            .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
+        let observers = verify::company(cx, &pipelines)
+            .await
+            .map_err(|error| CommandError::one(error.diagnostic("find the other readers of the streams")))?;
+        Ok(Ready { run, pipelines, observers })
+    };
+    prepared.await.map_err(|failure| Unready { team, stack, failure })
 }
 
 /// Refuses names in `--allow-imported` that aren't imported tables of the spec.
@@ -148,14 +195,27 @@ fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
     Err(CommandError::one(Diagnostic::error(format!("`{unknown}` is not an imported table of the spec"), hint)))
 }
 
-/// Asks whether `observers` may see the test items, and whether those that look real, `shaped`, may
-/// be written; returns how the command ends if not.
-async fn confirm(
-    terminal: &Terminal,
-    cx: &Context,
-    observers: &[String],
-    shaped: &[String],
-) -> Result<Option<Exit>, CommandError> {
+/// Asks once for all teams whether others may see the test items, and whether those that look real
+/// may be written; returns how the command ends if not.
+async fn confirm(terminal: &Terminal, ready: &[&Ready<'_>], args: &VerifyArgs) -> Result<Option<Exit>, CommandError> {
+    let mut observers: Vec<String> = ready.iter().flat_map(|it| it.observers.iter().cloned()).collect();
+    // Teams may share a table.
+    observers.sort();
+    observers.dedup();
+    let shaped: Vec<String> = ready
+        .iter()
+        .flat_map(|it| {
+            let of_team = |line: String| match args.teams {
+                Some(_) => format!("{}: {line}", it.run.session.spec.team),
+                None => line,
+            };
+            verified::shaped_items(&it.pipelines).into_iter().map(of_team)
+        })
+        .collect();
+    let Some(cx) = ready.first().map(|it| &it.run.cx) else { return Ok(None) };
+    if args.yes || observers.is_empty() && shaped.is_empty() {
+        return Ok(None);
+    }
     if !Terminal::can_prompt() {
         let why = match observers.is_empty() {
             true => "its filters require an item that looks like a real one, so the function may do real work",
@@ -163,17 +223,17 @@ async fn confirm(
         };
         let problem = format!("verify needs confirmation because {why}, but there is no terminal (or CI is set)");
         let hint = "nothing was written; pass --yes to write the test item anyway";
-        let lines: Vec<&str> = observers.iter().chain(shaped).map(String::as_str).collect();
+        let lines: Vec<&str> = observers.iter().chain(&shaped).map(String::as_str).collect();
         return Err(CommandError::one(Diagnostic::error(problem, hint).why(lines.join("; "))));
     }
     let list = |heading: &str, lines: &[String]| {
         if !lines.is_empty() {
-            terminal.note(heading);
-            lines.iter().for_each(|line| terminal.note(&format!("  - {line}")));
+            terminal.detail(heading);
+            lines.iter().for_each(|line| terminal.detail(&format!("  - {line}")));
         }
     };
-    list("Others will see the test item:", observers);
-    list("To pass the filters, the test item looks like a real one, so the function may do real work:", shaped);
+    list("Others will see the test item:", &observers);
+    list("To pass the filters, the test item looks like a real one, so the function may do real work:", &shaped);
     Ok(match ask(terminal, cx, "Do you want to write it?").await {
         Confirmation::Yes => None,
         Confirmation::No => {
@@ -184,74 +244,76 @@ async fn confirm(
     })
 }
 
-/// Tests the mappings one after the other; text is printed as soon as it is known.
-async fn test<'p>(
-    run: &Run<'_>,
-    pipelines: &'p [Pipeline],
-    pace: Timing,
-    format: OutputFormat,
-) -> Vec<(&'p Pipeline, Outcome)> {
-    let (Session { spec, terminal, .. }, cx) = (&run.session, &run.cx);
+/// Tests the mappings of all teams, of each team one after the other, and shows the results as soon
+/// as they are known.
+async fn test<'r>(terminal: &Terminal, ready: &[&'r Ready<'_>], args: &VerifyArgs) -> Vec<Outcomes<'r>> {
+    let is_for_people = args.format == OutputFormat::Human;
     let show = |text: &str| {
-        if format == OutputFormat::Human && !text.is_empty() {
+        if is_for_people && !text.is_empty() {
             terminal.show(text);
         }
     };
-    show(&format!("{}\n\n", run.heading()));
+    report::heading(terminal, ready).inspect(|heading| show(&format!("{heading}\n\n")));
+    let turns = Turns::new(args, ready);
+    if args.teams.is_none() {
+        return join_all(ready.iter().map(|it| test_team(it, args, &turns, &show))).await;
+    }
+    join_all(ready.iter().map(async |it| {
+        let outcomes = test_team(it, args, &turns, &|_| {}).await;
+        show(&report::rows(it, &outcomes));
+        let problems = report::problems(&it.run.session.spec.team, &outcomes);
+        terminal.problems(&problems);
+        outcomes
+    }))
+    .await
+}
+
+/// Limits how many mappings are tested at the same time: all of the process to `--parallelism`, and
+/// those of a table to one.
+struct Turns<'r> {
+    slots: Slots,
+    sources: HashMap<&'r str, Mutex<()>>,
+}
+
+impl<'r> Turns<'r> {
+    fn new(args: &VerifyArgs, ready: &[&'r Ready<'_>]) -> Turns<'r> {
+        let pipelines = ready.iter().flat_map(|it| &it.pipelines);
+        let sources = pipelines.map(|it| (it.stream.as_str(), Mutex::new(()))).collect();
+        Turns { slots: slots(usize::from(args.parallelism)), sources }
+    }
+}
+
+/// Tests the mappings of a team one after the other.
+async fn test_team<'r>(
+    ready: &'r Ready<'_>,
+    args: &VerifyArgs,
+    turns: &Turns<'_>,
+    show: &impl Fn(&str),
+) -> Outcomes<'r> {
+    let Ready { run: Run { session, cx, .. }, pipelines, .. } = ready;
+    let pace = match session.target {
+        AwsTarget::Local(_) => Timing::locally(args.timeout),
+        AwsTarget::Account(_) => Timing::on_aws(args.timeout),
+    };
     let mut outcomes = Vec::new();
     for pipeline in pipelines {
-        show(&verified::pipeline(pipeline));
-        let mut report = |step: &verify::Step, progress| show(&verified::progress(pipeline, step, progress));
-        let verified = verify::verify(cx, pipeline, pace, &mut report);
-        let mut outcome = with_wait_notice(terminal.quiet, || cx.waits(), verified).await;
-        if let Some(Stop::Finding(finding)) = &mut outcome.stop {
-            finding.diagnostic.at = place(spec, pipeline, finding.cause);
-        }
-        show(&verified::outcome(pipeline, &outcome));
-        outcomes.push((pipeline, outcome));
+        let source = match turns.sources.get(pipeline.stream.as_str()) {
+            Some(source) => Some(source.lock().await),
+            None => None,
+        };
+        let slot = turns.slots.acquire().await;
         if cx.interrupted() {
             break;
         }
+        show(&verified::pipeline(pipeline));
+        let mut report = |step: &verify::Step, progress| show(&verified::progress(pipeline, step, progress));
+        let mut outcome = verify::verify(cx, pipeline, pace, &mut report).await;
+        drop((slot, source));
+        if let Some(Stop::Finding(finding)) = &mut outcome.stop {
+            finding.diagnostic.at = report::place(&session.spec, pipeline, finding.cause);
+        }
+        show(&verified::outcome(pipeline, &outcome));
+        outcomes.push((pipeline, outcome));
     }
     outcomes
-}
-
-/// Reports why a mapping failed the test, and an item that is left.
-fn report(terminal: &Terminal, pipeline: &Pipeline, outcome: &Outcome) {
-    match &outcome.stop {
-        Some(Stop::Finding(finding)) => terminal.problems(std::slice::from_ref(&finding.diagnostic)),
-        Some(Stop::Failed(error)) if error.class == Class::Interrupted => {}
-        Some(Stop::Failed(error)) => {
-            terminal.problems(&[error.diagnostic(&format!("verify `{}`", pipeline.mapping))]);
-        }
-        None => {}
-    }
-    if let Some(error) = &outcome.left {
-        let item = verify::item_name(pipeline);
-        let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
-        let diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..error.diagnostic("") };
-        terminal.problems(&[diagnostic.hint("run `engine verify` again: it deletes the item")]);
-    }
-}
-
-/// The place in the spec that causes the failure, or else the mapping.
-fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
-    let of_function = |property| {
-        let function =
-            spec.resources.iter().find(|it| it.schema().kind == "function" && it.id.name == pipeline.function);
-        Some((function?.name.as_str(), property))
-    };
-    let blamed = match cause {
-        Cause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
-        Cause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
-        Cause::Filtered | Cause::FiltersUnknown | Cause::NotFiltered | Cause::KeyTaken => {
-            Some((pipeline.mapping.as_str(), "filters"))
-        }
-        Cause::FunctionError | Cause::NotLogged | Cause::OtherTraffic | Cause::StreamUnknown => of_function("code"),
-        Cause::FunctionBroken => of_function(""),
-        Cause::RoleNotTrusting | Cause::MappingProblem | Cause::NoLogGroup => of_function("role"),
-        Cause::Throttled | Cause::NotInvoked | Cause::Changed | Cause::Refused => None,
-    };
-    let (resource, property) = blamed.unwrap_or((pipeline.mapping.as_str(), ""));
-    spec.place(resource, &Path::property(property)).or_else(|| spec.place(resource, &Path::default()))
 }

@@ -70,6 +70,16 @@ fn last(function: &str, outcome: &Outcome) -> String {
     }
 }
 
+/// The result of a mapping in a list of teams.
+pub fn row_of_team(team: &str, pipeline: &Pipeline, outcome: &Outcome) -> String {
+    format!("{team}/{}: {}\n", pipeline.mapping, last(&pipeline.function, outcome))
+}
+
+/// Whether all mappings were tested and have passed.
+pub fn is_verified(pipelines: &[Pipeline], outcomes: &[(&Pipeline, Outcome)]) -> bool {
+    outcomes.len() == pipelines.len() && outcomes.iter().all(|(_, outcome)| outcome.is_verified())
+}
+
 /// What is proven of which change, and what the filters drop.
 fn proven(function: &str, steps: &[Step]) -> String {
     let words = |is: &dyn Fn(&Step) -> bool| {
@@ -107,8 +117,7 @@ pub fn shaped_items(pipelines: &[Pipeline]) -> Vec<String> {
 }
 
 /// The results as one document.
-pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Json {
-    let verified = |outcome: &Outcome| outcome.stop.is_none() && outcome.left.is_none();
+pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pipeline, Outcome)]) -> Json {
     let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
     let step = |step: &Step| {
         json!({
@@ -147,8 +156,8 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
                 "function": pipeline.function,
                 "log_group": pipeline.log_group,
                 "item": item_name(pipeline),
-                "verified": verified(outcome),
-                "proof": weakest(&outcome.steps).filter(|_| verified(outcome)),
+                "verified": outcome.is_verified(),
+                "proof": weakest(&outcome.steps).filter(|_| outcome.is_verified()),
                 "took_ms": millis(Some(outcome.took)),
                 "changes": steps,
                 "failed": failed(outcome),
@@ -156,9 +165,22 @@ pub fn json(spec: &Spec, env: &AwsEnv, outcomes: &[(&Pipeline, Outcome)]) -> Jso
             })
         })
         .collect();
-    let all = outcomes.iter().all(|(_, outcome)| verified(outcome));
-    let complete = outcomes.iter().all(|(_, outcome)| outcome.steps.len() == EventName::ALL.len());
-    headed(spec, env, json!({ "verified": all && complete, "mappings": mappings, "problems": [] }))
+    let verified = is_verified(pipelines, outcomes);
+    headed(spec, env, json!({ "verified": verified, "mappings": mappings, "problems": [] }))
+}
+
+/// The document of a team that couldn't be tested because of these problems.
+pub fn unready(team: &str, stack: &str, problems: &[Diagnostic]) -> Json {
+    json!({
+        "format_version": FORMAT_VERSION, "team": team, "stack": stack, "region": null, "account": null,
+        "verified": false, "mappings": [], "problems": remedy::worded(problems),
+    })
+}
+
+/// The documents of several teams as one.
+pub fn teams(documents: Vec<Json>) -> Json {
+    let verified = documents.iter().all(|it| it["verified"] == true);
+    json!({ "format_version": FORMAT_VERSION, "verified": verified, "teams": documents, "problems": [] })
 }
 
 /// The weakest proof of the changes that pass the filters.
@@ -166,10 +188,15 @@ fn weakest(steps: &[Step]) -> Option<Proof> {
     steps.iter().filter(|step| step.passes == Verdict::Yes).map(|step| step.proof).min().flatten()
 }
 
-/// The same document if nothing could be started because of these problems.
-pub fn not_started(problems: &[Diagnostic]) -> Json {
+/// The same document if nothing could be started because of these problems; with a list of teams if
+/// `is_list`.
+pub fn not_started(problems: &[Diagnostic], is_list: bool) -> Json {
+    let problems = remedy::worded(problems);
+    if is_list {
+        return json!({ "format_version": FORMAT_VERSION, "verified": false, "teams": [], "problems": problems });
+    }
     json!({
         "format_version": FORMAT_VERSION, "team": null, "stack": null, "region": null, "account": null,
-        "verified": false, "mappings": [], "problems": remedy::worded(problems),
+        "verified": false, "mappings": [], "problems": problems,
     })
 }

@@ -83,8 +83,8 @@ pub struct Pipeline {
     pub window: Duration,
     /// Why Lambda can't run the function, if AWS knows.
     pub broken: Option<String>,
-    /// Whether an earlier pipeline has the same table, so that this function may still get records
-    /// of its test item.
+    /// Whether a pipeline that may be tested earlier has the same table, so that this function may
+    /// still get records of its test item.
     pub shares_table: bool,
     /// The test item, and which of its changes the filters let through.
     pub solution: Solution,
@@ -254,6 +254,13 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+impl Outcome {
+    /// Whether every change that the filters let through reached the function.
+    pub fn is_verified(&self) -> bool {
+        self.stop.is_none() && self.left.is_none()
+    }
+}
+
 /// What stopped a verification.
 #[derive(Debug)]
 pub enum Stop {
@@ -353,6 +360,19 @@ pub fn pipelines(
         errors.push(Diagnostic::error("the spec has no mapping, so there is nothing to verify", hint));
     }
     if errors.is_empty() { Ok(pipelines) } else { Err(errors) }
+}
+
+/// Notes which pipelines have a table of another stack's pipeline, too: each list is a stack's.
+pub fn note_sharing<'p>(stacks: impl Iterator<Item = &'p mut Vec<Pipeline>>) {
+    let mut stacks: Vec<&mut Vec<Pipeline>> = stacks.collect();
+    let sources: Vec<Vec<String>> =
+        stacks.iter().map(|stack| stack.iter().map(|it| it.stream.clone()).collect()).collect();
+    for (at, stack) in stacks.iter_mut().enumerate() {
+        for pipeline in stack.iter_mut() {
+            let is_elsewhere = |(of, all): (usize, &Vec<String>)| of != at && all.contains(&pipeline.stream);
+            pipeline.shares_table |= sources.iter().enumerate().any(is_elsewhere);
+        }
+    }
 }
 
 /// A mapping of the spec, and where the parts of its pipeline are looked up.

@@ -93,9 +93,27 @@ pub(in crate::cli) async fn contexts(
     intent: Intent,
     interrupt: &watch::Receiver<bool>,
 ) -> Result<Vec<Context>, CommandError> {
+    let access = |session: &Session<'_>| match intent.writes {
+        true => Access::Team {
+            team: session.spec.team.clone(),
+            owns: session.spec.owns.clone(),
+            assume_owner: session.options.assume_owner,
+        },
+        false => Access::ReadOnly,
+    };
+    contexts_with(sessions, intent.goal, access, interrupt).await
+}
+
+/// The same with this access to AWS.
+pub(in crate::cli) async fn contexts_with(
+    sessions: &[&Session<'_>],
+    goal: Goal,
+    access: impl Fn(&Session<'_>) -> Access,
+    interrupt: &watch::Receiver<bool>,
+) -> Result<Vec<Context>, CommandError> {
     let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
     let source = || vec!["AWS credentials".to_owned()];
-    let clients = with_wait_notice(quiet, source, connect(sessions, intent)).await?;
+    let clients = with_wait_notice(quiet, source, connect(sessions, goal, access)).await?;
     let contexts = sessions.iter().zip(clients).map(|(session, aws)| {
         let Options { assume_owner, delete_data, .. } = session.options;
         let overrides = Overrides { delete_data, assume_owner };
@@ -108,21 +126,16 @@ pub(in crate::cli) async fn contexts(
 }
 
 /// Clients for each session; those with the same target share credentials and rate limits.
-async fn connect(sessions: &[&Session<'_>], intent: Intent) -> Result<Vec<Aws>, CommandError> {
+async fn connect(
+    sessions: &[&Session<'_>],
+    goal: Goal,
+    access: impl Fn(&Session<'_>) -> Access,
+) -> Result<Vec<Aws>, CommandError> {
     let mut connections: Vec<(&AwsTarget, Connection)> = Vec::new();
     let mut clients = Vec::new();
     for session in sessions {
-        let access = if intent.writes {
-            Access::Team {
-                team: session.spec.team.clone(),
-                owns: session.spec.owns.clone(),
-                assume_owner: session.options.assume_owner,
-            }
-        } else {
-            Access::ReadOnly
-        };
         if let AwsTarget::Local(settings) = &session.target
-            && intent.goal == Goal::Present
+            && goal == Goal::Present
         {
             stand_in(session, settings).await?;
         }
@@ -136,7 +149,7 @@ async fn connect(sessions: &[&Session<'_>], intent: Intent) -> Result<Vec<Aws>, 
                 connections.len() - 1
             }
         };
-        clients.extend(connections.get(position).map(|(_, connection)| connection.clients(access)));
+        clients.extend(connections.get(position).map(|(_, connection)| connection.clients(access(session))));
     }
     Ok(clients)
 }

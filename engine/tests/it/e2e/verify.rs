@@ -289,3 +289,77 @@ fn other_readers_of_the_test_item_are_reported_and_need_confirmation() {
     ask("yes", &["Verified in"]);
     assert_eq!(aws.n_items(TABLE), 1, "the item that was there stays");
 }
+
+/// Each row of a list of teams, and the entry of each team in the document.
+#[test]
+fn a_list_of_teams_is_verified_and_one_that_fails_hides_no_other() {
+    let project = Project::new();
+    project.write("all.txt", "blue-owls\nred-foxes\ngrey-geese\n");
+    project.write("two.txt", "blue-owls\nred-foxes\n");
+    project.run(&["apply", TEAM, "--teams", "two.txt", "--local"]).expect(0, &["Apply complete!"]);
+    let verify =
+        |list: &str, args: &[&str]| project.run(&[&["verify", TEAM, "--local", "--teams", list], args].concat());
+    let ran =
+        verify("two.txt", &[]).expect(0, &["2 teams: blue-owls, red-foxes; stack team", "2 of 2 teams verified."]);
+    for team in ["blue-owls", "red-foxes"] {
+        let row = format!("{team}/todos-to-logger: Verified in ");
+        assert_eq!(ran.out.matches(&row).count(), 1, "{ran:#?}");
+        assert!(ran.out.contains(&format!("the log of {team}-logger shows INSERT, MODIFY and REMOVE.")), "{ran:#?}");
+    }
+    eprintln!("{}{}", ran.err, ran.out);
+
+    // One isn't deployed, one has its mapping disabled, and one has an item in its table.
+    let aws = project.account(ACCOUNT);
+    let uuid = aws.wait(aws.lambda.list_event_source_mappings().function_name("red-foxes-logger").send());
+    let uuid = uuid.event_source_mappings.unwrap().remove(0).uuid.unwrap();
+    aws.wait(aws.lambda.update_event_source_mapping().uuid(uuid).enabled(false).send());
+    aws.put_item(TABLE, "7", "buy milk");
+    verify("all.txt", &[]).expect(1, &["verify needs confirmation", "the table `blue-owls-todos` has items"]);
+    let words = [
+        "grey-geese: `todos-to-logger` can't be verified: the mapping doesn't exist",
+        "red-foxes/todos-to-logger: Not verified; nothing was written.",
+        "red-foxes: `todos-to-logger` is Disabled",
+        "blue-owls/todos-to-logger: Verified in ",
+        "1 of 3 teams verified.",
+    ];
+    let ran = verify("all.txt", &["--yes", "--parallelism", "1"]).expect(1, &words);
+    eprintln!("{}{}", ran.err, ran.out);
+    let documents = verify("all.txt", &["--yes", "--format", "json"]).expect(1, &[]).json();
+    let [document] = &documents[..] else { panic!("one document: {documents:#?}") };
+    let of_team =
+        |it: &Json| (it["team"].clone(), it["verified"].clone(), it["mappings"][0]["failed"]["cause"].clone());
+    let teams: Vec<_> = document["teams"].as_array().unwrap().iter().map(of_team).collect();
+    let expected = [
+        (json!("blue-owls"), json!(true), Json::Null),
+        (json!("red-foxes"), json!(false), json!("mapping_disabled")),
+        (json!("grey-geese"), json!(false), Json::Null),
+    ];
+    assert_eq!((teams, &document["verified"]), (expected.to_vec(), &json!(false)), "{document:#}");
+    let problem = document["teams"][2]["problems"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("the mapping doesn't exist"), "{document:#}");
+    assert_eq!(aws.n_items(TABLE), 1, "the item that was there stays");
+}
+
+/// Each team's function gets the records of all test items.
+#[test]
+fn teams_that_share_an_imported_table_are_verified_one_after_the_other() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    aws.create_table("shared-todos", &[("project", "shop")]);
+    aws.new_stream("shared-todos", aws_sdk_dynamodb::types::StreamViewType::NewAndOldImages);
+    let text = project.read(TEAM);
+    let (before, rest) = text.split_once("    attributes:").unwrap();
+    let (_, after) = rest.split_once("stream_view_type: NEW_AND_OLD_IMAGES\n").unwrap();
+    project.write(TEAM, &format!("{before}    import: shared-todos\n{after}"));
+    project.write("teams.txt", "blue-owls\nred-foxes\n");
+    let run = |command: &str, args: &[&str]| {
+        project.run(&[&[command, TEAM, "--local", "--teams", "teams.txt", "--yes"], args].concat())
+    };
+    run("apply", &[]).expect(0, &["Apply complete!"]);
+    let ran = run("verify", &["--allow-imported", "todos", "--format", "json"]).expect(0, &[]);
+    let document = &ran.json()[0];
+    let proofs: Vec<&Json> =
+        document["teams"].as_array().unwrap().iter().map(|it| &it["mappings"][0]["proof"]).collect();
+    assert_eq!(proofs, [&json!("logged"), &json!("logged")], "{document:#}");
+    assert_eq!(aws.n_items("shared-todos"), 0);
+}

@@ -176,3 +176,58 @@ fn an_offline_read_reports_no_completed_steps() {
         assert!(!run.err.contains("done"), "{}", run.err);
     }
 }
+
+/// The pipelines of these teams, and a project with the list of them.
+fn of_teams(teams: &str) -> (Cloud, Project) {
+    let (cloud, project) = (Cloud::start(World::empty()), Project::usual());
+    std::fs::write(project.path("teams.txt"), teams).unwrap();
+    project.run(&cloud, &["apply", "--yes", "--teams", "teams.txt"]).ends_with(0);
+    cloud.forget();
+    (cloud, project)
+}
+
+#[test]
+fn a_team_that_can_not_be_read_stops_no_other_team() {
+    let (cloud, project) = of_teams("blue-owls\nred-foxes\n");
+    let text = "User: X is not authorized to perform: dynamodb:DescribeTable on resource: y";
+    cloud.fault("DescribeTable", 1..2, refusal("DescribeTable", "AccessDeniedException", text));
+    let args = ["verify", "--yes", "--teams", "teams.txt", "--timeout", "1"];
+    let run = project.run(&cloud, &[&args[..], &["--format", "json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&run.ends_with(1).out).unwrap();
+    let teams = document["teams"].as_array().unwrap();
+    let (unread, read): (Vec<_>, Vec<_>) = teams.iter().partition(|it| it["mappings"] == json!([]));
+    let ([unread], [read]) = (&unread[..], &read[..]) else { panic!("{document:#}") };
+    assert!(unread["problems"][0].to_string().contains("dynamodb:DescribeTable"), "{document:#}");
+    assert_eq!((&read["mappings"][0]["failed"]["hop"], &read["problems"]), (&json!("invoked"), &json!([])));
+    run.complains(&format!("{}: ", unread["team"].as_str().unwrap())).complains("0 of 2 teams verified.");
+}
+
+/// What all teams lack is one error, and there is one document in any case.
+#[test]
+fn a_cause_that_all_teams_share_is_reported_once() {
+    let (cloud, project) = of_teams("blue-owls\nred-foxes\n");
+    cloud.world(|world| world.mappings.clear());
+    let args = ["verify", "--yes", "--teams", "teams.txt"];
+    let run = project.run(&cloud, &args);
+    run.ends_with(1).complains("blue-owls, red-foxes: `todos-to-logger` can't be verified");
+    assert_eq!(run.err.matches("can't be verified").count(), 1, "{}", run.err);
+    std::fs::write(project.path("teams.txt"), "no team\n").unwrap();
+    let run = project.run(&cloud, &[&args[..], &["--format", "json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&run.ends_with(1).out).unwrap();
+    assert_eq!((&document["teams"], &document["verified"]), (&json!([]), &json!(false)), "{document:#}");
+}
+
+#[test]
+fn parallelism_bounds_how_many_mappings_of_all_teams_are_tested_at_once() {
+    let (cloud, project) = of_teams("blue-owls\nred-foxes\nsad-cats\n");
+    for (parallelism, is_alone) in [("1", true), ("16", false)] {
+        cloud.forget();
+        let args = ["verify", "--yes", "--teams", "teams.txt", "--timeout", "2", "--parallelism", parallelism];
+        project.run(&cloud, &args).ends_with(1).complains("0 of 3 teams verified.");
+        // A team's test ends with the deletion of its item.
+        let calls = cloud.calls();
+        let writes: Vec<_> = calls.iter().filter(|it| super::is_write(it)).map(|it| it.about.as_str()).collect();
+        let changes = writes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert_eq!(changes == 2, is_alone, "{writes:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Reports what `engine verify` found, for one team or several.
+//!
+//! **Invariant:** with several teams, each row and each error names its team.
+
+use serde_json::Value as Json;
+
+use crate::aws::Class;
+use crate::cli::exit::Exit;
+use crate::cli::session::Run;
+use crate::cli::terminal::Terminal;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::remedy::Advice;
+use crate::render::{self, verified};
+use crate::spec::Spec;
+use crate::value::Path;
+use crate::verify::{self, Cause, Outcome, Pipeline, Stop};
+
+use super::{Outcomes, Ready, Unready};
+
+/// A team whose test has ended, or why it couldn't begin.
+pub(super) type Ended<'r, 't> = Result<(&'r Ready<'t>, Outcomes<'r>), &'r Unready>;
+
+/// The first line.
+pub(super) fn heading(terminal: &Terminal, ready: &[&Ready<'_>]) -> Option<String> {
+    let Run { session, inventory, .. } = &ready.first()?.run;
+    let teams: Vec<&str> = ready.iter().map(|it| it.run.session.spec.team.as_str()).collect();
+    Some(render::heading_of(&teams, &session.spec.stack, &inventory.env, &session.notes, terminal.out))
+}
+
+/// Reports why teams can't be tested. A reason that several share is reported once.
+pub(super) fn unready<'u>(terminal: &Terminal, teams: impl Iterator<Item = &'u Unready>) {
+    let mut reasons: Vec<(&[Diagnostic], Vec<&str>)> = Vec::new();
+    for Unready { team, failure, .. } in teams {
+        match reasons.iter_mut().find(|(known, _)| *known == failure.diagnostics) {
+            Some((_, teams)) => teams.push(team),
+            None => reasons.push((&failure.diagnostics, vec![team])),
+        }
+    }
+    let named = |(reason, teams): (&[Diagnostic], Vec<&str>)| of_team(&teams.join(", "), reason);
+    terminal.problems(&reasons.into_iter().flat_map(named).collect::<Vec<_>>());
+}
+
+/// The same errors, which name their team.
+fn of_team(team: &str, problems: &[Diagnostic]) -> Vec<Diagnostic> {
+    let named = |it: &Diagnostic| {
+        let problem = Advice::from(format!("{team}: ")).then(it.problem.clone());
+        Diagnostic { problem, ..it.clone() }
+    };
+    problems.iter().map(named).collect()
+}
+
+/// A row for each mapping of a team.
+pub(super) fn rows(ready: &Ready<'_>, outcomes: &Outcomes<'_>) -> String {
+    let team = &ready.run.session.spec.team;
+    outcomes.iter().map(|(pipeline, outcome)| verified::row_of_team(team, pipeline, outcome)).collect()
+}
+
+/// The errors of a team, which name it.
+pub(super) fn problems(team: &str, outcomes: &Outcomes<'_>) -> Vec<Diagnostic> {
+    let problems: Vec<Diagnostic> =
+        outcomes.iter().flat_map(|(pipeline, outcome)| failures(pipeline, outcome)).collect();
+    of_team(team, &problems)
+}
+
+/// The results as one document: that of the team, or with a list of teams one with an entry for each.
+pub(super) fn json(ended: &[Ended<'_, '_>], is_list: bool) -> Json {
+    let document = |it: &Ended<'_, '_>| match it {
+        Ok((ready, outcomes)) => {
+            let Run { session, inventory, .. } = &ready.run;
+            verified::json(&session.spec, &inventory.env, &ready.pipelines, outcomes)
+        }
+        Err(Unready { team, stack, failure }) => verified::unready(team, stack, &failure.diagnostics),
+    };
+    let documents: Vec<Json> = ended.iter().map(document).collect();
+    match documents.as_slice() {
+        [only] if !is_list => only.clone(),
+        _ => verified::teams(documents),
+    }
+}
+
+/// Reports the errors of the one team, or the total of a list, and returns how the command ends.
+pub(super) fn end(terminal: &Terminal, ended: &[Ended<'_, '_>], is_list: bool) -> Exit {
+    let mut n_verified = 0_usize;
+    let mut is_interrupted = false;
+    for it in ended.iter().flatten() {
+        let (ready, outcomes) = it;
+        if !is_list {
+            terminal.problems(&outcomes.iter().flat_map(|(it, outcome)| failures(it, outcome)).collect::<Vec<_>>());
+        }
+        is_interrupted |= ready.run.cx.interrupted();
+        n_verified += usize::from(verified::is_verified(&ready.pipelines, outcomes));
+    }
+    if is_list {
+        terminal.note(&format!("{n_verified} of {} teams verified.", ended.len()));
+    }
+    match n_verified == ended.len() {
+        _ if is_interrupted => Exit::Interrupted,
+        true => Exit::Done,
+        false => Exit::Failed,
+    }
+}
+
+/// Why a mapping failed the test, and an item that is left.
+fn failures(pipeline: &Pipeline, outcome: &Outcome) -> Vec<Diagnostic> {
+    let stop = match &outcome.stop {
+        Some(Stop::Finding(finding)) => Some(finding.diagnostic.clone()),
+        Some(Stop::Failed(error)) if error.class == Class::Interrupted => None,
+        Some(Stop::Failed(error)) => Some(error.diagnostic(&format!("verify `{}`", pipeline.mapping))),
+        None => None,
+    };
+    let left = outcome.left.as_ref().map(|error| {
+        let item = verify::item_name(pipeline);
+        let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
+        let diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..error.diagnostic("") };
+        diagnostic.hint("run `engine verify` again: it deletes the item")
+    });
+    stop.into_iter().chain(left).collect()
+}
+
+/// The place in the spec that causes the failure, or else the mapping.
+pub(super) fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
+    let of_function = |property| {
+        let function =
+            spec.resources.iter().find(|it| it.schema().kind == "function" && it.id.name == pipeline.function);
+        Some((function?.name.as_str(), property))
+    };
+    let blamed = match cause {
+        Cause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
+        Cause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
+        Cause::Filtered | Cause::FiltersUnknown | Cause::NotFiltered | Cause::KeyTaken => {
+            Some((pipeline.mapping.as_str(), "filters"))
+        }
+        Cause::FunctionError | Cause::NotLogged | Cause::OtherTraffic | Cause::StreamUnknown => of_function("code"),
+        Cause::FunctionBroken => of_function(""),
+        Cause::RoleNotTrusting | Cause::MappingProblem | Cause::NoLogGroup => of_function("role"),
+        Cause::Throttled | Cause::NotInvoked | Cause::Changed | Cause::Refused => None,
+    };
+    let (resource, property) = blamed.unwrap_or((pipeline.mapping.as_str(), ""));
+    spec.place(resource, &Path::property(property)).or_else(|| spec.place(resource, &Path::default()))
+}
