@@ -31,12 +31,13 @@ use super::parse::{duration_within, whole_number};
 use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
-/// Test the pipeline end to end with one item and the function's log
+/// Test the pipeline end to end with one item or message and the function's log
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   engine verify                    each mapping of specs/team.yaml, hop by hop
-  engine verify --yes              even if others will see the test item, or it looks real
+  engine verify --yes              even if others will see the test item, it looks real, or a
+                                   message to a queue can't be taken back
   engine verify --json --timeout 10m
                                    for scripts, with a longer timeout
   engine verify --teams specs/examples/teams.txt --yes
@@ -47,10 +48,12 @@ pub(super) struct VerifyArgs {
     /// Verify each team in this file (one team per line)
     #[arg(long, value_name = "FILE", conflicts_with = "team")]
     teams: Option<PathBuf>,
-    /// Skip the confirmation prompt, even if others will see the test item or it looks like a real one
+    /// Skip the confirmation prompt, even if others will see the test item, it looks like a real one,
+    /// or it is a message, which can't be taken back
     #[arg(short, long)]
     yes: bool,
-    /// Allow writing the test item to this imported table, by its name in the spec; can be repeated
+    /// Allow writing the test item or message to this imported table or queue, by its name in the
+    /// spec; can be repeated
     #[arg(long, value_name = "NAME")]
     allow_imported: Vec<String>,
     /// Maximum time to wait for each mapping, like 40s or 2m. Defaults to 5m, or 15s with --local
@@ -106,7 +109,7 @@ pub(super) async fn by_key(
 struct Ready<'t> {
     run: Run<'t>,
     pipelines: Vec<Pipeline>,
-    /// Who else will see the test items.
+    /// Who else will see the tests.
     observers: Vec<String>,
 }
 
@@ -183,58 +186,90 @@ async fn prepare<'t>(session: Session<'t>, cx: Context, args: &VerifyArgs) -> Re
     prepared.await.map_err(|failure| Unready { team, stack, failure })
 }
 
-/// Refuses names in `--allow-imported` that aren't imported tables of the spec.
+/// Refuses names in `--allow-imported` that aren't imported tables or queues of the spec.
 fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
-    let imported = || spec.resources.iter().filter(|it| it.imported && it.schema().kind == "table");
+    let imported = || spec.resources.iter().filter(|it| it.imported && matches!(&*it.schema().kind, "table" | "queue"));
     let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
     let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
     let hint = match names.is_empty() {
-        true => "remove `--allow-imported`: the spec imports no table".to_owned(),
-        false => format!("the imported tables are {}", names.join(", ")),
+        true => "remove `--allow-imported`: the spec imports no table or queue".to_owned(),
+        false => format!("the imported tables and queues are {}", names.join(", ")),
     };
-    Err(CommandError::one(Diagnostic::error(format!("`{unknown}` is not an imported table of the spec"), hint)))
+    let problem = format!("`{unknown}` is not an imported table or queue of the spec");
+    Err(CommandError::one(Diagnostic::error(problem, hint)))
 }
 
-/// Asks once for all teams whether others may see the test items, and whether those that look real
-/// may be written; returns how the command ends if not.
-async fn confirm(terminal: &Terminal, ready: &[&Ready<'_>], args: &VerifyArgs) -> Result<Option<Exit>, CommandError> {
-    let mut observers: Vec<String> = ready.iter().flat_map(|it| it.observers.iter().cloned()).collect();
-    // Teams may share a table.
-    observers.sort();
-    observers.dedup();
-    let shaped: Vec<String> = ready
-        .iter()
-        .flat_map(|it| {
-            let of_team = |line: String| match args.teams {
-                Some(_) => format!("{}: {line}", it.run.session.spec.team),
-                None => line,
+/// What the user has to know before anything is written, a line each.
+struct Question {
+    /// Who else will see the tests.
+    observers: Vec<String>,
+    /// The test items that look real.
+    shaped: Vec<String>,
+    /// The messages that will be sent.
+    messages: Vec<String>,
+}
+
+impl Question {
+    /// The question about all teams.
+    fn new(ready: &[&Ready<'_>], is_list: bool) -> Question {
+        let mut observers: Vec<String> = ready.iter().flat_map(|it| it.observers.iter().cloned()).collect();
+        // Teams may share a table.
+        observers.sort();
+        observers.dedup();
+        let all = |lines_of: fn(&[Pipeline]) -> Vec<String>| {
+            let of_team = |it: &&Ready<'_>| {
+                let team = if is_list { format!("{}: ", it.run.session.spec.team) } else { String::new() };
+                lines_of(&it.pipelines).into_iter().map(|line| format!("{team}{line}")).collect::<Vec<_>>()
             };
-            verified::shaped_items(&it.pipelines).into_iter().map(of_team)
-        })
-        .collect();
-    let Some(cx) = ready.first().map(|it| &it.run.cx) else { return Ok(None) };
-    if args.yes || observers.is_empty() && shaped.is_empty() {
-        return Ok(None);
-    }
-    if !Terminal::can_prompt() {
-        let why = match observers.is_empty() {
-            true => "its filters require an item that looks like a real one, so the function may do real work",
-            false => "others will see the test item",
+            ready.iter().flat_map(of_team).collect()
         };
-        let problem = format!("verify needs confirmation because {why}, but there is no terminal (or CI is set)");
-        let hint = "nothing was written; pass --yes to write the test item anyway";
-        let lines: Vec<&str> = observers.iter().chain(&shaped).map(String::as_str).collect();
+        Question { observers, shaped: all(verified::shaped_items), messages: all(verified::messages) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.observers.is_empty() && self.shaped.is_empty() && self.messages.is_empty()
+    }
+
+    /// Why there is no run without an answer.
+    fn reason(&self) -> &'static str {
+        match (self.messages.is_empty(), self.observers.is_empty()) {
+            (false, _) => "a message to a queue can't be taken back",
+            (true, false) => "others will see the test item",
+            (true, true) => "its filters require an item that looks like a real one, so the function may do real work",
+        }
+    }
+
+    /// Its lines in groups, each with a heading.
+    fn groups(&self) -> [(&'static str, &[String]); 3] {
+        [
+            ("Others will see the test:", &self.observers),
+            (
+                "To pass the filters, the test item looks like a real one, so the function may do real work:",
+                &self.shaped,
+            ),
+            ("These messages can't be taken back, and the function may do real work:", &self.messages),
+        ]
+    }
+}
+
+/// Asks once for all teams; returns how the command ends if nothing may be written.
+async fn confirm(terminal: &Terminal, ready: &[&Ready<'_>], args: &VerifyArgs) -> Result<Option<Exit>, CommandError> {
+    let question = Question::new(ready, args.teams.is_some());
+    let Some(cx) = ready.first().map(|it| &it.run.cx).filter(|_| !args.yes && !question.is_empty()) else {
+        return Ok(None);
+    };
+    if !Terminal::can_prompt() {
+        let reason = question.reason();
+        let problem = format!("verify needs confirmation because {reason}, but there is no terminal (or CI is set)");
+        let hint = "nothing was written; pass --yes to run the test anyway";
+        let lines: Vec<&str> = question.groups().into_iter().flat_map(|(_, lines)| lines).map(String::as_str).collect();
         return Err(CommandError::one(Diagnostic::error(problem, hint).why(lines.join("; "))));
     }
-    let list = |heading: &str, lines: &[String]| {
-        if !lines.is_empty() {
-            terminal.detail(heading);
-            lines.iter().for_each(|line| terminal.detail(&format!("  - {line}")));
-        }
-    };
-    list("Others will see the test item:", &observers);
-    list("To pass the filters, the test item looks like a real one, so the function may do real work:", &shaped);
-    Ok(match ask(terminal, cx, "Do you want to write it?").await {
+    for (heading, lines) in question.groups().into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        terminal.detail(heading);
+        lines.iter().for_each(|line| terminal.detail(&format!("  - {line}")));
+    }
+    Ok(match ask(terminal, cx, "Do you want to run the test?").await {
         Confirmation::Yes => None,
         Confirmation::No => {
             terminal.note("Nothing was written.");
@@ -269,7 +304,7 @@ async fn test<'r>(terminal: &Terminal, ready: &[&'r Ready<'_>], args: &VerifyArg
 }
 
 /// Limits how many mappings are tested at the same time: all of the process to `--parallelism`, and
-/// those of a table to one.
+/// those of a table or queue to one.
 struct Turns<'r> {
     slots: Slots,
     sources: HashMap<&'r str, Mutex<()>>,
@@ -278,7 +313,7 @@ struct Turns<'r> {
 impl<'r> Turns<'r> {
     fn new(args: &VerifyArgs, ready: &[&'r Ready<'_>]) -> Turns<'r> {
         let pipelines = ready.iter().flat_map(|it| &it.pipelines);
-        let sources = pipelines.map(|it| (it.stream.as_str(), Mutex::new(()))).collect();
+        let sources = pipelines.map(|it| (it.source.arn(), Mutex::new(()))).collect();
         Turns { slots: slots(usize::from(args.parallelism)), sources }
     }
 }
@@ -297,7 +332,7 @@ async fn test_team<'r>(
     };
     let mut outcomes = Vec::new();
     for pipeline in pipelines {
-        let source = match turns.sources.get(pipeline.stream.as_str()) {
+        let source = match turns.sources.get(pipeline.source.arn()) {
             Some(source) => Some(source.lock().await),
             None => None,
         };

@@ -12,23 +12,29 @@ use crate::filter::Verdict;
 use crate::logs::EventName;
 use crate::schema::AwsEnv;
 use crate::spec::Spec;
-use crate::verify::{Hop, Outcome, Pipeline, Progress, Proof, Step, Stop, item_name};
+use crate::verify::{Hop, Outcome, Pipeline, Probe, Progress, Proof, Source, Step, Stop, item_name};
 
 use super::json::{FORMAT_VERSION, headed};
 use super::remedy;
 
 /// The heading of a mapping.
 pub fn pipeline(pipeline: &Pipeline) -> String {
-    format!("{}: {} -> {}\n", pipeline.mapping, pipeline.table, pipeline.function)
+    format!("{}: {} -> {}\n", pipeline.mapping, pipeline.source.name(), pipeline.function)
 }
 
-/// The progress of a change: the header of the table after the first write, and a row at the end of
-/// each change.
+/// The progress of a step: the header of the table after the first write, and a row at the end of
+/// each step.
 pub fn progress(pipeline: &Pipeline, step: &Step, progress: Progress) -> String {
-    match (progress, step.change) {
-        (Progress::Reached(Hop::Written), EventName::Insert) => {
-            let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(Hop::words);
-            format!("  item {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
+    let test = match step.probe {
+        Probe::Change(EventName::Insert) => Some("item"),
+        Probe::Change(_) => None,
+        Probe::Message => Some("message"),
+    };
+    match (progress, test) {
+        (Progress::Reached(Hop::Written), Some(test)) if step.n_writes == 1 => {
+            let words = |hop: Hop| hop.words(&pipeline.source);
+            let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(words);
+            format!("  {test} {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
         }
         (Progress::Ended, _) => row(step),
         (Progress::Reached(_), _) => String::new(),
@@ -39,7 +45,7 @@ fn row(step: &Step) -> String {
     let shown =
         |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()));
     let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
-    let change = step.change.word();
+    let change = step.probe.word();
     match step.passes {
         Verdict::Yes => format!("  {change:8}{written:>14}{invoked:>18}{logged:>16}\n"),
         Verdict::No => format!("  {change:8}{written:>14}          the filters drop it, as expected\n"),
@@ -52,18 +58,18 @@ pub fn outcome(pipeline: &Pipeline, outcome: &Outcome) -> String {
     // A change that wasn't written has no row.
     let is_open = |step: &&Step| step.written.is_some() && step.passes == Verdict::Yes && step.proof.is_none();
     let halfway = outcome.steps.iter().filter(is_open);
-    format!("{}{}\n", halfway.map(row).collect::<String>(), last(&pipeline.function, outcome))
+    format!("{}{}\n", halfway.map(row).collect::<String>(), last(pipeline, outcome))
 }
 
-fn last(function: &str, outcome: &Outcome) -> String {
+fn last(Pipeline { function, source, .. }: &Pipeline, outcome: &Outcome) -> String {
     match &outcome.stop {
         None => format!("Verified in {:.1} s: {}.", outcome.took.as_secs_f64(), proven(function, &outcome.steps)),
         // An item that can't arrive isn't written.
         Some(Stop::Finding(finding)) if outcome.steps.is_empty() => {
-            format!("Not verified; nothing was written. A record would fail at \"{}\".", finding.hop.words())
+            format!("Not verified; nothing was written. A record would fail at \"{}\".", finding.hop.words(source))
         }
         Some(Stop::Finding(finding)) => {
-            format!("Not verified: {} failed at \"{}\".", finding.change.word(), finding.hop.words())
+            format!("Not verified: {} failed at \"{}\".", in_words(finding.probe), finding.hop.words(source))
         }
         Some(Stop::Failed(error)) if error.class == Class::Interrupted => "Interrupted.".to_owned(),
         Some(Stop::Failed(_)) => "Not verified.".to_owned(),
@@ -72,7 +78,7 @@ fn last(function: &str, outcome: &Outcome) -> String {
 
 /// The result of a mapping in a list of teams.
 pub fn row_of_team(team: &str, pipeline: &Pipeline, outcome: &Outcome) -> String {
-    format!("{team}/{}: {}\n", pipeline.mapping, last(&pipeline.function, outcome))
+    format!("{team}/{}: {}\n", pipeline.mapping, last(pipeline, outcome))
 }
 
 /// Whether all mappings were tested and have passed.
@@ -83,7 +89,7 @@ pub fn is_verified(pipelines: &[Pipeline], outcomes: &[(&Pipeline, Outcome)]) ->
 /// What is proven of which change, and what the filters drop.
 fn proven(function: &str, steps: &[Step]) -> String {
     let words = |is: &dyn Fn(&Step) -> bool| {
-        let words: Vec<&str> = steps.iter().filter(|step| is(step)).map(|step| step.change.word()).collect();
+        let words: Vec<&str> = steps.iter().filter(|step| is(step)).map(|step| in_words(step.probe)).collect();
         (!words.is_empty()).then(|| listed(&words))
     };
     let logged = words(&|step| step.proof == Some(Proof::Logged));
@@ -99,6 +105,13 @@ fn proven(function: &str, steps: &[Step]) -> String {
     clauses.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+fn in_words(probe: Probe) -> &'static str {
+    match probe {
+        Probe::Change(change) => change.word(),
+        Probe::Message => "the test message",
+    }
+}
+
 fn listed(words: &[&str]) -> String {
     match words {
         [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
@@ -109,10 +122,17 @@ fn listed(words: &[&str]) -> String {
 /// What is known about the test items that look like real ones, a line each.
 pub fn shaped_items(pipelines: &[Pipeline]) -> Vec<String> {
     let shown = |pipeline: &Pipeline| {
-        let (first, second) = pipeline.shaped_item()?;
+        let Source::Table(table) = &pipeline.source else { return None };
+        let (first, second) = table.shaped_item()?;
         let later = if first == second { String::new() } else { format!(", then {second}") };
         Some(format!("for `{}`: {first}{later}", pipeline.mapping))
     };
+    pipelines.iter().filter_map(shown).collect()
+}
+
+/// The messages that will be sent, a line each.
+pub fn messages(pipelines: &[Pipeline]) -> Vec<String> {
+    let shown = |it: &Pipeline| Some(format!("for `{}`, to `{}`: {}", it.mapping, it.source.name(), it.message()?));
     pipelines.iter().filter_map(shown).collect()
 }
 
@@ -121,7 +141,7 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
     let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
     let step = |step: &Step| {
         json!({
-            "change": step.change,
+            "change": step.probe,
             "passes_filters": match step.passes {
                 Verdict::Yes => json!(true),
                 Verdict::No => json!(false),
@@ -132,13 +152,13 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
             "written_ms": millis(step.written),
             "invoked_ms": millis(step.invoked),
             "logged_ms": millis(step.logged),
-            "word": step.sighting.map(|it| it.word),
+            "word": step.sighting.and_then(|it| it.word),
             "matched_by": step.sighting.map(|it| it.by),
         })
     };
     let failed = |outcome: &Outcome| match &outcome.stop {
         Some(Stop::Finding(it)) => {
-            json!({ "change": it.change, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::words) })
+            json!({ "change": it.probe, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::words) })
         }
         Some(Stop::Failed(error)) => {
             json!({ "cause": "error", "code": error.cause().name(), "message": error.to_string() })
@@ -149,13 +169,19 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
         .iter()
         .map(|(pipeline, outcome)| {
             let steps: Vec<Json> = outcome.steps.iter().map(step).collect();
+            let (table, queue) = match &pipeline.source {
+                Source::Table(table) => (Some(&table.name), None),
+                Source::Queue(queue) => (None, Some(&queue.name)),
+            };
             json!({
                 "resource": pipeline.mapping,
                 "uuid": pipeline.uuid,
-                "table": pipeline.table,
+                "table": table,
+                "queue": queue,
                 "function": pipeline.function,
                 "log_group": pipeline.log_group,
-                "item": item_name(pipeline),
+                "item": table.map(|_| item_name(pipeline)),
+                "message": queue.and_then(|_| pipeline.message()),
                 "verified": outcome.is_verified(),
                 "proof": weakest(&outcome.steps).filter(|_| outcome.is_verified()),
                 "took_ms": millis(Some(outcome.took)),

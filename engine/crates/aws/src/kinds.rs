@@ -40,6 +40,7 @@ pub use function::{default_log_group, function_name};
 pub(crate) use mapping::source::Source;
 pub use permission::properties_of_policy;
 pub(crate) use queue::operations::QUEUE;
+pub(crate) use queue::{n_messages, once};
 pub(crate) use role::operations::{GET_ROLE, ROLE};
 pub(crate) use table::operations::{ITEMS, TABLE, item_operation};
 

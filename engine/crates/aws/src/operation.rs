@@ -70,6 +70,8 @@ pub enum Effect {
     Write,
     /// Writes or deletes one item in the target.
     Item,
+    /// Sends one message to the target.
+    Message,
     /// Runs the target's code.
     Invoke,
 }
@@ -238,7 +240,8 @@ pub struct Operation {
     pub statement: Option<At>,
     /// Where a request names what the new resource reads, by its ARN.
     pub source: Option<At>,
-    /// The member of the body with the key of the item that it writes, alone or in the item.
+    /// The member of the body with the key of the item that it writes, alone or in the item, or with
+    /// the message that it sends.
     pub item: Option<&'static str>,
     /// A member of the body that would move the resource to another one, so that no request may
     /// have it.
@@ -302,7 +305,7 @@ impl Operation {
         Operation { target: Some(Target { form, at, takes }), ..self }
     }
 
-    /// The same write of the item whose key is in this member.
+    /// The same write of the item whose key, or of the message that is in this member.
     #[must_use]
     pub const fn with_item(self, member: &'static str) -> Operation {
         Operation { item: Some(member), ..self }

@@ -1,26 +1,29 @@
 //! The end-to-end test of a pipeline: it puts, updates and deletes one item of the table, and each
-//! change that the mapping's filters let through must reach the function.
+//! change that the mapping's filters let through must reach the function; or it sends one message
+//! to the queue, which must reach the function.
 //!
-//! **Invariant:** it writes nothing but the test item, and leaves none behind, however a run ends.
+//! **Invariant:** it writes nothing but the test item and the message. It leaves no item behind,
+//! however a run ends.
 
 mod diagnosis;
 mod item;
 mod log;
+mod message;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
 use crate::aws::{AwsError, CallContext, Class, Context, InterruptPolicy};
 use crate::diagnostic::Diagnostic;
-use crate::filter::{self, Obstacle, Pattern, Solution, Verdict};
+use crate::filter::{self, Message, Obstacle, Pattern, Solution, Verdict};
 use crate::inventory::{Inventory, SearchScope};
 use crate::items::{self, key_attributes};
-use crate::kinds::{Source, default_log_group, function_name};
+use crate::kinds::{self, default_log_group, function_name};
 use crate::logs::{EventName, plain_item};
 use crate::ownership::{OwnershipVerdict, READ_TAGS, UnreadableTags};
 use crate::remedy::Advice;
@@ -35,6 +38,7 @@ pub(crate) use item::OPERATIONS;
 
 use item::Item;
 use log::Log;
+use message::TestMessage;
 use stream::Stream;
 
 /// Time limit for deleting the test item.
@@ -42,7 +46,7 @@ const REMOVAL: Duration = Duration::from_secs(30);
 /// How many times a function's log is awaited to be quiet: others may use the table too.
 const MAX_SETTLING: u32 = 10;
 
-/// A mapping to verify, with its table and function.
+/// A mapping to verify, with its source and function.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     /// The spec's team.
@@ -53,10 +57,40 @@ pub struct Pipeline {
     pub mapping: String,
     /// The mapping's id.
     pub uuid: String,
-    /// Whether it reads its stream.
+    /// Whether it reads its source.
     pub enabled: bool,
-    /// The table.
-    pub table: String,
+    /// What it reads.
+    pub source: Source,
+    /// The function.
+    pub function: String,
+    /// The ARN of its role.
+    pub role: String,
+    /// The function's log group.
+    pub log_group: String,
+    /// Whether its reserved concurrency is 0, so that Lambda can't run it.
+    pub throttled: bool,
+    /// The mapping's filters.
+    pub filters: Vec<Json>,
+    /// How long a record may be held back: the mapping's batching window, and the queue's delay.
+    pub window: Duration,
+    /// Why Lambda can't run the function, if AWS knows.
+    pub broken: Option<String>,
+}
+
+/// What a mapping reads, and what is written there.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The stream of a table.
+    Table(TableSource),
+    /// A queue.
+    Queue(QueueSource),
+}
+
+/// A table whose stream a mapping reads.
+#[derive(Debug, Clone)]
+pub struct TableSource {
+    /// Its name.
+    pub name: String,
     /// Whether the spec imports the table.
     pub imported: bool,
     /// The table's key attributes, partition key first.
@@ -69,35 +103,72 @@ pub struct Pipeline {
     pub current: bool,
     /// The stream's view type.
     pub view: String,
-    /// The function.
-    pub function: String,
-    /// The ARN of its role.
-    pub role: String,
-    /// The function's log group.
-    pub log_group: String,
-    /// Whether its reserved concurrency is 0, so that Lambda can't run it.
-    pub throttled: bool,
-    /// The mapping's filters.
-    pub filters: Vec<Json>,
-    /// The mapping's batching window.
-    pub window: Duration,
-    /// Why Lambda can't run the function, if AWS knows.
-    pub broken: Option<String>,
-    /// Whether a pipeline that may be tested earlier has the same table, so that this function may
-    /// still get records of its test item.
-    pub shares_table: bool,
+    /// Whether a pipeline that may be tested earlier has the same table, so that the function may still
+    /// get records of its test item.
+    pub is_shared: bool,
+    /// A text and a number that nothing else has.
+    pub own: (String, String),
     /// The test item, and which of its changes the filters let through.
     pub solution: Solution,
 }
 
-impl Pipeline {
-    /// Whether the filters let a change of the test item through.
-    pub fn passes(&self, change: EventName) -> Verdict {
-        self.solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
+/// A queue that a mapping reads.
+#[derive(Debug, Clone)]
+pub struct QueueSource {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Whether the spec imports it.
+    pub imported: bool,
+    /// Whether it is a FIFO queue.
+    pub is_fifo: bool,
+    /// A text that nothing else has, different for each run.
+    pub own: String,
+    /// The test message; or why there is none that the filters let through.
+    pub message: Result<Message, Vec<String>>,
+}
+
+impl Source {
+    /// The name of the table or queue.
+    pub fn name(&self) -> &str {
+        match self {
+            Source::Table(table) => &table.name,
+            Source::Queue(queue) => &queue.name,
+        }
     }
 
+    /// The ARN of the stream or queue.
+    pub fn arn(&self) -> &str {
+        match self {
+            Source::Table(table) => &table.stream,
+            Source::Queue(queue) => &queue.arn,
+        }
+    }
+
+    /// What is written as a test, in order.
+    fn probes(&self) -> Vec<Probe> {
+        match self {
+            Source::Table(_) => EventName::ALL.map(Probe::Change).to_vec(),
+            Source::Queue(_) => vec![Probe::Message],
+        }
+    }
+
+    /// Whether the filters let it through.
+    fn passes(&self, probe: Probe) -> Verdict {
+        match (self, probe) {
+            (Source::Table(TableSource { solution, .. }), Probe::Change(change)) => {
+                solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
+            }
+            (Source::Queue(QueueSource { message: Ok(_), .. }), Probe::Message) => Verdict::Yes,
+            _ => Verdict::No,
+        }
+    }
+}
+
+impl TableSource {
     /// Why a change doesn't certainly pass, if it doesn't.
-    pub fn obstacle(&self, change: EventName) -> Option<&Obstacle> {
+    fn obstacle(&self, change: EventName) -> Option<&Obstacle> {
         self.solution.obstacles.get(&change)
     }
 
@@ -114,25 +185,71 @@ impl Pipeline {
     }
 }
 
-/// The hops of a change.
+impl Pipeline {
+    /// The test message, if the source is a queue and one will be sent.
+    pub fn message(&self) -> Option<&str> {
+        match &self.source {
+            Source::Queue(QueueSource { message: Ok(message), .. }) if diagnosis::obstacle(self).is_none() => {
+                Some(&message.body)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is written as a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// A change of the test item.
+    Change(EventName),
+    /// The test message.
+    Message,
+}
+
+impl Probe {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Probe::Change(change) => change.word(),
+            Probe::Message => "MESSAGE",
+        }
+    }
+
+    /// The same within a sentence.
+    fn in_words(self) -> String {
+        match self {
+            Probe::Change(change) => format!("the {} of the test item", change.word()),
+            Probe::Message => "the test message".to_owned(),
+        }
+    }
+}
+
+impl Serialize for Probe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// The hops of a change or message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hop {
-    /// DynamoDB accepted the write.
+    /// DynamoDB or SQS accepted the write.
     Written,
     /// The function's log shows an invocation.
     Invoked,
-    /// The function's log shows the change.
+    /// The function's log shows the change or message.
     Logged,
 }
 
 impl Hop {
     /// The heading of its column.
-    pub fn words(self) -> &'static str {
-        match self {
-            Hop::Written => "item written",
-            Hop::Invoked => "function invoked",
-            Hop::Logged => "log line found",
+    pub fn words(self, source: &Source) -> &'static str {
+        match (self, source) {
+            (Hop::Written, Source::Table(_)) => "item written",
+            (Hop::Written, Source::Queue(_)) => "message sent",
+            (Hop::Invoked, _) => "function invoked",
+            (Hop::Logged, _) => "log line found",
         }
     }
 }
@@ -183,8 +300,8 @@ pub enum Cause {
 /// The first hop that failed, and why.
 #[derive(Debug, Clone)]
 pub struct Finding {
-    /// The change that failed.
-    pub change: EventName,
+    /// What failed.
+    pub probe: Probe,
     /// The hop that failed.
     pub hop: Hop,
     /// The reason for programs.
@@ -198,17 +315,18 @@ pub struct Finding {
 #[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// An invocation began after the write and ended without an error, while the stream carried
-    /// nothing but the test item. Weaker: the log doesn't show the change.
+    /// nothing but the test item, or the queue had nothing but the test message. Weaker: the log
+    /// doesn't show it.
     Invoked,
-    /// The function's log shows the change.
+    /// The function's log shows the change or message.
     Logged,
 }
 
-/// The progress of a change. Times count from DynamoDB's answer to the write.
+/// The progress of a change or message. Times count from the answer to the write.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The change.
-    pub change: EventName,
+    /// What is written.
+    pub probe: Probe,
     /// Number of writes.
     pub n_writes: u32,
     /// Duration of the write.
@@ -226,13 +344,13 @@ pub struct Step {
 }
 
 impl Step {
-    fn of(pipeline: &Pipeline, change: EventName) -> Step {
-        let (n_writes, passes) = (0, pipeline.passes(change));
-        Step { change, n_writes, written: None, invoked: None, logged: None, sighting: None, passes, proof: None }
+    fn of(source: &Source, probe: Probe) -> Step {
+        let (n_writes, passes) = (0, source.passes(probe));
+        Step { probe, n_writes, written: None, invoked: None, logged: None, sighting: None, passes, proof: None }
     }
 }
 
-/// News about a change.
+/// News about a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// It reached this hop.
@@ -244,7 +362,7 @@ pub enum Progress {
 /// The result for one mapping.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The changes that were begun.
+    /// The steps that were begun.
     pub steps: Vec<Step>,
     /// What stopped it early, if anything.
     pub stop: Option<Stop>,
@@ -329,12 +447,12 @@ impl Timing {
     }
 }
 
-/// The mappings of a spec with their tables and functions. `allowed` are the imported tables in
-/// which a test item can be written, by their names in the spec.
+/// The mappings of a spec with their sources and functions. `allowed` are the imported tables and
+/// queues that can be written, by their names in the spec.
 ///
 /// # Errors
 /// A mapping that can't be verified: a part of it doesn't exist, or this stack doesn't own its
-/// table.
+/// source.
 pub fn pipelines(
     spec: &Spec,
     inventory: &Inventory,
@@ -344,11 +462,9 @@ pub fn pipelines(
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::<Pipeline>::new(), Vec::new());
     for mapping in mappings {
-        match (Lookup { spec, inventory, searched, allowed, mapping }).pipeline() {
-            Ok(pipeline) => {
-                let shares_table = pipelines.iter().any(|earlier| earlier.table == pipeline.table);
-                pipelines.push(Pipeline { shares_table, ..pipeline });
-            }
+        let lookup = Lookup { spec, inventory, searched, allowed, mapping };
+        match lookup.pipeline().and_then(|it| lookup.beside(&pipelines, it)) {
+            Ok(pipeline) => pipelines.push(pipeline),
             Err(error) => errors.push(match spec.place(&mapping.name, &crate::value::Path::default()) {
                 Some(place) => error.at(place),
                 None => error,
@@ -366,11 +482,12 @@ pub fn pipelines(
 pub fn note_sharing<'p>(stacks: impl Iterator<Item = &'p mut Vec<Pipeline>>) {
     let mut stacks: Vec<&mut Vec<Pipeline>> = stacks.collect();
     let sources: Vec<Vec<String>> =
-        stacks.iter().map(|stack| stack.iter().map(|it| it.stream.clone()).collect()).collect();
+        stacks.iter().map(|stack| stack.iter().map(|it| it.source.arn().to_owned()).collect()).collect();
     for (at, stack) in stacks.iter_mut().enumerate() {
         for pipeline in stack.iter_mut() {
-            let is_elsewhere = |(of, all): (usize, &Vec<String>)| of != at && all.contains(&pipeline.stream);
-            pipeline.shares_table |= sources.iter().enumerate().any(is_elsewhere);
+            let Source::Table(table) = &mut pipeline.source else { continue };
+            let is_elsewhere = |(of, all): (usize, &Vec<String>)| of != at && all.contains(&table.stream);
+            table.is_shared |= sources.iter().enumerate().any(is_elsewhere);
         }
     }
 }
@@ -388,117 +505,155 @@ impl<'s> Lookup<'s> {
     fn pipeline(&self) -> Result<Pipeline, Diagnostic> {
         let Lookup { spec, mapping, .. } = self;
         let live = self.live(mapping).ok_or_else(|| self.missing("the mapping"))?;
-        let stream = text(&live.props, "event_source_arn");
-        let (table, live_table) = self.own_table(&stream)?;
+        let filters: Vec<Json> = match live.props.get("filters") {
+            Some(Value::List(filters)) => filters.iter().map(Json::from).collect(),
+            _ => Vec::new(),
+        };
+        let patterns: Vec<Pattern> = filters.iter().map(Pattern::of).collect();
+        let (source, delay) = self.source(&text(&live.props, "event_source_arn"), &patterns)?;
         let (_, name) = mapping.parent().unwrap_or_default();
         let function = self.declared("function", name);
         let live_function = function.and_then(|it| self.live(it)).ok_or_else(|| self.missing("its function"))?;
         let declared_group = function.and_then(|it| it.desired.get("log_group"));
         let log_group = live_function.props.get("log_group").or(declared_group).and_then(Value::as_str);
-        let filters = match live.props.get("filters") {
-            Some(Value::List(filters)) => filters.iter().map(Json::from).collect(),
-            _ => Vec::new(),
-        };
-        let types = live_table.props.get("attributes").or(table.desired.get("attributes"));
-        let mut pipeline = Pipeline {
+        let window = number(&live.props, "maximum_batching_window_in_seconds").unwrap_or_default();
+        Ok(Pipeline {
             team: spec.team.clone(),
             stack: spec.stack.clone(),
             mapping: mapping.name.clone(),
             uuid: live.unique_id.clone().unwrap_or_default(),
             enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
-            table: table.id.name.clone(),
-            imported: table.imported,
-            keys: key_attributes(table, Some(live_table)),
-            types: match types {
-                Some(Value::Map(types)) => {
-                    types.iter().filter_map(|(name, it)| Some((name.to_string(), it.as_str()?.to_owned()))).collect()
-                }
-                _ => BTreeMap::new(),
-            },
-            current: live_table.outputs.get("stream_arn") == Some(&stream),
-            stream,
-            view: text(&live_table.props, "stream_view_type"),
+            source,
             function: name.to_owned(),
             role: text(&live_function.props, "role"),
             log_group: log_group.map_or_else(|| default_log_group(name), str::to_owned),
             throttled: number(&live_function.props, "reserved_concurrent_executions") == Some(0),
             filters,
-            window: Duration::from_secs(number(&live.props, "maximum_batching_window_in_seconds").unwrap_or_default()),
+            window: Duration::from_secs(window) + delay,
             broken: match &live_function.status {
                 Status::Failed(why) | Status::Unusable(why) => Some(why.clone()),
                 _ => None,
             },
-            shares_table: false,
-            solution: Solution::default(),
-        };
-        let filters: Vec<Pattern> = pipeline.filters.iter().map(Pattern::of).collect();
-        pipeline.solution = filter::solve(&filters, &item::facts(&pipeline));
+        })
+    }
+
+    /// The pipeline next to those of the spec's other mappings.
+    fn beside(&self, earlier: &[Pipeline], mut pipeline: Pipeline) -> Result<Pipeline, Diagnostic> {
+        let other = earlier.iter().find(|it| it.source.arn() == pipeline.source.arn());
+        match (&mut pipeline.source, other) {
+            (Source::Table(table), other) => table.is_shared = other.is_some(),
+            (Source::Queue(queue), Some(other)) => {
+                let problem = format!("`{}` reads the queue `{}` too", other.mapping, queue.name);
+                let hint = "send a message yourself, then check `engine logs`";
+                return Err(self.problem(problem, hint).why("Lambda passes each message to only one of them"));
+            }
+            (Source::Queue(_), None) => {}
+        }
         Ok(pipeline)
     }
 
-    /// The table of a stream, if a test item can be written to it.
-    fn own_table(&self, stream: &str) -> Result<(&'s ResourceDecl, &'s Live), Diagnostic> {
-        let other = match Source::of_arn(stream) {
-            Some(Source::Queue) => Some("an SQS queue"),
-            Some(Source::Kinesis) => Some("a Kinesis stream"),
-            Some(Source::Table) | None => None,
-        };
-        if let Some(other) = other {
-            let hint = "send a test message yourself, then check `engine logs`";
-            return Err(self
-                .problem(format!("its source is {other}"), hint)
-                .why("engine writes a test item to a table, and follows it through the table's stream"));
+    /// The source with this ARN, if a test can be written to it, and how long it delays a record.
+    fn source(&self, arn: &str, filters: &[Pattern]) -> Result<(Source, Duration), Diagnostic> {
+        let Lookup { spec: Spec { team, stack, .. }, mapping, .. } = self;
+        let own = item::own(team, stack, &mapping.name);
+        match kinds::Source::of_arn(arn) {
+            Some(kinds::Source::Kinesis) => {
+                let hint = "put a record into it yourself, then check `engine logs`";
+                let problem = self.problem("its source is a Kinesis stream".to_owned(), hint);
+                Err(problem.why("engine doesn't write to the streams of others, so this mapping isn't proven"))
+            }
+            Some(kinds::Source::Queue) => {
+                let name = arn.rsplit(':').next().unwrap_or_default();
+                let (queue, live) = self.writable("queue", name)?;
+                let own = format!("{}-{}", own.0, item::nonce());
+                let message = filter::solve_message(filters, &own);
+                let (name, arn, imported) = (name.to_owned(), arn.to_owned(), queue.imported);
+                let is_fifo = name.ends_with(".fifo");
+                let delay = Duration::from_secs(number(&live.props, "delay_seconds").unwrap_or_default());
+                Ok((Source::Queue(QueueSource { name, arn, imported, is_fifo, own, message }), delay))
+            }
+            Some(kinds::Source::Table) | None => {
+                let name = arn.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+                let (table, live) = self.writable("table", name)?;
+                let types = match live.props.get("attributes").or(table.desired.get("attributes")) {
+                    Some(Value::Map(types)) => types
+                        .iter()
+                        .filter_map(|(name, it)| Some((name.to_string(), it.as_str()?.to_owned())))
+                        .collect(),
+                    _ => BTreeMap::new(),
+                };
+                let mut table = TableSource {
+                    name: name.to_owned(),
+                    imported: table.imported,
+                    keys: key_attributes(table, Some(live)),
+                    types,
+                    current: live.outputs.get("stream_arn").map(String::as_str) == Some(arn),
+                    stream: arn.to_owned(),
+                    view: text(&live.props, "stream_view_type"),
+                    is_shared: false,
+                    own,
+                    solution: Solution::default(),
+                };
+                table.solution = filter::solve(filters, &item::facts(&table));
+                Ok((Source::Table(table), Duration::ZERO))
+            }
         }
-        let name = stream.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
-        let table = self.declared("table", name).ok_or_else(|| {
-            let hint =
-                "declare or import the table in this spec, or ask its owner to change an item and check `engine logs`";
-            self.problem(format!("this spec doesn't have the table `{name}`"), hint)
-                .why("engine writes a test item only to a table that the spec declares")
-        })?;
-        let live = self.live(table).ok_or_else(|| self.missing("its table"))?;
-        match table.imported {
-            true => self.imported_table(table, live)?,
-            false => self.managed_table(table, live)?,
-        }
-        Ok((table, live))
     }
 
-    /// Refuses an imported table unless the user named it and no other team owns it.
-    fn imported_table(&self, table: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
-        let (resource, name) = (&table.name, &table.id.name);
-        if !self.allowed.contains(resource) {
+    /// The table or queue with this name in AWS, if a test can be written to it.
+    fn writable(&self, kind: &str, name: &str) -> Result<(&'s ResourceDecl, &'s Live), Diagnostic> {
+        let declared = self.declared(kind, name).ok_or_else(|| {
             let hint = format!(
-                "pass `--allow-imported {resource}` to write one test item to it, or ask its owner to change an item and \
-                 check `engine logs`"
+                "declare or import the {kind} in this spec, or ask its owner to {} and check `engine logs`",
+                by_hand(kind)
             );
-            let problem = format!("this spec doesn't manage the table `{name}`");
+            self.problem(format!("this spec doesn't have the {kind} `{name}`"), hint)
+                .why(format!("engine writes a test only to a {kind} that the spec declares"))
+        })?;
+        let live = self.live(declared).ok_or_else(|| self.missing(&format!("its {kind}")))?;
+        match declared.imported {
+            true => self.imported(declared, live)?,
+            false => self.managed(declared, live)?,
+        }
+        Ok((declared, live))
+    }
+
+    /// Refuses an imported table or queue unless the user named it and no other team owns it.
+    fn imported(&self, declared: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
+        let (kind, resource, name) = (&declared.schema().kind, &declared.name, &declared.id.name);
+        let by_hand = by_hand(kind);
+        if !self.allowed.contains(resource) {
+            let what = if *kind == "table" { "write one test item" } else { "send one test message" };
+            let hint = format!(
+                "pass `--allow-imported {resource}` to {what} to it, or ask its owner to {by_hand} and check `engine logs`"
+            );
+            let problem = format!("this spec doesn't manage the {kind} `{name}`");
             return Err(self
                 .problem(problem, hint)
-                .why("engine writes a test item to an imported table only if you allow it by name"));
+                .why(format!("engine writes a test to an imported {kind} only if you allow it by name")));
         }
-        match OwnershipVerdict::of(&live.owner, None, &table.id.owner) {
+        match OwnershipVerdict::of(&live.owner, None, &declared.id.owner) {
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(why)) => {
-                let problem = format!("engine can't tell yet who owns the imported table `{name}`: {why}");
+                let problem = format!("engine can't tell yet who owns the imported {kind} `{name}`: {why}");
                 Err(self.problem(problem, "run the command again in a minute"))
             }
             OwnershipVerdict::Unknown(_) => {
-                Err(self.problem(format!("engine can't tell who owns the imported table `{name}`"), READ_TAGS))
+                Err(self.problem(format!("engine can't tell who owns the imported {kind} `{name}`"), READ_TAGS))
             }
-            _ => match live.owner.bars_team(&table.id.owner.team) {
+            _ => match live.owner.bars_team(&declared.id.owner.team) {
                 Some(owner) => Err(self.problem(
-                    format!("the imported table `{name}` {owner}"),
-                    "ask its owner to change an item, then check `engine logs`",
+                    format!("the imported {kind} `{name}` {owner}"),
+                    format!("ask its owner to {by_hand}, then check `engine logs`"),
                 )),
                 None => Ok(()),
             },
         }
     }
 
-    /// Refuses a table that this stack doesn't own.
-    fn managed_table(&self, table: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
-        let hint = "ask its owner to change an item, then check `engine logs`";
-        match items::owner_problem(self.spec, table, live, hint) {
+    /// Refuses a table or queue that this stack doesn't own.
+    fn managed(&self, declared: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
+        let hint = format!("ask its owner to {}, then check `engine logs`", by_hand(&declared.schema().kind));
+        match items::owner_problem(self.spec, declared, live, &hint) {
             Some((what, hint)) => Err(self.problem(what, hint)),
             None => Ok(()),
         }
@@ -524,6 +679,11 @@ impl<'s> Lookup<'s> {
     }
 }
 
+/// What causes a record by hand.
+fn by_hand(kind: &str) -> &'static str {
+    if kind == "table" { "change an item" } else { "send a message" }
+}
+
 fn number(tree: &crate::value::Tree, name: &str) -> Option<u64> {
     match tree.get(name) {
         Some(Value::Number(number)) => number.as_u64(),
@@ -535,63 +695,90 @@ fn text(tree: &crate::value::Tree, name: &str) -> String {
     tree.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Who else will see the test items, a sentence each. What can't be checked counts.
+/// Who else will see the tests, a sentence each. What can't be checked counts.
 ///
 /// # Errors
 /// Transient errors of AWS.
 pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>, AwsError> {
     let mut company = Vec::new();
     for (at, pipeline) in pipelines.iter().enumerate() {
-        let Pipeline { table, stream, keys, .. } = pipeline;
-        if pipelines.iter().take(at).any(|earlier| earlier.table == *table) {
+        let source = &pipeline.source;
+        if pipelines.iter().take(at).any(|earlier| earlier.source.arn() == source.arn()) {
             continue;
         }
-        if pipeline.imported {
-            company.push(format!(
-                "the spec imports the table `{table}`, so its owner and its readers will see the test item"
-            ));
-        }
-        // Test items that killed runs left don't count.
-        let ours: Vec<_> = pipelines.iter().filter(|it| it.table == *table).map(item::key).collect();
-        let scan = || async {
-            let mut request = cx.aws.dynamodb.scan().table_name(table);
-            request = request.limit(i32::try_from(ours.len() + 1).unwrap_or(i32::MAX));
-            let names: Vec<String> = (0..keys.len()).map(|at| format!("#k{at}")).collect();
-            for (name, key) in names.iter().zip(keys) {
-                request = request.expression_attribute_names(name, &key.name);
-            }
-            request.projection_expression(names.join(", ")).send().await.context("Scan", table)
-        };
-        match cx.read(table, scan).await {
-            Ok(found) => {
-                let is_ours = |item: &std::collections::HashMap<String, _>| {
-                    ours.iter().any(|key| key.iter().all(|(name, value)| item.get(name) == Some(value)))
-                };
-                if !found.items().iter().all(is_ours) {
-                    company.push(format!("the table `{table}` has items, so its readers will see the test item too"));
+        let name = source.name();
+        match source {
+            Source::Table(table) => {
+                if table.imported {
+                    company.push(format!(
+                        "the spec imports the table `{name}`, so its owner and its readers will see the test item"
+                    ));
                 }
+                company.extend(other_items(cx, table, pipelines).await?);
             }
-            Err(error) if error.passes() => return Err(error),
-            Err(_) => company.push(format!("engine can't check whether the table `{table}` is empty")),
+            Source::Queue(queue) if queue.imported => company.push(format!(
+                "the spec imports the queue `{name}`, so its owner and its receivers may see the test message"
+            )),
+            Source::Queue(_) => {}
         }
         let list = || async {
-            let pages = cx.aws.lambda.list_event_source_mappings().event_source_arn(stream).into_paginator();
-            pages.items().send().collect::<Result<Vec<_>, _>>().await.context("ListEventSourceMappings", table)
+            let pages = cx.aws.lambda.list_event_source_mappings().event_source_arn(source.arn()).into_paginator();
+            pages.items().send().collect::<Result<Vec<_>, _>>().await.context("ListEventSourceMappings", name)
         };
-        for other in cx.read(table, list).await? {
+        for other in cx.read(name, list).await? {
             let uuid = other.uuid.unwrap_or_default();
-            if other.event_source_arn.as_ref() == Some(stream) && !pipelines.iter().any(|it| it.uuid == uuid) {
-                let function = function_name(&other.function_arn.unwrap_or_default());
-                company.push(format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"));
+            if other.event_source_arn.as_deref() != Some(source.arn()) || pipelines.iter().any(|it| it.uuid == uuid) {
+                continue;
             }
+            let function = function_name(&other.function_arn.unwrap_or_default());
+            company.push(match source {
+                Source::Table(_) => format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"),
+                Source::Queue(_) => format!(
+                    "the mapping {uuid}, which isn't in this spec, reads `{name}` too, so Lambda may pass the test \
+                     message to `{function}` instead"
+                ),
+            });
         }
     }
     Ok(company)
 }
 
-/// The test item's partition key as a log shows it.
+/// Whether a table has items besides the test items that killed runs left.
+async fn other_items(cx: &Context, table: &TableSource, pipelines: &[Pipeline]) -> Result<Option<String>, AwsError> {
+    let TableSource { name, keys, .. } = table;
+    let tables = pipelines.iter().filter_map(|it| match &it.source {
+        Source::Table(other) if other.name == *name => Some(other),
+        _ => None,
+    });
+    let ours: Vec<_> = tables.map(item::key).collect();
+    let scan = || async {
+        let mut request = cx.aws.dynamodb.scan().table_name(name);
+        request = request.limit(i32::try_from(ours.len() + 1).unwrap_or(i32::MAX));
+        let names: Vec<String> = (0..keys.len()).map(|at| format!("#k{at}")).collect();
+        for (name, key) in names.iter().zip(keys) {
+            request = request.expression_attribute_names(name, &key.name);
+        }
+        request.projection_expression(names.join(", ")).send().await.context("Scan", name)
+    };
+    match cx.read(name, scan).await {
+        Ok(found) => {
+            let is_ours = |item: &std::collections::HashMap<String, _>| {
+                ours.iter().any(|key| key.iter().all(|(name, value)| item.get(name) == Some(value)))
+            };
+            let has_others = !found.items().iter().all(is_ours);
+            Ok(has_others.then(|| format!("the table `{name}` has items, so its readers will see the test item too")))
+        }
+        Err(error) if error.passes() => Err(error),
+        Err(_) => Ok(Some(format!("engine can't check whether the table `{name}` is empty"))),
+    }
+}
+
+/// The test item's partition key, or the text of the test message, as a log shows it.
 pub fn item_name(pipeline: &Pipeline) -> String {
-    item::names(pipeline).into_iter().next().unwrap_or_default()
+    match &pipeline.source {
+        Source::Table(table) => item::names(table).into_iter().next().unwrap_or_default(),
+        Source::Queue(queue) => queue.own.clone(),
+    }
 }
 
 /// Verifies one mapping and reports each hop as soon as it is known. It deletes the test item, also
@@ -603,13 +790,9 @@ pub async fn verify(
     report: &mut dyn FnMut(&Step, Progress),
 ) -> Outcome {
     let start = Instant::now();
-    let (mut item, mut steps) = (Item::new(pipeline), Vec::new());
-    let stop = prove(cx, pipeline, pace, &mut item, &mut steps, report).await.err();
-    let steady = cx.with_interrupt_policy(InterruptPolicy::FinishAll);
-    let left = match item.may_stand() {
-        true => item.remove(&steady, Instant::now() + REMOVAL).await.err().filter(|it| it.class != Class::Changed),
-        false => None,
-    };
+    let (mut sample, mut steps) = (Sample::new(&pipeline.source), Vec::new());
+    let stop = prove(cx, pipeline, pace, &mut sample, &mut steps, report).await.err();
+    let left = sample.remove(&cx.with_interrupt_policy(InterruptPolicy::FinishAll)).await.err();
     Outcome { steps, stop, left, took: start.elapsed() }
 }
 
@@ -617,7 +800,7 @@ async fn prove(
     cx: &Context,
     pipeline: &Pipeline,
     pace: Timing,
-    item: &mut Item,
+    sample: &mut Sample<'_>,
     steps: &mut Vec<Step>,
     report: &mut dyn FnMut(&Step, Progress),
 ) -> Result<(), Stop> {
@@ -625,25 +808,30 @@ async fn prove(
         return Err(Stop::Finding(Box::new(finding)));
     }
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
-    let (names, name) = (item::names(pipeline), item_name(pipeline));
-    if pipeline.imported {
-        cx.aws.guard.allow_item("table", &pipeline.table, Json::Object(pipeline.solution.keys.clone()));
-    }
+    let name = item_name(pipeline);
     let log = Log::follow(cx, &pipeline.log_group, &name, pace.skew);
     let result = async { Ok(diagnosis::result(cx, pipeline).await.ok()) };
     let (mut log, before) = futures_util::future::try_join(log, result).await?;
-    if pipeline.shares_table {
-        settle(cx, pipeline, pace, &mut log).await?;
+    match &pipeline.source {
+        Source::Table(table) if table.is_shared => settle(cx, pipeline, pace, &mut log).await?,
+        Source::Table(_) => {}
+        // The read of the spec may be older, and a message can't be taken back.
+        Source::Queue(_) => {
+            let state = before.as_ref().map(|(state, _)| state.as_str()).unwrap_or_default();
+            if let Some(finding) = diagnosis::disabled_meanwhile(pipeline, state) {
+                return Err(Stop::Finding(Box::new(finding)));
+            }
+            log.look(cx).await?;
+        }
     }
-    let stream = Stream::follow(cx, pipeline).await?;
+    sample.prepare(cx).await?;
     let before = before.map(|(_, result)| result);
     let dropped = Vec::new();
-    let mut verification =
-        Verification { cx, pipeline, pace, deadline, names, log, stream, item, report, before, dropped };
-    for change in EventName::ALL {
-        steps.push(Step::of(pipeline, change));
+    let mut verification = Verification { cx, pipeline, pace, deadline, log, sample, report, before, dropped };
+    for probe in pipeline.source.probes() {
+        steps.push(Step::of(&pipeline.source, probe));
         let Some(step) = steps.last_mut() else { continue };
-        verification.verify_change(step).await?;
+        verification.verify_step(step).await?;
     }
     Ok(())
 }
@@ -652,7 +840,7 @@ async fn prove(
 /// are not taken for this one's.
 async fn settle(cx: &Context, pipeline: &Pipeline, pace: Timing, log: &mut Log) -> Result<(), AwsError> {
     for _ in 0..MAX_SETTLING {
-        cx.rest(pace.quiet + pipeline.window, "records of the previous test item", &pipeline.table).await?;
+        cx.rest(pace.quiet + pipeline.window, "records of the previous test item", pipeline.source.name()).await?;
         log.look(cx).await?;
         if !log.is_fresh() {
             break;
@@ -661,17 +849,132 @@ async fn settle(cx: &Context, pipeline: &Pipeline, pace: Timing, log: &mut Log) 
     Ok(())
 }
 
+/// What a run writes to the source, and how the function's log and the source show it.
+enum Sample<'p> {
+    Item {
+        table: &'p TableSource,
+        item: Item,
+        /// Its partition key in the forms in which the log may show it.
+        names: Vec<String>,
+        stream: Stream,
+    },
+    Message(TestMessage<'p>),
+}
+
+impl<'p> Sample<'p> {
+    fn new(source: &'p Source) -> Sample<'p> {
+        match source {
+            Source::Table(table) => {
+                let (item, names, stream) = (Item::new(table), item::names(table), Stream::new(table));
+                Sample::Item { table, item, names, stream }
+            }
+            Source::Queue(queue) => Sample::Message(TestMessage::new(queue)),
+        }
+    }
+
+    /// Prepares the first write.
+    async fn prepare(&mut self, cx: &Context) -> Result<(), AwsError> {
+        let Sample::Item { table, stream, .. } = self else { return Ok(()) };
+        if table.imported {
+            cx.aws.guard.allow_item("table", &table.name, Json::Object(table.solution.keys.clone()));
+        }
+        stream.follow(cx, &table.stream).await
+    }
+
+    /// Forgets what the source carried.
+    fn forget(&mut self) {
+        if let Sample::Item { stream, .. } = self {
+            stream.forget();
+        }
+    }
+
+    async fn write(&mut self, cx: &Context, probe: Probe, deadline: Instant) -> Result<(), AwsError> {
+        match (self, probe) {
+            (Sample::Item { item, .. }, Probe::Change(change)) => item.write(cx, change, deadline).await,
+            (Sample::Message(message), Probe::Message) => message.send(cx, deadline).await,
+            _ => Err(AwsError::defect("a test that isn't of its source".to_owned())),
+        }
+    }
+
+    /// Whether it can be written again without another effect.
+    fn is_repeatable(&self) -> bool {
+        matches!(self, Sample::Item { .. })
+    }
+
+    /// Whether something else has the item's key.
+    fn is_taken(&self) -> bool {
+        matches!(self, Sample::Item { item, .. } if item.is_taken())
+    }
+
+    /// How the log shows it.
+    fn sighting(&self, log: &Log, probe: Probe) -> Option<Sighting> {
+        match (self, probe) {
+            (Sample::Item { item, names, .. }, Probe::Change(change)) => log.shows(names, item, change),
+            (Sample::Message(message), Probe::Message) => message.sighting(log),
+            _ => None,
+        }
+    }
+
+    /// Reads what the source carried.
+    async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
+        match self {
+            Sample::Item { stream, .. } => stream.look(cx).await,
+            Sample::Message(message) => message.look(cx).await,
+        }
+    }
+
+    /// Whether an invocation has ended that the source shows to be possible for it.
+    fn is_delivered(&self, log: &Log, probe: Probe) -> bool {
+        match self {
+            Sample::Item { stream, .. } => {
+                let own = stream.own.iter().rev().find(|(name, _)| name == probe.word());
+                own.is_some_and(|(_, second)| stream.blind.is_none() && log.has_ended_call(*second))
+            }
+            Sample::Message(message) => {
+                log.has_ended_call(0) && (message.is_consumed() || message.others(log).is_some())
+            }
+        }
+    }
+
+    /// What else an invocation may have been for, as a clause.
+    fn others(&self, log: &Log) -> Option<String> {
+        match self {
+            Sample::Item { stream, table, .. } if stream.n_others > 0 => {
+                Some(format!("the stream of `{}` carried {} other records meanwhile", table.name, stream.n_others))
+            }
+            Sample::Item { .. } => None,
+            Sample::Message(message) => message.others(log),
+        }
+    }
+
+    /// Why engine can't know what the source carried.
+    fn blind(&self) -> Option<&str> {
+        match self {
+            Sample::Item { stream, .. } => stream.blind.as_deref(),
+            Sample::Message(message) => message.blind.as_deref(),
+        }
+    }
+
+    /// Deletes the item. A message can't be deleted.
+    async fn remove(&mut self, cx: &Context) -> Result<(), AwsError> {
+        match self {
+            Sample::Item { item, .. } if item.may_stand() => match item.remove(cx, Instant::now() + REMOVAL).await {
+                Err(error) if error.class == Class::Changed => Ok(()),
+                removed => removed,
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The verification of one mapping, in progress.
-struct Verification<'p> {
+struct Verification<'p, 's> {
     cx: &'p Context,
     pipeline: &'p Pipeline,
     pace: Timing,
     deadline: Instant,
-    /// The test item's partition key in the forms in which the log may show it.
-    names: Vec<String>,
     log: Log,
-    stream: Stream,
-    item: &'p mut Item,
+    sample: &'p mut Sample<'s>,
     report: &'p mut dyn FnMut(&Step, Progress),
     /// The mapping's result before the first write, if it could be read.
     before: Option<String>,
@@ -679,23 +982,23 @@ struct Verification<'p> {
     dropped: Vec<EventName>,
 }
 
-/// What is known about a change that is being waited for.
+/// What is known about a step that is being waited for.
 #[derive(Default)]
 struct Waiting {
     /// Since when the log shows an error.
     failing: Option<Instant>,
-    /// Since when an invocation has ended that may be the one for the change.
+    /// Since when an invocation has ended that may be the one for the step.
     ended: Option<Instant>,
     /// Since when the mapping has a problem that isn't the function's.
     troubled: Option<Instant>,
 }
 
-impl Verification<'_> {
-    /// Makes a change, and waits until it reached the function if the filters let it through.
-    async fn verify_change(&mut self, step: &mut Step) -> Result<(), Stop> {
+impl Verification<'_, '_> {
+    /// Makes a write, and waits until it reached the function if the filters let it through.
+    async fn verify_step(&mut self, step: &mut Step) -> Result<(), Stop> {
         if self.dropped.is_empty() {
             self.log.forget();
-            self.stream.forget();
+            self.sample.forget();
         }
         let start = Instant::now();
         self.write(step).await?;
@@ -705,10 +1008,10 @@ impl Verification<'_> {
         if step.passes == Verdict::Yes {
             self.wait(step, written).await?;
             self.dropped.clear();
-            // From now on, the result may be that of this change.
+            // From now on, the result may be that of this step.
             self.before = None;
-        } else if step.passes == Verdict::No {
-            self.dropped.push(step.change);
+        } else if let (Verdict::No, Probe::Change(change)) = (step.passes, step.probe) {
+            self.dropped.push(change);
         }
         (self.report)(step, Progress::Ended);
         Ok(())
@@ -716,7 +1019,8 @@ impl Verification<'_> {
 
     async fn wait(&mut self, step: &mut Step, written: Instant) -> Result<(), Stop> {
         let Verification { cx, pipeline, pace, .. } = *self;
-        let next_write = || Some(Instant::now() + pace.again? + pipeline.window);
+        let is_repeatable = self.sample.is_repeatable();
+        let next_write = || Some(Instant::now() + pace.again? + pipeline.window).filter(|_| is_repeatable);
         let (mut again, mut waiting, mut next_state) = (next_write(), Waiting::default(), written + pace.state);
         loop {
             self.log.look(cx).await?;
@@ -750,21 +1054,21 @@ impl Verification<'_> {
 
     async fn write(&mut self, step: &mut Step) -> Result<(), Stop> {
         step.n_writes += 1;
-        let written = self.item.write(self.cx, step.change, self.deadline).await;
+        let written = self.sample.write(self.cx, step.probe, self.deadline).await;
         written.map_err(|error| match error.class {
             Class::Interrupted => Stop::Failed(error),
-            _ if self.item.is_taken() => Stop::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.change))),
-            _ => Stop::Finding(Box::new(diagnosis::write(self.pipeline, step.change, &error))),
+            _ if self.sample.is_taken() => Stop::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.probe))),
+            _ => Stop::Finding(Box::new(diagnosis::write(self.pipeline, step.probe, &error))),
         })
     }
 
-    /// Whether the log shows the change; reports the hops that it shows for the first time.
+    /// Whether the log shows the step; reports the hops that it shows for the first time.
     fn is_logged(&mut self, step: &mut Step, written: Instant) -> bool {
         if step.invoked.is_none() && self.log.shows_a_call() {
             step.invoked = Some(written.elapsed());
             (self.report)(step, Progress::Reached(Hop::Invoked));
         }
-        let sighting = self.log.is_fresh().then(|| self.log.shows(&self.names, self.item, step.change)).flatten();
+        let sighting = self.log.is_fresh().then(|| self.sample.sighting(&self.log, step.probe)).flatten();
         if sighting.is_some() {
             step.logged = Some(written.elapsed());
             step.sighting = sighting;
@@ -773,7 +1077,7 @@ impl Verification<'_> {
         sighting.is_some()
     }
 
-    /// Whether an invocation that the log doesn't name can only be the one for the change.
+    /// Whether an invocation that the log doesn't name can only be the one for the step.
     async fn is_invoked(&mut self, step: &Step, waiting: &mut Waiting) -> Result<bool, Stop> {
         if !self.log.has_ended_call(0) || self.log.error().is_some() {
             waiting.ended = None;
@@ -783,13 +1087,11 @@ impl Verification<'_> {
         if now < *waiting.ended.get_or_insert(now) + self.pace.late {
             return Ok(false);
         }
-        self.stream.look(self.cx).await?;
-        let own = self.stream.own.iter().rev().find(|(name, _)| name == step.change.word());
-        let Some((_, second)) = own.filter(|_| self.stream.blind.is_none()) else { return Ok(false) };
-        if !self.log.has_ended_call(*second) {
+        self.sample.look(self.cx).await?;
+        if !self.sample.is_delivered(&self.log, step.probe) {
             return Ok(false);
         }
-        if self.stream.n_others > 0 {
+        if self.sample.others(&self.log).is_some() {
             // A function that logs its records may still log this one.
             let is_over = now >= waiting.ended.unwrap_or(now) + self.pace.grace && !self.log.names_a_change();
             return match is_over {
@@ -804,14 +1106,13 @@ impl Verification<'_> {
         }
     }
 
-    /// Stops if Lambda already knows why the change can't reach the function.
+    /// Stops if Lambda already knows why the step can't reach the function.
     async fn check_mapping(&mut self, step: &Step, waiting: &mut Waiting) -> Result<(), Stop> {
         let (state, result) = match diagnosis::result(self.cx, self.pipeline).await {
             Ok(answer) => answer,
             Err(error) if error.passes() => return Err(error.into()),
             Err(_) => return Ok(()),
         };
-        let is_disabled = matches!(state.as_str(), "Disabled" | "Disabling");
         // Lambda keeps the result of the last batch, however old.
         let is_current = !diagnosis::is_of_function(&result) || self.before.as_ref().is_some_and(|it| *it != result);
         let now = Instant::now();
@@ -821,7 +1122,7 @@ impl Verification<'_> {
             waiting.troubled = Some(now);
         }
         let is_over = waiting.troubled.is_some_and(|since| now >= since + self.pace.grace);
-        if is_disabled || is_over && !self.log.shows_a_call() {
+        if diagnosis::is_disabled(&state) || is_over && !self.log.shows_a_call() {
             return Err(self.finding(step).await?);
         }
         Ok(())
@@ -829,21 +1130,25 @@ impl Verification<'_> {
 
     /// Stops if the log shows a change that the filters drop.
     fn check_dropped(&self) -> Result<(), Stop> {
-        let is_logged = |change: &EventName| self.log.shows_own(&self.names, self.item, *change);
+        let Sample::Item { item, names, .. } = &*self.sample else { return Ok(()) };
+        let is_logged = |change: &EventName| self.log.shows_own(names, item, *change);
         match self.dropped.iter().copied().find(is_logged) {
             Some(change) => Err(Stop::Finding(Box::new(diagnosis::not_filtered(self.pipeline, change)))),
             None => Ok(()),
         }
     }
 
-    /// Why the change didn't reach the function.
+    /// Why the step didn't reach the function.
     async fn finding(&mut self, step: &Step) -> Result<Stop, Stop> {
         let Verification { cx, pipeline, .. } = *self;
         if self.log.shows_a_call() {
-            self.stream.look(cx).await?;
+            self.sample.look(cx).await?;
         }
         let before = self.before.as_deref();
-        let finding = diagnosis::of(cx, pipeline, step.change, &self.log, &self.stream, before).await?;
+        let mut finding = diagnosis::of(cx, pipeline, step.probe, &self.log, self.sample, before).await?;
+        if let Source::Queue(queue) = &pipeline.source {
+            finding.diagnostic = finding.diagnostic.hint(message::fate(queue));
+        }
         Ok(Stop::Finding(Box::new(finding)))
     }
 }

@@ -110,7 +110,7 @@ fn failures(pipeline: &Pipeline, outcome: &Outcome) -> Vec<Diagnostic> {
     };
     let left = outcome.left.as_ref().map(|error| {
         let item = verify::item_name(pipeline);
-        let problem = format!("the test item `{item}` may still be in `{}`", pipeline.table);
+        let problem = format!("the test item `{item}` may still be in `{}`", pipeline.source.name());
         let diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..error.diagnostic("") };
         diagnostic.hint("run `engine verify` again: it deletes the item")
     });

@@ -235,7 +235,8 @@ fn an_imported_table_is_written_only_if_it_is_named_and_no_other_team_owns_it() 
     let verify = |args: &[&str]| project.run(&[&["verify", TEAM, "--local"], args].concat());
     let refused = ["this spec doesn't manage the table", "pass `--allow-imported todos`"];
     verify(&["--yes"]).expect(1, &refused);
-    verify(&["--yes", "--allow-imported", "logger"]).expect(1, &["`logger` is not an imported table", "are `todos`"]);
+    verify(&["--yes", "--allow-imported", "logger"])
+        .expect(1, &["`logger` is not an imported table or queue", "are `todos`"]);
     verify(&["--allow-imported", "todos"]).expect(1, &["the spec imports the table", "pass --yes"]);
     let scan = || aws.wait(aws.dynamodb.scan().table_name(TABLE).send()).items().to_vec();
     assert_eq!(scan(), Vec::<std::collections::HashMap<String, AttributeValue>>::new());
@@ -279,7 +280,7 @@ fn other_readers_of_the_test_item_are_reported_and_need_confirmation() {
     assert!(ran.err.contains("others will see the test item") && ran.err.contains("--yes"), "{ran:#?}");
     let ask = |answer: &str, ends: &[&str]| {
         let mut terminal = project.command(&["verify", TEAM, "--local"]).terminal();
-        terminal.exp_string("Others will see the test item:").unwrap();
+        terminal.exp_string("Others will see the test:").unwrap();
         terminal.exp_string("Only 'yes' will be accepted").unwrap();
         terminal.send_line(answer).unwrap();
         ends.iter().for_each(|text| drop(terminal.exp_string(text).unwrap()));

@@ -204,7 +204,7 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
 fn access(effect: Effect, function: &str) -> Access {
     let (team_name, owns) = ("blue-owls".to_owned(), BTreeSet::new());
     match effect {
-        Effect::Item => Access::Items { team: team_name, owns },
+        Effect::Item | Effect::Message => Access::Items { team: team_name, owns },
         Effect::Invoke => Access::Single {
             team: team_name,
             owns,

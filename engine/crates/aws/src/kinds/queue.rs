@@ -227,7 +227,7 @@ impl Kind for Queue {
 
     async fn contents(&self, cx: &Context, id: &Id) -> Result<Contents, AwsError> {
         let Some((_, address)) = url(cx, id).await? else { return Ok(Contents::Empty) };
-        match n_messages(cx, id, &address).await {
+        match n_messages(cx, &id.name, &address).await {
             Ok(Some(0)) => Ok(Contents::Empty),
             Ok(Some(n)) => Ok(Contents::Items(n)),
             Ok(None) => Ok(Contents::Unchecked),
@@ -319,7 +319,7 @@ impl Kind for Queue {
             if cx.overrides.delete_data {
                 return Ok(None);
             }
-            match n_messages(cx, id, &address).await? {
+            match n_messages(cx, &id.name, &address).await? {
                 Some(0) => Ok(None),
                 Some(_) => Err(not_empty(id)),
                 None => Err(super::not_sent("GetQueueAttributes", &id.name)),
@@ -612,8 +612,8 @@ impl Props {
 }
 
 /// Disables the SDK's retries: a create is sent again only after a read shows that the first one
-/// had no effect.
-fn once() -> Override {
+/// had no effect, and a message never.
+pub(crate) fn once() -> Override {
     aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled())
 }
 
@@ -652,14 +652,14 @@ async fn list_tags(cx: &Context, id: &Id, address: &str) -> Result<BTreeMap<Stri
 /// The number of messages: visible, in flight and delayed
 /// (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html);
 /// `None` if SQS doesn't show them. No message is received, because that would hide it.
-async fn n_messages(cx: &Context, id: &Id, address: &str) -> Result<Option<u64>, AwsError> {
+pub(crate) async fn n_messages(cx: &Context, name: &str, address: &str) -> Result<Option<u64>, AwsError> {
     use QueueAttributeName::{
         ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
     };
     let counts =
         [ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible, ApproximateNumberOfMessagesDelayed];
     let request = cx.aws.sqs.get_queue_attributes().queue_url(address).set_attribute_names(Some(counts.to_vec()));
-    let answer = request.send().await.context("GetQueueAttributes", &id.name).if_exists()?;
+    let answer = request.send().await.context("GetQueueAttributes", name).if_exists()?;
     let Some(answer) = answer else { return Ok(Some(0)) };
     let shown = answer.attributes.unwrap_or_default();
     Ok(counts.iter().map(|count| shown.get(count)?.parse::<u64>().ok()).sum())

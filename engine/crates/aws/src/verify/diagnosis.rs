@@ -9,49 +9,70 @@ use crate::diagnostic::Diagnostic;
 use crate::filter::{Obstacle, Verdict};
 use crate::logs::{EventName, LoggedError};
 
-use super::item;
 use super::log::Log;
-use super::stream::Stream;
-use super::{Cause, Finding, Hop, Pipeline, is_problem};
+use super::{Cause, Finding, Hop, Pipeline, Probe, QueueSource, Sample, Source, TableSource, is_problem};
 
 /// Maximum number of lines of a stack trace that are shown.
 const TRACE: usize = 8;
 
 /// What is certain to stop a record, known before anything is written.
 pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
-    let Pipeline { mapping, function, .. } = pipeline;
-    let finding = |change, cause, diagnostic| Some(Finding { change, hop: Hop::Invoked, cause, diagnostic });
+    let Pipeline { mapping, function, source, .. } = pipeline;
+    let probe = source.probes().into_iter().next()?;
+    let finding = |cause, diagnostic| Some(Finding { probe, hop: Hop::Invoked, cause, diagnostic });
     if !pipeline.enabled {
-        return finding(EventName::Insert, Cause::MappingDisabled, disabled(pipeline, "Disabled"));
+        return finding(Cause::MappingDisabled, disabled(pipeline, "Disabled"));
     }
-    if !pipeline.current {
+    if matches!(source, Source::Table(TableSource { current: false, .. })) {
         let problem = format!("`{mapping}` doesn't read the current stream of its table");
         let diagnostic = Diagnostic::error(problem, "run `engine apply` to make it read the current stream");
-        return finding(EventName::Insert, Cause::StreamGone, diagnostic);
+        return finding(Cause::StreamGone, diagnostic);
     }
     if pipeline.throttled {
         let problem = format!("Lambda can't run `{function}`: its reserved concurrency is 0");
         let diagnostic =
             Diagnostic::error(problem, "set `reserved_concurrent_executions` to more than 0, or remove it");
-        return finding(EventName::Insert, Cause::Throttled, diagnostic);
+        return finding(Cause::Throttled, diagnostic);
     }
     if let Some(why) = &pipeline.broken {
         let problem = format!("Lambda can't run `{function}`");
         let diagnostic = Diagnostic::error(problem, "run `engine diff`, which shows what is wrong with it");
-        return finding(EventName::Insert, Cause::FunctionBroken, diagnostic.why(why.clone()));
+        return finding(Cause::FunctionBroken, diagnostic.why(why.clone()));
     }
-    let passes = |change: &EventName| pipeline.passes(*change) == Verdict::Yes;
-    if EventName::ALL.iter().any(passes) {
+    if source.probes().into_iter().any(|it| source.passes(it) == Verdict::Yes) {
         return None;
     }
-    let (cause, diagnostic) = nothing_passes(pipeline);
-    finding(EventName::Insert, cause, diagnostic)
+    let (cause, diagnostic) = match source {
+        Source::Table(table) => nothing_passes(pipeline, table),
+        Source::Queue(queue) => no_message(pipeline, queue),
+    };
+    finding(cause, diagnostic)
+}
+
+/// A mapping that was disabled after engine read the spec's resources; `state` is the current one.
+pub(super) fn disabled_meanwhile(pipeline: &Pipeline, state: &str) -> Option<Finding> {
+    let (hop, cause) = (Hop::Invoked, Cause::MappingDisabled);
+    is_disabled(state).then(|| Finding { probe: Probe::Message, hop, cause, diagnostic: disabled(pipeline, state) })
+}
+
+/// Whether a mapping in this state doesn't read its source.
+pub(super) fn is_disabled(state: &str) -> bool {
+    matches!(state, "Disabled" | "Disabling")
+}
+
+/// Why engine has no message that the filters let through.
+fn no_message(pipeline: &Pipeline, queue: &QueueSource) -> (Cause, Diagnostic) {
+    let problem =
+        format!("engine can't build a test message that the filters of `{}` certainly let through", pipeline.mapping);
+    let hint = "send a message yourself that they let through, then check `engine logs`";
+    let reasons = queue.message.as_ref().err().map(|reasons| reasons.join("; ")).unwrap_or_default();
+    (Cause::FiltersUnknown, Diagnostic::error(problem, hint).why(format!("{reasons}\n{}", shown(pipeline))))
 }
 
 /// Why the filters let no change of an item through.
-fn nothing_passes(pipeline: &Pipeline) -> (Cause, Diagnostic) {
+fn nothing_passes(pipeline: &Pipeline, table: &TableSource) -> (Cause, Diagnostic) {
     let Pipeline { mapping, .. } = pipeline;
-    let obstacles = || EventName::ALL.into_iter().filter_map(|it| Some((it, pipeline.obstacle(it)?)));
+    let obstacles = || EventName::ALL.into_iter().filter_map(|it| Some((it, table.obstacle(it)?)));
     // The same reason for several changes is reported once.
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for (change, obstacle) in obstacles() {
@@ -85,18 +106,18 @@ pub(super) fn not_filtered(pipeline: &Pipeline, change: EventName) -> Finding {
         format!("`{function}` got the {} of the test item, which the filters of `{mapping}` drop", change.word());
     let hint = "check whether another mapping invokes the same function: run `engine list`";
     let diagnostic = Diagnostic::error(problem, hint).why(shown(pipeline));
-    Finding { change, hop: Hop::Logged, cause: Cause::NotFiltered, diagnostic }
+    Finding { probe: Probe::Change(change), hop: Hop::Logged, cause: Cause::NotFiltered, diagnostic }
 }
 
 /// Another item has the key that the filters require.
-pub(super) fn key_taken(pipeline: &Pipeline, change: EventName) -> Finding {
-    let Pipeline { table, .. } = pipeline;
+pub(super) fn key_taken(pipeline: &Pipeline, probe: Probe) -> Finding {
+    let table = pipeline.source.name();
     let problem = format!("`{table}` has an item with the key that the filters require of the test item");
     let hint = "change that item yourself, then check `engine logs`";
     let name = super::item_name(pipeline);
     let why = format!("its key is `{name}`, and engine changes no item but its own; {}", shown(pipeline));
     let diagnostic = Diagnostic::error(problem, hint).why(why);
-    Finding { change, hop: Hop::Written, cause: Cause::KeyTaken, diagnostic }
+    Finding { probe, hop: Hop::Written, cause: Cause::KeyTaken, diagnostic }
 }
 
 /// Whether a mapping's result is that of a batch of the function, not of the stream. Lambda keeps
@@ -106,7 +127,11 @@ pub(super) fn is_of_function(result: &str) -> bool {
 }
 
 fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
-    let problem = format!("`{}` is {state}, so it doesn't read the stream", pipeline.mapping);
+    let source = match pipeline.source {
+        Source::Table(_) => "stream",
+        Source::Queue(_) => "queue",
+    };
+    let problem = format!("`{}` is {state}, so it doesn't read the {source}", pipeline.mapping);
     let hint = "run `engine apply` to enable it, unless the spec sets `enabled: false`";
     Diagnostic::error(problem, hint).cause(Code::MappingDisabled.name(), None)
 }
@@ -116,9 +141,14 @@ fn shown(pipeline: &Pipeline) -> String {
     format!("its filters are {}", filters.join(" and "))
 }
 
-/// Why the item couldn't be written.
-pub(super) fn write(pipeline: &Pipeline, change: EventName, error: &AwsError) -> Finding {
-    let Pipeline { table, .. } = pipeline;
+/// Why the item couldn't be written, or the message not sent.
+pub(super) fn write(pipeline: &Pipeline, probe: Probe, error: &AwsError) -> Finding {
+    let table = pipeline.source.name();
+    if probe == Probe::Message {
+        let diagnostic = error.diagnostic(&format!("send the test message to `{table}`"));
+        let cause = if error.class == Class::Throttled { Cause::Throttled } else { Cause::Refused };
+        return Finding { probe, hop: Hop::Written, cause, diagnostic };
+    }
     let mut diagnostic = error.diagnostic(&format!("write the test item to `{table}`"));
     let cause = match error.class {
         Class::Throttled => {
@@ -137,7 +167,7 @@ pub(super) fn write(pipeline: &Pipeline, change: EventName, error: &AwsError) ->
         }
         _ => Cause::Refused,
     };
-    Finding { change, hop: Hop::Written, cause, diagnostic }
+    Finding { probe, hop: Hop::Written, cause, diagnostic }
 }
 
 /// The mapping's state and last processing result.
@@ -150,17 +180,17 @@ pub(super) async fn result(cx: &Context, pipeline: &Pipeline) -> Result<(String,
     Ok((answer.state.unwrap_or_default(), answer.last_processing_result.unwrap_or_default()))
 }
 
-/// Why a written change didn't show up in time. `before` is the mapping's result before the first
+/// Why what was written didn't show up in time. `before` is the mapping's result before the first
 /// write, if it could be read.
 pub(super) async fn of(
     cx: &Context,
     pipeline: &Pipeline,
-    change: EventName,
+    probe: Probe,
     log: &Log,
-    stream: &Stream,
+    sample: &Sample<'_>,
     before: Option<&str>,
 ) -> Result<Finding, AwsError> {
-    let finding = |hop, cause, diagnostic| Ok(Finding { change, hop, cause, diagnostic });
+    let finding = |hop, cause, diagnostic| Ok(Finding { probe, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
     if let Some(error) = log.error() {
         return finding(Hop::Logged, Cause::FunctionError, function_fails(pipeline, error, mask));
@@ -171,27 +201,26 @@ pub(super) async fn of(
         answer => Some(answer?),
     };
     let (state, result) = answer.as_ref().map_or(("", ""), |(state, result)| (state.as_str(), result.as_str()));
-    if log.shows_a_call() && stream.n_others > 0 {
-        return finding(Hop::Logged, Cause::OtherTraffic, other_traffic(pipeline, change, stream.n_others));
+    if let Some(others) = sample.others(log).filter(|_| log.shows_a_call()) {
+        return finding(Hop::Logged, Cause::OtherTraffic, other_traffic(pipeline, probe, &others));
     }
-    if log.has_ended_call(0)
-        && let Some(blind) = &stream.blind
-    {
-        let hint = format!("an invocation would be enough if the stream carried nothing else, but {blind}");
-        let diagnostic = item_not_logged(pipeline, change, log).hint(hint);
+    if let Some(blind) = sample.blind().filter(|_| log.has_ended_call(0)) {
+        let source = if probe == Probe::Message { "queue had" } else { "stream carried" };
+        let hint = format!("an invocation would be enough if the {source} nothing else, but {blind}");
+        let diagnostic = not_logged(pipeline, probe, log).hint(hint);
         return finding(Hop::Logged, Cause::StreamUnknown, diagnostic);
     }
     if log.shows_a_call() {
-        return finding(Hop::Logged, Cause::NotLogged, item_not_logged(pipeline, change, log));
+        return finding(Hop::Logged, Cause::NotLogged, not_logged(pipeline, probe, log));
     }
-    if matches!(state, "Disabled" | "Disabling") {
+    if is_disabled(state) {
         return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
     }
     if let Some(diagnostic) = role_not_assumable(cx, pipeline) {
         return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
     }
     if is_problem(result) {
-        return finding(Hop::Invoked, Cause::MappingProblem, stream_not_readable(pipeline, mask(result)));
+        return finding(Hop::Invoked, Cause::MappingProblem, source_not_readable(pipeline, mask(result)));
     }
     if !log.exists && result.starts_with("OK") {
         return finding(Hop::Logged, Cause::NoLogGroup, no_log_group(pipeline));
@@ -200,23 +229,24 @@ pub(super) async fn of(
     if is_newer && result.starts_with("OK") {
         return finding(Hop::Logged, Cause::NotLogged, invocation_not_logged(pipeline, &mask(result)));
     }
-    let of_when = if before == Some(result) { ", as before the item was written" } else { "" };
+    let written = if probe == Probe::Message { "message was sent" } else { "item was written" };
+    let of_when = if before == Some(result) { format!(", as before the {written}") } else { String::new() };
     let status = match answer {
         Some(_) => format!("the mapping is {state}, and its last result is \"{}\"{of_when}", mask(result)),
         None => "you lack permission to read the mapping's state and last result".to_owned(),
     };
-    finding(Hop::Invoked, Cause::NotInvoked, not_invoked(pipeline, change, log, status))
+    finding(Hop::Invoked, Cause::NotInvoked, not_invoked(pipeline, probe, log, status))
 }
 
-fn other_traffic(pipeline: &Pipeline, change: EventName, n_others: usize) -> Diagnostic {
-    let Pipeline { function, table, .. } = pipeline;
-    let problem =
-        format!("not proven: other traffic; `{function}` was invoked, but maybe not for the {}", change.word());
-    let why = format!(
-        "its log doesn't show the test item, and the stream of `{table}` carried {n_others} other records meanwhile"
-    );
-    let hint = "run the command again when the table is quiet, or let the function log its records";
-    Diagnostic::error(problem, hint).why(why)
+/// `others`: what else the invocation may have been for.
+fn other_traffic(pipeline: &Pipeline, probe: Probe, others: &str) -> Diagnostic {
+    let (what, test, source) = match probe {
+        Probe::Change(change) => (format!("the {}", change.word()), "test item", "table"),
+        Probe::Message => (probe.in_words(), "test message", "queue"),
+    };
+    let problem = format!("not proven: other traffic; `{}` was invoked, but maybe not for {what}", pipeline.function);
+    let hint = format!("run the command again when the {source} is quiet, or let the function log its records");
+    Diagnostic::error(problem, hint).why(format!("its log doesn't show the {test}, and {others}"))
 }
 
 fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) -> String) -> Diagnostic {
@@ -229,27 +259,36 @@ fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) 
     diagnostic.cause(Code::FunctionFails.name(), None)
 }
 
-fn item_not_logged(pipeline: &Pipeline, change: EventName, log: &Log) -> Diagnostic {
-    let (function, word) = (&pipeline.function, change.word());
-    let problem = format!("Lambda invoked `{function}`, but its log doesn't show the {word} of the test item");
+fn not_logged(pipeline: &Pipeline, probe: Probe, log: &Log) -> Diagnostic {
+    let problem = format!("Lambda invoked `{}`, but its log doesn't show {}", pipeline.function, probe.in_words());
+    let (test, named, hint) = match &pipeline.source {
+        Source::Table(table) => (
+            "item",
+            super::item::names(table).join("` or `"),
+            "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
+             `eventName`",
+        ),
+        Source::Queue(queue) => (
+            "message",
+            queue.own.clone(),
+            "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its body and its \
+             `messageId`",
+        ),
+    };
     let why = match log.n_own_lines() {
         _ if log.is_cut() => {
-            "it logged more lines in a millisecond than AWS returns, and none with the item's key was found".to_owned()
+            format!("it logged more lines in a millisecond than AWS returns, and none with `{named}` was found")
         }
         0 => {
             "it printed nothing: it doesn't log its records, or it fails before that, as with a syntax error".to_owned()
         }
-        1 => "its only line doesn't name the item".to_owned(),
-        n if log.names_a_change() => {
-            format!("some of its {n} lines name a change, but none has `{}`", item::names(pipeline).join("` or `"))
-        }
-        n => format!("none of its {n} lines names the item"),
+        1 => format!("its only line doesn't name the {test}"),
+        n if log.names_a_change() => format!("some of its {n} lines name a change, but none has `{named}`"),
+        n => format!("none of its {n} lines names the {test}"),
     };
-    let hint = "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
-                `eventName`";
     let mut diagnostic = Diagnostic::error(problem, hint).why(why);
     if !pipeline.filters.is_empty() {
-        diagnostic = diagnostic.hint(format!("the invocation may have been for another item: {}", shown(pipeline)));
+        diagnostic = diagnostic.hint(format!("the invocation may have been for another {test}: {}", shown(pipeline)));
     }
     diagnostic.hint("run `engine validate` to check the function's code").cause(Code::NotLogged.name(), None)
 }
@@ -264,12 +303,13 @@ fn role_not_assumable(cx: &Context, pipeline: &Pipeline) -> Option<Diagnostic> {
     Some(Diagnostic::error(problem, remedy).why(why).cause(Code::RoleNotAssumable.name(), None))
 }
 
-fn stream_not_readable(pipeline: &Pipeline, result: String) -> Diagnostic {
+fn source_not_readable(pipeline: &Pipeline, result: String) -> Diagnostic {
     let Pipeline { mapping, role, .. } = pipeline;
-    let hint = format!(
-        "the role {role} needs dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream, and \
-         its trust policy must allow lambda.amazonaws.com"
-    );
+    let needed = match pipeline.source {
+        Source::Table(_) => "dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream",
+        Source::Queue(_) => "sqs:ReceiveMessage, DeleteMessage and GetQueueAttributes on the queue",
+    };
+    let hint = format!("the role {role} needs {needed}, and its trust policy must allow lambda.amazonaws.com");
     let diagnostic = Diagnostic::error(format!("Lambda reports a problem with `{mapping}`"), hint).why(result);
     let diagnostic = diagnostic.hint("run `engine policy --role` to print all permissions that it needs");
     diagnostic.cause(Code::StreamNotReadable.name(), None)
@@ -289,15 +329,15 @@ fn no_log_group(pipeline: &Pipeline) -> Diagnostic {
 fn invocation_not_logged(pipeline: &Pipeline, result: &str) -> Diagnostic {
     let Pipeline { function, log_group, .. } = pipeline;
     let problem = format!("Lambda invoked `{function}`, but {log_group} has no line of that invocation");
-    let why = format!("the mapping's last result changed to \"{result}\" after the test item was written");
+    let why = format!("the mapping's last result changed to \"{result}\" after the test was written");
     let hint = "logs can arrive late: run `engine logs --raw` to show what has arrived by now";
     Diagnostic::error(problem, hint).why(why).cause(Code::NotLogged.name(), None)
 }
 
 /// `status`: what is known about the mapping.
-fn not_invoked(pipeline: &Pipeline, change: EventName, log: &Log, status: String) -> Diagnostic {
+fn not_invoked(pipeline: &Pipeline, probe: Probe, log: &Log, status: String) -> Diagnostic {
     let Pipeline { function, log_group, .. } = pipeline;
-    let problem = format!("Lambda didn't invoke `{function}` for the {} of the test item", change.word());
+    let problem = format!("Lambda didn't invoke `{function}` for {}", probe.in_words());
     let mut found = vec![status];
     if !log.exists {
         found.push(format!("the log group {log_group} doesn't exist, as for a function that was never invoked"));
@@ -306,6 +346,6 @@ fn not_invoked(pipeline: &Pipeline, change: EventName, log: &Log, status: String
         found.push(shown(pipeline));
     }
     let hint =
-        "a new mapping may need minutes before it reads its stream: run the command again with a longer `--timeout`";
+        "a new mapping may need minutes before it reads its source: run the command again with a longer `--timeout`";
     Diagnostic::error(problem, hint).why(found.join("; ")).cause(Code::NotInvoked.name(), None)
 }

@@ -22,7 +22,7 @@ use crate::logs::EventName;
 use crate::operation::Operation;
 use crate::policy::Purpose::{Dev, Verify};
 
-use super::{Pipeline, stream};
+use super::{TableSource, stream};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     stream::DESCRIBE,
@@ -57,9 +57,9 @@ pub(super) struct Item {
 }
 
 /// The item's partition key in the forms in which a log may show it.
-pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
-    let name = pipeline.keys.first().map(|key| &key.name);
-    let value = name.and_then(|name| pipeline.solution.keys.get(name)).and_then(Json::as_object);
+pub(super) fn names(table: &TableSource) -> Vec<String> {
+    let name = table.keys.first().map(|key| &key.name);
+    let value = name.and_then(|name| table.solution.keys.get(name)).and_then(Json::as_object);
     let Some((type_, Json::String(text))) = value.and_then(|it| it.iter().next()) else { return Vec::new() };
     let mut names = vec![text.clone()];
     // As Lambda passes it, and decoded.
@@ -69,18 +69,18 @@ pub(super) fn names(pipeline: &Pipeline) -> Vec<String> {
 }
 
 /// The item's key.
-pub(super) fn key(pipeline: &Pipeline) -> Attributes {
-    attributes(&pipeline.solution.keys)
+pub(super) fn key(table: &TableSource) -> Attributes {
+    attributes(&table.solution.keys)
 }
 
 /// What the search for an item needs to know about the table.
-pub(super) fn facts(pipeline: &Pipeline) -> TableFacts {
+pub(super) fn facts(table: &TableSource) -> TableFacts {
+    let TableSource { keys, types, view, stream, own: (id, number), .. } = table;
     let value = |type_: &str| match type_ {
-        "N" => number(pipeline),
-        "B" => base64::engine::general_purpose::STANDARD.encode(id(pipeline)),
-        _ => id(pipeline),
+        "N" => number.clone(),
+        "B" => base64::engine::general_purpose::STANDARD.encode(id),
+        _ => id.clone(),
     };
-    let Pipeline { keys, types, view, stream, .. } = pipeline;
     TableFacts {
         keys: keys.iter().map(|key| (key.name.clone(), key.type_.clone(), value(&key.type_))).collect(),
         types: types.clone(),
@@ -88,7 +88,7 @@ pub(super) fn facts(pipeline: &Pipeline) -> TableFacts {
         stream: stream.clone(),
         // The mark differs from run to run, so it can't decide about a filter.
         fixed: Map::from_iter([(MARK.to_owned(), json!({ "S": null })), (NOTE.0.to_owned(), json!({ "S": NOTE.1 }))]),
-        own: (id(pipeline), number(pipeline)),
+        own: table.own.clone(),
     }
 }
 
@@ -122,20 +122,19 @@ fn attribute(typed: &Json) -> Option<AttributeValue> {
     })
 }
 
-fn digest(pipeline: &Pipeline) -> Vec<u8> {
-    let Pipeline { team, stack, mapping, .. } = pipeline;
-    Sha256::digest(format!("{team}/{stack}/{mapping}")).to_vec()
+/// A text and a number that only the mapping of a stack has. The number has fifteen digits, which
+/// JavaScript prints exactly.
+pub(super) fn own(team: &str, stack: &str, mapping: &str) -> (String, String) {
+    let digest = Sha256::digest(format!("{team}/{stack}/{mapping}"));
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    (format!("engine-verify-{digits}"), (100_000_000_000_000 + number % 900_000_000_000_000).to_string())
 }
 
-fn id(pipeline: &Pipeline) -> String {
-    let digits: String = digest(pipeline).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("engine-verify-{digits}")
-}
-
-/// Fifteen digits, which JavaScript prints exactly.
-fn number(pipeline: &Pipeline) -> String {
-    let number = digest(pipeline).iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    (100_000_000_000_000 + number % 900_000_000_000_000).to_string()
+/// A text that differs for each run.
+pub(super) fn nonce() -> String {
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+    format!("{millis:x}{:06x}", fastrand::u32(..1 << 24))
 }
 
 /// The marks in a text: those of this run, and whether there are others.
@@ -165,14 +164,13 @@ impl Marks<'_> {
 }
 
 impl Item {
-    pub(super) fn new(pipeline: &Pipeline) -> Item {
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-        let nonce = format!("{millis:x}{:06x}", fastrand::u32(..1 << 24));
-        let solution = pipeline.solution.clone();
-        let has_own_key = facts(pipeline).keys.iter().all(|(name, type_, value)| {
+    pub(super) fn new(table: &TableSource) -> Item {
+        let solution = table.solution.clone();
+        let has_own_key = facts(table).keys.iter().all(|(name, type_, value)| {
             solution.keys.get(name).and_then(|typed| typed.get(type_)?.as_str()) == Some(value.as_str())
         });
-        Item { table: pipeline.table.clone(), solution, has_own_key, nonce, serial: 0, stands: false, is_taken: false }
+        let (table, nonce) = (table.name.clone(), nonce());
+        Item { table, solution, has_own_key, nonce, serial: 0, stands: false, is_taken: false }
     }
 
     fn mark(&self, serial: u32) -> String {

@@ -36,19 +36,19 @@ pub(super) struct Log {
 /// A change of the test item that the log shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// The word for the change in the log.
-    pub word: &'static str,
+    /// The word for the change in the log; `None` for a message.
+    pub word: Option<&'static str>,
     /// How this run's item was recognized.
     pub by: Evidence,
 }
 
-/// How a line of the log was recognized as this run's item.
+/// How a line of the log was recognized as this run's item or message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
-    /// The mark of that very write.
+    /// The mark of that very write, or the message's own text.
     Mark,
-    /// The item's key in a line that came after the write: the log has no mark.
+    /// The item's key in a line that came after the write: the log has no mark. Or the message's ID.
     Key,
 }
 
@@ -144,13 +144,22 @@ impl Log {
     /// Whether an invocation has ended that began after the current change was written, and not
     /// before `second` (since 1970, by AWS's clock).
     pub(super) fn has_ended_call(&self, second: i64) -> bool {
-        let mut lines = self.lines.values().flatten();
+        self.n_ended_calls(second) > 0
+    }
+
+    /// The number of these invocations.
+    pub(super) fn n_ended_calls(&self, second: i64) -> usize {
+        let lines = self.lines.values().flatten();
         let reported: HashSet<&str> =
             self.lines.values().flatten().filter(|it| it.is_report).filter_map(|it| it.request.as_deref()).collect();
-        lines.any(|line| {
-            let request = line.request.as_deref().filter(|_| line.is_start && line.at >= second * 1000);
-            request.is_some_and(|request| reported.contains(request) && !self.earlier.contains(request))
-        })
+        let started = lines.filter(|line| line.is_start && line.at >= second * 1000);
+        let started: HashSet<&str> = started.filter_map(|line| line.request.as_deref()).collect();
+        started.iter().filter(|it| reported.contains(*it) && !self.earlier.contains(**it)).count()
+    }
+
+    /// Whether a line has this text.
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.lines.values().flatten().any(|line| line.text.contains(text))
     }
 
     /// Whether the log shows this change with a mark of this run.
@@ -232,8 +241,8 @@ fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Event
 fn sighting(text: &str, word: &'static str, item: &Item, change: EventName) -> Option<Sighting> {
     match item.marks(text).mean(item, change) {
         Some(false) => None,
-        Some(true) => Some(Sighting { word, by: Evidence::Mark }),
-        None => Some(Sighting { word, by: Evidence::Key }),
+        Some(true) => Some(Sighting { word: Some(word), by: Evidence::Mark }),
+        None => Some(Sighting { word: Some(word), by: Evidence::Key }),
     }
 }
 
@@ -246,38 +255,27 @@ mod tests {
     use super::*;
     use crate::filter::{self, Solution};
     use crate::logs::{Failure, Line, Record};
-    use crate::verify::{KeyAttribute, Pipeline, item};
+    use crate::verify::{KeyAttribute, TableSource, item};
 
     const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
     const AT: &str = "2026-11-25T14:23:16.123Z";
 
-    fn pipeline() -> Pipeline {
+    fn table() -> TableSource {
         let text = str::to_owned;
-        let pipeline = Pipeline {
-            team: text("a"),
-            stack: text("s"),
-            mapping: text("m"),
-            uuid: text("u"),
-            enabled: true,
-            table: text("a-t"),
+        let table = TableSource {
+            name: text("a-t"),
             imported: false,
             keys: vec![KeyAttribute { name: text("id"), type_: text("S") }],
             types: BTreeMap::new(),
             stream: String::new(),
             current: true,
             view: text("NEW_AND_OLD_IMAGES"),
-            function: text("a-f"),
-            role: String::new(),
-            log_group: String::new(),
-            throttled: false,
-            filters: Vec::new(),
-            window: Duration::ZERO,
-            broken: None,
-            shares_table: false,
+            is_shared: false,
+            own: item::own("a", "s", "m"),
             solution: Solution::default(),
         };
-        let solution = filter::solve(&[], &item::facts(&pipeline));
-        Pipeline { solution, ..pipeline }
+        let solution = filter::solve(&[], &item::facts(&table));
+        TableSource { solution, ..table }
     }
 
     fn record(change: EventName, name: &str) -> Json {
@@ -373,8 +371,8 @@ mod tests {
 
     #[test]
     fn logs_and_verify_see_the_same_changes_errors_and_own_lines() {
-        let pipeline = pipeline();
-        let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
+        let table = table();
+        let (names, item) = (item::names(&table), Item::new(&table));
         let (mut n_changes, mut n_errors, mut n_platform) = (0, 0, 0);
         for lines in corpus(&names[0]) {
             let (shown, log) = (shown(&lines), followed(&lines));
@@ -412,8 +410,8 @@ mod tests {
 
     #[test]
     fn a_change_in_a_handlers_own_log_format_is_found() {
-        let pipeline = pipeline();
-        let (names, item) = (item::names(&pipeline), Item::new(&pipeline));
+        let table = table();
+        let (names, item) = (item::names(&table), Item::new(&table));
         let name = &names[0];
         let nested = json!({ "got": { "event": record(EventName::Modify, name) } }).to_string();
         for (text, change, word) in [
@@ -422,7 +420,11 @@ mod tests {
             (format!("MODIFY {name} after CREATE"), EventName::Modify, "MODIFY"),
         ] {
             let log = followed(std::slice::from_ref(&text));
-            assert_eq!(log.shows(&names, &item, change), Some(Sighting { word, by: Evidence::Key }), "{text}");
+            assert_eq!(
+                log.shows(&names, &item, change),
+                Some(Sighting { word: Some(word), by: Evidence::Key }),
+                "{text}"
+            );
             for other in EventName::ALL.into_iter().filter(|it| *it != change) {
                 assert_eq!(log.shows(&names, &item, other), None, "{text}");
             }

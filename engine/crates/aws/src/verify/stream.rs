@@ -15,7 +15,7 @@ use crate::kinds::TABLE;
 use crate::operation::{Effect, Grant, Operation, Service, Wire};
 use crate::policy::{Purpose::Verify, Scope};
 
-use super::Pipeline;
+use super::TableSource;
 
 /// More open shards are not read: each takes two calls.
 const MAX_SHARDS: usize = 16;
@@ -53,19 +53,24 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The stream from now on.
+    /// The stream of a table, before anything is read.
+    pub(super) fn new(table: &TableSource) -> Stream {
+        let keys = table.solution.keys.clone();
+        Stream { iterators: Vec::new(), blind: None, keys, n_others: 0, own: Vec::new() }
+    }
+
+    /// Follows the stream with this ARN from now on.
     ///
     /// # Errors
     /// Transient errors of AWS.
-    pub(super) async fn follow(cx: &Context, pipeline: &Pipeline) -> Result<Stream, AwsError> {
-        let keys = pipeline.solution.keys.clone();
-        let stream = Stream { iterators: Vec::new(), blind: None, keys, n_others: 0, own: Vec::new() };
-        match iterators(cx, &pipeline.stream).await {
-            Ok(Ok(iterators)) => Ok(Stream { iterators, ..stream }),
-            Ok(Err(blind)) => Ok(Stream { blind: Some(blind), ..stream }),
-            Err(error) if error.passes() => Err(error),
-            Err(error) => Ok(Stream { blind: Some(unreadable(&error)), ..stream }),
+    pub(super) async fn follow(&mut self, cx: &Context, arn: &str) -> Result<(), AwsError> {
+        match iterators(cx, arn).await {
+            Ok(Ok(iterators)) => self.iterators = iterators,
+            Ok(Err(blind)) => self.blind = Some(blind),
+            Err(error) if error.passes() => return Err(error),
+            Err(error) => self.blind = Some(unreadable(&error)),
         }
+        Ok(())
     }
 
     /// Forgets the records that were read.

@@ -8,6 +8,7 @@
 //! or the spec imports the function and declares this mapping of a source that it manages, and a
 //! read showed that no other team owns the function. In an imported table it allows the one item
 //! that the user named with the table (`verify --allow-imported`), if no other team owns the table.
+//! A message can't be taken back, so it allows only the one that the user confirmed, to that queue.
 //!
 //! **Invariant:** it trusts only the request and AWS's responses, never what a kind says that it is
 //! about to do. An unknown request is refused.
@@ -41,7 +42,8 @@ pub enum Access {
         /// Whether to assume ownership by name if tags can't be read (`--assume-owner`).
         assume_owner: bool,
     },
-    /// Writes only to single items of this team's tables (`verify`).
+    /// Writes only single items of this team's tables, and sends only the messages that the user
+    /// confirmed to its queues (`verify`).
     Items {
         /// The team.
         team: String,
@@ -80,8 +82,11 @@ impl Access {
     /// proves the owner; else why no such request can be sent.
     fn writable(&self, effect: Effect) -> Result<(Names<'_>, bool), &'static str> {
         match self {
-            Access::Items { .. } if effect != Effect::Item => return Err("this command writes only items"),
+            Access::Items { .. } if !matches!(effect, Effect::Item | Effect::Message) => {
+                return Err("this command writes only items and messages");
+            }
             Access::Team { .. } if effect == Effect::Item => return Err("this command doesn't write items"),
+            Access::Team { .. } if effect == Effect::Message => return Err("this command doesn't send messages"),
             Access::Team { .. } if effect == Effect::Invoke => return Err("this command doesn't invoke functions"),
             Access::Single { effect: Effect::Item, .. } if effect != Effect::Item => {
                 return Err("this command writes only items");
@@ -123,6 +128,8 @@ pub struct Guard {
     attachable: Mutex<HashMap<(String, String), Attachable>>,
     /// The key of the one item that can be written in an imported resource, by its kind and name.
     items: Mutex<HashMap<(String, String), Json>>,
+    /// The messages that the user confirmed, by the kind and name of their target.
+    messages: Mutex<HashMap<(String, String), String>>,
     /// The values that the spec's lookups read, by source and name.
     lookups: Mutex<HashSet<(String, String)>>,
     /// Resources that AWS refused to create and that were not read since.
@@ -195,6 +202,7 @@ impl Guard {
             parents: Mutex::default(),
             attachable: Mutex::default(),
             items: Mutex::default(),
+            messages: Mutex::default(),
             lookups: Mutex::default(),
             refused: Mutex::default(),
             n_writes: AtomicUsize::new(0),
@@ -316,6 +324,27 @@ impl Guard {
         key.iter().all(|(name, value)| item.get(name) == Some(value))
     }
 
+    /// Allows sending this message to a resource, if no other team owns it: the user confirmed it.
+    pub fn allow_message(&self, kind: &str, name: &str, body: &str) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.insert((kind.to_owned(), name.to_owned()), body.to_owned());
+    }
+
+    /// Whether a request sends a message that the user confirmed.
+    fn is_confirmed_message(&self, kind: &str, name: &str, request: &Request) -> bool {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = messages.get(&(kind.to_owned(), name.to_owned()));
+        let sent = request.item.as_ref().and_then(Json::as_str);
+        request.effect == Effect::Message && sent.is_some() && sent == body.map(String::as_str)
+    }
+
+    /// Whether a request sends a confirmed message to an imported resource that no other team owns.
+    fn is_allowed_message(&self, kind: &str, name: &str, request: &Request) -> bool {
+        let attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = attachable.get(&(kind.to_owned(), name.to_owned())).is_some_and(|it| it.is_free);
+        is_free && self.is_confirmed_message(kind, name, request)
+    }
+
     /// Whether something that reads `source` can be attached to an imported resource.
     fn is_attachable(&self, kind: &str, name: &str, source: Option<&str>) -> bool {
         let attachable = self.attachable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -414,11 +443,15 @@ impl Guard {
         if !self.access.covers(kind, name) {
             return refuse(format!("this command isn't about the {kind} `{name}`"));
         }
+        if request.effect == Effect::Message && !self.is_confirmed_message(kind, name, request) {
+            return refuse(format!("you didn't confirm this message to the {kind} `{name}`"));
+        }
         // If AWS assigned the name, only a read can show the owner.
         let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
         // An imported resource that this request can be about anyway.
         let is_permitted = self.is_attachable(kind, name, request.source.as_deref())
             || self.is_allowed_item(kind, name, request)
+            || self.is_allowed_message(kind, name, request)
             || self.is_allowed_import(kind, name);
         if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_permitted) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));

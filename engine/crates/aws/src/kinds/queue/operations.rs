@@ -1,12 +1,18 @@
 //! The calls of `queue`
 //! (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html), and the
-//! permissions on queues. None of them reads or writes a message.
+//! permissions on queues. None of them reads a message, and only `verify` sends one.
+
+use std::collections::BTreeSet;
 
 use engine_core::kind::AccessLevel;
 
 use crate::aws::limits::QUEUES as RATE;
 use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
-use crate::policy::{DELETE, Imported, PLAN, Purpose::Apply, READ, Scope};
+use crate::policy::{
+    DELETE, Imported, PLAN, PolicyBuilder,
+    Purpose::{Apply, Verify},
+    READ, Scope,
+};
 use crate::schema::ArnForm;
 
 /// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
@@ -30,6 +36,16 @@ const QUEUES: Scope = Scope {
     ..Scope::new("Queues", |policy| policy.of_team(&QUEUE))
 };
 
+/// The same, for test messages: only those that a mapping reads.
+const SOURCES: Scope = Scope { kind: Some("queue"), ..Scope::new("SourceQueues", sources) };
+
+fn sources(policy: &PolicyBuilder<'_>) -> Vec<String> {
+    let mappings = policy.spec.resources.iter().filter(|it| it.schema().kind == "mapping");
+    let queues = mappings.filter_map(|mapping| policy.spec.target(mapping, "event_source_arn"));
+    let queues = queues.filter(|it| it.schema().kind == "queue" && !it.imported);
+    queues.map(|queue| policy.arn(&QUEUE, queue)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 const fn call(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
     Operation::new(Service::SQS, action, effect, Wire::Json("AmazonSQS"), &RATE, grants).of_kind("queue")
 }
@@ -51,6 +67,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     by_name("sqs:GetQueueUrl", Effect::Read, &[(&QUEUES, READ)]),
     by_url("sqs:ListQueueTags", Effect::Read, &[(&QUEUES, READ)]),
     call("sqs:ListQueues", Effect::Read, &[(&Scope::LISTS, PLAN)]),
+    by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify])]).with_item("MessageBody"),
     by_url("sqs:SetQueueAttributes", Effect::Write, &[(&QUEUES, &[Apply])]).in_place(),
     by_url("sqs:TagQueue", Effect::Write, &[(&QUEUES, &[Apply])]),
     by_url("sqs:UntagQueue", Effect::Write, &[(&QUEUES, DELETE)]),

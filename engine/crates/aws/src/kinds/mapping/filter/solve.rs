@@ -409,7 +409,7 @@ pub struct Message {
 /// Why no message passes, or why engine finds none, once for each way.
 pub fn solve_message(filters: &[Pattern], own: &str) -> Result<Message, Vec<String>> {
     if filters.is_empty() {
-        return Ok(Message { body: own.to_owned() });
+        return Ok(Message { body: marked(Map::new(), own) });
     }
     let mut reasons = Vec::new();
     for filter in filters {
@@ -451,13 +451,15 @@ fn message(alternative: &Alternative<'_>, own: &str) -> Result<String, Trouble> 
     }
     let digits = "7";
     match body.json("body", Own { text: own, digits })? {
-        None => Ok(own.to_owned()),
+        None => Ok(marked(Map::new(), own)),
         Some(Json::String(text)) => Ok(text),
-        // What isn't required shows this run.
-        Some(Json::Object(mut fields)) => {
-            fields.entry("engine_verify").or_insert_with(|| Json::from(own));
-            Ok(Json::Object(fields).to_string())
-        }
+        Some(Json::Object(fields)) => Ok(marked(fields, own)),
         Some(other) => Ok(other.to_string()),
     }
+}
+
+/// A body with what is required, and with this run's text where nothing is.
+fn marked(mut fields: Map<String, Json>, own: &str) -> String {
+    fields.entry("engine_verify").or_insert_with(|| Json::from(own));
+    Json::Object(fields).to_string()
 }
