@@ -1,7 +1,7 @@
 //! Queues next to a pipeline: a dead-letter queue, and the destination of what the function failed
 //! to process.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::project::{Project, config};
 use super::{ACCOUNT, NO_CHANGES, TEAM, changed_paths};
@@ -106,7 +106,6 @@ resources:
     crate::support::eventually("the message is in the log", || {
         run(&["logs", "worker", "--spec", SPEC]).out.contains("got the first job")
     });
-    run(&["verify", SPEC]).expect(1, &["`jobs-to-worker` can't be verified: its source is an SQS queue"]);
 
     let mapping = aws.wait(aws.lambda.list_event_source_mappings().send()).event_source_mappings.unwrap().remove(0);
     assert_eq!((mapping.batch_size, mapping.starting_position), (Some(10), None));
@@ -114,4 +113,168 @@ resources:
     run(&["apply", SPEC]).expect(0, &["0 added, 1 changed, 0 destroyed."]);
     run(&["diff", SPEC, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     run(&["destroy", SPEC, "--yes"]).expect(0, &["Destroy complete! Resources: 4 destroyed."]);
+}
+
+const JOBS: &str = "specs/jobs.yaml";
+
+/// A deployed queue whose messages go to a function with this code; `more` are lines of the mapping
+/// and of the queue.
+fn with_worker(code: &str, of_mapping: &str, of_queue: &str) -> Project {
+    let project = Project::new();
+    project.write("lambda-src/worker/index.js", &format!("exports.handler = async (event) => {{ {code} }};\n"));
+    project.write(
+        JOBS,
+        &format!(
+            "team: acme
+region: eu-central-1
+resources:
+  jobs:
+    type: queue
+    message_retention_seconds: 600
+{of_queue}  worker:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    code: ../lambda-src/worker
+  jobs-to-worker:
+    type: mapping
+    function: ${{worker.arn}}
+    event_source_arn: ${{jobs.arn}}
+{of_mapping}"
+        ),
+    );
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["4 added"]);
+    project
+}
+
+const LOGS: &str = "event.Records.forEach((it) => console.log('got ' + it.body));";
+
+fn verify(project: &Project, args: &[&str]) -> crate::shared::program::Ran {
+    project.run(&[&["verify", JOBS, "--local"], args].concat())
+}
+
+/// The one mapping in the JSON outcome.
+fn outcome(project: &Project, code: i32) -> Json {
+    let ran = verify(project, &["--yes", "--json", "--timeout", if code == 0 { "60" } else { "10" }]);
+    let documents = ran.expect(code, &[]).json();
+    let [document] = &documents[..] else { panic!("one document: {documents:#?}") };
+    assert_eq!(document["verified"], code == 0, "{document:#}");
+    document["mappings"][0].clone()
+}
+
+/// The number of messages in the queue.
+fn n_messages(project: &Project, name: &str) -> u32 {
+    let aws = project.account(ACCOUNT);
+    let sqs = aws_sdk_sqs::Client::new(&config(&project.endpoint(), ACCOUNT));
+    let url = aws.wait(sqs.get_queue_url().queue_name(name).send()).queue_url.unwrap();
+    let shown = sqs.get_queue_attributes().queue_url(url).attribute_names(aws_sdk_sqs::types::QueueAttributeName::All);
+    let shown = aws.wait(shown.send()).attributes.unwrap();
+    let counts = shown.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+    counts.map(|(_, count)| count.parse::<u32>().unwrap()).sum()
+}
+
+#[test]
+fn a_queue_is_verified_with_a_message_that_is_shown_and_asked_for() {
+    let project = with_worker(LOGS, "", "");
+    let refused = ["a message to a queue can't be taken back", "for `jobs-to-worker`, to `acme-jobs`: {", "pass --yes"];
+    verify(&project, &[]).expect(1, &refused);
+    let ask = |answer: &str, end: &str| {
+        let mut terminal = project.command(&["verify", JOBS, "--local"]).terminal();
+        terminal.exp_string("These messages can't be taken back").unwrap();
+        terminal.exp_string("{\"engine_verify\":\"engine-verify-").unwrap();
+        terminal.exp_string("Only 'yes' will be accepted").unwrap();
+        terminal.send_line(answer).unwrap();
+        terminal.exp_string(end).unwrap();
+        terminal.exp_eof().unwrap();
+    };
+    ask("no", "Nothing was written.");
+    let log = || project.run(&["logs", "worker", "--spec", JOBS, "--local"]).out;
+    assert!(!log().contains("engine-verify-"), "nothing was sent: {}", log());
+    ask("yes", "the log of acme-worker shows the test message.");
+    assert!(log().contains("engine-verify-"), "{}", log());
+    let ran = verify(&project, &["--yes"]).expect(0, &["jobs-to-worker: acme-jobs -> acme-worker", "message sent"]);
+    eprintln!("{}", ran.out);
+    let found = outcome(&project, 0);
+    assert_eq!(
+        (&found["proof"], &found["queue"], &found["table"]),
+        (&json!("logged"), &json!("acme-jobs"), &Json::Null)
+    );
+    let change = &found["changes"][0];
+    assert_eq!(
+        (&change["change"], &change["matched_by"], &change["writes"]),
+        (&json!("MESSAGE"), &json!("mark"), &json!(1)),
+        "{found:#}"
+    );
+    assert!(found["message"].as_str().unwrap().starts_with("{\"engine_verify\":"), "{found:#}");
+    assert_eq!(n_messages(&project, "acme-jobs"), 0);
+}
+
+#[test]
+fn the_message_is_built_from_the_filters_and_none_is_sent_if_none_passes() {
+    let filter = |filter: &str| format!("    filters: [{filter}]\n");
+    let kind = "{ body: { kind: [order], size: [{ numeric: [\">\", 5] }] } }";
+    let project = with_worker(LOGS, &filter(kind), "");
+    let found = outcome(&project, 0);
+    let body: Json = serde_json::from_str(found["message"].as_str().unwrap()).unwrap();
+    assert_eq!((&body["kind"], body["size"].as_f64().unwrap() > 5.0), (&json!("order"), true), "{body}");
+    // The message ID is enough if the body has nothing of its own.
+    let exact = "{ body: [run] }";
+    project.edit(JOBS, &[(kind, exact)]);
+    project.write("lambda-src/worker/index.js", "exports.handler = async (e) => console.log(JSON.stringify(e));\n");
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["2 changed"]);
+    let found = outcome(&project, 0);
+    assert_eq!((&found["message"], &found["changes"][0]["matched_by"]), (&json!("run"), &json!("key")), "{found:#}");
+    project.edit(JOBS, &[(exact, "{ body: [run], messageAttributes: { a: [b] } }")]);
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["1 changed"]);
+    let failed = &outcome(&project, 1)["failed"];
+    assert_eq!((&failed["cause"], &failed["hop"]), (&json!("filters_unknown"), &json!("invoked")), "{failed:#}");
+    assert!(failed["diagnostic"]["why"].as_str().unwrap().contains("not `messageAttributes.a`"), "{failed:#}");
+    assert_eq!(n_messages(&project, "acme-jobs"), 0);
+}
+
+#[test]
+fn a_function_that_does_not_log_its_message_is_proven_to_be_invoked() {
+    let project = with_worker("", "", "");
+    let found = outcome(&project, 0);
+    assert_eq!((&found["proof"], &found["failed"]), (&json!("invoked"), &Json::Null), "{found:#}");
+    verify(&project, &["--yes"])
+        .expect(0, &["Lambda invoked acme-worker for the test message, which its log doesn't show."]);
+}
+
+#[test]
+fn a_queue_with_a_disabled_mapping_gets_no_message_and_a_failing_function_is_reported() {
+    let project = with_worker("throw new Error('no luck');", "    enabled: false\n", "");
+    let failed = outcome(&project, 1)["failed"].clone();
+    assert_eq!((&failed["cause"], &failed["change"]), (&json!("mapping_disabled"), &json!("MESSAGE")), "{failed:#}");
+    verify(&project, &[]).expect(1, &["Not verified; nothing was written.", "so it doesn't read the queue"]);
+    assert_eq!(n_messages(&project, "acme-jobs"), 0);
+    project.edit(JOBS, &[("    enabled: false\n", "")]);
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["1 changed"]);
+    let words = ["`acme-worker` fails: Error: no luck", "the test message stays in `acme-jobs`", "\"log line found\""];
+    let ran = verify(&project, &["--yes", "--timeout", "30"]).expect(1, &words);
+    eprintln!("{}{}", ran.out, ran.err);
+    assert_eq!(n_messages(&project, "acme-jobs"), 1);
+}
+
+#[test]
+fn a_fifo_queue_and_an_allowed_imported_queue_are_verified() {
+    let project = with_worker(LOGS, "", "    fifo_queue: true\n");
+    assert_eq!(outcome(&project, 0)["queue"], "acme-jobs.fifo");
+
+    let project = with_worker(LOGS, "", "");
+    let aws = project.account(ACCOUNT);
+    let sqs = aws_sdk_sqs::Client::new(&config(&project.endpoint(), ACCOUNT));
+    let theirs = sqs.create_queue().queue_name("their-jobs").tags("project", "shop");
+    let url = aws.wait(theirs.send()).queue_url.unwrap();
+    let imported = "jobs:\n    type: queue\n    import: their-jobs\n";
+    project.edit(JOBS, &[("jobs:\n    type: queue\n    message_retention_seconds: 600\n", imported)]);
+    project.run(&["apply", JOBS, "--local", "--yes", "--replace", "jobs-to-worker"]).expect(0, &["Apply complete!"]);
+    verify(&project, &["--yes"]).expect(
+        1,
+        &["this spec doesn't manage the queue `their-jobs`", "pass `--allow-imported jobs` to send one test"],
+    );
+    verify(&project, &["--yes", "--allow-imported", "jobs"]).expect(0, &["shows the test message"]);
+    aws.wait(sqs.tag_queue().queue_url(&url).tags("engine:team", "red-foxes").send());
+    verify(&project, &["--yes", "--allow-imported", "jobs"])
+        .expect(1, &["the imported queue `their-jobs`", "red-foxes"]);
 }

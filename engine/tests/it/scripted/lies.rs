@@ -40,6 +40,9 @@ resources:
   feed: { type: mapping, function: '${logger.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
 ";
 
+/// The text of a forged message.
+const MESSAGE: &str = "{\"engine_verify\":\"x\"}";
+
 /// A request in wire format.
 #[derive(Debug, Clone)]
 struct Forged {
@@ -61,7 +64,9 @@ fn forged(operation: &Operation, name: &str) -> Forged {
         At::Body(name) => Some(((*name).to_owned(), json!(value))),
         _ => None,
     });
-    let body: serde_json::Map<_, _> = in_body.collect();
+    let message = operation.item.filter(|_| operation.effect == Effect::Message);
+    let message = message.map(|name| (name.to_owned(), json!(MESSAGE)));
+    let body: serde_json::Map<_, _> = in_body.chain(message).collect();
     let json = serde_json::Value::Object(body).to_string();
     match operation.wire {
         Wire::Json(prefix) => Forged {
@@ -354,6 +359,10 @@ async fn no_declared_write_reaches_a_resource_that_engine_does_not_own() {
             lies.push(format!("{ACCOUNT}:function:red-foxes-logger"));
             lies.push("210987654321:function:blue-owls-logger".to_owned());
         }
+        // The user confirmed the message to each of them, which is not enough.
+        for name in not_ours.iter().chain(&[ours]).filter(|_| operation.effect == Effect::Message) {
+            cx.aws.guard.allow_message(kind, name, MESSAGE);
+        }
         for form in lies {
             assert_blocked(&cx, &cloud, &format!("{name} of {form}"), &forged(operation, &form)).await;
             n_lies += 1;
@@ -401,6 +410,9 @@ async fn no_write_of_any_kind_reaches_a_resource_read_as_another_owners() {
             guard.observe(schema, &id(name), &live);
         }
         guard.observe_import(target.form.kind, "blue-owls-z");
+        for name in ["blue-owls-x", "blue-owls-y", "blue-owls-z", "blue-owls-unseen", "red-foxes-x", "blue-owls"] {
+            guard.allow_message(target.form.kind, name, MESSAGE);
+        }
         let unseen = (operation.effect != Effect::Create).then_some("blue-owls-unseen");
         let elsewhere = ["blue-owls-x/red-foxes-x", "/blue-owls-x/red-foxes-x", "/blue-owls-x/", "/blue-owls/x"];
         let lies = ["blue-owls-y", "blue-owls-z", "red-foxes-x", "blue-owls"].into_iter().chain(elsewhere);

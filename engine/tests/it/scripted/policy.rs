@@ -714,6 +714,26 @@ fn read_commands_get_no_write_permissions_and_verify_and_dev_only_theirs() {
 }
 
 #[test]
+fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {
+    let queues = "resources:\n  dead: { type: queue }\n  jobs:\n    type: queue\n    redrive_policy: { \
+                  dead_letter_target_arn: \"${dead.arn}\", max_receive_count: 5 }\n  jobs-to-logger: { type: mapping, \
+                  function: \"${logger.arn}\", event_source_arn: \"${jobs.arn}\" }\n";
+    let project = Project::new(|text| replaced(&text, "resources:\n", queues));
+    let send = |queue: &str| Right {
+        action: "sqs:SendMessage".to_owned(),
+        resource: arn("sqs", queue),
+        context: BTreeMap::new(),
+        along: false,
+    };
+    for purpose in PURPOSES {
+        let policy = policy(&project, &["--for", purpose]);
+        let sends = ["verify", "all"].contains(&purpose);
+        assert_eq!(allows(&policy, &send("blue-owls-jobs")), sends, "{purpose}: {policy:#}");
+        assert!(!allows(&policy, &send("blue-owls-dead")), "{purpose}: {policy:#}");
+    }
+}
+
+#[test]
 fn a_policy_with_a_name_prefix_comes_with_an_explanation() {
     let project = Project::usual();
     for (args, is_told) in [(&[][..], true), (&["--for", "verify"], false), (&["--role"], false)] {

@@ -231,3 +231,110 @@ fn parallelism_bounds_how_many_mappings_of_all_teams_are_tested_at_once() {
         assert_eq!(changes == 2, is_alone, "{writes:?}");
     }
 }
+
+/// A deployed queue with a mapping, after `change`.
+fn queue(lines: &str, change: impl FnOnce(&mut World)) -> (Cloud, Project) {
+    let project = Project::new(|text| {
+        let (head, rest) = text.split_once("  todos:\n").unwrap();
+        let (_, rest) = rest.split_once("  # Existing role").unwrap();
+        let (rest, _) = rest.split_once("  # Required by the task").unwrap();
+        let mapping =
+            "  jobs-to-logger: { type: mapping, function: \"${logger.arn}\", event_source_arn: \"${jobs.arn}\" }\n";
+        format!("{head}  jobs:\n    type: queue\n{lines}  # Existing role{rest}{mapping}")
+    });
+    let cloud = Cloud::start(World::empty());
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| {
+        *world = world.clone().aged();
+        change(world);
+    });
+    cloud.forget();
+    (cloud, project)
+}
+
+const VERIFY: [&str; 4] = ["verify", "--yes", "--timeout", "2"];
+
+#[test]
+fn nothing_but_one_message_is_sent_to_a_queue() {
+    let (cloud, project) = queue("", |_| {});
+    project.run(&cloud, &["verify"]).ends_with(1).complains("a message to a queue can't be taken back");
+    assert_eq!(cloud.count("SendMessage"), 0);
+    let run = project.run(&cloud, &VERIFY);
+    run.ends_with(1).says("MESSAGE").complains("Lambda didn't invoke `blue-owls-logger` for the test message");
+    run.complains("the test message stays in `blue-owls-jobs`");
+    assert_eq!(super::writes(&cloud), ["SendMessage"]);
+
+    // A standard queue may have the message of a lost response, and a FIFO queue recognizes it.
+    for (lines, is_sent_again) in [("", false), ("    fifo_queue: true\n", true)] {
+        let (cloud, project) = queue(lines, |_| {});
+        cloud.fault("SendMessage", 1..2, Fault::DoneButCut);
+        project.run(&cloud, &VERIFY).ends_with(1).complains("for the test message");
+        assert_eq!(cloud.count("SendMessage") == 2, is_sent_again, "{lines}");
+        let calls = cloud.calls();
+        let sent: Vec<_> = calls.iter().filter(|it| it.operation == "SendMessage").map(|it| &it.body).collect();
+        assert!(sent.iter().all(|body| body == &sent[0] && body["MessageGroupId"].is_string() == is_sent_again));
+        assert_eq!(sent[0]["MessageGroupId"], sent[0]["MessageDeduplicationId"]);
+    }
+}
+
+#[test]
+fn the_hop_of_a_message_that_fails_is_named_within_seconds() {
+    let start = std::time::Instant::now();
+    let patient = ["verify", "--yes", "--timeout", "10m"];
+    // Someone disables the mapping after it was read.
+    let (cloud, project) = queue("", |_| {});
+    cloud.before("GetEventSourceMapping", 2, |world| world.mappings[0].shown["State"] = json!("Disabled"));
+    let run = project.run(&cloud, &patient);
+    run.ends_with(1).complains("`jobs-to-logger` is Disabled, so it doesn't read the queue");
+
+    let problem = "PROBLEM: The function execution role does not have permissions to call ReceiveMessage on SQS";
+    let (cloud, project) = queue("", |world| world.mappings[0].shown["LastProcessingResult"] = json!(problem));
+    let run = project.run(&cloud, &patient);
+    run.ends_with(1)
+        .complains("Lambda reports a problem with `jobs-to-logger`")
+        .complains("sqs:ReceiveMessage, DeleteMessage");
+
+    let (cloud, project) = queue("", |_| {});
+    let text = "User: X is not authorized to perform: sqs:SendMessage on resource: arn:aws:sqs:x";
+    cloud.always("SendMessage", refusal("SendMessage", "AccessDeniedException", text));
+    project.run(&cloud, &patient).ends_with(1).complains("for the permission `sqs:SendMessage`");
+
+    let (cloud, project) = queue("", |world| world.functions.get_mut(FUNCTION).unwrap().concurrency = Some(0));
+    let run = project.run(&cloud, &patient);
+    run.ends_with(1).complains("its reserved concurrency is 0").says("nothing was written");
+    assert_eq!(cloud.count("SendMessage"), 0);
+    assert!(start.elapsed().as_secs() < 90, "{:?}", start.elapsed());
+}
+
+/// An invocation whose log doesn't show the message proves nothing if the queue had others.
+#[test]
+fn other_messages_in_the_queue_make_an_invocation_prove_nothing() {
+    let request = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
+    let text = [
+        format!("START RequestId: {request} Version: $LATEST"),
+        format!("REPORT RequestId: {request}\tDuration: 3 ms\tMemory Size: 128 MB\t"),
+    ];
+    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 60_000;
+    let events: Vec<_> = text
+        .iter()
+        .enumerate()
+        .map(
+            |(at, text)| json!({ "eventId": at.to_string(), "logStreamName": "s", "timestamp": soon, "message": text }),
+        )
+        .collect();
+    for (n_before, n_after, word) in
+        [(0, 0, None), (1, 0, Some("not proven: other traffic")), (0, 1, Some("doesn't show the test message"))]
+    {
+        let (cloud, project) =
+            queue("", move |world| world.queues.get_mut("blue-owls-jobs").unwrap().messages[0] = n_before);
+        cloud.before("FilterLogEvents", 3, move |world| {
+            world.queues.get_mut("blue-owls-jobs").unwrap().messages = [0, n_after, 0];
+        });
+        cloud.fault("FilterLogEvents", 3..99, Fault::Answer(Reply::ok(&json!({ "events": events }))));
+        let run = project.run(&cloud, &["verify", "--yes", "--timeout", "20"]);
+        match word {
+            None => run.ends_with(0).says("Lambda invoked blue-owls-logger for the test message"),
+            Some(word) => run.ends_with(1).complains(word),
+        };
+    }
+}

@@ -1144,6 +1144,60 @@ mod tests {
         assert_eq!(allowed(&guard(Ownership::Engine(owner("red", "s")), true)), [false; 6]);
     }
 
+    #[test]
+    fn only_the_message_that_the_user_confirmed_is_sent_to_that_queue() {
+        let send = |name: &str, body: &str| {
+            let url = format!("https://sqs.eu-central-1.amazonaws.com/123456789012/{name}");
+            let body = serde_json::json!({ "QueueUrl": url, "MessageBody": body }).to_string();
+            let target = Some("AmazonSQS.SendMessage");
+            operation::all().parse("POST", &format!("{HOST}/"), target, body.as_bytes()).unwrap()
+        };
+        let kinds = kinds::all();
+        let schema = kinds.get("queue").unwrap().schema();
+        let text = r#"{"engine_verify":"x"}"#;
+        let guard = |access: Access| {
+            let guard = Guard::new(access, operation::all());
+            guard.observe_env(&AwsEnv::new("eu-central-1", "123456789012"));
+            for name in ["acme-jobs", "acme-other"] {
+                guard.observe(schema, &id(name), &live(Ownership::Engine(owner("acme", "s"))));
+            }
+            guard.observe_import("queue", "Theirs");
+            guard
+        };
+        let (team, owns) = ("acme".to_owned(), BTreeSet::new());
+        let items = || Access::Items { team: team.clone(), owns: owns.clone() };
+        let verify = guard(items());
+        assert!(verify.check(&send("acme-jobs", text)).is_err(), "it isn't confirmed");
+        verify.allow_message("queue", "acme-jobs", text);
+        assert_eq!(verify.check(&send("acme-jobs", text)), Ok(()));
+        for (name, body) in [("acme-jobs", "{}"), ("acme-jobs", ""), ("acme-other", text), ("red-jobs", text)] {
+            assert!(verify.check(&send(name, body)).is_err(), "{name} {body}");
+        }
+        // An imported queue only if a read showed that no other team owns it.
+        verify.allow_message("queue", "Theirs", text);
+        assert!(verify.check(&send("Theirs", text)).is_err(), "it was never read");
+        for (owned, expected) in [(Ownership::Nobody, true), (Ownership::Engine(owner("red", "s")), false)] {
+            verify.observe_imported(schema, &id("Theirs"), Some(&live(owned)));
+            assert_eq!(verify.check(&send("Theirs", text)).is_ok(), expected);
+            assert!(verify.check(&send("Theirs", "{}")).is_err());
+        }
+        // No other command sends any.
+        let single = |effect, kind| {
+            let (team, owns, name) = (team.clone(), owns.clone(), "acme-jobs".to_owned());
+            Access::Single { team, owns, effect, kind, name, allow_imported: true }
+        };
+        for access in [
+            Access::ReadOnly,
+            Access::Team { team: team.clone(), owns: owns.clone(), assume_owner: true },
+            single(Effect::Item, "table"),
+            single(Effect::Invoke, "function"),
+        ] {
+            let guard = guard(access.clone());
+            guard.allow_message("queue", "acme-jobs", text);
+            assert!(guard.check(&send("acme-jobs", text)).is_err(), "{access:?}");
+        }
+    }
+
     /// GetEventSourceMapping's response for a mapping that is attached to a function.
     fn answer(guard: &Guard, uuid: &str, function: &str) {
         let path = format!("/2015-03-31/event-source-mappings/{uuid}");

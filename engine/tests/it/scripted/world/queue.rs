@@ -1,5 +1,5 @@
 //! The queues of the scripted account. Reads lag behind creates and deletes, and show old and new
-//! attributes in turns after a change. No operation on messages exists.
+//! attributes in turns after a change. Messages can be sent and are never received.
 
 use std::collections::BTreeMap;
 
@@ -33,13 +33,14 @@ pub(in super::super) struct Queue {
 
 /// The model's name for an SQS operation.
 pub(super) fn operation(target: &str) -> &'static str {
-    const ALL: [&str; 9] = [
+    const ALL: [&str; 10] = [
         "CreateQueue",
         "DeleteQueue",
         "GetQueueAttributes",
         "GetQueueUrl",
         "ListQueueTags",
         "ListQueues",
+        "SendMessage",
         "SetQueueAttributes",
         "TagQueue",
         "UntagQueue",
@@ -185,6 +186,10 @@ impl World {
             "DeleteQueue" => self.queue(name).map(|queue| {
                 queue.leaving = Some(READS);
                 Reply::ok(&json!({}))
+            }),
+            "SendMessage" => self.queue(name).map(|queue| {
+                queue.messages[0] += 1;
+                Reply::ok(&json!({ "MessageId": "5fea7756-0ea4-451a-a703-a558b933e274" }))
             }),
             "TagQueue" => self.queue(name).map(|queue| {
                 queue.tags.extend(texts(&body["Tags"]));
