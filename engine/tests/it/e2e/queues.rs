@@ -121,7 +121,7 @@ const JOBS: &str = "specs/jobs.yaml";
 /// and of the queue.
 fn with_worker(code: &str, of_mapping: &str, of_queue: &str) -> Project {
     let project = Project::new();
-    project.write("lambda-src/worker/index.js", &format!("exports.handler = async (event) => {{ {code} }};\n"));
+    project.write("lambda-src/log-events/index.js", &format!("exports.handler = async (event) => {{ {code} }};\n"));
     project.write(
         JOBS,
         &format!(
@@ -135,7 +135,7 @@ resources:
     type: function
     runtime: nodejs22.x
     handler: index.handler
-    code: ../lambda-src/worker
+    code: ../lambda-src/log-events
   jobs-to-worker:
     type: mapping
     function: ${{worker.arn}}
@@ -220,7 +220,7 @@ fn the_message_is_built_from_the_filters_and_none_is_sent_if_none_passes() {
     // The message ID is enough if the body has nothing of its own.
     let exact = "{ body: [run] }";
     project.edit(JOBS, &[(kind, exact)]);
-    project.write("lambda-src/worker/index.js", "exports.handler = async (e) => console.log(JSON.stringify(e));\n");
+    project.write("lambda-src/log-events/index.js", "exports.handler = async (e) => console.log(JSON.stringify(e));\n");
     project.run(&["apply", JOBS, "--local"]).expect(0, &["2 changed"]);
     let found = outcome(&project, 0);
     assert_eq!((&found["message"], &found["changes"][0]["matched_by"]), (&json!("run"), &json!("key")), "{found:#}");

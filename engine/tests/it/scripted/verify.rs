@@ -283,9 +283,13 @@ fn the_hop_of_a_message_that_fails_is_named_within_seconds() {
     let patient = ["verify", "--yes", "--timeout", "10m"];
     // Someone disables the mapping after it was read.
     let (cloud, project) = queue("", |_| {});
-    cloud.before("GetEventSourceMapping", 2, |world| world.mappings[0].shown["State"] = json!("Disabled"));
+    project.run(&cloud, &["verify"]).ends_with(1);
+    let n_reads = cloud.count("GetEventSourceMapping");
+    cloud.forget();
+    cloud.before("GetEventSourceMapping", n_reads + 1, |world| world.mappings[0].enabled = false);
     let run = project.run(&cloud, &patient);
     run.ends_with(1).complains("`jobs-to-logger` is Disabled, so it doesn't read the queue");
+    assert_eq!((cloud.count("GetEventSourceMapping"), cloud.count("SendMessage")), (n_reads + 1, 0));
 
     let problem = "PROBLEM: The function execution role does not have permissions to call ReceiveMessage on SQS";
     let (cloud, project) = queue("", |world| world.mappings[0].shown["LastProcessingResult"] = json!(problem));

@@ -36,7 +36,7 @@ pub(in crate::scripted) struct Mapping {
     pub(in crate::scripted) uuid: String,
     pub(in crate::scripted) function: String,
     pub(in crate::scripted) shown: Json,
-    enabled: bool,
+    pub(in crate::scripted) enabled: bool,
     passing: Option<Passing>,
     leaving: bool,
     pub(in crate::scripted) tags: Tags,
