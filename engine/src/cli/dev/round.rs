@@ -34,12 +34,8 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, Value};
 
 /// Reads as an apply does, and finds orphans as `diff` does.
-const INTENT: Intent = Intent {
-    goal: Goal::Present,
-    writes: true,
-    orphans: OrphanSearch::Indexed,
-    lookups: LookupReads::Required,
-};
+const INTENT: Intent =
+    Intent { goal: Goal::Present, writes: true, orphans: OrphanSearch::Indexed, lookups: LookupReads::Required };
 
 /// Which stack a command works on.
 #[derive(PartialEq)]
