@@ -81,7 +81,7 @@ pub struct Pipeline {
 #[derive(Debug, Clone)]
 pub enum Source {
     /// The stream of a table.
-    Table(TableSource),
+    Table(Box<TableSource>),
     /// A queue.
     Queue(QueueSource),
 }
@@ -157,7 +157,8 @@ impl Source {
     /// Whether the filters let it through.
     fn passes(&self, probe: Probe) -> Verdict {
         match (self, probe) {
-            (Source::Table(TableSource { solution, .. }), Probe::Change(change)) => {
+            (Source::Table(table), Probe::Change(change)) => {
+                let TableSource { solution, .. } = &**table;
                 solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
             }
             (Source::Queue(QueueSource { message: Ok(_), .. }), Probe::Message) => Verdict::Yes,
@@ -595,7 +596,7 @@ impl<'s> Lookup<'s> {
                     solution: Solution::default(),
                 };
                 table.solution = filter::solve(filters, &item::facts(&table));
-                Ok((Source::Table(table), Duration::ZERO))
+                Ok((Source::Table(Box::new(table)), Duration::ZERO))
             }
         }
     }
@@ -750,7 +751,7 @@ async fn other_items(cx: &Context, table: &TableSource, pipelines: &[Pipeline]) 
         Source::Table(other) if other.name == *name => Some(other),
         _ => None,
     });
-    let ours: Vec<_> = tables.map(item::key).collect();
+    let ours: Vec<_> = tables.map(|table| item::key(table)).collect();
     let scan = || async {
         let mut request = cx.aws.dynamodb.scan().table_name(name);
         request = request.limit(i32::try_from(ours.len() + 1).unwrap_or(i32::MAX));
@@ -853,10 +854,10 @@ async fn settle(cx: &Context, pipeline: &Pipeline, pace: Timing, log: &mut Log) 
 enum Sample<'p> {
     Item {
         table: &'p TableSource,
-        item: Item,
+        item: Box<Item>,
         /// Its partition key in the forms in which the log may show it.
         names: Vec<String>,
-        stream: Stream,
+        stream: Box<Stream>,
     },
     Message(TestMessage<'p>),
 }
@@ -865,7 +866,8 @@ impl<'p> Sample<'p> {
     fn new(source: &'p Source) -> Sample<'p> {
         match source {
             Source::Table(table) => {
-                let (item, names, stream) = (Item::new(table), item::names(table), Stream::new(table));
+                let (item, names, stream) =
+                    (Box::new(Item::new(table)), item::names(table), Box::new(Stream::new(table)));
                 Sample::Item { table, item, names, stream }
             }
             Source::Queue(queue) => Sample::Message(TestMessage::new(queue)),

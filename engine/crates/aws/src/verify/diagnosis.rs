@@ -23,7 +23,7 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     if !pipeline.enabled {
         return finding(Cause::MappingDisabled, disabled(pipeline, "Disabled"));
     }
-    if matches!(source, Source::Table(TableSource { current: false, .. })) {
+    if matches!(source, Source::Table(table) if !table.current) {
         let problem = format!("`{mapping}` doesn't read the current stream of its table");
         let diagnostic = Diagnostic::error(problem, "run `engine apply` to make it read the current stream");
         return finding(Cause::StreamGone, diagnostic);
