@@ -158,8 +158,7 @@ impl Source {
     fn passes(&self, probe: Probe) -> Verdict {
         match (self, probe) {
             (Source::Table(table), Probe::Change(change)) => {
-                let TableSource { solution, .. } = &**table;
-                solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
+                table.solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
             }
             (Source::Queue(QueueSource { message: Ok(_), .. }), Probe::Message) => Verdict::Yes,
             _ => Verdict::No,
@@ -748,10 +747,10 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
 async fn other_items(cx: &Context, table: &TableSource, pipelines: &[Pipeline]) -> Result<Option<String>, AwsError> {
     let TableSource { name, keys, .. } = table;
     let tables = pipelines.iter().filter_map(|it| match &it.source {
-        Source::Table(other) if other.name == *name => Some(other),
+        Source::Table(other) if other.name == *name => Some(&**other),
         _ => None,
     });
-    let ours: Vec<_> = tables.map(|table| item::key(table)).collect();
+    let ours: Vec<_> = tables.map(item::key).collect();
     let scan = || async {
         let mut request = cx.aws.dynamodb.scan().table_name(name);
         request = request.limit(i32::try_from(ours.len() + 1).unwrap_or(i32::MAX));
@@ -857,7 +856,7 @@ enum Sample<'p> {
         item: Box<Item>,
         /// Its partition key in the forms in which the log may show it.
         names: Vec<String>,
-        stream: Box<Stream>,
+        stream: Stream,
     },
     Message(TestMessage<'p>),
 }
@@ -866,8 +865,7 @@ impl<'p> Sample<'p> {
     fn new(source: &'p Source) -> Sample<'p> {
         match source {
             Source::Table(table) => {
-                let (item, names, stream) =
-                    (Box::new(Item::new(table)), item::names(table), Box::new(Stream::new(table)));
+                let (item, names, stream) = (Box::new(Item::new(table)), item::names(table), Stream::new(table));
                 Sample::Item { table, item, names, stream }
             }
             Source::Queue(queue) => Sample::Message(TestMessage::new(queue)),

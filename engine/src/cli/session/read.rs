@@ -114,13 +114,15 @@ pub(in crate::cli) async fn contexts_with(
     let quiet = sessions.first().is_some_and(|session| session.terminal.quiet);
     let source = || vec!["AWS credentials".to_owned()];
     let clients = with_wait_notice(quiet, source, connect(sessions, goal, access)).await?;
+    // What several wait for is reported once.
+    let reporter = report_waits_once(quiet);
     let contexts = sessions.iter().zip(clients).map(|(session, aws)| {
         let Options { assume_owner, delete_data, .. } = session.options;
         let overrides = Overrides { delete_data, assume_owner };
         if session.is_recorded {
             aws.recorder.start();
         }
-        kinds::context(Arc::new(aws), overrides, interrupt.clone()).reporting(report_waits_once(quiet))
+        kinds::context(Arc::new(aws), overrides, interrupt.clone()).reporting(Arc::clone(&reporter))
     });
     Ok(contexts.collect())
 }

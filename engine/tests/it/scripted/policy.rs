@@ -715,10 +715,11 @@ fn read_commands_get_no_write_permissions_and_verify_and_dev_only_theirs() {
 
 #[test]
 fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {
-    let queues = "resources:\n  dead: { type: queue }\n  jobs:\n    type: queue\n    redrive_policy: { \
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/one";
+    let queues = "resources:\n  dead: { type: queue }\n  jobs:\n    type: queue\n    kms_key_arn: KEY\n    redrive_policy: { \
                   dead_letter_target_arn: \"${dead.arn}\", max_receive_count: 5 }\n  jobs-to-logger: { type: mapping, \
                   function: \"${logger.arn}\", event_source_arn: \"${jobs.arn}\" }\n";
-    let project = Project::new(|text| replaced(&text, "resources:\n", queues));
+    let project = Project::new(|text| replaced(&text, "resources:\n", &queues.replace("KEY", key)));
     let send = |queue: &str| Right {
         action: "sqs:SendMessage".to_owned(),
         resource: arn("sqs", queue),
@@ -730,6 +731,8 @@ fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {
         let sends = ["verify", "all"].contains(&purpose);
         assert_eq!(allows(&policy, &send("blue-owls-jobs")), sends, "{purpose}: {policy:#}");
         assert!(!allows(&policy, &send("blue-owls-dead")), "{purpose}: {policy:#}");
+        let encrypts = actions(&policy).contains("kms:GenerateDataKey") && policy.to_string().contains(key);
+        assert_eq!(encrypts, sends, "{purpose}: {policy:#}");
     }
 }
 

@@ -440,19 +440,12 @@ impl Guard {
         let Some((kind, name)) = &request.target else {
             return refuse("it doesn't name the resource that it would change".to_owned());
         };
-        if !self.access.covers(kind, name) {
-            return refuse(format!("this command isn't about the {kind} `{name}`"));
-        }
-        if request.effect == Effect::Message && !self.is_confirmed_message(kind, name, request) {
-            return refuse(format!("you didn't confirm this message to the {kind} `{name}`"));
+        if let Some(why) = self.not_asked_for(kind, name, request) {
+            return refuse(why);
         }
         // If AWS assigned the name, only a read can show the owner.
         let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
-        // An imported resource that this request can be about anyway.
-        let is_permitted = self.is_attachable(kind, name, request.source.as_deref())
-            || self.is_allowed_item(kind, name, request)
-            || self.is_allowed_message(kind, name, request)
-            || self.is_allowed_import(kind, name);
+        let is_permitted = self.is_permitted(kind, name, request);
         if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_permitted) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
@@ -489,6 +482,23 @@ impl Guard {
             (None, _) => return refuse(format!("no read in this run showed who owns the {kind} `{name}`")),
         }
         Ok(())
+    }
+
+    /// Whether a request can be about a resource that the spec imports.
+    fn is_permitted(&self, kind: &str, name: &str, request: &Request) -> bool {
+        self.is_attachable(kind, name, request.source.as_deref())
+            || self.is_allowed_item(kind, name, request)
+            || self.is_allowed_message(kind, name, request)
+            || self.is_allowed_import(kind, name)
+    }
+
+    /// Why the user didn't ask for this request, whoever owns the resource.
+    fn not_asked_for(&self, kind: &str, name: &str, request: &Request) -> Option<String> {
+        if !self.access.covers(kind, name) {
+            return Some(format!("this command isn't about the {kind} `{name}`"));
+        }
+        let is_unconfirmed = request.effect == Effect::Message && !self.is_confirmed_message(kind, name, request);
+        is_unconfirmed.then(|| format!("you didn't confirm this message to the {kind} `{name}`"))
     }
 
     /// Why a resource can't be written because of the one that it is attached to. A deleted one is

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use engine_core::kind::AccessLevel;
 
 use crate::aws::limits::QUEUES as RATE;
-use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
+use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
     Purpose::{Apply, Verify},
-    READ, Scope,
+    READ, Scope, via_service,
 };
 use crate::schema::ArnForm;
+use crate::spec::ResourceDecl;
 
 /// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html
 pub(crate) static QUEUE: NameForm = NameForm {
@@ -39,11 +40,32 @@ const QUEUES: Scope = Scope {
 /// The same, for test messages: only those that a mapping reads.
 const SOURCES: Scope = Scope { kind: Some("queue"), ..Scope::new("SourceQueues", sources) };
 
+/// The keys of these queues.
+const KEYS: Scope = Scope {
+    kind: Some("queue"),
+    condition: Some(|policy| via_service(policy, "sqs")),
+    ..Scope::new("KeysOfSourceQueues", |policy| {
+        let keys = source_queues(policy).filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
+        keys.filter(|key| key.starts_with("arn:")).collect::<BTreeSet<_>>().into_iter().collect()
+    })
+};
+
 fn sources(policy: &PolicyBuilder<'_>) -> Vec<String> {
-    let mappings = policy.spec.resources.iter().filter(|it| it.schema().kind == "mapping");
-    let queues = mappings.filter_map(|mapping| policy.spec.target(mapping, "event_source_arn"));
-    let queues = queues.filter(|it| it.schema().kind == "queue" && !it.imported);
-    queues.map(|queue| policy.arn(&QUEUE, queue)).collect::<BTreeSet<_>>().into_iter().collect()
+    source_queues(policy).map(|it| policy.arn(&QUEUE, it)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The managed queues that a mapping reads.
+fn source_queues<'s>(policy: &PolicyBuilder<'s>) -> impl Iterator<Item = &'s ResourceDecl> {
+    let spec = policy.spec;
+    let mappings = spec.resources.iter().filter(|it| it.schema().kind == "mapping");
+    let queues = mappings.filter_map(move |mapping| spec.target(mapping, "event_source_arn"));
+    queues.filter(|it| it.schema().kind == "queue" && !it.imported)
+}
+
+/// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+const fn key(action: &'static str) -> Implied {
+    let why = "SQS uses a queue's customer managed key with the sender's permissions";
+    Implied { action, grant: (&KEYS, &[Verify]), why, property: None }
 }
 
 const fn call(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
@@ -67,7 +89,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     by_name("sqs:GetQueueUrl", Effect::Read, &[(&QUEUES, READ)]),
     by_url("sqs:ListQueueTags", Effect::Read, &[(&QUEUES, READ)]),
     call("sqs:ListQueues", Effect::Read, &[(&Scope::LISTS, PLAN)]),
-    by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify])]).with_item("MessageBody"),
+    by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify])])
+        .with_item("MessageBody")
+        .implying(&[key("kms:Decrypt"), key("kms:GenerateDataKey")]),
     by_url("sqs:SetQueueAttributes", Effect::Write, &[(&QUEUES, &[Apply])]).in_place(),
     by_url("sqs:TagQueue", Effect::Write, &[(&QUEUES, &[Apply])]),
     by_url("sqs:UntagQueue", Effect::Write, &[(&QUEUES, DELETE)]),
