@@ -5,8 +5,11 @@
 //! Each row of the tables in `walk/` is one such walk. A property without a row fails, and so does
 //! a row without a property.
 //!
-//! Wherever AWS matches the spec, an export of what is there has to match, too. `cargo test` exports
-//! a seeded sample; `ENGINE_EXPORTS=all` exports every time, and `ENGINE_EXPORTS=7` that sample again.
+//! Wherever AWS matches the spec, an export of what is there has to match, too.
+//!
+//! `cargo test` takes all rows to the scripted AWS, and seeded samples of rows to the local AWS and of
+//! states to an export. `ENGINE_WALK=all` takes all, `ENGINE_WALK=function.` all of the rows with this
+//! text in their name, and `ENGINE_WALK_SEED=7` the sample of that seed again.
 
 mod function;
 mod log_group;
@@ -162,6 +165,11 @@ fn row(kind: &'static str, property: &'static str, set: &'static str, changed: &
 }
 
 impl Row {
+    /// Its kind and its property.
+    fn name(&self) -> String {
+        format!("{}.{}", self.kind, self.property)
+    }
+
     /// Sets where AWS shows it, and the values there once it is set, changed, removed.
     fn seen(mut self, place: &'static str, set: Json, changed: Json, removed: Json) -> Row {
         (self.place, self.seen) = (place, [set, changed, removed]);
@@ -429,7 +437,7 @@ impl Walk<'_> {
     fn expect_no_diff(&self, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode"]);
         assert!(ran.code() == Some(0) && ran.out.contains("No changes."), "{when}, and still differs: {ran:#?}");
-        if exports(&format!("{}.{} {when}", self.row.kind, self.row.property)) {
+        if is_sampled(&format!("export {} {when}", self.row.name()), 16) {
             self.expect_export(when);
         }
     }
@@ -556,32 +564,40 @@ fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sy
     sent
 }
 
-/// One of so many states is exported in a sample.
-const SAMPLED: usize = 16;
-
-/// Whether a state is exported.
-fn exports(state: &str) -> bool {
-    static SEED: LazyLock<Option<u64>> = LazyLock::new(|| {
-        let given = std::env::var("ENGINE_EXPORTS").ok();
-        if given.as_deref() == Some("all") {
-            return None;
-        }
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let seed = given.map_or_else(now, |seed| seed.parse().expect("ENGINE_EXPORTS is `all` or a seed"));
-        eprintln!("exports: again with ENGINE_EXPORTS={seed}");
-        Some(seed)
-    });
-    let Some(seed) = *SEED else { return true };
-    let mut hasher = DefaultHasher::new();
-    state.hash(&mut hasher);
-    fastrand::Rng::with_seed(seed ^ hasher.finish()).usize(..SAMPLED) == 0
+/// What is tested.
+enum Extent {
+    /// A sample with this seed, where it takes long.
+    Sample(u64),
+    All,
+    /// All of the rows whose name contains this text.
+    Rows(String),
 }
 
-/// All rows, or those whose name contains the text in `ENGINE_WALK`.
+static EXTENT: LazyLock<Extent> = LazyLock::new(|| match std::env::var("ENGINE_WALK") {
+    Ok(all) if all == "all" => Extent::All,
+    Ok(words) => Extent::Rows(words),
+    Err(_) => {
+        let given = std::env::var("ENGINE_WALK_SEED").ok();
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let seed = given.map_or_else(now, |seed| seed.parse().expect("ENGINE_WALK_SEED is a number"));
+        eprintln!("walk: again with ENGINE_WALK_SEED={seed}");
+        Extent::Sample(seed)
+    }
+});
+
+/// Whether a case is tested: in a sample, one of so many.
+fn is_sampled(case: &str, one_of: usize) -> bool {
+    let Extent::Sample(seed) = *EXTENT else { return true };
+    let mut hasher = DefaultHasher::new();
+    case.hash(&mut hasher);
+    fastrand::Rng::with_seed(seed ^ hasher.finish()).usize(..one_of) == 0
+}
+
 fn chosen() -> Vec<Row> {
-    let words = std::env::var("ENGINE_WALK").unwrap_or_default();
     let mut rows = rows();
-    rows.retain(|row| format!("{}.{}", row.kind, row.property).contains(&words));
+    if let Extent::Rows(words) = &*EXTENT {
+        rows.retain(|row| row.name().contains(words));
+    }
     rows
 }
 
@@ -609,7 +625,7 @@ fn every_property_passes_its_walk_in_the_scripted_aws() {
         Stage::scripted(world)
     });
     // A change of one property sends that property, what AWS requires with it, and nothing else.
-    if std::env::var_os("ENGINE_WALK").is_none() {
+    if !matches!(*EXTENT, Extent::Rows(_)) {
         insta::assert_snapshot!("sent", sent.join("\n"));
     }
 }
@@ -618,7 +634,8 @@ fn every_property_passes_its_walk_in_the_scripted_aws() {
 fn every_property_passes_its_walk_where_the_local_aws_supports_it() {
     let project = Project::new();
     let url = project.endpoint();
-    let (rows, elsewhere): (Vec<Row>, Vec<Row>) = chosen().into_iter().partition(|row| row.not_local.is_none());
+    let (mut rows, elsewhere): (Vec<Row>, Vec<Row>) = chosen().into_iter().partition(|row| row.not_local.is_none());
+    rows.retain(|row| is_sampled(&format!("local {}", row.name()), 3));
     for row in elsewhere {
         eprintln!("not in the local AWS: {}.{}: {}", row.kind, row.property, row.not_local.unwrap_or_default());
     }
@@ -656,7 +673,7 @@ fn every_property_has_a_row_and_every_row_a_property() {
     known.retain(|path| !path.starts_with("function.events."));
     // A build runs here and sends nothing; `e2e::builds` has its rows.
     known.retain(|path| !path.starts_with("function.build"));
-    let rows: BTreeSet<String> = rows().iter().map(|row| format!("{}.{}", row.kind, row.property)).collect();
+    let rows: BTreeSet<String> = rows().iter().map(Row::name).collect();
     let missing: Vec<_> = known.difference(&rows).collect();
     let strange: Vec<_> = rows.difference(&known).collect();
     assert!(missing.is_empty() && strange.is_empty(), "without a row: {missing:?}; no properties: {strange:?}");
