@@ -603,11 +603,9 @@ fn hostile(name: &str, spec: &[u8]) -> String {
     fs::write(folder.path().join("spec.yaml"), spec).unwrap();
     // Limits CPU time, which a busy machine doesn't increase.
     let limited = format!("ulimit -t 30; ulimit -v {MEMORY} && exec \"$0\" diff spec.yaml");
-    let ran = Program::new("sh", folder.path()).args(["-c", &limited, ENGINE]).run();
+    let ran = Program::new("sh", folder.path()).args(["-c", &limited, ENGINE]).limit(Duration::from_secs(600)).run();
     let said = &ran.err;
     assert_eq!(ran.code(), Some(1), "{name}: {said:.2000}");
-    // Only for a hang: another test may keep the machine busy.
-    assert!(ran.took < Duration::from_secs(150), "{name} took {:?}", ran.took);
     assert!(said.len() < 100_000, "{name}: {} bytes of output", said.len());
     format!("## {name}\n{said}\n")
 }

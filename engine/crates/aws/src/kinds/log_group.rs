@@ -145,6 +145,9 @@ const SHOWN: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(360),
 };
+/// How many reads may show another retention period than the one that was set: some seconds.
+/// CloudWatch Logs shows a new one at once, so another client has changed it.
+const LAGGING_READS: u32 = 20;
 const GONE: Wait = Wait {
     what: "the log group to be deleted",
     reason: "AWS's reads are eventually consistent",
@@ -362,7 +365,7 @@ impl Kind for LogGroup {
                 return Ok(Some(()));
             }
             // With another client's period, it would never end.
-            if live.props.has_period_of(want) || lagging.fetch_add(1, Ordering::Relaxed) < super::LAGGING_READS {
+            if live.props.has_period_of(want) || lagging.fetch_add(1, Ordering::Relaxed) < LAGGING_READS {
                 return Ok(None);
             }
             let message = "AWS accepted the change, but the log group shows another `retention_in_days`";
