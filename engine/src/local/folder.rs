@@ -116,10 +116,20 @@ impl Folder {
     /// The lock of commands that write to the server, with this process's number in it, unless
     /// another command has it.
     pub(super) fn try_lock_writes(&self) -> Result<Option<File>, LocalError> {
-        let Some(mut lock) = self.try_lock_file(WRITES)? else { return Ok(None) };
-        let failed = |source| self.error(WRITES, source);
-        lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
-        Ok(Some(lock))
+        self.try_lock_file(WRITES)?.map(|lock| self.signed(lock)).transpose()
+    }
+
+    /// The same after a wait. The system grants it in the order in which commands ask, so that none
+    /// waits forever.
+    pub(super) fn lock_writes(&self) -> Result<File, LocalError> {
+        let lock = self.open_file(WRITES)?;
+        lock.lock().map_err(|source| self.error(WRITES, source))?;
+        self.signed(lock)
+    }
+
+    fn signed(&self, mut lock: File) -> Result<File, LocalError> {
+        let signed = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+        signed.map_err(|source| self.error(WRITES, source)).map(|()| lock)
     }
 
     /// The process of the command that has the lock for writes, if it has written its number yet.

@@ -145,6 +145,14 @@ pub fn try_lock_writes(project: &Project) -> Result<LockAttempt, LocalError> {
     })
 }
 
+/// Waits for the right to write to the project's local AWS, and blocks the thread meanwhile.
+///
+/// # Errors
+/// When the project's folder can't be used.
+pub fn lock_writes(project: &Project) -> Result<WriteLock, LocalError> {
+    Folder::create(&project.dir)?.lock_writes().map(|file| WriteLock { _file: file })
+}
+
 fn silently<'m>(project: &'m Project, report: &'m mut dyn FnMut(&str)) -> Monitor<'m> {
     Monitor { report, interrupted: &project.interrupted }
 }

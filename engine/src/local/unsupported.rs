@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** does nothing.
 
-use super::{LocalError, LockAttempt, Part, Project, Running, Script, SuperviseArgs, Verdict};
+use super::{LocalError, LockAttempt, Part, Project, Running, Script, SuperviseArgs, Verdict, WriteLock};
 
 /// Fails.
 ///
@@ -46,6 +46,14 @@ pub fn uninstall(_: &Project) -> Result<bool, LocalError> {
 /// # Errors
 /// Always [`LocalError::Windows`].
 pub fn reset(_: &Project) -> Result<(), LocalError> {
+    Err(LocalError::Windows)
+}
+
+/// Fails.
+///
+/// # Errors
+/// Always [`LocalError::Windows`].
+pub fn lock_writes(_: &Project) -> Result<WriteLock, LocalError> {
     Err(LocalError::Windows)
 }
 

@@ -8,9 +8,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::aws::LocalSettings;
 use crate::cli::CommandContext;
@@ -28,9 +28,7 @@ use super::{AwsTarget, Session};
 pub(in crate::cli) const LOCAL_ACCOUNT: &str = "000000000001";
 /// The region, if neither spec nor option has one.
 pub(in crate::cli) const LOCAL_REGION: &str = "eu-central-1";
-/// The pause between two tries to get the lock for writes.
-const LOCK_INTERVAL: Duration = Duration::from_millis(50);
-/// The time between two messages about that lock.
+/// The time between two messages about the lock for writes.
 const LOCK_REMINDER: Duration = Duration::from_secs(20);
 /// How often engine checks whether an unresponsive local AWS has a successor.
 const RESTART_INTERVAL: Duration = Duration::from_millis(250);
@@ -142,22 +140,24 @@ async fn lock_project(
     project: &Project,
     mut interrupt: watch::Receiver<bool>,
 ) -> Result<WriteLock, CommandError> {
-    let mut reported_at: Option<Instant> = None;
+    let (grant, mut granted) = oneshot::channel();
+    let mut grant = Some(grant);
     loop {
         let writer = match local::try_lock_writes(project)? {
             LockAttempt::Granted(lock) => return Ok(lock),
             LockAttempt::Taken(writer) => writer,
         };
-        if reported_at.is_none_or(|at| at.elapsed() >= LOCK_REMINDER) {
-            let process = writer.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            terminal.note(&format!("waiting for another command that changes this project's local AWS{process}..."));
-            reported_at = Some(Instant::now());
+        let process = writer.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        terminal.note(&format!("waiting for another command that changes this project's local AWS{process}..."));
+        if let Some(grant) = grant.take() {
+            let project = project.clone();
+            // The runtime would wait for a thread of its own after Ctrl-C.
+            std::thread::spawn(move || drop(grant.send(local::lock_writes(&project))));
         }
         tokio::select! {
-            () = tokio::time::sleep(LOCK_INTERVAL) => {}
-            _ = interrupt.wait_for(|interrupted| *interrupted) => {
-                return Err(CommandError::interrupted());
-            }
+            lock = &mut granted => return Ok(lock.map_err(|_| CommandError::interrupted())??),
+            () = tokio::time::sleep(LOCK_REMINDER) => {}
+            _ = interrupt.wait_for(|interrupted| *interrupted) => return Err(CommandError::interrupted()),
         }
     }
 }
