@@ -31,7 +31,7 @@ use super::parse::{duration_within, whole_number};
 use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
 
-/// Test the pipeline end to end with one item or message and the function's log
+/// Test the pipeline end to end with one item or message
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
