@@ -958,7 +958,7 @@ impl<'p> Sample<'p> {
     /// Deletes the item. A message can't be deleted.
     async fn remove(&mut self, cx: &Context) -> Result<(), AwsError> {
         match self {
-            Sample::Item { item, .. } if item.may_stand() => match item.remove(cx, Instant::now() + REMOVAL).await {
+            Sample::Item { item, .. } if item.may_exist() => match item.remove(cx, Instant::now() + REMOVAL).await {
                 Err(error) if error.class == Class::Changed => Ok(()),
                 removed => removed,
             },

@@ -16,9 +16,8 @@ use crate::error::{AwsError, Class};
 use crate::inventory::{Found, Inventory, is_assigned};
 use crate::kind::Definition;
 use crate::plan::{Goal, Options};
-use crate::schema::{AwsEnv, Id, Identity, Live, Outputs, Ownership, Reading, Status, Timestamps, Unknown};
+use crate::schema::{AwsEnv, Id, Identity, Live, Reading, Status};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::Tree;
 use crate::wait::{Context, Detail, Wait};
 
 pub use lookups::{Lookups, read_lookups};
@@ -362,18 +361,7 @@ async fn read_one(
     match (live, &id.arn) {
         // An ARN is all that a reference needs, so no permission to read is required.
         (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
-            let outputs = Outputs::from([("arn".to_owned(), arn.clone()), ("name".to_owned(), id.name.clone())]);
-            let live = Live {
-                props: Tree::new(),
-                outputs,
-                owner: Ownership::Denied,
-                status: Status::Stable,
-                unique_id: None,
-                revision: None,
-                timestamps: Timestamps::default(),
-                notes: Vec::new(),
-                unknown: Unknown::new(),
-            };
+            let live = Live::of_arn(arn, &id.name);
             observe(cx, declared, Some(&live));
             Ok((Found { live: Some(live), contents: None, users: None, unread: Some(error) }, Vec::new()))
         }

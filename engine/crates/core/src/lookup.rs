@@ -140,7 +140,7 @@ impl Lookup {
         local.or_else(|| self.default.as_ref().map(|value| written(value, "`default`"))).ok_or(None)
     }
 
-    /// A value for a local AWS that has none: its text says which lookup it stands in for.
+    /// A value for a local AWS that has none: its text says which lookup it replaces.
     fn stand_in(&self) -> LookupAnswer {
         LookupAnswer {
             value: Value::String(format!("local-{}", self.name)),
@@ -181,8 +181,14 @@ impl LookupValues {
 
     /// The texts in secret values.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let secret = self.known.values().filter(|answer| answer.is_secret);
-        secret.flat_map(|answer| texts(&answer.value))
+        self.known.values().flat_map(LookupAnswer::secrets)
+    }
+}
+
+impl LookupAnswer {
+    /// The texts in its value, if that is secret.
+    pub fn secrets(&self) -> Vec<&str> {
+        if self.is_secret { texts(&self.value) } else { Vec::new() }
     }
 }
 

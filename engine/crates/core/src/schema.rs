@@ -514,8 +514,9 @@ pub fn is_of_team(name: &str, team: &str) -> bool {
     name.strip_prefix(team).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
 
-/// A resource's owner, from the tags `engine:team`, `engine:stack` and `engine:resource`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A resource's owner, from the tags `engine:team`, `engine:stack` and `engine:resource`. The default
+/// one is blank: a lookup with it accepts any owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Owner {
     /// The team.
     pub team: String,
@@ -570,7 +571,7 @@ pub enum Ownership {
 impl Ownership {
     /// Determines the owner from a resource's tags.
     pub fn from_tags<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Ownership {
-        let mut owner = Owner { team: String::new(), stack: String::new(), resource: String::new() };
+        let mut owner = Owner::default();
         let (mut ours, mut cloudformation) = (false, None);
         for (key, value) in tags {
             let slot = match key {
@@ -684,6 +685,21 @@ impl<P> From<Option<Live<P>>> for Reading<P> {
 }
 
 impl Live {
+    /// What an ARN alone shows of a resource that can't be read.
+    pub fn of_arn(arn: &str, name: &str) -> Live {
+        Live {
+            props: Tree::new(),
+            outputs: Outputs::from([("arn".to_owned(), arn.to_owned()), ("name".to_owned(), name.to_owned())]),
+            owner: Ownership::Denied,
+            status: Status::Stable,
+            unique_id: None,
+            revision: None,
+            timestamps: Timestamps::default(),
+            notes: Vec::new(),
+            unknown: Unknown::new(),
+        }
+    }
+
     /// Marks properties as unknown that an earlier read couldn't show, even if this one does.
     pub fn forget(&mut self, unknown: &Unknown) {
         for (property, why) in unknown {

@@ -15,8 +15,8 @@ use crate::diagnostic::Diagnostic;
 use crate::export::Existing;
 use crate::kind::Definition;
 use crate::live;
-use crate::schema::{AwsEnv, Id, Identity, Live, Outputs, Owner, Ownership, Status, Timestamps, Unknown};
-use crate::value::{Tree, Value};
+use crate::schema::{AwsEnv, Id, Identity, Live, Owner};
+use crate::value::Value;
 
 const FUNCTION: &str = "function";
 const ROLE: &str = "role";
@@ -118,7 +118,7 @@ fn existing(kind: &Arc<dyn Definition>, id: Id, live: Live) -> Existing {
 
 /// What a name or an ARN can refer to.
 fn candidates(cx: &Context, name: &str, env: &AwsEnv) -> Result<Vec<Candidate>, CommandError> {
-    let id = |name: &str| Id { env: Some(env.clone()), ..Id::named(no_owner(), name.to_owned()) };
+    let id = |name: &str| Id { env: Some(env.clone()), ..Id::named(Owner::default(), name.to_owned()) };
     if !name.starts_with("arn:") {
         let fits = |kind: &&Arc<dyn Definition>| match &kind.schema().identity {
             Identity::Named { text } => text.violation(name).is_none(),
@@ -169,34 +169,16 @@ async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<Existing>
     let arn = function.props.get(ROLE).and_then(Value::as_str);
     let Some((arn, kind)) = arn.zip(cx.kinds.get(ROLE)) else { return Ok(None) };
     let name = cx.kinds.name_in_arn(arn).to_owned();
-    let id = Id { arn: Some(arn.to_owned()), env: id.env.clone(), ..Id::named(no_owner(), name.clone()) };
+    let id = Id { arn: Some(arn.to_owned()), env: id.env.clone(), ..Id::named(Owner::default(), name.clone()) };
     match cx.read(&id.name, || live::read_existing(cx, kind, &id)).await {
         // A function can have the ARN of a role that was re-created, or that is in another account.
         Ok(live) => {
             let same = live.filter(|live| live.outputs.get("arn").is_some_and(|it| it == arn));
             Ok(same.map(|live| existing(kind, id, live)))
         }
-        Err(error) if error.class == Class::Denied => {
-            let outputs = Outputs::from([("arn".to_owned(), arn.to_owned()), ("name".to_owned(), name)]);
-            let live = Live {
-                props: Tree::new(),
-                outputs,
-                owner: Ownership::Denied,
-                status: Status::Stable,
-                unique_id: None,
-                revision: None,
-                timestamps: Timestamps::default(),
-                notes: Vec::new(),
-                unknown: Unknown::new(),
-            };
-            Ok(Some(existing(kind, id, live)))
-        }
+        Err(error) if error.class == Class::Denied => Ok(Some(existing(kind, id, Live::of_arn(arn, &name)))),
         Err(error) => Err(failed(&error, &format!("read the role `{name}`"))),
     }
-}
-
-fn no_owner() -> Owner {
-    Owner { team: String::new(), stack: String::new(), resource: String::new() }
 }
 
 fn missing(name: &str, unread: &[(String, String)], session: &Session<'_>, env: &AwsEnv) -> Diagnostic {

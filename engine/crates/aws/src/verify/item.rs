@@ -51,7 +51,7 @@ pub(super) struct Item {
     /// Number of the last write.
     serial: u32,
     /// Whether it may exist in the table.
-    stands: bool,
+    exists: bool,
     /// Whether another item has its key.
     is_taken: bool,
 }
@@ -170,7 +170,7 @@ impl Item {
             solution.keys.get(name).and_then(|typed| typed.get(type_)?.as_str()) == Some(value.as_str())
         });
         let (table, nonce) = (table.name.clone(), nonce());
-        Item { table, solution, has_own_key, nonce, serial: 0, stands: false, is_taken: false }
+        Item { table, solution, has_own_key, nonce, serial: 0, exists: false, is_taken: false }
     }
 
     fn mark(&self, serial: u32) -> String {
@@ -192,8 +192,8 @@ impl Item {
     }
 
     /// Whether it may exist in the table.
-    pub(super) fn may_stand(&self) -> bool {
-        self.stands
+    pub(super) fn may_exist(&self) -> bool {
+        self.exists
     }
 
     /// Whether another item, not engine's, has its key.
@@ -218,14 +218,14 @@ impl Item {
     pub(super) async fn write(&mut self, cx: &Context, change: EventName, deadline: Instant) -> Result<(), AwsError> {
         match change {
             EventName::Insert => {
-                if self.stands {
+                if self.exists {
                     self.remove(cx, deadline).await?;
                 }
                 self.put(cx, &self.solution.first.clone(), deadline).await
             }
             EventName::Modify => self.update(cx, deadline).await,
             EventName::Remove => {
-                if !self.stands {
+                if !self.exists {
                     self.put(cx, &self.solution.second.clone(), deadline).await?;
                 }
                 self.remove(cx, deadline).await
@@ -235,13 +235,13 @@ impl Item {
 
     async fn put(&mut self, cx: &Context, version: &Map<String, Json>, deadline: Instant) -> Result<(), AwsError> {
         self.serial += 1;
-        self.stands = true;
+        self.exists = true;
         let mut done = self.put_once(cx, version, deadline).await;
         // Left by a killed run, or written by a request whose answer was lost.
         if done.as_ref().is_err_and(|error| error.class == Class::Changed) {
             let deleted = self.delete_leftover(cx, deadline).await;
             self.is_taken = deleted.as_ref().is_err_and(|error| error.class == Class::Changed);
-            self.stands = !self.is_taken;
+            self.exists = !self.is_taken;
             deleted?;
             // Only another run could have put it there again.
             done = self.put_once(cx, version, deadline).await;
@@ -326,7 +326,7 @@ impl Item {
         };
         let removed = persistently(cx, deadline, delete).await;
         // If another run has written it, that run deletes it.
-        self.stands = removed.as_ref().is_err_and(|error| error.class != Class::Changed);
+        self.exists = removed.as_ref().is_err_and(|error| error.class != Class::Changed);
         removed
     }
 

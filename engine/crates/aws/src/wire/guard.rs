@@ -492,7 +492,7 @@ impl Guard {
             || self.is_allowed_import(kind, name)
     }
 
-    /// Why the user didn't ask for this request, whoever owns the resource.
+    /// Why the user didn't ask for this request, regardless of the resource's owner.
     fn not_asked_for(&self, kind: &str, name: &str, request: &Request) -> Option<String> {
         if !self.access.covers(kind, name) {
             return Some(format!("this command isn't about the {kind} `{name}`"));

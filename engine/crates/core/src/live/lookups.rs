@@ -3,9 +3,8 @@
 //! **Invariant:** only what the spec names is read, and secret values are masked from then on.
 
 use crate::error::AwsError;
-use crate::lookup::{LookupAnswers, LookupRead, LookupValues, Unfound};
+use crate::lookup::{LookupAnswer, LookupAnswers, LookupRead, LookupValues, Unfound};
 use crate::spec::Spec;
-use crate::value::Value;
 use crate::wait::Context;
 
 /// The values of a spec's lookups, and what has none.
@@ -36,9 +35,8 @@ pub async fn read_lookups<'s>(cx: &Context, spec: &'s Spec, is_local: bool) -> R
         answers.extend(call?);
     }
     // Before any of their errors is shown.
-    for answer in answers.values().flatten().flatten().filter(|answer| answer.is_secret) {
-        texts(&answer.value).into_iter().for_each(|secret| cx.secrets.register(secret));
-    }
+    let found = answers.values().flatten().flatten();
+    found.flat_map(LookupAnswer::secrets).for_each(|secret| cx.secrets.register(secret));
     for found in answers.values_mut() {
         if let Err(error) = found {
             *error = cx.masked(error.clone());
@@ -47,12 +45,4 @@ pub async fn read_lookups<'s>(cx: &Context, spec: &'s Spec, is_local: bool) -> R
     let (values, unfound) = LookupValues::of(spec.used_lookups(), &answers, is_local);
     values.secrets().for_each(|secret| cx.secrets.register(secret));
     Ok(Lookups { values, unfound })
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        Value::List(items) => items.iter().flat_map(texts).collect(),
-        _ => Vec::new(),
-    }
 }

@@ -37,7 +37,8 @@ pub async fn survey(
         let id = Id { env: Some(env.clone()), ..id };
         async move { read_with_attached(cx, &kind, &id).await }
     }));
-    let this_stack = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..blank_owner() });
+    let this_stack =
+        of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..Owner::default() });
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for read in reads.await {
@@ -78,7 +79,7 @@ pub async fn list_teams(cx: &Context, teams: &[String]) -> Result<BTreeMap<Strin
     for (arn, tags) in entries {
         let Some(team) = tags.get(TAG_TEAM).filter(|team| teams.contains(team)) else { continue };
         let stack = tags.get(TAG_STACK).cloned().unwrap_or_default();
-        let owner = Owner { team: team.clone(), stack, ..blank_owner() };
+        let owner = Owner { team: team.clone(), stack, ..Owner::default() };
         let found = from_index_entry(&cx.kinds, &owner, &arn, &tags);
         listed.entry(team.clone()).or_default().extend(found.map(|(kind, id)| Listed { kind, id }));
     }
@@ -107,8 +108,8 @@ pub async fn read_existing(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) ->
     Ok(live.filter(|live| live.status != Status::Deleting))
 }
 
-/// Everything that is nested in or attached to a resource, whoever owns it, and why some of it can't
-/// be read, by kind.
+/// Everything that is nested in or attached to a resource, regardless of its owner, and why some of it
+/// can't be read, by kind.
 ///
 /// # Errors
 /// Transient errors.
@@ -122,9 +123,9 @@ pub async fn read_attached(
         let of_parent = Id {
             parents: BTreeMap::from([(property.clone(), id.name.clone())]),
             env: id.env.clone(),
-            ..Id::named(blank_owner(), String::new())
+            ..Id::named(Owner::default(), String::new())
         };
-        let here = list_attached(cx, Arc::clone(&kind), property, &id.name, blank_owner(), id.env.as_ref());
+        let here = list_attached(cx, Arc::clone(&kind), property, &id.name, Owner::default(), id.env.as_ref());
         let (here, elsewhere) = tokio::join!(here, elsewhere(cx, &kind, &of_parent));
         let more = elsewhere.map(|it| it.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect());
         (kind, [here, more])
@@ -145,11 +146,6 @@ pub async fn read_attached(
     Ok((found, unread))
 }
 
-/// An owner whose fields are all empty, for lookups by ARN, tag or a part of an owner.
-fn blank_owner() -> Owner {
-    Owner { team: String::new(), stack: String::new(), resource: String::new() }
-}
-
 /// What the tag index lists and what the prefixes match, each once.
 async fn search(
     cx: &Context,
@@ -158,8 +154,8 @@ async fn search(
 ) -> Result<Vec<(Arc<dyn Definition>, Id)>, AwsError> {
     let services = services(&cx.kinds);
     let tags = of.map_or_else(|| vec![(TAG_TEAM, "")], |(team, stack)| vec![(TAG_TEAM, team), (TAG_STACK, stack)]);
-    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..blank_owner() }).collect();
-    let team = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..blank_owner() });
+    let owners: Vec<Owner> = prefixes.iter().map(|team| Owner { team: team.clone(), ..Owner::default() }).collect();
+    let team = of.map(|(team, stack)| Owner { team: team.to_owned(), stack: stack.to_owned(), ..Owner::default() });
     let (index, scans, unindexed) = tokio::join!(
         cx.read("", || cx.account.tagged(&tags, &services)),
         join_all(owners.iter().map(|owner| scan_kinds(cx, owner, |_| true, |_| false))),
@@ -170,7 +166,7 @@ async fn search(
         Ok(entries) => {
             let entries = entries.into_iter();
             candidates
-                .extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &blank_owner(), &arn, &tags)));
+                .extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &Owner::default(), &arn, &tags)));
         }
         Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
         Err(error) => return Err(error),
@@ -187,7 +183,7 @@ async fn search(
 async fn read_with_attached(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Vec<Undeclared>, AwsError> {
     let (indexed, inner): (Vec<_>, Vec<_>) =
         attachable_kinds(&cx.kinds, &kind.schema().kind).partition(|(kind, _)| kind.schema().is_tagged());
-    let no_owner = blank_owner();
+    let no_owner = Owner::default();
     let (read, attached) = tokio::join!(read_masked(cx, kind, id), attached_to(cx, id, indexed, &no_owner));
     let (Reading { live, others }, mut attached) = (read?, attached?);
     // A resource without tags belongs to the team that its name begins with.

@@ -105,7 +105,7 @@ pub(super) struct Values<'a> {
     n_nodes: usize,
 }
 
-/// What a placeholder stands for.
+/// The meaning of a placeholder.
 enum Found {
     /// A value, and whether its text may be a secret.
     Value(Node, bool),
@@ -130,7 +130,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Sets what `${name}` stands for from now on.
+    /// Sets the meaning of `${name}` from now on.
     pub(super) fn set(&mut self, name: impl Into<String>, variable: Variable) {
         self.variables.insert(name.into(), variable);
     }
@@ -403,7 +403,7 @@ impl<'a> Values<'a> {
         None
     }
 
-    /// What the name in `${…}` stands for.
+    /// The meaning of the name in `${…}`.
     fn find(&mut self, inner: &str, span: Span, problems: &mut Problems) -> Found {
         let (root, path) = match split(inner) {
             Some(it) => it,
