@@ -7,9 +7,11 @@ mod lookups;
 mod orphans;
 mod survey;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use crate::error::{AwsError, Class};
@@ -45,6 +47,10 @@ const OWNER: Wait = Wait {
     budget: Duration::from_secs(11 * 60),
 };
 
+/// How many resources with properties that take a call of their own a run reads in full, also if the
+/// spec declares none of these properties. AWS's rate limits allow that many calls within seconds.
+const READ_IN_FULL: usize = 20;
+
 /// How often reads are repeated that contradict each other.
 const TORN_READS: u32 = 3;
 
@@ -62,7 +68,11 @@ pub async fn read(
     account: Option<&str>,
 ) -> Result<Inventory, Vec<ReadError>> {
     let mut repeats = TORN_READS;
-    let detail = if goal == Goal::Absent { Detail::ForDelete } else { Detail::Full };
+    let detail = match goal {
+        Goal::Absent => Detail::ForDelete,
+        Goal::Present | Goal::Unmanaged if is_large(spec) => Detail::Lean,
+        Goal::Present | Goal::Unmanaged => Detail::Full,
+    };
     let cx = &cx.with_detail(detail);
     loop {
         let inventory = read_once(cx, spec, goal, options, orphans, account).await?;
@@ -71,6 +81,22 @@ pub async fn read(
             return Ok(inventory);
         }
         repeats -= 1;
+    }
+}
+
+/// Whether reading all of a spec in full would exceed what AWS's rate limits allow within seconds.
+fn is_large(spec: &Spec) -> bool {
+    let costly = |declared: &&ResourceDecl| !declared.imported && declared.schema().own_reads().next().is_some();
+    spec.resources.iter().filter(costly).count() > READ_IN_FULL
+}
+
+/// How much has to be read of a resource.
+fn detail(cx: &Context, declared: &ResourceDecl) -> Detail {
+    let is_named = |name: &str| declared.explicit.contains(name) || declared.lifecycle.ignore_changes.contains(name);
+    match cx.detail {
+        _ if declared.imported => Detail::Imported,
+        Detail::Lean if declared.schema().own_reads().any(|it| is_named(&it.name)) => Detail::Full,
+        detail => detail,
     }
 }
 
@@ -154,20 +180,55 @@ async fn read_declared(
     options: &Options,
     env: Option<&AwsEnv>,
 ) -> Vec<Result<(Found, Vec<(Id, Live)>), AwsError>> {
-    let parents = spec.imported_parents();
-    let reads =
-        spec.resources.iter().map(|declared| {
-            let id = Id { env: env.cloned(), ..declared.id.clone() };
-            // Contents matter only for what may be deleted.
-            let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
-            // What isn't changed needs no permission to read it.
-            let is_read = goal != Goal::Absent || !declared.imported || parents.contains(&*declared.name);
-            let is_read = is_read && !spec.unnamed_imports.contains_key(&declared.name);
-            async move {
-                if is_read { read_one(cx, declared, &id, deletes).await } else { Ok((Found::default(), Vec::new())) }
+    let (parents, hosts) = (spec.imported_parents(), Hosts::of(cx, spec));
+    let reads = spec.resources.iter().map(|declared| {
+        let (id, hosts) = (Id { env: env.cloned(), ..declared.id.clone() }, &hosts);
+        // Contents matter only for what may be deleted.
+        let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
+        // What isn't changed needs no permission to read it.
+        let is_read = goal != Goal::Absent || !declared.imported || parents.contains(&*declared.name);
+        let is_read = is_read && !spec.unnamed_imports.contains_key(&declared.name);
+        async move {
+            if !is_read {
+                return Ok((Found::default(), Vec::new()));
             }
-        });
+            if hosts.is_missing(declared).await {
+                observe(cx, declared, None);
+                return Ok((Found::default(), Vec::new()));
+            }
+            let read = read_one(cx, declared, &id, deletes).await;
+            hosts.note(declared, read.as_ref().map_or(true, |(found, _)| found.live.is_some()));
+            read
+        }
+    });
     join_all(reads).await
+}
+
+/// Whether the parents of nested resources exist. In a large spec, nested resources are read only
+/// then; in a small one, at the same time, which is a round trip less.
+struct Hosts<'s>(HashMap<(&'s str, &'s str), watch::Sender<Option<bool>>>);
+
+impl<'s> Hosts<'s> {
+    fn of(cx: &Context, spec: &'s Spec) -> Hosts<'s> {
+        let is_host = |it: &&ResourceDecl| !it.imported && matches!(it.schema().identity, Identity::Named { .. });
+        let hosts = spec.resources.iter().filter(|_| cx.detail == Detail::Lean).filter(is_host);
+        Hosts(hosts.map(|it| ((&*it.schema().kind, &*it.id.name), watch::Sender::new(None))).collect())
+    }
+
+    /// Notes whether this resource exists; one that can't be read may.
+    fn note(&self, declared: &ResourceDecl, exists: bool) {
+        if let Some(host) = self.0.get(&(&*declared.schema().kind, &*declared.id.name)) {
+            host.send_replace(Some(exists));
+        }
+    }
+
+    /// Whether this resource is nested in one that doesn't exist.
+    async fn is_missing(&self, declared: &ResourceDecl) -> bool {
+        let is_nested = matches!(declared.schema().identity, Identity::Nested { .. });
+        let host = declared.parent().filter(|_| is_nested).and_then(|host| self.0.get(&host));
+        let Some(mut host) = host.map(watch::Sender::subscribe) else { return false };
+        host.wait_for(Option::is_some).await.is_ok_and(|exists| *exists == Some(false))
+    }
 }
 
 /// Looks for nested resources that their existing parents don't have where the spec declares them.
@@ -321,7 +382,8 @@ fn masked(cx: &Context, kind: &Arc<dyn Definition>, mut reading: Reading) -> Rea
 /// # Errors
 /// As the kind's read.
 pub async fn read_again(cx: &Context, declared: &ResourceDecl) -> Result<Option<Live>, AwsError> {
-    let live = match read_masked(cx, &declared.kind, &declared.id).await?.live {
+    let reader = cx.with_detail(detail(cx, declared));
+    let live = match read_masked(&reader, &declared.kind, &declared.id).await?.live {
         None => elsewhere(cx, &declared.kind, &declared.id).await?.live,
         live => live,
     };
@@ -354,8 +416,7 @@ async fn read_one(
             Ok(None)
         }
     };
-    let detail = if declared.imported { Detail::Imported } else { cx.detail };
-    let reader = cx.with_detail(detail);
+    let reader = cx.with_detail(detail(cx, declared));
     let read = read_masked(&reader, &declared.kind, id);
     let (live, contents, users) = tokio::join!(read, contents, users);
     match (live, &id.arn) {

@@ -1018,6 +1018,7 @@ impl<'a> Planner<'a> {
         } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Unmanaged) {
             remarks.push(why.clone());
         }
+        remarks.extend(unknown::left_out(self.spec, self.inventory).map(Advice::from));
         let steps = steps::steps(self.spec, self.inventory, &changes);
         Plan { changes, steps, remarks }
     }

@@ -212,6 +212,8 @@ pub struct Property {
     pub name_suffix: Option<Str>,
     /// Whether its keys are names of resources.
     pub target_keys: Option<TargetKeys>,
+    /// Whether it takes a call of its own to read.
+    pub own_read: bool,
 }
 
 /// What a key that is the name of a resource can name.
@@ -659,6 +661,10 @@ pub struct Live<P = Tree> {
 /// properties are not compared, not sent and not waited for.
 pub type Unknown = BTreeMap<Str, String>;
 
+/// The reason for a property that wasn't read because nothing in the run depends on it. Plans don't
+/// report it for each resource.
+pub const NOT_NEEDED: &str = "nothing in this run depends on it";
+
 /// Milliseconds since 1970, if AWS returns them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timestamps {
@@ -821,6 +827,11 @@ impl Schema {
         self.properties.iter().find(|property| property.name == name)
     }
 
+    /// The properties that take a call of their own to read.
+    pub fn own_reads(&self) -> impl Iterator<Item = &Property> {
+        self.properties.iter().filter(|property| property.own_read)
+    }
+
     /// The output with this name.
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
@@ -925,6 +936,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         equivalent: None,
         name_suffix: None,
         target_keys: None,
+        own_read: false,
     }
 }
 
@@ -1082,6 +1094,13 @@ impl Property {
     #[must_use]
     pub fn sensitive(mut self) -> Self {
         self.sensitive = true;
+        self
+    }
+
+    /// Marks it as one that takes a call of its own to read.
+    #[must_use]
+    pub fn own_read(mut self) -> Self {
+        self.own_read = true;
         self
     }
 

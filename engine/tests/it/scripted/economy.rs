@@ -147,3 +147,41 @@ fn many_functions_are_read_with_one_list_of_all_mappings() {
         }
     }
 }
+
+/// Lambda allows few of the calls that read these settings, one for each function.
+#[test]
+fn a_large_spec_reads_the_settings_of_functions_that_may_have_them() {
+    const COUNT: usize = 21;
+    const READS: [&str; 2] = ["GetFunctionEventInvokeConfig", "GetFunctionUrlConfig"];
+    let project = Project::usual();
+    let spec = |more: &str| project.spec(&pipelines(COUNT).replacen("runtime:", &format!("{more}runtime:"), 1));
+    let cloud = Cloud::start(World::empty());
+    let counts = || READS.map(|operation| cloud.count(operation));
+    let read_again = || {
+        cloud.world(|world| *world = world.clone().aged());
+        cloud.forget();
+        project.run(&cloud, &["diff", "--detailed-exitcode"])
+    };
+    spec("async: { maximum_retry_attempts: 0 }, url: { auth_type: AWS_IAM }, ");
+    project.run(&cloud, &["apply"]).ends_with(0);
+    // A function that doesn't exist has no policy.
+    assert_eq!(cloud.count("GetPolicy"), 0);
+    insta::assert_snapshot!(read_again().ends_with(0).out, @r"
+    team blue-owls, stack team, account 123456789012, eu-central-1
+
+    note: not compared, because neither the spec nor engine has set it and the reads
+          would take long at AWS's rate limits: `async` and `url` of 20 functions
+
+    No changes. Your infrastructure matches the configuration.
+    ");
+    assert_eq!(counts(), [1, 1], "of the function that declares them");
+
+    // Nobody but engine has recorded which functions have them.
+    spec("");
+    read_again().ends_with(2).says("~ async").says("~ url");
+    assert_eq!(counts(), [1, 1], "of the function for which engine has set them");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert!(cloud.world(|world| world.functions.values().all(|function| function.url.is_none())));
+    read_again().ends_with(0).says("No changes.");
+    assert_eq!(counts(), [1, 1], "the mark stays");
+}

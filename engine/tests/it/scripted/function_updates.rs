@@ -275,7 +275,9 @@ fn a_public_url_is_approved_and_comes_with_its_statements() {
     assert_ne!(project.run(&cloud, &["apply"]).code(), Some(0));
     assert_eq!(writes(&cloud), [""; 0]);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
-    assert_eq!(writes(&cloud), ["CreateFunctionUrlConfig", "AddPermission", "AddPermission"]);
+    assert_eq!(writes(&cloud), ["TagResource", "CreateFunctionUrlConfig", "AddPermission", "AddPermission"]);
+    let marked = cloud.world(|world| world.functions[FUNCTION].tags.contains_key("engine:settings"));
+    assert!(marked, "large specs find the URL by this tag");
     diff_is_empty(&project, &cloud);
     let statements = cloud.world(|world| world.functions[FUNCTION].policy.clone());
     let of = |id: &str| statements.iter().find(|it| it["Sid"] == id).unwrap_or_else(|| panic!("{statements:?}"));

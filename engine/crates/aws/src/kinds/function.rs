@@ -224,6 +224,7 @@ impl Kind for Function {
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
         let (seen, details) = tokio::join!(look(cx, id), details::read(cx, id));
         let Some(seen) = seen? else { return Ok(None.into()) };
+        let details = details::read_late(cx, id, details, seen.is_marked).await;
         let may_be_signed = seen.may_be_signed();
         let mut live = seen.live();
         details::add(&mut live, details)?;
@@ -245,6 +246,8 @@ impl Kind for Function {
         let inquiry = RoleDiagnosis::default();
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
+        let mut tags = super::all_tags(&id.owner, &props.tags);
+        tags.extend(details::mark(&props).map(|(key, value)| (key.to_owned(), value.to_owned())));
         let send = || async {
             let request = cx
                 .aws
@@ -270,7 +273,7 @@ impl Kind for Function {
                 .set_dead_letter_config(beyond.member(dead_letter))
                 .set_vpc_config(beyond.member(network::request))
                 .set_kms_key_arn(beyond.member(kms_key))
-                .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
+                .set_tags(Some(tags.clone()));
             let answer = request.customize().config_override(once(cx)).send().await.context("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]
@@ -306,6 +309,9 @@ impl Kind for Function {
         let mut before = Before::Read(update.first_revision().await?);
         if super::must_tag(cx, id, &have.owner, &have.props.tags, &wanted.tags) {
             update.tag().await?;
+            before = Before::Tagged;
+        }
+        if details::ensure_mark(cx, id, &have, &wanted).await? {
             before = Before::Tagged;
         }
         if have.props.code_signing_config_arn != wanted.code_signing_config_arn {
@@ -376,8 +382,9 @@ impl Kind for Function {
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         let arn = have.outputs.get("arn").cloned().unwrap_or_default();
-        let others: &[&str] = if have.props.code_source.is_some() { &[reference::TAG] } else { &[] };
-        super::untag(cx, BUSY, id, (&arn, others)).await
+        let others = [Some(details::MARK), have.props.code_source.as_ref().map(|_| reference::TAG)];
+        let others: Vec<&str> = others.into_iter().flatten().collect();
+        super::untag(cx, BUSY, id, (&arn, &others)).await
     }
 
     fn operations(&self) -> &'static [Operation] {

@@ -3,12 +3,14 @@
 //! **Invariant:** an unknown property is not compared, and no step that leaves the resource in
 //! place sends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::inventory::Inventory;
 use crate::remedy::Advice;
-use crate::schema::{Live, Ownership, Rule, Schema};
-use crate::spec::ResourceDecl;
+use crate::schema::{Live, NOT_NEEDED, Ownership, Rule, Schema};
+use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Tree, Value};
+use crate::wait::Detail;
 
 /// Removes unreadable properties from `desired`, so that an update doesn't send them.
 pub fn leave_out(live: &Live, desired: &mut Tree) {
@@ -19,7 +21,7 @@ pub fn leave_out(live: &Live, desired: &mut Tree) {
 pub(super) fn notes(declared: &ResourceDecl, live: &Live, after: (&str, &str)) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for property in declared.schema().properties.iter().filter(|it| it.change != Rule::WriteOnly) {
-        let Some(why) = live.unknown.get(&property.name) else { continue };
+        let Some(why) = live.unknown.get(&property.name).filter(|why| *why != NOT_NEEDED) else { continue };
         // That tags can't be read is reported once for the whole plan.
         let is_told = matches!(live.owner, Ownership::Denied | Ownership::Untaggable) && !declares_tags(declared);
         if property.change != Rule::Subset || !is_told {
@@ -31,6 +33,37 @@ pub(super) fn notes(declared: &ResourceDecl, live: &Live, after: (&str, &str)) -
         format!("its {} can't be read ({why}){after}", listed(&names))
     };
     by_reason.into_iter().map(note).collect()
+}
+
+/// The undeclared properties that weren't read, since the spec is large, as one note.
+pub(super) fn left_out(spec: &Spec, inventory: &Inventory) -> Option<String> {
+    if inventory.detail != Detail::Lean {
+        return None;
+    }
+    let is_skipped = |live: &Live, name: &str| live.unknown.get(name).is_some_and(|why| why == NOT_NEEDED);
+    let skipped = spec.resources.iter().filter(|it| !it.imported).filter_map(|declared| {
+        let live = inventory.live(&declared.name)?;
+        let own_reads = declared.schema().own_reads().map(|property| &*property.name);
+        let names: Vec<&str> = own_reads.filter(|name| is_skipped(live, name)).collect();
+        (!names.is_empty()).then_some((&*declared.schema().kind, names))
+    });
+    let mut by_kind: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for (kind, names) in skipped {
+        let (count, all) = by_kind.entry(kind).or_default();
+        *count += 1;
+        all.extend(names);
+    }
+    let of_kind = |(kind, (count, names)): (&str, (usize, BTreeSet<&str>))| {
+        format!("{} of {count} {kind}s", listed(&names.into_iter().collect::<Vec<_>>()))
+    };
+    let parts: Vec<String> = by_kind.into_iter().map(of_kind).collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "not compared, because neither the spec nor engine has set it and the reads would take long at AWS's rate \
+             limits: {}",
+            parts.join(", ")
+        )
+    })
 }
 
 fn declares_tags(declared: &ResourceDecl) -> bool {

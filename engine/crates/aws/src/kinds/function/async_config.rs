@@ -76,7 +76,9 @@ pub(super) fn async_config() -> Property {
         destination(ON_SUCCESS, "destination for the results of successful invocations"),
         destination(ON_FAILURE, "destination for failed events; also the ARN of an S3 bucket"),
     ];
-    property(ASYNC, Shape::Record(members), "how Lambda handles asynchronous invocations").member("DestinationConfig")
+    property(ASYNC, Shape::Record(members), "how Lambda handles asynchronous invocations")
+        .own_read()
+        .member("DestinationConfig")
 }
 
 /// The destinations of a declaration, by the name of their property.

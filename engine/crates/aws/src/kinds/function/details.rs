@@ -6,13 +6,18 @@ use engine_core::wait::Detail;
 
 use crate::aws::{AwsError, CallContext, Context};
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{Id, Live, Unknown};
+use crate::schema::{Id, Live, NOT_NEEDED, Unknown};
 
 use super::async_config::{self, ASYNC, AsyncConfig};
 use super::reference::SIGNING;
 use super::seen::look;
 use super::url::{self, FunctionUrl, URL};
 use super::{BUSY, Props, signing};
+
+/// The tag of functions for which engine has set one of these settings; large specs read the settings
+/// only of such functions.
+pub(super) const MARK: &str = "engine:settings";
+const MARK_VALUE: &str = "more";
 
 /// The answers of the reads; `None` for those that the run doesn't need.
 pub(super) struct Details {
@@ -25,14 +30,42 @@ type Answer<T> = Result<Option<T>, AwsError>;
 /// Reads the settings at the same time as the function.
 pub(super) async fn read(cx: &Context, id: &Id) -> Details {
     match cx.detail {
-        Detail::Full => {
-            let (config, url) = tokio::join!(async_config::read(cx, id), url::read(cx, id));
-            Details { async_config: Some(config), url: Some(url) }
-        }
+        Detail::Full => read_all(cx, id).await,
         // Its URL is an output.
         Detail::Imported => Details { async_config: None, url: Some(url::read(cx, id).await) },
-        Detail::ForDelete => Details { async_config: None, url: None },
+        Detail::Lean | Detail::ForDelete => Details { async_config: None, url: None },
     }
+}
+
+async fn read_all(cx: &Context, id: &Id) -> Details {
+    let (config, url) = tokio::join!(async_config::read(cx, id), url::read(cx, id));
+    Details { async_config: Some(config), url: Some(url) }
+}
+
+/// Reads the settings after the function, if only then is known that engine has set one.
+pub(super) async fn read_late(cx: &Context, id: &Id, details: Details, is_marked: bool) -> Details {
+    if is_marked && cx.detail == Detail::Lean { read_all(cx, id).await } else { details }
+}
+
+/// The mark of a function with these properties: a tag of functions for which engine has set one of
+/// the settings. It stays when the setting is removed.
+pub(super) fn mark(props: &Props) -> Option<(&'static str, &'static str)> {
+    (props.async_config.is_some() || props.url.is_some()).then_some((MARK, MARK_VALUE))
+}
+
+/// Adds the mark if it is missing and one of the settings is about to be set; returns whether it was.
+pub(super) async fn ensure_mark(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<bool, AwsError> {
+    let is_change = (&have.props.async_config, &have.props.url) != (&want.async_config, &want.url);
+    let Some((key, value)) = mark(want).filter(|_| is_change) else { return Ok(false) };
+    if look(cx, id).await?.is_none_or(|seen| seen.is_marked) {
+        return Ok(false);
+    }
+    let arn = have.outputs.get("arn").map_or("", String::as_str);
+    let tag = || async {
+        let request = cx.aws.lambda.tag_resource().resource(arn).tags(key, value);
+        request.send().await.context("TagResource", &id.name).map(|_| ())
+    };
+    cx.send(BUSY, &id.name, tag).await.map(|()| true)
 }
 
 /// Adds the settings to a function.
@@ -58,7 +91,7 @@ pub(super) async fn add_signing(
 ) -> Result<(), AwsError> {
     if may_be_signed {
         let answer = match cx.detail {
-            Detail::Full => Some(signing::read(cx, id).await),
+            Detail::Full | Detail::Lean => Some(signing::read(cx, id).await),
             Detail::Imported | Detail::ForDelete => None,
         };
         live.props.code_signing_config_arn = known(answer, SIGNING, &mut live.unknown)?;
@@ -71,7 +104,7 @@ fn known<T>(answer: Option<Answer<T>>, name: &'static str, unknown: &mut Unknown
     match answer {
         Some(answer) => crate::kinds::detail(answer, &[name], unknown),
         None => {
-            unknown.insert(name.into(), "nothing in this run depends on it".to_owned());
+            unknown.insert(name.into(), NOT_NEEDED.to_owned());
             Ok(None)
         }
     }

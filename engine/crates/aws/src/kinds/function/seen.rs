@@ -20,7 +20,7 @@ use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
 
 use super::reference::{self, Image, SOURCE};
-use super::{Props, default_log_group, network};
+use super::{Props, default_log_group, details, network};
 
 const ACTIVE: Wait = Wait {
     what: "the function to become Active",
@@ -47,6 +47,8 @@ pub(super) struct Seen {
     /// The value of the tag that records where its code comes from.
     recorded: Option<String>,
     reserved: Option<i32>,
+    /// Whether engine may have set what takes a call of its own to read.
+    pub(super) is_marked: bool,
     tags: BTreeMap<String, String>,
     /// Why its tags can't be read.
     tags_error: Option<String>,
@@ -67,6 +69,7 @@ impl Seen {
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
             recorded: tags.get(reference::TAG).cloned(),
+            is_marked: tags.contains_key(details::MARK) || answer.tags_error.is_some(),
             tags: crate::kinds::own_tags(pairs()),
             // Without permission for ListTags, the response has no tags; newer responses include
             // the error.
@@ -143,7 +146,7 @@ impl Seen {
     /// Its properties, with AWS's defaults for missing or empty values, and without those in
     /// [`details`].
     pub(super) fn props(&self) -> Props {
-        let Seen { config, image, recorded, reserved, tags, tags_error: _, owner: _ } = self;
+        let Seen { config, image, recorded, reserved, tags, tags_error: _, is_marked: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let logging = config.logging_config();
         let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);

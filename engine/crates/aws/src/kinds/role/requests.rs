@@ -47,7 +47,9 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
     let name = id.name.as_str();
     let policies = async {
         match cx.detail {
-            Detail::Full => Some(tokio::join!(attached(cx, name), inline(cx, name), inline_policy(cx, name))),
+            Detail::Full | Detail::Lean => {
+                Some(tokio::join!(attached(cx, name), inline(cx, name), inline_policy(cx, name)))
+            }
             Detail::ForDelete | Detail::Imported => None,
         }
     };
@@ -55,7 +57,7 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
         match cx.detail {
             // Twenty teams share one read of an imported role.
             Detail::Imported => Ok(cx.aws.role(name).await.if_exists()?.and_then(|answer| answer.role)),
-            Detail::Full | Detail::ForDelete => get(cx, name).await,
+            Detail::Full | Detail::Lean | Detail::ForDelete => get(cx, name).await,
         }
     };
     let (role, policies) = tokio::join!(role, policies);
