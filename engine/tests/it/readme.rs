@@ -3,6 +3,7 @@
 //! `UPDATE_README=1 cargo test readme` regenerates outputs and generated parts.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -232,27 +233,39 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn every_command_in_the_readme_and_the_docs_runs() {
-    let mut n_lines = 0;
-    for page in pages() {
-        let text = std::fs::read_to_string(&page).unwrap();
-        let clone = Clone::new();
-        let mut endpoint = None;
-        // Blocks in a list are indented.
-        let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
-        let lines = blocks(&text, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
-        // `cargo test` is already running.
-        for line in lines.filter(|line| *line != "cargo test") {
-            n_lines += 1;
-            let on_this_machine = line.contains(" local") || line.contains("--local");
-            if !on_this_machine && endpoint.is_none() {
-                endpoint = Some(aws(&clone));
-            }
-            let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
-            let page = page.display();
-            assert!(endings(line).contains(&code), "{page}: `{line}` ended with {code}:\n{printed}");
-        }
-    }
+    const AT_ONCE: usize = 3;
+    let pages = pages();
+    let n_lines: usize = std::thread::scope(|scope| {
+        let workers = (0..AT_ONCE).map(|worker| {
+            let own = pages.iter().skip(worker).step_by(AT_ONCE);
+            scope.spawn(move || own.map(|page| run_commands(page)).sum::<usize>())
+        });
+        let workers: Vec<_> = workers.collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|why| resume_unwind(why))).sum()
+    });
     assert!(n_lines > 60, "the command lines are not where this test looks for them: {n_lines}");
+}
+
+/// Runs the command lines of a page in a clone of its own, and returns how many there are.
+fn run_commands(page: &Path) -> usize {
+    let text = std::fs::read_to_string(page).unwrap();
+    let clone = Clone::new();
+    let mut endpoint = None;
+    // Blocks in a list are indented.
+    let text: String = text.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let lines = blocks(&text, false).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+    // `cargo test` is already running.
+    let lines: Vec<&str> = lines.filter(|line| *line != "cargo test").collect();
+    for line in &lines {
+        let on_this_machine = line.contains(" local") || line.contains("--local");
+        if !on_this_machine && endpoint.is_none() {
+            endpoint = Some(aws(&clone));
+        }
+        let (code, printed) = clone.run(line, endpoint.as_deref().filter(|_| !on_this_machine));
+        let page = page.display();
+        assert!(endings(line).contains(&code), "{page}: `{line}` ended with {code}:\n{printed}");
+    }
+    lines.len()
 }
 
 /// A heading's anchor, as GitHub makes it.

@@ -149,7 +149,9 @@ async fn read_once(
             Err(error) => note(&mut errors, Some(&declared.name), error),
         }
     }
-    for (declared, reading) in read_elsewhere(cx, spec, &inventory).await {
+    let (read_elsewhere, nested) =
+        tokio::join!(read_elsewhere(cx, spec, &inventory), orphans::elsewhere(cx, spec, orphans, &inventory));
+    for (declared, reading) in read_elsewhere {
         match reading {
             Ok(Reading { live, others: more }) => {
                 live.into_iter().for_each(|live| add_found(cx, &mut inventory, declared, live));
@@ -159,7 +161,8 @@ async fn read_once(
         }
     }
     let candidates = candidates.map_err(|error| note(&mut errors, None, error)).unwrap_or_default();
-    let attached = attached.map_err(|(host, error)| note(&mut errors, Some(&host), error)).unwrap_or_default();
+    let mut attached = attached.map_err(|(host, error)| note(&mut errors, Some(&host), error)).unwrap_or_default();
+    attached.extend(nested.map_err(|(host, error)| note(&mut errors, Some(&host), error)).unwrap_or_default());
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -275,6 +275,29 @@ fn a_permission_moves_from_the_function_to_its_aliases() {
 }
 
 #[test]
+fn a_removed_permission_of_an_alias_is_found_by_apply() {
+    let cloud = deployed();
+    cloud.world(|world| world.aliases = vec!["live"]);
+    let project = Project::usual();
+    project.edit("principal:", "qualifier: live\n    principal:");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    let block = "  logger-permission:\n    type: permission\n    function: ${logger.arn}\n    qualifier: live\n    \
+                 principal: dynamodb.amazonaws.com\n    source_arn: ${todos.stream_arn}\n";
+    project.edit(block, "");
+    // The policy of an alias takes more calls than a usual comparison makes.
+    diff_is_empty(&project, &cloud);
+    project.run(&cloud, &["diff", "--prune-scan"]).ends_with(0).says("0 to add, 0 to change, 1 to destroy");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert_eq!(policy(&cloud).len(), 0);
+    cloud.forget();
+    project.run(&cloud, &["apply"]).ends_with(0).says("No changes.");
+    // What can't be listed is not declared, so it doesn't end the run.
+    let text = "User: X is not authorized to perform: lambda:ListAliases";
+    cloud.always("ListAliases", Fault::Answer(Reply::of("ListAliases", 403, "AccessDeniedException", text)));
+    project.run(&cloud, &["apply"]).ends_with(0).says("No changes.");
+}
+
+#[test]
 fn a_role_that_can_not_be_read_is_left_for_aws_to_validate() {
     let cloud = deployed();
     let project = Project::usual();

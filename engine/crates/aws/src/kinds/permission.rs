@@ -166,8 +166,9 @@ const REMARK: &str = "A permission is for services and accounts that invoke a fu
 
 With `qualifier`, the statement is about that alias or version, which engine doesn't create. AWS keeps a policy for each. \
     If the declared one lacks the statement, engine looks for it in those of the function and its aliases, so a changed or \
-    removed `qualifier` leaves nothing behind. When you remove the whole permission, also delete its statement with \
-    `aws lambda remove-permission --qualifier …`.";
+    removed `qualifier` leaves nothing behind. When the whole permission is removed, `engine apply` and \
+    `engine diff --prune-scan` find its statement on an alias, but not on a version, and not in a spec with more than 20 \
+    functions.";
 
 impl Kind for Permission {
     type Props = Props;

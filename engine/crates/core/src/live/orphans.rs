@@ -20,7 +20,7 @@ use crate::schema::{
 };
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
-use crate::wait::Context;
+use crate::wait::{Context, Detail};
 
 use super::{Undeclared, observe, read_masked, with_unique_id};
 
@@ -231,6 +231,45 @@ pub(super) async fn attached(
             let read = list_attached(cx, kind, property, &host.id.name, owner.clone(), env);
             (!is_declared)
                 .then_some(async move { ignore_permanent(read.await).map_err(|error| (host.name.clone(), error)) })
+        })
+    });
+    Ok(try_join_all(reads).await?.concat())
+}
+
+/// What existing resources of the spec have nested where no declaration leads to, like the policy of an
+/// alias.
+///
+/// # Errors
+/// As [`attached`].
+pub(super) async fn elsewhere(
+    cx: &Context,
+    spec: &Spec,
+    orphans: OrphanSearch,
+    inventory: &Inventory,
+) -> Result<Vec<Undeclared>, (String, AwsError)> {
+    // A parent that is deleted takes all of it along.
+    let is_searched = matches!(orphans, OrphanSearch::IndexedOrScanned | OrphanSearch::Scanned);
+    if !is_searched || cx.detail != Detail::Full {
+        return Ok(Vec::new());
+    }
+    let hosts = spec.resources.iter().filter(|it| !it.imported && inventory.live(&it.name).is_some());
+    let reads = hosts.flat_map(|host| {
+        let kinds = attachable_kinds(&cx.kinds, &host.schema().kind);
+        let nested = kinds.filter(|(kind, _)| matches!(kind.schema().identity, Identity::Nested { .. }));
+        nested.map(move |(kind, property)| async move {
+            let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
+            let parents = BTreeMap::from([(property, host.id.name.clone())]);
+            let id = Id { parents, env: Some(inventory.env.clone()), ..Id::named(owner, String::new()) };
+            // What a declaration has the name of is found by its own read.
+            let is_declared = |id: &Id| {
+                let mut declared = spec.managed(&kind.schema().kind).filter(|it| it.id.name == id.name);
+                declared.any(|it| it.parent().is_some_and(|(_, parent)| parent == host.id.name))
+            };
+            let found = super::elsewhere(cx, &kind, &id).await.map(|reading| {
+                let others = reading.others.into_iter().filter(|(id, _)| !is_declared(id));
+                others.map(|(id, live)| (Arc::clone(&kind), id, live)).collect()
+            });
+            ignore_permanent(found).map_err(|error| (host.name.clone(), error))
         })
     });
     Ok(try_join_all(reads).await?.concat())

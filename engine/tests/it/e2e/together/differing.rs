@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::super::project::{Account, Project, Ran};
 use super::super::{NO_CHANGES, TEAM};
-use super::{CODE, OTHER_CODE, TOLD};
+use super::{CODE, EXTENT, Extent, OTHER_CODE, TOLD};
 use crate::shared::DEADLINE;
 use crate::shared::proxy::{Proxy, Request};
 
@@ -204,11 +204,13 @@ fn n_calls(project: &Project, account: &str, args: &[&str]) -> usize {
     count.load(Ordering::SeqCst)
 }
 
-/// Tests every call with `ENGINE_RACES=all`, otherwise some of them.
 #[test]
 fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
     let project = Arc::new(Project::new());
-    let step = if std::env::var("ENGINE_RACES").is_ok_and(|extent| extent == "all") { 1 } else { 4 };
+    let (step, seed) = match *EXTENT {
+        Extent::All => (1, 0),
+        Extent::Sample(seed) => (6, usize::try_from(seed % 6).unwrap()),
+    };
     std::thread::scope(|scope| {
         for (number, pair) in PAIRS.into_iter().enumerate() {
             let project = &project;
@@ -218,7 +220,7 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
                 // `diff` reads all that `apply` reads.
                 let n_reads = n_calls(project, &probe.account, &["diff", &probe.specs[0], "--prune-scan"]);
                 let (mut n_told, mut n_well, mut n_between) = (0, 0, 0);
-                for at in (n_reads + 1 + number % step..).step_by(step) {
+                for at in (n_reads + 1 + (number + seed) % step..).step_by(step) {
                     let case = Case::new(project, number * 100 + at, pair);
                     let Some(met) = case.run(project, at) else { break };
                     let aws = project.account(&case.account);
