@@ -293,7 +293,7 @@ fn running(project: &Project) -> Option<u16> {
 
 /// The check that failed: an unknown profile has no region or credentials either.
 fn missing_of(error: &aws::AwsError, what: &'static str) -> &'static str {
-    if error.cause() == Code::ProfileUnknown { "profile" } else { what }
+    if error.cause == Code::ProfileUnknown { "profile" } else { what }
 }
 
 fn source_of_region(session: &Session<'_>, settings: &Settings) -> &'static str {

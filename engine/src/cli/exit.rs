@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** exit codes are those of the documentation.
 
+use crate::aws::AwsError;
 use crate::diagnostic::Diagnostic;
 use crate::local::LocalError;
 use crate::remedy::Advice;
@@ -65,6 +66,11 @@ impl CommandError {
     /// Ctrl-C, which is no error.
     pub(super) fn interrupted() -> CommandError {
         CommandError { exit: Exit::Interrupted, diagnostics: Vec::new() }
+    }
+
+    /// A failed call to AWS, or Ctrl-C while waiting for it; `doing`: the action that failed.
+    pub(super) fn of_call(error: &AwsError, doing: &str) -> CommandError {
+        if error.is_interrupted() { CommandError::interrupted() } else { CommandError::one(error.diagnostic(doing)) }
     }
 }
 

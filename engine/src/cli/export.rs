@@ -161,11 +161,12 @@ async fn packages(cx: &Context, spec: &mut Export) -> Result<Vec<(String, Vec<u8
     let mut packages = Vec::new();
     for declaration in spec.resources.iter_mut().filter(|it| it.package.is_some()) {
         let existing = &declaration.existing;
-        let provider = cx.provider(&existing.kind.schema().kind).map_err(|error| find::failed(&error, "download"))?;
+        let provider =
+            cx.provider(&existing.kind.schema().kind).map_err(|error| CommandError::of_call(&error, "download"))?;
         match cx.read(&existing.id.name, || provider.package(cx, &existing.id)).await {
             Ok(package) => packages.push((declaration.name.clone(), package)),
             Err(error) => {
-                let why = error.unreadable().ok_or_else(|| find::failed(&error, "download the code"))?;
+                let why = error.unreadable().ok_or_else(|| CommandError::of_call(&error, "download the code"))?;
                 let property = declaration.package.take().unwrap_or_default();
                 declaration.gaps.push(format!("`{property}` can't be downloaded, because {why}"));
             }
@@ -180,7 +181,8 @@ async fn others(cx: &Context, spec: &Export, account: &str) -> Result<Option<Str
     let owned = match live::survey(cx, Some((&spec.team, stack)), &[], account).await {
         Ok(owned) => owned,
         Err(error) => {
-            let why = error.unreadable().ok_or_else(|| find::failed(&error, "search for the rest of the stack"))?;
+            let why =
+                error.unreadable().ok_or_else(|| CommandError::of_call(&error, "search for the rest of the stack"))?;
             let problem = "engine couldn't check whether the spec has everything that the stack owns";
             return Ok(Some(format!("{problem}: {why}.")));
         }

@@ -7,8 +7,8 @@ use std::path::{Path as FilePath, PathBuf};
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
+use crate::aws::Access;
 use crate::aws::wait::Detail;
-use crate::aws::{Access, AwsError, Class};
 use crate::diagnostic::{Diagnostic, listed, nearest};
 use crate::invoke::{self, Invocation, MAX_EVENT, RecordSource};
 use crate::live;
@@ -169,7 +169,7 @@ impl<'s> Call<'s> {
         };
         let (cx, account) = session.reader(access, &interrupt).await?;
         let cx = cx.reporting(report_waits_once(terminal.quiet));
-        live::in_account(spec, &account).map_err(|error| failed(&error, "use the account"))?;
+        live::in_account(spec, &account).map_err(|error| CommandError::of_call(&error, "use the account"))?;
         let env = AwsEnv::new(&cx.aws.region, &account);
         if function.imported {
             cx.aws.guard.observe_import("function", &function.id.name);
@@ -203,7 +203,8 @@ impl<'s> Call<'s> {
                 return Err(CommandError::interrupted());
             }
         };
-        let invocation = invocation.map_err(|error| failed(&error, &format!("invoke `{}`", function.name)))?;
+        let invocation =
+            invocation.map_err(|error| CommandError::of_call(&error, &format!("invoke `{}`", function.name)))?;
         self.show(session, &env, &event, &invocation, format);
         Ok((if invocation.error.is_some() { Exit::Failed } else { Exit::Done }, event))
     }
@@ -273,7 +274,7 @@ async fn read(
     env: &AwsEnv,
 ) -> Result<Live, CommandError> {
     let live = live::read_again(cx, declared).await;
-    live.map_err(|error| failed(&error, &format!("read `{}`", declared.name)))?.ok_or_else(|| {
+    live.map_err(|error| CommandError::of_call(&error, &format!("read `{}`", declared.name)))?.ok_or_else(|| {
         let scope = names::search_scope(&session.target, env);
         let (kind, name) = (&declared.schema().kind, &declared.id.name);
         let problem = format!("`{}` can't be used: there is no {kind} `{name}` {}", declared.name, scope.place());
@@ -289,11 +290,4 @@ fn source(spec: &Spec, table: &ResourceDecl, live: &Live) -> Result<RecordSource
         let hint = "run `engine apply` if the spec enables it, or pass an event: `-d JSON` or `-e FILE`";
         CommandError::one(at(spec, table, Diagnostic::error(problem, hint)))
     })
-}
-
-fn failed(error: &AwsError, doing: &str) -> CommandError {
-    match error.class {
-        Class::Interrupted => CommandError::interrupted(),
-        _ => CommandError::one(error.diagnostic(doing)),
-    }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 
 use crate::aws::wait::Detail;
-use crate::aws::{Access, AwsError, Class, Context};
+use crate::aws::{Access, AwsError, Code, Context};
 use crate::diagnostic::{Diagnostic, listed, nearest};
 use crate::items::{self, Item, ItemTable, JsonForm};
 use crate::live;
@@ -306,9 +306,9 @@ impl Target<'_> {
     }
 
     fn failed(&self, doing: &str, error: AwsError, env: &AwsEnv) -> CommandError {
-        match error.class {
-            Class::Interrupted => CommandError::interrupted(),
-            Class::NotFound => self.missing(env),
+        match error.cause {
+            Code::Interrupted => CommandError::interrupted(),
+            Code::NotFound => self.missing(env),
             _ => CommandError::one(error.diagnostic(&format!("{doing} `{}`", self.table.resource))),
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::aws::{Access, Class, Context};
+use crate::aws::{Access, Context};
 use crate::inventory::SearchScope;
 use crate::live;
 use crate::plan::Options;
@@ -145,7 +145,7 @@ async fn find_owned(
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let found = found.map_err(|error| {
         let mut diagnostic = error.diagnostic("search for managed resources");
-        if error.class == Class::Denied && prefixes.is_empty() {
+        if error.is_denied() && prefixes.is_empty() {
             diagnostic = diagnostic.hint("or search by name: add `--all-teams --prefixes FILE`");
         }
         CommandError::one(diagnostic)

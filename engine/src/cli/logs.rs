@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::aws::wait::Detail;
-use crate::aws::{AwsError, Class, Context, LocalSettings};
+use crate::aws::{AwsError, Context, LocalSettings};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::inventory::Inventory;
 use crate::live::{self, OrphanSearch, ReadError};
@@ -381,8 +381,5 @@ fn functions<'s>(spec: &'s Spec, named: Option<&str>) -> Result<Vec<&'s Resource
 }
 
 fn failed(error: &AwsError) -> CommandError {
-    match error.class {
-        Class::Interrupted => CommandError { exit: Exit::Interrupted, diagnostics: Vec::new() },
-        _ => CommandError::one(error.diagnostic("read the log")),
-    }
+    CommandError::of_call(error, "read the log")
 }

@@ -254,7 +254,7 @@ impl Session<'_> {
     /// Connects to AWS.
     ///
     /// # Errors
-    /// `Rejected` without a region; the errors of the credential provider chain.
+    /// `RegionNotUsable` without a region; the errors of the credential provider chain.
     pub(super) async fn connection(&self) -> Result<Connection, AwsError> {
         match &self.target {
             AwsTarget::Local(settings) => Ok(Connection::local(settings, &self.network)),

@@ -79,7 +79,7 @@ pub fn outcome_json(
             "result": result,
             "seconds": seconds,
             "reason": reason,
-            "code": failure.map(|error| error.cause().name()),
+            "code": failure.map(|error| error.cause.name()),
             "hint": failure.map(|error| remedy::words(&error.hint())),
         })
     });

@@ -12,7 +12,6 @@ use std::fmt::Write as _;
 use textwrap::core::display_width;
 
 use crate::apply::StepOutcome;
-use crate::aws::Class;
 use crate::plan::{Action, Change, Plan};
 use crate::schema::AwsEnv;
 use crate::spec::Spec;
@@ -260,11 +259,11 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
         let what = format!("{} {}", verb_of(step.op).0, code(&change.resource));
         let item = match ending {
             StepOutcome::Done(_) => continue,
-            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Failed(error) if error.is_interrupted() => {
                 format!("- stopped: {what}: {}\n", sentence(&error.message))
             }
             StepOutcome::Failed(error) => {
-                let cause = error.cause();
+                let cause = error.cause;
                 let text =
                     format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
                 let notes =

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::apply::StepOutcome;
-use crate::aws::Class;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Action, Op, Plan, Subject};
 use crate::spec::Spec;
@@ -74,11 +73,11 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[StepOutcome], destroy: bool,
         let what = format!("{} {}", verb_of(step.op).0, change.resource);
         match ending {
             StepOutcome::Done(_) => {}
-            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Failed(error) if error.is_interrupted() => {
                 let _ = writeln!(text, "  {} {what}: {}", out.paint(YELLOW, "stopped"), error.message);
             }
             StepOutcome::Failed(error) => {
-                let _ = writeln!(text, "  {} {what}: {}", out.paint(RED, "failed "), error.cause().entry().title);
+                let _ = writeln!(text, "  {} {what}: {}", out.paint(RED, "failed "), error.cause.entry().title);
             }
             StepOutcome::Skipped(cause) => {
                 let _ = writeln!(text, "  {} {what}: it depends on {cause}", out.paint(YELLOW, "skipped"));
@@ -122,11 +121,11 @@ pub fn failures(spec: &Spec, plan: &Plan, endings: &[StepOutcome]) -> Vec<Diagno
     let mut failures = Vec::new();
     for (step, ending) in plan.steps.iter().zip(endings) {
         let (Some(change), StepOutcome::Failed(error)) = (plan.changes.get(step.change), ending) else { continue };
-        if error.class == Class::Interrupted {
+        if error.is_interrupted() {
             continue;
         }
         if error.is_about_the_run() {
-            failures.extend(reported.insert(error.cause()).then(|| error.diagnostic("")));
+            failures.extend(reported.insert(error.cause).then(|| error.diagnostic("")));
             continue;
         }
         let diagnostic = error.diagnostic(&format!("{} `{}`", verb_of(step.op).0, change.resource));

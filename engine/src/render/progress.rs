@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::apply::{Event, StepOutcome};
-use crate::aws::{BECAUSE, Class};
+use crate::aws::BECAUSE;
 use crate::plan::{Action, Plan, StepId};
 
 use super::outcome::verb_of;
@@ -165,7 +165,7 @@ impl Progress {
                 format!("{label}: {done} after {} {}", duration(*elapsed), output_style.paint(GREEN, "ok"))
             }
             // The outcome reports the details.
-            StepOutcome::Failed(error) if error.class == Class::Interrupted => {
+            StepOutcome::Failed(error) if error.is_interrupted() => {
                 format!("{label}: {}", output_style.paint(YELLOW, "stopped"))
             }
             // On a terminal its line stays in place until the run ends.

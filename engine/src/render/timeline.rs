@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use serde_json::{Value as Json, json};
 
 use crate::apply::StepOutcome;
+use crate::aws::Secrets;
 use crate::aws::recorder::Answer;
-use crate::aws::{Class, Secrets};
 use crate::files;
 use crate::plan::{Plan, StepId};
 use crate::schema::AwsEnv;
@@ -119,7 +119,7 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
 fn verdict(Ran { plan, endings, .. }: &Ran<'_>) -> Markup {
     let is_interrupted = endings.iter().any(|ending| match ending {
         StepOutcome::NotStarted => true,
-        StepOutcome::Failed(error) => error.class == Class::Interrupted,
+        StepOutcome::Failed(error) => error.is_interrupted(),
         StepOutcome::Done(_) | StepOutcome::Skipped(_) => false,
     });
     let n_failed =
@@ -225,7 +225,7 @@ fn row(axis: &Axis, run: &Ran<'_>, step: StepId, bar: &Bar) -> Markup {
         _ => None,
     };
     let (class, how) = match failure {
-        Some(error) if error.class == Class::Interrupted => ("failed", format!("{doing} interrupted")),
+        Some(error) if error.is_interrupted() => ("failed", format!("{doing} interrupted")),
         Some(_) => ("failed", format!("{doing} failed")),
         None => ("", done.to_owned()),
     };

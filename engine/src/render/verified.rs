@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::aws::Class;
 use crate::diagnostic::Diagnostic;
 use crate::filter::Verdict;
 use crate::logs::EventName;
@@ -71,7 +70,7 @@ fn last(Pipeline { function, source, .. }: &Pipeline, outcome: &Outcome) -> Stri
         Some(Stop::Finding(finding)) => {
             format!("Not verified: {} failed at \"{}\".", in_words(finding.probe), finding.hop.words(source))
         }
-        Some(Stop::Failed(error)) if error.class == Class::Interrupted => "Interrupted.".to_owned(),
+        Some(Stop::Failed(error)) if error.is_interrupted() => "Interrupted.".to_owned(),
         Some(Stop::Failed(_)) => "Not verified.".to_owned(),
     }
 }
@@ -161,7 +160,7 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
             json!({ "change": it.probe, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::words) })
         }
         Some(Stop::Failed(error)) => {
-            json!({ "cause": "error", "code": error.cause().name(), "message": error.to_string() })
+            json!({ "cause": "error", "code": error.cause.name(), "message": error.to_string() })
         }
         None => Json::Null,
     };

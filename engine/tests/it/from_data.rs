@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::apply::{self, Outcome, StepOutcome};
+use engine::cause::Code;
 use engine::diagnostic::{self, Style};
-use engine::error::{AwsError, Class};
+use engine::error::AwsError;
 use engine::inventory::Inventory;
 use engine::kind::{Definition, Kinds, Want};
 use engine::live::{self, OrphanSearch};
@@ -229,7 +230,7 @@ impl InMemory {
     /// changes.
     fn put(&self, id: &Id, have: Option<&Live>, want: Tree) -> Result<Outputs, AwsError> {
         if let Some((name, _)) = want.iter().find(|(_, value)| value.has_unknown()) {
-            return Err(AwsError::own(Class::Rejected, "put", &id.name, format!("`{name}` is not known")));
+            return Err(AwsError::refused(Code::UnexpectedAnswer, "put", &id.name, format!("`{name}` is not known")));
         }
         let schema = self.kind.schema();
         let mut world = self.world();

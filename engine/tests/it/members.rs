@@ -1,7 +1,6 @@
 //! AWS errors name members of engine's requests; each name leads to its line in the spec.
 
-use engine::aws::error::explained;
-use engine::aws::{AwsError, Class};
+use engine::aws::error::{answered, explained};
 
 const SPEC: &str = r#"team: owls
 resources:
@@ -503,9 +502,7 @@ fn an_aws_error_points_at_the_spec_line_that_it_names() {
     let spec = crate::plan::load(SPEC);
     let mut wrong = Vec::new();
     for (resource, code, text, line) in TEXTS {
-        let class = Class::Rejected;
-        let error = AwsError { code: Some((*code).into()), ..AwsError::own(class, "any", resource, *text) };
-        let error = explained(error);
+        let error = explained(answered("any", resource, code, text, 400));
         let place = spec.blamed(resource, &error).unwrap();
         let (at, _) = place.line_column();
         let found = SPEC.lines().nth(at - 1).unwrap().trim();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::apply::StepOutcome;
 use engine::aws::error::explained;
-use engine::aws::{AwsError, Class};
+use engine::aws::{AwsError, Code};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
 use engine::remedy::Advice;
 use engine::render::markdown::{self, LIMIT, Page};
@@ -408,7 +408,7 @@ fn a_comment_starts_with_what_matters_and_folds_the_rest() {
     let endings = [
         StepOutcome::Done(Duration::from_secs(1)),
         StepOutcome::Failed(explained(AwsError::own(
-            Class::Denied,
+            Code::AccessDenied,
             "CreateFunction",
             "owls-logger",
             "@admin says no | really",
@@ -648,7 +648,7 @@ proptest! {
         let plan = Plan { steps: steps.collect(), changes, remarks };
         let endings: Vec<StepOutcome> = ends.into_iter().map(|(_, text, how)| match how {
             0 => StepOutcome::Done(Duration::ZERO),
-            1 => StepOutcome::Failed(AwsError::own(Class::Denied, "CreateTable", "x", text.as_str())),
+            1 => StepOutcome::Failed(AwsError::own(Code::AccessDenied, "CreateTable", "x", text.as_str())),
             2 => StepOutcome::Skipped(text),
             _ => StepOutcome::NotStarted,
         }).collect();

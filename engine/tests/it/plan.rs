@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use engine::aws::{AwsError, Class};
+use engine::aws::{AwsError, Code};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
 use engine::render::remedy::words;
@@ -166,7 +166,7 @@ fn found(standing: Standing, declared: &engine::spec::ResourceDecl) -> Found {
         }),
         contents: items.map(|items| if items == 0 { Contents::Empty } else { Contents::Items(items) }),
         users: None,
-        unread: unread.then(|| AwsError::own(Class::Denied, "GetRole", "runner", "not authorized")),
+        unread: unread.then(|| AwsError::own(Code::AccessDenied, "GetRole", "runner", "not authorized")),
     }
 }
 

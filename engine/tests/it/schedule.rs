@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use engine::apply::{self, Event, Execution, Outcome, StepOutcome, Times};
-use engine::error::{AwsError, Class};
+use engine::cause::Code;
+use engine::error::AwsError;
 use engine::inventory::{Found, Inventory};
 use engine::kind::{Definition, Kinds, Want};
 use engine::plan::{Goal, Op, Options, Plan, StepId, plan};
@@ -162,11 +163,11 @@ struct Fake {
 }
 
 fn failure(message: impl Into<Box<str>>) -> AwsError {
-    AwsError::own(Class::Rejected, "fake", "", message)
+    AwsError::refused(Code::UnexpectedAnswer, "fake", "", message)
 }
 
 fn throttled() -> AwsError {
-    AwsError::own(Class::Throttled, "fake", "", "too many calls")
+    AwsError::own(Code::Throttled, "fake", "", "too many calls")
 }
 
 const SENT: Wait =

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::aws::{Access, Aws, Class, Context, LocalSettings, Overrides};
+use engine::aws::{Access, Aws, Code, Context, LocalSettings, Overrides};
 use engine::inventory::{Found, Inventory};
 use engine::kind::Want;
 use engine::kinds::all;
@@ -317,17 +317,17 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         assert_eq!(props.len(), known.len(), "{name}: {props:?}");
         let want = |props: &Tree| Want { props: props.clone(), artifact: declared.artifact.clone() };
         let error = provider.create(&cx, &id, want(&props)).await.unwrap_err();
-        assert_eq!(error.class, Class::Guarded, "{name}: {error}");
+        assert_eq!(error.cause, Code::Guarded, "{name}: {error}");
         // A delete must work without the properties that AWS never returns.
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly));
         let error = provider
             .delete(&cx, &id, Live { props: seen, ..live(Ownership::Nobody) })
             .await
-            .map_or_else(|it| it.class, |()| Class::Guarded);
-        assert_ne!(error, Class::Defect, "{name}");
+            .map_or_else(|it| it.cause, |()| Code::Guarded);
+        assert_ne!(error, Code::Defect, "{name}");
         let surplus = Tree::from([("surplus".to_owned(), Value::Null)]).into_iter().chain(props).collect();
-        assert_eq!(provider.create(&cx, &id, want(&surplus)).await.unwrap_err().class, Class::Defect, "{name}");
+        assert_eq!(provider.create(&cx, &id, want(&surplus)).await.unwrap_err().cause, Code::Defect, "{name}");
     }
 }
 

@@ -1,10 +1,10 @@
-//! Errors from AWS, sorted into classes by what engine does about them.
+//! Errors from AWS: what caused them, and whether AWS refused for good.
 //!
 //! What all services share is here; each resource type brings the rows for answers that only it
 //! gets ([`Kind::errors`](crate::kind::Kind::errors)).
 //!
 //! **Invariant:** the only place that inspects AWS's error codes and messages; all other code uses
-//! the class or the cause.
+//! the cause.
 
 mod code;
 
@@ -22,7 +22,6 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
-use crate::cause::Code;
 use crate::connect::headers;
 use crate::connect::profiles::Profiles;
 use crate::kinds;
@@ -32,7 +31,8 @@ use crate::wire::guard::Refusal;
 use engine_core::recorder::Answer;
 use engine_core::wait::limiter::Crowded;
 
-pub use engine_core::error::{Api, AwsError, Class};
+pub use engine_core::cause::Code;
+pub use engine_core::error::{Api, AwsError};
 
 /// What is known of the calls that may fail.
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(operation::all);
@@ -55,8 +55,9 @@ pub struct ErrorRow {
     property: Option<&'static str>,
     /// The operation, if it matters.
     operation: Option<&'static str>,
-    class: Option<Class>,
-    cause: Option<Code>,
+    /// The cause, and whether AWS refuses for good.
+    means: Option<(Code, bool)>,
+    refuses: Option<Code>,
 }
 
 /// Lambda's code for a value that it rejects, whatever the reason.
@@ -69,7 +70,7 @@ impl ErrorRow {
 
     /// An answer with one of these codes.
     pub const fn of(codes: &'static [&'static str]) -> ErrorRow {
-        ErrorRow { codes, texts: &[], property: None, operation: None, class: None, cause: None }
+        ErrorRow { codes, texts: &[], property: None, operation: None, means: None, refuses: None }
     }
 
     /// The same with a message that contains all of these texts.
@@ -90,16 +91,22 @@ impl ErrorRow {
         ErrorRow { operation: Some(operation), ..self }
     }
 
-    /// What engine does about it.
+    /// Its cause, whatever AWS's code means elsewhere.
     #[must_use]
-    pub const fn class(self, class: Class) -> ErrorRow {
-        ErrorRow { class: Some(class), ..self }
+    pub const fn means(self, cause: Code) -> ErrorRow {
+        ErrorRow { means: Some((cause, false)), ..self }
     }
 
-    /// What people do about it, if it is permanent.
+    /// The same for an answer that AWS's code alone doesn't show to be final.
     #[must_use]
-    pub const fn cause(self, cause: Code) -> ErrorRow {
-        ErrorRow { cause: Some(cause), ..self }
+    pub const fn means_refusal(self, cause: Code) -> ErrorRow {
+        ErrorRow { means: Some((cause, true)), ..self }
+    }
+
+    /// Its cause if AWS refuses for good.
+    #[must_use]
+    pub const fn refuses(self, cause: Code) -> ErrorRow {
+        ErrorRow { refuses: Some(cause), ..self }
     }
 
     fn fits(&self, operation: &str, code: &str, message: &str) -> bool {
@@ -122,7 +129,7 @@ fn denied(message: &str) -> (Option<&str>, Option<&str>) {
 
 /// Converts an SDK result: `client.create_table()….send().await.context("CreateTable", name)?`.
 pub trait CallContext<T> {
-    /// Adds operation and resource, and classifies the error.
+    /// Adds operation and resource, and finds the cause of the error.
     fn context(self, operation: &str, resource: &str) -> Result<T, AwsError>;
 }
 
@@ -153,7 +160,7 @@ pub trait Existing<T> {
 impl<T> Existing<T> for Result<T, AwsError> {
     fn if_exists(self) -> Result<Option<T>, AwsError> {
         match self {
-            Err(error) if error.class == Class::NotFound => Ok(None),
+            Err(error) if error.is(Code::NotFound) => Ok(None),
             result => result.map(Some),
         }
     }
@@ -163,20 +170,11 @@ impl<T> Existing<T> for Result<T, AwsError> {
     }
 }
 
-/// Attaches what the operation and AWS's answer show beyond the class.
+/// Attaches what the operation and AWS's answer show beyond the cause.
 pub fn explained(error: AwsError) -> AwsError {
-    let answer = code::Answer { code: error.code.as_deref().unwrap_or_default(), text: &error.message };
-    let refusal = answer.refusal();
-    let cause = match error.class {
-        Class::Denied => answer.denied(),
-        Class::BadCredentials => answer.credentials(),
-        _ => refusal,
-    };
     let (action, on) = denied(&error.message);
     let implied = action.and_then(|action| OPERATIONS.implied(action));
     let api = Api {
-        cause,
-        refusal,
         changes: OPERATIONS.changes(&error.operation),
         permission: action.map_or_else(|| OPERATIONS.permission(&error.operation).into(), Into::into),
         on: on.unwrap_or_default().into(),
@@ -205,7 +203,7 @@ pub fn is_untaggable(error: &AwsError) -> bool {
 
 /// Whether a function's code and layers exceed Lambda's limit.
 pub fn is_too_large(error: &AwsError) -> bool {
-    error.cause() == Code::CodeTooLarge
+    error.cause == Code::CodeTooLarge
 }
 
 fn convert<E>(operation: &str, resource: &str, error: &SdkError<E, HttpResponse>) -> AwsError
@@ -229,23 +227,23 @@ fn classified<E>(operation: &str, resource: &str, error: &SdkError<E, HttpRespon
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let own = |class, message: String| AwsError::own(class, operation, resource, message);
+    let own = |cause, message: String| AwsError::own(cause, operation, resource, message);
     if let Some(refusal) = find::<Refusal>(error) {
-        return own(Class::Guarded, refusal.to_string());
+        return own(Code::Guarded, refusal.to_string());
     }
     if let Some(crowded) = find::<Crowded>(error) {
-        return own(Class::Throttled, crowded.wording());
+        return own(Code::Throttled, crowded.wording());
     }
     // An error from refreshing the credentials.
     if let Some(refresh) = find::<AwsError>(error) {
-        return match refresh.class {
-            Class::NoAnswer => own(Class::NoAnswer, refresh.message.to_string()),
+        return match refresh.cause {
+            Code::NoAnswer => own(Code::NoAnswer, refresh.message.to_string()),
             _ => refresh.clone(),
         };
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
         return match from_credentials(credentials, &Profiles::default()) {
-            AwsError { class: Class::NoAnswer, message, .. } => own(Class::NoAnswer, message.into()),
+            AwsError { cause: Code::NoAnswer, message, .. } => own(Code::NoAnswer, message.into()),
             other => other,
         };
     }
@@ -253,20 +251,20 @@ where
     // not be AWS.
     let garbled = |response: &HttpResponse| {
         let status = response.status().as_u16();
-        own(Class::Garbled, format!("the response isn't a valid AWS response (HTTP {status})"))
+        own(Code::NotAws, format!("the response isn't a valid AWS response (HTTP {status})"))
     };
     match error {
         SdkError::ServiceError(service) if service.raw().status().is_success() => garbled(service.raw()),
         SdkError::ServiceError(service) => refused(operation, resource, service),
         SdkError::ResponseError(response) => garbled(response.raw()),
-        SdkError::TimeoutError(_) => own(Class::NoAnswer, "the request timed out".to_owned()),
+        SdkError::TimeoutError(_) => own(Code::NoAnswer, "the request timed out".to_owned()),
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(String::new, |error| chain(error));
-            own(Class::NoAnswer, format!("AWS can't be reached: {reason}"))
+            own(Code::NoAnswer, format!("AWS can't be reached: {reason}"))
         }
         // The error isn't shown, because it may quote secrets from the request.
         _ => headers::unsendable_environment().unwrap_or_else(|| {
-            own(Class::Unaddressed, "the request can't be built; check the region and the endpoint".to_owned())
+            own(Code::RegionNotUsable, "the request can't be built; check the region and the endpoint".to_owned())
         }),
     }
 }
@@ -278,22 +276,19 @@ where
 {
     let (meta, response) = (error.err().meta(), error.raw());
     let (code, message) = (meta.code().unwrap_or_default(), meta.message().unwrap_or_default());
-    let status = response.status().as_u16();
-    let error = AwsError {
-        operation: operation.into(),
-        resource: resource.into(),
-        class: classify(operation, code, message, status),
-        code: Some(if code.is_empty() { format!("HTTP {status}").into() } else { code.into() }),
-        message: aws_text(message),
-        reason: None,
-        remedy: None,
-        known: None,
-        api: None,
-    };
+    let error = answered(operation, resource, code, message, response.status().as_u16());
     match response.headers().get("date").and_then(crate::connect::seconds_ahead) {
-        Some(ahead) if error.class == Class::BadCredentials => of_clock(error, ahead),
+        Some(ahead) if error.is_bad_credentials() => of_clock(error, ahead),
         _ => error,
     }
+}
+
+/// The error for AWS's code and message in a response with this status.
+pub fn answered(operation: &str, resource: &str, code: &str, message: &str, status: u16) -> AwsError {
+    let code = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
+    let message = aws_text(message);
+    let (cause, is_final) = classify(operation, &code, message, status);
+    AwsError { is_final, code: Some(code.into()), ..AwsError::own(cause, operation, resource, message) }
 }
 
 /// Rejected credentials on a machine whose clock is `ahead` seconds ahead of AWS's: AWS checks the
@@ -307,16 +302,17 @@ fn of_clock(error: AwsError, ahead: i64) -> AwsError {
     let why = format!(
         "this machine's clock is {off} {side} AWS's clock, and AWS rejects requests that are more than a few minutes off"
     );
-    error.known(Code::ClockWrong, why, Code::ClockWrong.entry().next.to_owned())
+    let error = AwsError { cause: Code::ClockWrong, ..error };
+    error.with_reason(why, Code::ClockWrong.entry().next.to_owned())
 }
 
 /// AWS's message. If a function's environment is too large, Lambda repeats all of it, so that part
 /// is omitted.
-fn aws_text(message: &str) -> Box<str> {
+fn aws_text(message: &str) -> &str {
     match message.split_once(" String measured:") {
-        _ if message.is_empty() => "AWS gave no reason".into(),
-        Some((reason, _)) => reason.into(),
-        None => message.into(),
+        _ if message.is_empty() => "AWS gave no reason",
+        Some((reason, _)) => reason,
+        None => message,
     }
 }
 
@@ -332,12 +328,12 @@ pub(crate) enum Source {
     Other,
 }
 
-/// Classifies an error of the credential provider chain.
+/// The error for one of the credential provider chain.
 pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) -> AwsError {
     if let Some(ours) = find::<AwsError>(error) {
         return ours.clone();
     }
-    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
+    let missing = || AwsError::own(Code::NoCredentials, "", "", "no AWS credentials found");
     match error {
         CredentialsError::CredentialsNotLoaded(_) => missing(),
         // The instance role is the last source of the chain, so no earlier one was configured.
@@ -349,7 +345,7 @@ pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
             // Without a network, credentials can't be refreshed either.
             if let Some(cause) = find::<ConnectorError>(other) {
                 let message = format!("failed to refresh the credentials: {}", chain(cause));
-                return AwsError::own(Class::NoAnswer, "", "", message);
+                return AwsError::own(Code::NoAnswer, "", "", message);
             }
             let text = chain(other);
             let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -474,36 +470,39 @@ pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
     [in_header, in_json(), in_xml()].into_iter().flatten().map(bare)
 }
 
-/// Classifies an error by code and, where one code has several meanings, by message.
+/// The cause of an error by its code and, where one code has several meanings, by its message, and
+/// whether AWS refused for good.
 ///
 /// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400,
 /// Lambda a wrong region with 404, and IAM's codes lack the `Exception` of the SDK's type names, so
 /// neither alone is enough.
-fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
+fn classify(operation: &str, code: &str, message: &str, status: u16) -> (Code, bool) {
     let says = |text: &str| message.contains(text);
     let mut rows = ROWS.iter().filter(|row| row.fits(operation, code, message));
-    if let Some(class) = rows.find_map(|row| row.class) {
-        return class;
+    if let Some(meaning) = rows.find_map(|row| row.means) {
+        return meaning;
     }
-    match code {
+    let answer = code::Answer { code, text: message };
+    let refusal = || (answer.refusal(), true);
+    let cause = match code {
         "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"
             if says("not reachable in this region") =>
         {
-            Class::Rejected
+            return refusal();
         }
         "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException" | "PolicyNotFoundException" => {
-            Class::NotFound
+            Code::NotFound
         }
-        "ResourceConflictException" | "ResourceInUseException" if exists(message) => Class::Exists,
-        "EntityAlreadyExists" => Class::Exists,
-        "ResourceInUseException" if says("is being deleted") => Class::Leaving,
+        "ResourceConflictException" | "ResourceInUseException" if exists(message) => Code::NameTaken,
+        "EntityAlreadyExists" => Code::NameTaken,
+        "ResourceInUseException" if says("is being deleted") => Code::BeingDeleted,
         // Every other conflict is transient.
         "ResourceConflictException"
         | "ResourceInUseException"
         | "ConcurrentModification"
-        | "OperationAbortedException" => Class::Busy,
-        "InvalidParameterValueException" | "InvalidParameterValue" | "ValidationException" => Class::Rejected,
-        "PreconditionFailedException" | "ConditionalCheckFailedException" => Class::Changed,
+        | "OperationAbortedException" => Code::Busy,
+        "InvalidParameterValueException" | "InvalidParameterValue" | "ValidationException" => return refusal(),
+        "PreconditionFailedException" | "ConditionalCheckFailedException" => Code::ChangedMeanwhile,
         "ExpiredToken"
         | "ExpiredTokenException"
         | "UnrecognizedClientException"
@@ -513,12 +512,13 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> Class {
         | "MissingAuthenticationToken"
         | "RequestExpired"
         | "InvalidAccessKeyId"
-        | "AuthFailure" => Class::BadCredentials,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Class::Denied,
-        _ if status == 429 || THROTTLES.contains(&code) => Class::Throttled,
-        _ if status >= 500 => Class::ServerFault,
-        _ => Class::Rejected,
-    }
+        | "AuthFailure" => answer.credentials(),
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => answer.denied(),
+        _ if status == 429 || THROTTLES.contains(&code) => Code::Throttled,
+        _ if status >= 500 => Code::AwsFault,
+        _ => return refusal(),
+    };
+    (cause, false)
 }
 
 /// "Function already exist: X" is AWS's own spelling.
@@ -565,63 +565,68 @@ mod tests {
     #[test]
     fn dynamodb_errors_with_one_code_are_distinguished_by_message() {
         let (invalid, limit) = ("ValidationException", "LimitExceededException");
-        for (code, message, class) in [
-            (invalid, "Table already has an enabled stream: TableName: t", Class::Unchanged),
-            (invalid, "Table has no stream to disable: TableName: t", Class::Unchanged),
+        for (code, message, cause) in [
+            (invalid, "Table already has an enabled stream: TableName: t", Code::NothingToChange),
+            (invalid, "Table has no stream to disable: TableName: t", Code::NothingToChange),
             (
                 invalid,
                 "The provisioned throughput for the table will not change. The requested value equals the current value.",
-                Class::Unchanged,
+                Code::NothingToChange,
             ),
-            (invalid, "Attempting to create an index which already exists", Class::Unchanged),
-            (invalid, "Attempting to create a duplicate index: by-day", Class::Unchanged),
-            (invalid, "TimeToLive is already enabled", Class::Unchanged),
-            (invalid, "TimeToLive is already disabled", Class::Unchanged),
-            (invalid, "Time to live has been modified multiple times within a fixed interval", Class::TooSoon),
+            (invalid, "Attempting to create an index which already exists", Code::NothingToChange),
+            (invalid, "Attempting to create a duplicate index: by-day", Code::NothingToChange),
+            (invalid, "TimeToLive is already enabled", Code::NothingToChange),
+            (invalid, "TimeToLive is already disabled", Code::NothingToChange),
+            (invalid, "Time to live has been modified multiple times within a fixed interval", Code::TtlTooSoon),
             (
                 invalid,
                 "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
-                Class::Protected,
+                Code::DeletionProtected,
             ),
-            (invalid, "Table is protected against deletion. Disable it first.", Class::Protected),
-            (invalid, "TimeToLive is active on a different AttributeName: current AttributeName is a", Class::Rejected),
-            (invalid, "You cannot modify stream status while updating table IOPS", Class::Rejected),
+            (invalid, "Table is protected against deletion. Disable it first.", Code::DeletionProtected),
+            (
+                invalid,
+                "TimeToLive is active on a different AttributeName: current AttributeName is a",
+                Code::InvalidValue,
+            ),
+            (invalid, "You cannot modify stream status while updating table IOPS", Code::InvalidValue),
             (
                 limit,
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
-                Class::Busy,
+                Code::Busy,
             ),
-            (limit, "Table tags are being updated: t", Class::Busy),
+            (limit, "Table tags are being updated: t", Code::Busy),
             (
                 limit,
                 "Subscriber limit exceeded: Provisioned throughput decreases are limited within a given UTC day.",
-                Class::Rejected,
+                Code::ChangedTooOften,
             ),
-            ("ContinuousBackupsUnavailableException", "Backups are being enabled for the table: t", Class::Busy),
-            ("TableNotFoundException", "Table not found: t", Class::NotFound),
+            ("ContinuousBackupsUnavailableException", "Backups are being enabled for the table: t", Code::Busy),
+            ("TableNotFoundException", "Table not found: t", Code::NotFound),
             (
                 "ResourceInUseException",
                 "Attempt to change a resource which is still in use: Cannot delete table while indexes are being created, updated, or deleted",
-                Class::Busy,
+                Code::Busy,
             ),
         ] {
-            assert_eq!(classify("UpdateTable", code, message, 400), class, "{code}: {message}");
+            let is_final = matches!(cause, Code::InvalidValue | Code::ChangedTooOften);
+            assert_eq!(classify("UpdateTable", code, message, 400), (cause, is_final), "{code}: {message}");
         }
     }
 
     #[test]
     fn a_change_that_aws_allows_once_per_hour_has_a_hint_with_the_time() {
         let message = "Time to live has been modified multiple times within a fixed interval";
-        let error = AwsError::own(Class::TooSoon, "UpdateTimeToLive", "t", message);
+        let error = AwsError::own(Code::TtlTooSoon, "UpdateTimeToLive", "t", message);
         assert!(error.hint().contains("in an hour"));
     }
 
     #[test]
     fn only_a_failed_change_may_have_been_carried_out() {
-        for class in [Class::NoAnswer, Class::OutOfReach, Class::Garbled, Class::ServerFault] {
+        for cause in [Code::NoAnswer, Code::OutOfReach, Code::NotAws, Code::AwsFault] {
             for (operation, changes) in [("CreateTable", true), ("DescribeTable", false), ("GetCallerIdentity", false)]
             {
-                let error = explained(AwsError::own(class, operation, "t", "nothing came back"));
+                let error = explained(AwsError::own(cause, operation, "t", "nothing came back"));
                 let message = format!("{}\n{:?}", error.why(), error.hint());
                 assert_eq!(message.contains("AWS may or may not have carried out the call"), changes, "{message}");
                 assert_eq!(message.contains(" shows what is left"), changes, "{message}");
@@ -681,12 +686,12 @@ mod tests {
         let failed = |cause: CredentialsError| Failure::dispatch_failure(ConnectorError::other(cause.into(), None));
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let cases = [
-            (CredentialsError::provider_error(ConnectorError::io(refused.into())), Class::NoAnswer),
-            (CredentialsError::provider_error("the session has expired"), Class::BadCredentials),
-            (CredentialsError::not_loaded_no_source(), Class::NoCredentials),
+            (CredentialsError::provider_error(ConnectorError::io(refused.into())), Code::NoAnswer),
+            (CredentialsError::provider_error("the session has expired"), Code::CredentialsNotFetched),
+            (CredentialsError::not_loaded_no_source(), Code::NoCredentials),
         ];
-        for (cause, class) in cases {
-            assert_eq!(convert("GetCallerIdentity", "", &failed(cause)).class, class);
+        for (reason, cause) in cases {
+            assert_eq!(convert("GetCallerIdentity", "", &failed(reason)).cause, cause);
         }
     }
 }

@@ -46,7 +46,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use futures_util::FutureExt as _;
 
-use crate::answer::{self, AwsError, CallContext, Class};
+use crate::answer::{self, AwsError, CallContext};
 use crate::cause::Code;
 use crate::iam::permissions;
 use crate::lookups::SharedStacks;
@@ -220,7 +220,7 @@ impl std::fmt::Debug for LocalSettings {
 /// call.
 ///
 /// # Errors
-/// `Unaddressed` if no region is set; `NoCredentials` if the profile doesn't exist.
+/// `RegionNotUsable` if no region is set; `ProfileUnknown` if the profile doesn't exist.
 pub async fn region(settings: &Settings) -> Result<String, AwsError> {
     let mut region_in_profile = ProfileFileRegionProvider::builder();
     if let Some(profile) = &settings.profile {
@@ -232,7 +232,7 @@ pub async fn region(settings: &Settings) -> Result<String, AwsError> {
         .region()
         .await
         .ok_or_else(|| {
-            let unset = || AwsError::own(Class::Unaddressed, "", "", "no region is set");
+            let unset = || AwsError::own(Code::RegionNotUsable, "", "", "no region is set");
             Profiles::read(settings).unknown().unwrap_or_else(unset)
         })?;
     headers::check_region(region.as_ref())?;
@@ -250,7 +250,7 @@ impl Connection {
     /// chain.
     ///
     /// # Errors
-    /// `Unaddressed` without a region; the reason why the chain returns no credentials.
+    /// `RegionNotUsable` without a region; the reason why the chain returns no credentials.
     pub async fn open(settings: &Settings, network: &Network) -> Result<Connection, AwsError> {
         let region = Region::new(region(settings).await?);
         let (profile, profiles) = (named_profile(settings), Profiles::read(settings));
@@ -465,7 +465,7 @@ impl Aws {
     /// (docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html).
     ///
     /// # Errors
-    /// `Denied` without the permission `tag:GetResources`.
+    /// `AccessDenied` without the permission `tag:GetResources`.
     pub async fn tagged(&self, tags: &[(&str, &str)], types: &[&str]) -> Result<Vec<(String, Tags)>, AwsError> {
         let filters = tags.iter().map(|(key, value)| {
             let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder().key(*key);
@@ -488,7 +488,7 @@ impl Aws {
     /// Reads a role by name.
     ///
     /// # Errors
-    /// `NotFound`; `Denied` without the permission `iam:GetRole`.
+    /// `NotFound`; `AccessDenied` without the permission `iam:GetRole`.
     pub async fn role(&self, name: &str) -> Result<GetRoleOutput, AwsError> {
         let (request, owned) = (self.iam.get_role().role_name(name), name.to_owned());
         self.shared.roles.get(name, async move { request.send().await.context("GetRole", &owned) }).await
@@ -514,9 +514,9 @@ impl Aws {
         let call = async move { request.send().await.context("GetCallerIdentity", "") };
         let identity = self.shared.identity.get("", call).await?;
         self.seen.note_caller(identity.arn().unwrap_or_default());
-        identity
-            .account
-            .ok_or_else(|| AwsError::own(Class::Rejected, "GetCallerIdentity", "", "the response contains no account"))
+        identity.account.ok_or_else(|| {
+            AwsError::refused(Code::UnexpectedAnswer, "GetCallerIdentity", "", "the response contains no account")
+        })
     }
 }
 
@@ -534,7 +534,7 @@ async fn authenticate(
     profiles: Profiles,
     is_named: bool,
 ) -> Result<SharedCredentialsProvider, AwsError> {
-    let missing = || AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found");
+    let missing = || AwsError::own(Code::NoCredentials, "", "", "no AWS credentials found");
     let source = config.credentials_provider().ok_or_else(missing)?;
     // If no source is configured on this machine, only an instance role could supply them, and that
     // responds fast.
@@ -544,7 +544,7 @@ async fn authenticate(
     match tokio::time::timeout(patience, provided(&source, &origin)).await {
         Ok(Ok(first)) => Ok(SharedCredentialsProvider::new(Prefetched { first, source, profiles, origin })),
         Ok(Err(error)) => Err(match answer::from_credentials(&error, &profiles) {
-            error if is_named && error.class == Class::NoCredentials => profiles.empty(),
+            error if is_named && error.is(Code::NoCredentials) => profiles.empty(),
             // Without a configured source, an error from the instance metadata address means
             // nothing.
             error if configured => error,
@@ -552,8 +552,7 @@ async fn authenticate(
         }),
         Err(_) if configured => {
             let message = format!("the credential source didn't respond within {} s", patience.as_secs());
-            let error = AwsError::own(Class::BadCredentials, "", "", message);
-            Err(AwsError { known: Some(Code::CredentialsNotFetched), ..error })
+            Err(AwsError::own(Code::CredentialsNotFetched, "", "", message))
         }
         Err(_) => Err(missing()),
     }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, CallContext, Class, Context, Wait};
+use crate::aws::{AwsError, CallContext, Code, Context, Wait};
 use crate::diagnostic::Diagnostic;
 use crate::filter::{self, RecordFacts};
 use crate::items::{self, ItemTable, KeyAttribute, key_attributes};
@@ -59,8 +59,8 @@ pub struct Invocation {
 /// Invokes a function and waits for its result. Secrets are masked in what it returns.
 ///
 /// # Errors
-/// `Denied` without the permission `lambda:InvokeFunction`; `Throttled` at the limit of concurrent
-/// executions; `NoAnswer` if the response was lost, and the function may have run.
+/// `AccessDenied` without the permission `lambda:InvokeFunction`; `Throttled` at the limit of
+/// concurrent executions; `NoAnswer` if the response was lost, and the function may have run.
 pub async fn invoke(cx: &Context, function: &str, live: &Live, event: &str) -> Result<Invocation, AwsError> {
     let timeout = match live.props.get("timeout") {
         Some(Value::Number(seconds)) => seconds.as_u64().map_or(MAX_DURATION, Duration::from_secs),
@@ -77,7 +77,7 @@ pub async fn invoke(cx: &Context, function: &str, live: &Live, event: &str) -> R
         let answer = request.config_override(once).send().await.context("Invoke", function);
         match answer {
             // In these two cases, the function certainly didn't run.
-            Err(error) if matches!(error.class, Class::Busy | Class::Throttled) => Err(error),
+            Err(error) if error.is_any(&[Code::Busy, Code::Throttled]) => Err(error),
             answer => Ok(answer.map(|answer| (answer, start.elapsed()))),
         }
     };

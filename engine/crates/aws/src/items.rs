@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, CallContext, Class, Context};
+use crate::aws::{AwsError, CallContext, Code, Context};
 use crate::diagnostic::Diagnostic;
 use crate::ownership::{OwnershipVerdict, READ_TAGS, UNPROVEN, UnreadableTags};
 use crate::remedy::Advice;
@@ -188,7 +188,7 @@ pub(crate) fn owner_problem(
 /// The first `limit` items of a table in DynamoDB's order, and whether there are more.
 ///
 /// # Errors
-/// `NotFound` if the table doesn't exist; `Denied` without the permission `dynamodb:Scan`.
+/// `NotFound` if the table doesn't exist; `AccessDenied` without the permission `dynamodb:Scan`.
 pub async fn list(cx: &Context, table: &ItemTable, limit: usize) -> Result<(Vec<Item>, bool), AwsError> {
     let (mut items, mut start) = (Vec::new(), None);
     loop {
@@ -257,7 +257,7 @@ where
 {
     loop {
         match call().await {
-            Err(error) if error.class == Class::Throttled || error.is_ambiguous() => {
+            Err(error) if error.is(Code::Throttled) || error.is_ambiguous() => {
                 if Instant::now() + PAUSE > deadline {
                     return Err(cx.masked(error));
                 }

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use engine_core::kind::Kinds;
 use engine_core::wait::Overrides;
 
-use crate::aws::{Aws, AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{Aws, AwsError, CallContext, Code, Context, Existing, Wait};
 use crate::kind::{self, DynKind, Kind, erase};
 use crate::lookups;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
@@ -142,7 +142,7 @@ fn tags_and_owner(
             Ok((own_tags(pairs()), owner))
         }
         // A resource that was just created, or is being deleted.
-        Err(error) if error.class == Class::NotFound => {
+        Err(error) if error.is(Code::NotFound) => {
             Ok((BTreeMap::new(), Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned())))
         }
         Err(error) => {
@@ -282,7 +282,7 @@ const NOT_SENT: &str = "AWS's response doesn't include it";
 
 /// The error for a read whose response lacks the requested data.
 fn not_sent(operation: &str, name: &str) -> AwsError {
-    AwsError::own(Class::Rejected, operation, name, NOT_SENT)
+    AwsError::refused(Code::UnexpectedAnswer, operation, name, NOT_SENT)
 }
 
 /// The result of a read; `None` if it can't be read, and waiting doesn't help.
@@ -326,7 +326,7 @@ fn undecrypted(code: Option<&str>, message: Option<&str>) -> String {
 /// from another run with possibly different settings.
 ///
 /// # Errors
-/// `Changed`, if properties are `differing`.
+/// `ChangedMeanwhile`, if properties are `differing`.
 fn ensure_matches(operation: &str, id: &Id, differing: &[String]) -> Result<(), AwsError> {
     if differing.is_empty() {
         return Ok(());
@@ -335,12 +335,17 @@ fn ensure_matches(operation: &str, id: &Id, differing: &[String]) -> Result<(), 
         "another run for this team and stack created it with a different {}; it was not changed",
         differing.join(", ")
     );
-    Err(AwsError::own(Class::Changed, operation, &id.name, message))
+    Err(AwsError::changed(operation, &id.name, message))
 }
 
 /// The error for a create that found a resource of another owner with the same name.
 fn name_conflict(operation: &str, id: &Id) -> AwsError {
-    AwsError::own(Class::Exists, operation, &id.name, "another owner created a resource with this name in the meantime")
+    AwsError::own(
+        Code::NameTaken,
+        operation,
+        &id.name,
+        "another owner created a resource with this name in the meantime",
+    )
 }
 
 /// How long a created resource may not be found, although AWS usually needs seconds at most, ...
@@ -363,13 +368,13 @@ impl ExistenceTracker {
     /// Records the result of a read; `None` means not found yet.
     ///
     /// # Errors
-    /// `Changed` if it was deleted: found before, and missing in two reads, since a single one may
-    /// be stale.
+    /// `ChangedMeanwhile` if it was deleted: found before, and missing in two reads, since a
+    /// single one may be stale.
     fn note<T>(&self, operation: &str, id: &Id, look: Option<T>) -> Result<Option<T>, AwsError> {
         if self.shows(look.is_some()) {
             return Ok(look);
         }
-        Err(AwsError::own(Class::Changed, operation, &id.name, "it was deleted outside this run"))
+        Err(AwsError::changed(operation, &id.name, "it was deleted outside this run"))
     }
 
     /// Whether it exists, or may still appear.
@@ -384,7 +389,7 @@ impl ExistenceTracker {
         if existence.before { existence.n_missing < 2 } else { existence.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
     }
 
-    /// Classifies a "not found" error of a call about a function: it was just created and is not
+    /// The cause of a "not found" error of a call about a function: it was just created and is not
     /// visible everywhere in AWS yet, or was deleted in the meantime.
     async fn of_function(&self, cx: &Context, function: &str, error: AwsError) -> AwsError {
         let look = || async {
@@ -393,10 +398,10 @@ impl ExistenceTracker {
         };
         match cx.read(function, look).await {
             Err(trouble) => trouble,
-            Ok(is_there) if self.shows(is_there) => AwsError { class: Class::Busy, ..error },
+            Ok(is_there) if self.shows(is_there) => AwsError { cause: Code::Busy, ..error },
             Ok(_) => {
                 let message = format!("the function {function} was deleted outside this run");
-                AwsError::own(Class::Changed, &error.operation, &error.resource, message)
+                AwsError::changed(&error.operation, &error.resource, message)
             }
         }
     }

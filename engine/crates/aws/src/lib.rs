@@ -29,7 +29,7 @@ pub mod aws {
     pub use engine_core::recorder::{self, Recorder};
     pub use engine_core::wait::{self, ANSWER, BECAUSE, InterruptPolicy, Overrides, Reporter, Wait};
 
-    pub use crate::answer::{self as error, AwsError, CallContext, Class, Existing};
+    pub use crate::answer::{self as error, AwsError, CallContext, Code, Existing};
     pub use crate::connect::*;
     pub(crate) use crate::connect::{Batch, EventSources};
     pub use crate::iam::{permissions as rights, trust};

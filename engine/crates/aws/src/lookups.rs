@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use aws_config::SdkConfig;
 use engine_core::lookup::{LookupAnswer, LookupAnswers, LookupRead, LookupSource};
 
-use crate::answer::{AwsError, Class, ErrorRow};
+use crate::answer::{AwsError, Code, ErrorRow};
 use crate::connect::{Protocol, UntypedService};
 use crate::operation::Service;
 use crate::schema::Text;
@@ -46,8 +46,11 @@ type Found = Result<Option<LookupAnswer>, AwsError>;
 /// What the answers mean that only these services give.
 pub(crate) const ERRORS: &[ErrorRow] = &[
     // A secret that exists and has no value yet isn't missing.
-    ErrorRow::of(&["ResourceNotFoundException"]).saying(&["staging label"]).to("GetSecretValue").class(Class::Rejected),
-    ErrorRow::of(&["ValidationError"]).saying(&["does not exist"]).to("DescribeStacks").class(Class::NotFound),
+    ErrorRow::of(&["ResourceNotFoundException"])
+        .saying(&["staging label"])
+        .to("GetSecretValue")
+        .means_refusal(Code::Rejected),
+    ErrorRow::of(&["ValidationError"]).saying(&["does not exist"]).to("DescribeStacks").means(Code::NotFound),
 ];
 
 /// The sources, for specs and documentation.
@@ -121,7 +124,7 @@ pub(crate) async fn read(
     let mut answers = LookupAnswers::new();
     for (read, found) in parameters.into_iter().chain(secrets).chain(exports).chain(outputs) {
         match found {
-            Err(error) if error.class == Class::Throttled || error.is_ambiguous() || error.is_about_the_run() => {
+            Err(error) if error.is(Code::Throttled) || error.is_ambiguous() || error.is_about_the_run() => {
                 return Err(error);
             }
             found => drop(answers.insert(read, found)),
@@ -132,11 +135,11 @@ pub(crate) async fn read(
 
 /// The error of a value that exists and can't be used.
 fn unusable(operation: &str, name: &str, why: impl Into<String>, remedy: &str) -> AwsError {
-    let error = AwsError::own(Class::Rejected, operation, name, "the value can't be used");
-    error.known(crate::cause::Code::LookupUnusable, why.into(), remedy.to_owned())
+    AwsError::refused(Code::LookupUnusable, operation, name, "the value can't be used")
+        .with_reason(why.into(), remedy.to_owned())
 }
 
 /// The error of a response without what its operation returns.
 fn garbled(operation: &str, name: &str) -> AwsError {
-    AwsError::own(Class::Garbled, operation, name, "the response doesn't have the form that AWS documents")
+    AwsError::own(Code::NotAws, operation, name, "the response doesn't have the form that AWS documents")
 }

@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, CallContext, Class, Context, InterruptPolicy};
+use crate::aws::{AwsError, CallContext, Code, Context, InterruptPolicy};
 use crate::diagnostic::Diagnostic;
 use crate::filter::{self, Message, Obstacle, Pattern, Solution, Verdict};
 use crate::inventory::{Inventory, SearchScope};
@@ -959,7 +959,7 @@ impl<'p> Sample<'p> {
     async fn remove(&mut self, cx: &Context) -> Result<(), AwsError> {
         match self {
             Sample::Item { item, .. } if item.may_exist() => match item.remove(cx, Instant::now() + REMOVAL).await {
-                Err(error) if error.class == Class::Changed => Ok(()),
+                Err(error) if error.is(Code::ChangedMeanwhile) => Ok(()),
                 removed => removed,
             },
             _ => Ok(()),
@@ -1055,8 +1055,8 @@ impl Verification<'_, '_> {
     async fn write(&mut self, step: &mut Step) -> Result<(), Stop> {
         step.n_writes += 1;
         let written = self.sample.write(self.cx, step.probe, self.deadline).await;
-        written.map_err(|error| match error.class {
-            Class::Interrupted => Stop::Failed(error),
+        written.map_err(|error| match error.cause {
+            Code::Interrupted => Stop::Failed(error),
             _ if self.sample.is_taken() => Stop::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.probe))),
             _ => Stop::Finding(Box::new(diagnosis::write(self.pipeline, step.probe, &error))),
         })

@@ -19,7 +19,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::error::{AwsError, Class};
+use crate::cause::Code;
+use crate::error::AwsError;
 use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
@@ -250,7 +251,7 @@ impl<'p> Execution<'p> {
     pub fn outcome(&self) -> Outcome {
         let lost = || {
             let message = "interrupted while a call was in flight; AWS may or may not have carried it out";
-            AwsError::own(Class::Interrupted, "", "", message)
+            AwsError::own(Code::Interrupted, "", "", message)
         };
         let tracker = self.tracker.borrow();
         let endings = tracker.endings(|| StepOutcome::Failed(lost()));
@@ -494,8 +495,7 @@ impl Run<'_> {
     async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {
         let mut have = self.both_unchanged(&work).await?;
         let Work { id, change, declared, provider, cx, claims, .. } = work;
-        let gone =
-            || AwsError::own(Class::Changed, "update", &declared.id.name, "changed in the meantime: it was deleted");
+        let gone = || AwsError::changed("update", &declared.id.name, "changed in the meantime: it was deleted");
         let mut tries = 0;
         let (props, outputs) = loop {
             let now = have.ok_or_else(gone)?;
@@ -505,7 +505,7 @@ impl Run<'_> {
                 // The resource changed between the read and the write: AWS's own transitions change
                 // its revision, and so does a call whose response was lost; or it was deleted. So
                 // it is read again.
-                Err(error) if matches!(error.class, Class::Changed | Class::NotFound) && tries < RACES => tries += 1,
+                Err(error) if error.is_any(&[Code::ChangedMeanwhile, Code::NotFound]) && tries < RACES => tries += 1,
                 answer => break (props, answer?),
             }
             have = self.unchanged(&cx, change, declared).await?;
@@ -555,8 +555,8 @@ impl Run<'_> {
     /// The error of a create. If AWS refused it permanently, this first restores the resource that
     /// this run deleted for it; a resource that exists under that name by now is left alone.
     async fn put_back(&self, cx: &Context, change: usize, declared: &ResourceDecl, error: AwsError) -> AwsError {
-        let is_refusal =
-            !error.passes() && !matches!(error.class, Class::Busy | Class::Changed | Class::Exists | Class::Leaving);
+        let is_refusal = !error.passes()
+            && !error.is_any(&[Code::Busy, Code::ChangedMeanwhile, Code::NameTaken, Code::BeingDeleted]);
         let was = self.deleted.borrow_mut().remove(&change).filter(|_| is_refusal);
         let kind = &declared.schema().kind;
         let (Some(was), Ok(provider)) = (was, cx.provider(kind)) else { return error };
@@ -575,7 +575,7 @@ impl Run<'_> {
     /// for resources whose name AWS assigns.
     ///
     /// # Errors
-    /// `Changed` if this stack owns another one.
+    /// `ChangedMeanwhile` if this stack owns another one.
     async fn alone(&self, cx: &Context, declared: &ResourceDecl, outputs: &Outputs) -> Result<(), AwsError> {
         if !is_assigned(declared) {
             return Ok(());
@@ -594,7 +594,7 @@ impl Run<'_> {
             _ => {
                 let kind = &declared.schema().kind;
                 let message = format!("another run created another {kind} for `{}` at the same time", declared.name);
-                Err(AwsError::own(Class::Changed, "create", &declared.id.name, message))
+                Err(AwsError::changed("create", &declared.id.name, message))
             }
         }
     }
@@ -615,7 +615,7 @@ impl Run<'_> {
     /// Reads the resource again, right before the first write to it.
     ///
     /// # Errors
-    /// `Changed` if it differs from both the state that was planned for and the desired state.
+    /// `ChangedMeanwhile` if it differs from both the state that was planned for and the desired one.
     async fn unchanged(
         &self,
         cx: &Context,
@@ -637,7 +637,7 @@ impl Run<'_> {
             Some(difference) => {
                 let message = format!("changed in the meantime: {difference}");
                 let verb = if want.is_some() { "update" } else { "destroy" };
-                Err(AwsError::own(Class::Changed, verb, &declared.id.name, message))
+                Err(AwsError::changed(verb, &declared.id.name, message))
             }
         }
     }
@@ -646,7 +646,7 @@ impl Run<'_> {
     /// children without tags, and may have changed since the plan was made.
     ///
     /// # Errors
-    /// `Changed` if it has another owner now.
+    /// `ChangedMeanwhile` if it has another owner now.
     async fn host_unchanged(&self, cx: &Context, op: Op, declared: &ResourceDecl) -> Result<(), AwsError> {
         let host = declared.parent().and_then(|(kind, name)| {
             self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
@@ -659,7 +659,7 @@ impl Run<'_> {
         let Some(host) = row.declared(self.spec, self.inventory).filter(|_| !is_made) else { return Ok(()) };
         let changed = |what: &str| {
             let message = format!("changed in the meantime: the {} `{}` that it belongs to {what}", row.kind, row.name);
-            Err(AwsError::own(Class::Changed, "write", &declared.id.name, message))
+            Err(AwsError::changed("write", &declared.id.name, message))
         };
         match (read_again(cx, host).await?, row.live(self.inventory)) {
             (Some(now), Some(then))

@@ -14,7 +14,8 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
-use crate::error::{AwsError, Class};
+use crate::cause::Code;
+use crate::error::AwsError;
 use crate::inventory::{Found, Inventory, is_assigned};
 use crate::kind::Definition;
 use crate::plan::{Goal, Options};
@@ -306,18 +307,24 @@ fn assign(cx: &Context, spec: &Spec, inventory: &mut Inventory, others: Vec<(&Re
 /// Checks that `actual` is the account that the spec is for.
 ///
 /// # Errors
-/// `WrongAccount` if it isn't.
+/// `OtherAccount` if it isn't.
 pub fn in_account(spec: &Spec, actual: &str) -> Result<(), AwsError> {
     let Some(wanted) = spec.account.as_ref().filter(|wanted| *wanted != actual) else { return Ok(()) };
     let message = format!("the spec is for account {wanted}, but the credentials are for account {actual}");
-    Err(AwsError::own(Class::WrongAccount, "", "", message))
+    Err(AwsError::own(Code::OtherAccount, "", "", message))
+}
+
+/// Whether two errors that affect every read have the same cause: AWS's services report rejected
+/// credentials in different ways.
+fn is_shared(one: &AwsError, other: &AwsError) -> bool {
+    one.cause == other.cause || (one.is_bad_credentials() && other.is_bad_credentials())
 }
 
 /// Adds an error; a cause that all reads share is added once.
 fn note(errors: &mut Vec<ReadError>, resource: Option<&str>, error: AwsError) {
     if !error.is_about_the_run() {
         errors.push(ReadError { resource: resource.map(str::to_owned), error });
-    } else if !errors.iter().any(|known| known.error.class == error.class) {
+    } else if !errors.iter().any(|known| is_shared(&known.error, &error)) {
         errors.insert(0, ReadError { resource: None, error });
     }
 }
@@ -424,7 +431,7 @@ async fn read_one(
     let (live, contents, users) = tokio::join!(read, contents, users);
     match (live, &id.arn) {
         // An ARN is all that a reference needs, so no permission to read is required.
-        (Err(error), Some(arn)) if declared.imported && error.class == Class::Denied => {
+        (Err(error), Some(arn)) if declared.imported && error.is_denied() => {
             let live = Live::of_arn(arn, &id.name);
             observe(cx, declared, Some(&live));
             Ok((Found { live: Some(live), contents: None, users: None, unread: Some(error) }, Vec::new()))

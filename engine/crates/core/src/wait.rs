@@ -20,7 +20,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::error::{Api, AwsError, Class};
+use crate::cause::Code;
+use crate::error::{Api, AwsError};
 use crate::kind::Kinds;
 use crate::mask::Secrets;
 use crate::provider::{Account, Provider, Providers};
@@ -265,7 +266,7 @@ impl Context {
     ///
     /// # Errors
     /// Errors of `probe` that are not transient (unlike throttling, no response or a server error);
-    /// `Overdue` at the deadline; `Interrupted`.
+    /// `WaitOverdue` at the deadline; `Interrupted`.
     pub async fn until<T, F>(&self, wait: Wait, resource: &str, mut probe: impl FnMut() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<Option<T>, AwsError>>,
@@ -279,14 +280,14 @@ impl Context {
             let mut what = since(wait.what, wait.reason);
             match clock.during(self.attend(Box::pin(probe()))).await.map_err(|error| self.masked(error)) {
                 Ok(Some(done)) => return Ok(done),
-                Err(error) if error.class == Class::NoAnswer => {
+                Err(error) if error.is(Code::NoAnswer) => {
                     outage.goes_on(&clock, OUT_OF_REACH, error)?;
                     NETWORK.clone_into(&mut what);
                 }
                 look => {
                     outage.ends(&clock);
                     match look {
-                        Err(error) if error.class == Class::Throttled => pace = (pace * 2).min(POLL_CEILING),
+                        Err(error) if error.is(Code::Throttled) => pace = (pace * 2).min(POLL_CEILING),
                         Err(error) if error.is_ambiguous() => {
                             trouble = format!("; the last read failed: {}", error.message);
                         }
@@ -304,7 +305,7 @@ impl Context {
             let left = wait.budget.saturating_sub(clock.passed() - outage.lost());
             if outage.is_over() && left.is_zero() {
                 let message = format!("still waiting for {} after {} s{trouble}", wait.what, wait.budget.as_secs());
-                let error = AwsError::own(Class::Overdue, "wait", resource, message);
+                let error = AwsError::own(Code::WaitOverdue, "wait", resource, message);
                 return Err(self.with_inspect_cmd(wait, resource, error));
             }
             if outage.is_over() {
@@ -355,38 +356,37 @@ impl Context {
                 Err(error) => self.masked(error),
                 done => return done,
             };
-            let is_out_of_reach = error.class == Class::NoAnswer && self.rides_out_outages;
+            let is_out_of_reach = error.is(Code::NoAnswer) && self.rides_out_outages;
             if !is_out_of_reach {
                 outage.ends(&clock);
             }
             let spent = clock.passed() - outage.lost();
             let reason = error.reason.as_deref();
             let mut pause = None;
-            let (what, deadline) = match error.class {
-                Class::Busy | Class::Leaving => (since(wait.what, &said(&error)), wait.budget),
-                Class::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
-                Class::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
+            let (what, deadline) = match error.cause {
+                _ if error.is_final => return Err(error),
+                Code::Busy | Code::BeingDeleted => (since(wait.what, &said(&error)), wait.budget),
+                Code::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
+                Code::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
                 // Earlier waits don't count against the propagation time.
-                class if let Some(what) = propagating(class) => {
+                cause if let Some(what) = propagating(cause) => {
                     let begun = *spreading.get_or_insert(spent);
                     pause = Some(propagation_pause(spent.saturating_sub(begun)));
                     (since(what, reason.unwrap_or(SPREADING)), begun + PROPAGATION)
                 }
-                Class::ServerFault | Class::Garbled if faults < max_faults => {
+                Code::AwsFault | Code::NotAws if faults < max_faults => {
                     faults += 1;
                     (since(RESPONSE, &said(&error)), wait.budget)
                 }
-                Class::NoAnswer if self.rides_out_outages => (NETWORK.to_owned(), Duration::MAX),
+                Code::NoAnswer if self.rides_out_outages => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
             };
             let next = Instant::now() + pause.or_else(|| pauses.next()).unwrap_or(POLL_CEILING);
             if is_out_of_reach {
                 outage.goes_on(&clock, OUT_OF_REACH, error)?;
             } else if spent + (next - Instant::now()) >= deadline {
-                return Err(match error.class {
-                    Class::Busy | Class::Leaving => self.with_inspect_cmd(wait, resource, error),
-                    _ => error,
-                });
+                let is_busy = error.is_any(&[Code::Busy, Code::BeingDeleted]);
+                return Err(if is_busy { self.with_inspect_cmd(wait, resource, error) } else { error });
             }
             clock.during(self.pause(sleep_until(next), InterruptPolicy::FinishAll, &what, resource)).await?;
         }
@@ -395,7 +395,7 @@ impl Context {
     /// Sends a change of a resource that was read before. If AWS was busy or the response was lost,
     /// `again` reads the resource before the retry, so that another client's change isn't
     /// overwritten and a lost call that succeeded isn't repeated. `again` returns a value if the
-    /// change is done, and an error of the class `Busy` for "not yet".
+    /// change is done, and the error `Busy` for "not yet".
     ///
     /// # Errors
     /// Those of [`Context::send`] and of `again`.
@@ -418,7 +418,7 @@ impl Context {
                 return Ok(done);
             }
             let answer = call().await;
-            let is_doubtful = |error: &AwsError| error.is_ambiguous() || error.class == Class::Busy;
+            let is_doubtful = |error: &AwsError| error.is_ambiguous() || error.is(Code::Busy);
             doubt.store(answer.as_ref().is_err_and(is_doubtful), Ordering::Relaxed);
             answer
         };
@@ -441,9 +441,7 @@ impl Context {
             // Only transient failures become errors, which `send` retries.
             async {
                 match read.await {
-                    Err(error)
-                        if error.class == Class::Throttled || (self.rides_out_outages && error.is_ambiguous()) =>
-                    {
+                    Err(error) if error.is(Code::Throttled) || (self.rides_out_outages && error.is_ambiguous()) => {
                         Err(error)
                     }
                     read => Ok(read),
@@ -477,7 +475,7 @@ impl Context {
             let error = match before {
                 Some(error) => error,
                 None => match send().await {
-                    Err(error) if error.is_ambiguous() || error.class == Class::Exists => error,
+                    Err(error) if error.is_ambiguous() || error.is(Code::NameTaken) => error,
                     done => return done,
                 },
             };
@@ -488,10 +486,10 @@ impl Context {
                 }
                 // The name is taken but nothing exists: the previous resource is still being
                 // deleted.
-                Ok(None) if error.class == Class::Exists => Err(AwsError { class: Class::Leaving, ..error }),
+                Ok(None) if error.is(Code::NameTaken) => Err(AwsError { cause: Code::BeingDeleted, ..error }),
                 Ok(None) => Err(error),
                 // A resource exists, and this create didn't make it.
-                Err(verdict) if verdict.class == Class::Leaving => Err(verdict),
+                Err(verdict) if verdict.is(Code::BeingDeleted) => Err(verdict),
                 Err(trouble) => {
                     *doubt() = Some(error);
                     Err(trouble)
@@ -632,7 +630,7 @@ pub const BECAUSE: &str = ", since ";
 /// The error of an interrupted wait.
 fn given_up(what: &str, resource: &str) -> AwsError {
     let rest = if what.starts_with(PLACE) { "" } else { "; AWS continues the change" };
-    AwsError::own(Class::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
+    AwsError::own(Code::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
 }
 
 fn since(what: &str, why: &str) -> String {
@@ -640,13 +638,13 @@ fn since(what: &str, why: &str) -> String {
 }
 
 /// What has to propagate through AWS until the call succeeds; `None` for other errors.
-fn propagating(class: Class) -> Option<&'static str> {
-    match class {
-        Class::RoleNotAssumable => Some("Lambda to be able to assume the role"),
-        Class::StreamNotReadable => Some("the role to be able to read the stream"),
-        Class::RoleLacksRight => Some("the role to get the permissions that it needs"),
-        Class::KeyNotUsable => Some("Lambda to be able to use the key"),
-        Class::PrincipalUnknown => Some("AWS to recognize the principal"),
+fn propagating(cause: Code) -> Option<&'static str> {
+    match cause {
+        Code::RoleNotAssumable => Some("Lambda to be able to assume the role"),
+        Code::StreamNotReadable => Some("the role to be able to read the stream"),
+        Code::RoleLacksRight => Some("the role to get the permissions that it needs"),
+        Code::KmsKeyNotUsable => Some("Lambda to be able to use the key"),
+        Code::PrincipalUnknown => Some("AWS to recognize the principal"),
         _ => None,
     }
 }

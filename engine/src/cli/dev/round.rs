@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::apply::{self, Event, Execution, StepOutcome};
-use crate::aws::{AwsError, Class, Context};
+use crate::aws::{AwsError, Context};
 use crate::cli::args::{PARALLELISM, PlanFormat, ViewArgs};
 use crate::cli::builds::{BuildMode, Builds};
 use crate::cli::deploy::{Deployment, Planned, command_line};
@@ -425,10 +425,7 @@ impl<'t> Rounds<'t> {
         stale.extend(plan.changes.iter().filter(|it| is_automatic(it)).map(|it| it.resource.clone()));
         let (read, checked) = tokio::join!(read_again(run, stale), self.check_syntax(&run.session, &plan));
         checked?;
-        let read = read.map_err(|error| match error.class {
-            Class::Interrupted => CommandError::interrupted(),
-            _ => CommandError::one(error.diagnostic("read the functions")),
-        })?;
+        let read = read.map_err(|error| CommandError::of_call(&error, "read the functions"))?;
         for (name, live) in read {
             run.inventory.found.entry(name).or_default().live = live;
         }

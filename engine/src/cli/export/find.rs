@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
-use crate::aws::{AwsError, Class, Context};
+use crate::aws::Context;
 use crate::cli::exit::CommandError;
 use crate::cli::names;
 use crate::cli::session::Session;
@@ -104,7 +104,7 @@ async fn read_candidates(cx: &Context, name: &str, candidates: &[Candidate]) -> 
             Ok(None) => {}
             Ok(Some(live)) => named.existing.push(existing(kind, id.clone(), live)),
             Err(error) => {
-                let why = error.unreadable().ok_or_else(|| failed(&error, &format!("read `{name}`")))?;
+                let why = error.unreadable().ok_or_else(|| CommandError::of_call(&error, &format!("read `{name}`")))?;
                 named.unread.push((kind.schema().kind.to_string(), why));
             }
         }
@@ -151,7 +151,8 @@ fn candidates(cx: &Context, name: &str, env: &AwsEnv) -> Result<Vec<Candidate>, 
 async fn belongings(cx: &Context, function: &Existing) -> Result<Found, CommandError> {
     let Existing { kind, id, live, .. } = function;
     let (attached, role) = tokio::join!(live::read_attached(cx, &kind.schema().kind, id), role(cx, live, id));
-    let (attached, unread) = attached.map_err(|error| failed(&error, &format!("read what `{}` has", id.name)))?;
+    let (attached, unread) =
+        attached.map_err(|error| CommandError::of_call(&error, &format!("read what `{}` has", id.name)))?;
     let name = &id.name;
     let mut gaps: Vec<String> =
         unread.iter().map(|(kind, why)| format!("A {kind} of `{name}` can't be read, because {why}.")).collect();
@@ -176,8 +177,8 @@ async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<Existing>
             let same = live.filter(|live| live.outputs.get("arn").is_some_and(|it| it == arn));
             Ok(same.map(|live| existing(kind, id, live)))
         }
-        Err(error) if error.class == Class::Denied => Ok(Some(existing(kind, id, Live::of_arn(arn, &name)))),
-        Err(error) => Err(failed(&error, &format!("read the role `{name}`"))),
+        Err(error) if error.is_denied() => Ok(Some(existing(kind, id, Live::of_arn(arn, &name)))),
+        Err(error) => Err(CommandError::of_call(&error, &format!("read the role `{name}`"))),
     }
 }
 
@@ -188,12 +189,5 @@ fn missing(name: &str, unread: &[(String, String)], session: &Session<'_>, env: 
     match unread.first() {
         Some((kind, why)) => diagnostic.why(format!("it may be a {kind}, which can't be read, because {why}")),
         None => diagnostic,
-    }
-}
-
-pub(super) fn failed(error: &AwsError, doing: &str) -> CommandError {
-    match error.class {
-        Class::Interrupted => CommandError::interrupted(),
-        _ => CommandError::one(error.diagnostic(doing)),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::aws::{self, Access, Aws, AwsError, Class, Connection, Context, LocalSettings, Overrides};
+use crate::aws::{self, Access, Aws, AwsError, Code, Connection, Context, LocalSettings, Overrides};
 use crate::cli::exit::{CommandError, Exit};
 use crate::cli::terminal::{report_waits_once, with_wait_notice};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -322,14 +322,14 @@ impl<'t> Session<'t> {
 
     /// The errors of reads, each with its place in the spec.
     pub(in crate::cli) fn read_failure(&self, errors: Vec<ReadError>) -> CommandError {
-        let interrupted = errors.iter().any(|it| it.error.class == Class::Interrupted);
+        let interrupted = errors.iter().any(|it| it.error.is_interrupted());
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let action = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
             let mut diagnostic = error.diagnostic(&action);
             if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
                 diagnostic = diagnostic.at(place);
             }
-            if error.class == Class::NoCredentials
+            if error.is_any(&[Code::NoCredentials, Code::ProfileUnknown])
                 && let Some(running) = self.running_local()
             {
                 diagnostic = diagnostic.hint(format!(

@@ -4,7 +4,6 @@
 
 use serde_json::Value as Json;
 
-use crate::aws::Class;
 use crate::cli::exit::Exit;
 use crate::cli::session::Run;
 use crate::cli::terminal::Terminal;
@@ -104,7 +103,7 @@ pub(super) fn end(terminal: &Terminal, ended: &[Ended<'_, '_>], is_list: bool) -
 fn failures(pipeline: &Pipeline, outcome: &Outcome) -> Vec<Diagnostic> {
     let stop = match &outcome.stop {
         Some(Stop::Finding(finding)) => Some(finding.diagnostic.clone()),
-        Some(Stop::Failed(error)) if error.class == Class::Interrupted => None,
+        Some(Stop::Failed(error)) if error.is_interrupted() => None,
         Some(Stop::Failed(error)) => Some(error.diagnostic(&format!("verify `{}`", pipeline.mapping))),
         None => None,
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use engine::apply;
-use engine::aws::{AwsError, Class};
+use engine::aws::AwsError;
 use engine::cause::Code;
 use engine::plan::{self, Goal, Options};
 use engine::render::{self, OutputStyle, remedy};
@@ -52,7 +52,7 @@ const UNREACHED: [(&str, &str); 9] = [
     ("function-fails", "`verify` finds it, and its tests show it"),
     ("not-logged", "`verify` finds it, and its tests show it"),
     ("not-invoked", "`verify` finds it, and its tests show it"),
-    ("nothing-to-change", "AWS's answers of this class are taken for done; the class is there to tell them apart"),
+    ("nothing-to-change", "AWS's answers with this cause are taken for done; it is there to tell them apart"),
     ("interrupted", "an interrupted step is no error: it is told in a line of its own, and by its code in JSON"),
     ("guarded", "the guard stops what only a defect of the engine can send; its own tests make it do so"),
 ];
@@ -899,20 +899,20 @@ fn json_logs_contain_the_code_of_a_failure() {
 
 /// An error is complete whatever part of AWS's response is missing.
 #[test]
-fn every_class_has_a_problem_a_reason_and_a_hint() {
-    for class in Class::ALL {
+fn every_cause_has_a_problem_a_reason_and_a_hint() {
+    for cause in Code::ALL {
         for (code, message) in [(None, "it is so"), (Some("AnyException"), "any text"), (Some(""), "")] {
             let error = AwsError {
                 code: code.map(Into::into),
-                ..AwsError::own(*class, "CreateTable", "blue-owls-todos", message)
+                ..AwsError::own(*cause, "CreateTable", "blue-owls-todos", message)
             };
-            let entry = error.cause().entry();
+            let entry = cause.entry();
             let diagnostic = error.diagnostic("create `todos`").worded(remedy::words);
             assert_eq!(diagnostic.problem, format!("create `todos`: {}", entry.title));
-            assert_eq!(diagnostic.code(), Some(error.cause().name()));
-            assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{class:?}");
-            assert_eq!(diagnostic.aws_text().is_some(), code.is_some(), "{class:?}");
-            assert!(diagnostic.why.is_some_and(|why| why.contains(entry.why)), "{class:?}");
+            assert_eq!(diagnostic.code(), Some(cause.name()));
+            assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{cause:?}");
+            assert_eq!(diagnostic.aws_text().is_some(), code.is_some(), "{cause:?}");
+            assert!(diagnostic.why.is_some_and(|why| why.contains(entry.why)), "{cause:?}");
         }
     }
 }

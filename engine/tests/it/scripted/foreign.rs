@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::apply::{self, StepOutcome};
-use engine::aws::{Access, Aws, Class, LocalSettings, Overrides};
+use engine::aws::{Access, Aws, Code, LocalSettings, Overrides};
 use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use engine::schema::Id;
@@ -177,7 +177,7 @@ async fn drive(
     let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
     cloud.watch(None);
     let guarded = endings.iter().filter_map(|ending| match ending {
-        StepOutcome::Failed(error) if error.class == Class::Guarded => Some(error.to_string()),
+        StepOutcome::Failed(error) if error.is(Code::Guarded) => Some(error.to_string()),
         _ => None,
     });
     guarded.collect()

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use engine::aws::{Class, Context};
+use engine::aws::Context;
+use engine::cause::Code;
 use engine::kinds::all;
 use engine::schema::{Id, Live, Owner, Ownership, Status, Timestamps};
 use engine::value::Value;
@@ -345,7 +346,7 @@ async fn a_value_that_aws_never_shows_is_named_in_the_error() {
         .wait_ready(&cx, &declared.id, &want, &live.outputs)
         .await
         .unwrap_err();
-    assert_eq!(error.class, Class::Differs);
+    assert_eq!(error.cause, Code::NotAsAsked);
     assert_eq!(
         &*error.message,
         "AWS accepted the mapping, but still shows another value for `tumbling_window_in_seconds`"

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use engine::aws::{Access, AwsError, CallContext, Class, Connection, Context, LocalSettings, Network, Overrides};
+use engine::aws::{Access, AwsError, CallContext, Code, Connection, Context, LocalSettings, Network, Overrides};
 use engine::operation::{self, At, Effect, Operation, Operations, Takes, Target, Wire};
 use engine::schema::{AwsEnv, Id, Owner, Ownership};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -225,7 +225,7 @@ fn access(effect: Effect, function: &str) -> Access {
 /// Checks that the guard blocks the request and nothing is sent.
 async fn assert_blocked(cx: &Context, cloud: &Cloud, lie_about: &str, forged: &Forged) {
     let error = send_forged(cx, forged).await.expect_err(lie_about);
-    assert_eq!(error.class, Class::Guarded, "{lie_about}: {error}");
+    assert_eq!(error.cause, Code::Guarded, "{lie_about}: {error}");
     assert_eq!(cloud.calls().len(), 0, "{lie_about}");
 }
 
@@ -580,7 +580,7 @@ async fn a_call_without_a_declaration_is_blocked() {
         let request = forged(operation, &form);
         let rest = Operations::new(all.iter().filter(|it| !it.is_same(operation)).copied());
         let error = send_forged(&context(rest, access.clone()), &request).await.expect_err(name);
-        assert_eq!(error.class, Class::Guarded, "{name}: {error}");
+        assert_eq!(error.cause, Code::Guarded, "{name}: {error}");
         assert!(error.message.contains("the guard blocked an unknown request"), "{name}: {error}");
         assert_eq!(cloud.calls().len(), 0, "{name}");
         // With all declarations the guard knows the call: a read reaches AWS, a write depends on

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use engine::aws::{AwsError, Class, Wait};
+use engine::aws::{AwsError, Code, Wait};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -178,7 +178,7 @@ async fn a_network_that_does_not_come_back_ends_the_run() {
         let took = start.elapsed().as_secs();
         assert!((600..660).contains(&took), "{operation}: took {took} s");
         let failed = failures(&endings);
-        assert!(!failed.is_empty() && failed.iter().all(|error| error.class == Class::OutOfReach), "{endings:?}");
+        assert!(!failed.is_empty() && failed.iter().all(|error| error.is(Code::OutOfReach)), "{endings:?}");
         assert!(failed[0].message.contains("AWS couldn't be reached for 600 s"), "{}", failed[0]);
         assert!(failed[0].hint().contains("check the network"));
     }
@@ -233,8 +233,8 @@ async fn retries_of_a_repeated_server_fault_end_soon() {
         cloud.always(operation, Fault::Answer(oops(operation)));
         let start = Instant::now();
         let endings = run(&cx, &mut spec).await;
-        let classes: Vec<Class> = failures(&endings).iter().map(|error| error.class).collect();
-        assert_eq!(classes, [Class::ServerFault], "{operation}");
+        let causes: Vec<Code> = failures(&endings).iter().map(|error| error.cause).collect();
+        assert_eq!(causes, [Code::AwsFault], "{operation}");
         assert!(start.elapsed() < Duration::from_secs(60), "{operation}: {:?}", start.elapsed());
         assert!((2..=most).contains(&cloud.count(operation)), "{operation}: {} calls", cloud.count(operation));
     }
@@ -314,7 +314,7 @@ async fn sleep_does_not_count_and_is_followed_by_a_read() {
         Ok(None::<()>)
     };
     let error = cx.until(wait, "x", probe).await.unwrap_err();
-    assert_eq!(error.class, Class::Overdue);
+    assert_eq!(error.cause, Code::WaitOverdue);
     let awake = start.elapsed() - HOUR;
     assert!((50..70).contains(&awake.as_secs()), "{awake:?}");
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::apply::{self, Event, StepOutcome};
-use engine::aws::{AwsError, Class};
+use engine::aws::{AwsError, Code};
 use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use engine::render::remedy;
@@ -142,11 +142,14 @@ enum End {
     Passes(&'static str),
     /// The run succeeds, and the next run fixes what AWS changed on its own.
     PassesInTwoRuns,
-    /// One step fails with this class, after this many seconds. Error and hint contain these
+    /// One step fails with this cause, after this many seconds. Error and hint contain these
     /// texts, and the call is sent at most this often.
-    Fails(Class, Range<u64>, &'static [&'static str], usize),
-    /// The read fails with this class and hint, so there is no plan.
-    Unread(Class, &'static str),
+    Fails(Code, Range<u64>, &'static [&'static str], usize),
+    /// One step fails at once, because AWS refuses the call for good. Error and hint contain these
+    /// texts.
+    Refused(&'static [&'static str]),
+    /// AWS refuses the read for good, so there is no plan. The hint contains this text.
+    Unread(&'static str),
 }
 
 type Hook = (&'static str, usize, Box<dyn FnOnce(&mut World) + Send>);
@@ -420,8 +423,8 @@ fn transient_cases() -> Vec<Case> {
 const PRINCIPAL: &str = "arn:aws:iam::123456789012:role/caller";
 
 fn permanent_cases() -> Vec<Case> {
-    use Class::{
-        BadCredentials, Changed, Denied, Exists, PrincipalUnknown, Rejected, RoleNotAssumable, ServerFault,
+    use Code::{
+        AccessDenied, AwsFault, ChangedMeanwhile, KmsKeyNotUsable, NameTaken, PrincipalUnknown, RoleNotAssumable,
         StreamNotReadable,
     };
     let mut cases = Vec::new();
@@ -429,7 +432,7 @@ fn permanent_cases() -> Vec<Case> {
     let row = "passes: a replicated function can't be deleted";
     let text = "Lambda was unable to delete X because it is a replicated function.";
     let says = &["because it is a replicated function", "CloudFront still has replicas", "run the same command again"];
-    add(row, DESTROY, "DeleteFunction", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, DESTROY, "DeleteFunction", invalid(text), End::Refused(says));
     let row = "stays: the trust policy is wrong";
     let wrong = Scene { world: || trusting(&json!({ "Service": ["ec2.amazonaws.com"], "AWS": PRINCIPAL })), ..CREATE };
     let says = &[
@@ -441,15 +444,15 @@ fn permanent_cases() -> Vec<Case> {
          fhms-pulumi-challenge-lambda-execution-role`): {\"Effect\": \"Allow\", \"Principal\": {\"Service\": \
          \"lambda.amazonaws.com\"}, \"Action\": \"sts:AssumeRole\"}",
     ];
-    add(row, wrong, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
-    add(row, wrong, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, wrong, "CreateFunction", invalid(NOT_ASSUMABLE), End::Refused(says));
+    add(row, wrong, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Refused(says));
     let wrong =
         Scene { world: || World { trust: trusting(&json!({ "Service": [] })).trust, ..deployed_world() }, ..UPDATE };
     let says = &[
         "doesn't allow the service `lambda.amazonaws.com` to assume it",
         "ask the role's owner to add this statement",
     ];
-    add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, wrong, "UpdateFunctionConfiguration", invalid(NOT_ASSUMABLE), End::Refused(says));
     // engine waits for a correct trust policy or another account's role, but not forever.
     let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it, but IAM may be slow"];
     add(row, CREATE, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(RoleNotAssumable, 55..65, says, 100));
@@ -484,25 +487,25 @@ fn permanent_cases() -> Vec<Case> {
     let row = "stays: an old role is refused";
     let old = Scene { world: settled, ..CREATE };
     let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it"];
-    add(row, old, "CreateFunction", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
-    add(row, old, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, old, "CreateFunction", invalid(NOT_ASSUMABLE), End::Refused(says));
+    add(row, old, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Refused(says));
     let says = &["Please ensure the role can perform", "AWSLambdaDynamoDBExecutionRole"];
-    add(row, old, "CreateEventSourceMapping", invalid(NOT_READABLE), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, old, "CreateEventSourceMapping", invalid(NOT_READABLE), End::Refused(says));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
-    add(row, old, "CreateFunction", invalid(text), End::Fails(Rejected, AT_ONCE, &["SendMessage"], 1));
-    add(row, old, "CreateEventSourceMapping", invalid(text), End::Fails(Rejected, AT_ONCE, &["SendMessage"], 1));
+    add(row, old, "CreateFunction", invalid(text), End::Refused(&["SendMessage"]));
+    add(row, old, "CreateEventSourceMapping", invalid(text), End::Refused(&["SendMessage"]));
     let row = "passes: a fresh principal";
     let text = "The provided principal was invalid. Please check the principal and try again.";
     let fresh = Scene { edit: |text| replaced(&text, "dynamodb.amazonaws.com", PRINCIPAL), ..CREATE };
     let says = &["The provided principal was invalid", "check the ARN"];
     add(row, fresh, "AddPermission", invalid(text), End::Fails(PrincipalUnknown, 55..65, says, 100));
-    add(row, CREATE, "AddPermission", invalid(text), End::Fails(Rejected, AT_ONCE, &["principal was invalid"], 1));
+    add(row, CREATE, "AddPermission", invalid(text), End::Refused(&["principal was invalid"]));
     let row = "stays: two concerns in one UpdateTable";
     for text in [
         "One or more parameter values were invalid: TableClass must be the only operation in the request",
         "You cannot modify stream status while updating table IOPS",
     ] {
-        let end = End::Fails(Rejected, AT_ONCE, &["ValidationException"], 1);
+        let end = End::Refused(&["ValidationException"]);
         add(row, UPDATE, "UpdateTable", dynamodb("ValidationException", text), end);
     }
     let row = "stays: a quota in the words of throttling";
@@ -523,64 +526,64 @@ fn permanent_cases() -> Vec<Case> {
         (UPDATE, "UpdateTable", "Subscriber limit exceeded: Encryption was changed too often within a given UTC day."),
     ] {
         let fault = dynamodb("LimitExceededException", text);
-        add(row, scene, operation, fault, End::Fails(Rejected, AT_ONCE, says, 1));
+        add(row, scene, operation, fault, End::Refused(says));
     }
     let row = "stays: a runtime no longer supported";
     let text = "The runtime parameter of nodejs22.x is no longer supported for creating or updating AWS Lambda functions. \
                 We recommend you use a supported runtime while creating or updating functions.";
     let says = &["The runtime parameter of nodejs22.x is no longer supported", "use a newer `runtime`"];
-    add(row, CREATE, "CreateFunction", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
-    add(row, UPDATE, "UpdateFunctionConfiguration", invalid(text), End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, CREATE, "CreateFunction", invalid(text), End::Refused(says));
+    add(row, UPDATE, "UpdateFunctionConfiguration", invalid(text), End::Refused(says));
     let row = "stays: a 500 that repeats";
     for (scene, operation, most) in
         [(CREATE, "CreateTable", 4), (UPDATE, "UpdateTable", 8), (CREATE, "CreateFunction", 4)]
     {
         let fault = answer(operation, 500, "InternalServerError", "oops");
         let says = &["oops", "run the same command again"];
-        add(row, scene, operation, fault, End::Fails(ServerFault, 0..20, says, most));
+        add(row, scene, operation, fault, End::Fails(AwsFault, 0..20, says, most));
     }
     let row = "stays: access denied";
     let text = "User: arn:aws:sts::123456789012:assumed-role/student/x is not authorized to perform: iam:PassRole on \
                 resource: arn:aws:iam::123456789012:role/x because no identity-based policy allows the action";
     let says = &["for the permission `iam:PassRole` on `arn:aws:iam::123456789012:role/x`"];
     let fault = answer("CreateFunction", 403, "AccessDeniedException", text);
-    add(row, CREATE, "CreateFunction", fault, End::Fails(Denied, AT_ONCE, says, 1));
+    add(row, CREATE, "CreateFunction", fault, End::Fails(AccessDenied, AT_ONCE, says, 1));
     let fault =
         dynamodb("AccessDeniedException", "User: X is not authorized to perform: dynamodb:UpdateTable on resource: Y");
-    add(row, UPDATE, "UpdateTable", fault, End::Fails(Denied, AT_ONCE, &["`dynamodb:UpdateTable` on `Y`"], 1));
+    add(row, UPDATE, "UpdateTable", fault, End::Fails(AccessDenied, AT_ONCE, &["`dynamodb:UpdateTable` on `Y`"], 1));
     let row = "stays: expired or wrong credentials";
-    for code in [
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "SignatureDoesNotMatch",
-        "InvalidSignatureException",
+    for (code, cause) in [
+        ("ExpiredToken", Code::CredentialsExpired),
+        ("ExpiredTokenException", Code::CredentialsExpired),
+        ("UnrecognizedClientException", Code::CredentialsRefused),
+        ("InvalidClientTokenId", Code::CredentialsRefused),
+        ("SignatureDoesNotMatch", Code::CredentialsRefused),
+        ("InvalidSignatureException", Code::CredentialsRefused),
     ] {
         let says = &["get new credentials", "this machine's clock"];
         let fault = answer("CreateFunction", 403, code, "The security token included in the request is invalid");
-        add(row, CREATE, "CreateFunction", fault, End::Fails(BadCredentials, AT_ONCE, says, 1));
+        add(row, CREATE, "CreateFunction", fault, End::Fails(cause, AT_ONCE, says, 1));
     }
     let row = "stays: no room for code, policy or key";
     let fault = answer("CreateFunction", 400, "CodeStorageExceededException", "Code storage limit exceeded.");
     let says = &["CodeStorageExceededException", "delete unused functions or versions"];
-    add(row, CREATE, "CreateFunction", fault, End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, CREATE, "CreateFunction", fault, End::Refused(says));
     let text = "The final policy size (20600) is bigger than the limit (20480).";
     let fault = answer("AddPermission", 400, "PolicyLengthExceededException", text);
     let says = &["is bigger than the limit", "remove unused statements"];
-    add(row, CREATE, "AddPermission", fault, End::Fails(Rejected, AT_ONCE, says, 1));
+    add(row, CREATE, "AddPermission", fault, End::Refused(says));
     let fault = dynamodb("ValidationException", "KMS validation error: the key X is disabled");
-    add(row, CREATE, "CreateTable", fault, End::Fails(Rejected, AT_ONCE, &["the key X is disabled"], 1));
+    add(row, CREATE, "CreateTable", fault, End::Refused(&["the key X is disabled"]));
     let text = "Lambda was unable to configure access to your environment variables because the KMS key is invalid for \
                 CreateGrant. Please check your KMS key settings.";
     let says = &["the KMS key is invalid for CreateGrant", "kms:CreateGrant"];
-    add(row, CREATE, "CreateFunction", invalid(text), End::Fails(Class::KeyNotUsable, 55..65, says, 100));
+    add(row, CREATE, "CreateFunction", invalid(text), End::Fails(KmsKeyNotUsable, 55..65, says, 100));
     let row = "stays: another region, as a 404";
     let text = "Functions from 'us-east-1' are not reachable in this region ('eu-central-1')";
     let fault = || answer("GetFunction", 404, "ResourceNotFoundException", text);
-    add(row, CREATE, "GetFunction", fault(), End::Unread(Rejected, "compare the region in the spec's ARNs"));
+    add(row, CREATE, "GetFunction", fault(), End::Unread("compare the region in the spec's ARNs"));
     let fault = answer("AddPermission", 404, "ResourceNotFoundException", text);
-    add(row, CREATE, "AddPermission", fault, End::Fails(Rejected, AT_ONCE, &["not reachable in this region"], 1));
+    add(row, CREATE, "AddPermission", fault, End::Refused(&["not reachable in this region"]));
     let row = "stays: a change to what is there";
     let done = |text: &str| Fault::DoneButAnswer(Reply::dynamodb("ValidationException", text));
     let text =
@@ -595,7 +598,7 @@ fn permanent_cases() -> Vec<Case> {
     // Another actor creates or deletes it first.
     let row = "stays: the trust policy is wrong";
     let says = &["account 123456789012 has no role `fhms-pulumi-challenge-lambda-execution-role`", "check the role's"];
-    let end = End::Fails(Rejected, AT_ONCE, says, 1);
+    let end = End::Refused(says);
     cases.push(crossing(row, CREATE, "CreateFunction", 1, |world| world.roles.clear(), end));
     let row = "stays: the name of a function, statement or mapping is taken";
     let function = |world: &mut World| world.functions.clone_from(&deployed_world().functions);
@@ -605,13 +608,13 @@ fn permanent_cases() -> Vec<Case> {
         world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
     };
     let says = &["another run for this team and stack created it with a different `timeout`", "`engine diff`"];
-    cases.push(crossing(row, CREATE, "CreateFunction", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
+    cases.push(crossing(row, CREATE, "CreateFunction", 1, other, End::Fails(ChangedMeanwhile, AT_ONCE, says, 1)));
     let foreign = move |world: &mut World| {
         function(world);
         world.functions.get_mut(FUNCTION).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
     };
     let says = &["another owner created a resource with this name in the meantime"];
-    cases.push(crossing(row, CREATE, "CreateFunction", 1, foreign, End::Fails(Exists, AT_ONCE, says, 1)));
+    cases.push(crossing(row, CREATE, "CreateFunction", 1, foreign, End::Fails(NameTaken, AT_ONCE, says, 1)));
     let statement = |world: &mut World| {
         let mut statement = deployed_world().functions[FUNCTION].policy[0].clone();
         statement["Condition"]["ArnLike"]["AWS:SourceArn"] = world.tables[TABLE].shown["LatestStreamArn"].clone();
@@ -623,7 +626,7 @@ fn permanent_cases() -> Vec<Case> {
         world.functions.get_mut(FUNCTION).unwrap().policy[0]["Principal"]["Service"] = json!("events.amazonaws.com");
     };
     let says = &["created it with a different `principal`"];
-    cases.push(crossing(row, CREATE, "AddPermission", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
+    cases.push(crossing(row, CREATE, "AddPermission", 1, other, End::Fails(ChangedMeanwhile, AT_ONCE, says, 1)));
     let mapping = |world: &mut World| {
         let mut mapping = deployed_world().mappings[0].clone();
         mapping.shown["EventSourceArn"] = world.tables[TABLE].shown["LatestStreamArn"].clone();
@@ -635,13 +638,20 @@ fn permanent_cases() -> Vec<Case> {
         world.mappings[0].shown["BatchSize"] = json!(7);
     };
     let says = &["created it with a different `batch_size`"];
-    cases.push(crossing(row, CREATE, "CreateEventSourceMapping", 1, other, End::Fails(Changed, 0..30, says, 1)));
+    cases.push(crossing(
+        row,
+        CREATE,
+        "CreateEventSourceMapping",
+        1,
+        other,
+        End::Fails(ChangedMeanwhile, 0..30, says, 1),
+    ));
     let foreign = move |world: &mut World| {
         mapping(world);
         world.mappings[0].tags.clear();
     };
     let says = &["another owner created a resource with this name in the meantime"];
-    cases.push(crossing(row, CREATE, "CreateEventSourceMapping", 1, foreign, End::Fails(Exists, 0..30, says, 1)));
+    cases.push(crossing(row, CREATE, "CreateEventSourceMapping", 1, foreign, End::Fails(NameTaken, 0..30, says, 1)));
     let row = "stays: the name of a table is taken";
     let table = |world: &mut World| world.tables.clone_from(&deployed_world().tables);
     cases.push(crossing(row, CREATE, "CreateTable", 1, table, End::Passes("")));
@@ -668,13 +678,13 @@ fn permanent_cases() -> Vec<Case> {
         world.tables.get_mut(TABLE).unwrap().shown["ProvisionedThroughput"]["ReadCapacityUnits"] = json!(9);
     };
     let says = &["created it with a different `read_capacity`"];
-    cases.push(crossing(row, CREATE, "CreateTable", 1, other, End::Fails(Changed, AT_ONCE, says, 1)));
+    cases.push(crossing(row, CREATE, "CreateTable", 1, other, End::Fails(ChangedMeanwhile, AT_ONCE, says, 1)));
     let foreign = move |world: &mut World| {
         table(world);
         world.tables.get_mut(TABLE).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
     };
     let says = &["another owner created a resource with this name in the meantime"];
-    cases.push(crossing(row, CREATE, "CreateTable", 1, foreign, End::Fails(Exists, AT_ONCE, says, 1)));
+    cases.push(crossing(row, CREATE, "CreateTable", 1, foreign, End::Fails(NameTaken, AT_ONCE, says, 1)));
     // engine doesn't overwrite another actor's change that it waited for.
     let row = "passes: a table in use";
     let capacity = |world: &mut World| {
@@ -682,14 +692,14 @@ fn permanent_cases() -> Vec<Case> {
         world.update_table(TABLE, &json!({ "ProvisionedThroughput": capacity })).unwrap();
     };
     let untagged = Scene { edit: |text| replaced(&text, "read_capacity: 1", "read_capacity: 2"), ..UPDATE };
-    let end = End::Fails(Changed, 0..30, &["changed in the meantime: `read_capacity`"], 3);
+    let end = End::Fails(ChangedMeanwhile, 0..30, &["changed in the meantime: `read_capacity`"], 3);
     cases.push(crossing(row, untagged, "UpdateTable", 1, capacity, end));
     let row = "passes: a mapping in use";
     let batch = |world: &mut World| {
         world.mappings[0].shown["BatchSize"] = json!(7);
         world.mappings[0].pass_through(&["Updating"], true);
     };
-    let end = End::Fails(Changed, 0..30, &["changed in the meantime: `batch_size`"], 1);
+    let end = End::Fails(ChangedMeanwhile, 0..30, &["changed in the meantime: `batch_size`"], 1);
     cases.push(crossing(row, UPDATE, "UpdateEventSourceMapping", 1, batch, end));
     cases
 }
@@ -746,7 +756,7 @@ fn race_cases() -> Vec<Case> {
     for (world, operation) in [(unpermitted as fn() -> World, "AddPermission"), (unmapped, "CreateEventSourceMapping")]
     {
         let gone = |world: &mut World| world.functions.clear();
-        let fails = End::Fails(Class::Changed, 15..40, says, 20);
+        let fails = End::Fails(Code::ChangedMeanwhile, 15..40, says, 20);
         cases.push(crossing(row, Scene { world, ..CREATE }, operation, 1, gone, fails));
     }
     let row = "crosses: tags lag behind";
@@ -938,24 +948,35 @@ async fn run_case(case: Case) {
                 assert!(cloud.world(|world| world.mappings[0].is_enabled()), "{about}");
             }
         }
-        End::Fails(class, seconds, says, most) => {
+        End::Fails(cause, seconds, says, most) => {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
-            let failed = failures(&endings);
-            assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [class], "{about}: {failed:?}");
-            let told = failed[0].diagnostic("").worded(remedy::words);
-            let text = format!("{}\n{}\n{:?}\n{}", failed[0], told.problem, told.why, told.hints.join("\n"));
-            for says in says {
-                assert!(text.contains(says), "{about}: no `{says}` in {text}");
-            }
+            assert!(shown(&endings, says, &about).is(cause), "{about}: {endings:?}");
             assert!(seconds.contains(&took), "{about}: took {took} s");
             assert!((1..=most).contains(&n_calls), "{about}: {n_calls} calls");
         }
-        End::Unread(class, says) => {
+        End::Refused(says) => {
+            let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
+            assert!(shown(&endings, says, &about).is_final, "{about}: {endings:?}");
+            assert!(AT_ONCE.contains(&took), "{about}: took {took} s");
+            assert_eq!(n_calls, 1, "{about}");
+        }
+        End::Unread(says) => {
             let error = run.unwrap_err();
-            assert_eq!(error.class, class, "{about}: {error}");
+            assert!(error.is_final, "{about}: {error}");
             assert!(error.hint().contains(says), "{about}: {:?}", error.hint());
         }
     }
+}
+
+/// The only error of a run; it and its hint contain these texts.
+fn shown<'e>(endings: &'e [StepOutcome], says: &[&str], about: &str) -> &'e AwsError {
+    let [error] = failures(endings)[..] else { panic!("{about}: {endings:?}") };
+    let shown = error.diagnostic("").worded(remedy::words);
+    let text = format!("{error}\n{}\n{:?}\n{}", shown.problem, shown.why, shown.hints.join("\n"));
+    for says in says {
+        assert!(text.contains(says), "{about}: no `{says}` in {text}");
+    }
+    error
 }
 
 /// The number of concurrent sequences.

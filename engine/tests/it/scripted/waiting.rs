@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use engine::apply::{self, Event, StepOutcome};
-use engine::aws::Class;
+use engine::cause::Code;
 use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options, StepId};
 use serde_json::json;
@@ -170,7 +170,11 @@ async fn a_stuck_state_times_out_with_a_command_to_inspect_it() {
         let (_, _, endings) = listen(&cloud, &project, goal).await;
         let about = format!("{operation} from {} on, {goal:?}", calls.start);
         let failed = failures(&endings);
-        assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{about}: {failed:?}");
+        assert_eq!(
+            failed.iter().map(|error| error.cause).collect::<Vec<_>>(),
+            [Code::WaitOverdue],
+            "{about}: {failed:?}"
+        );
         let hint = failed[0].hint();
         assert!(hint.contains(look) && hint.contains("to continue waiting"), "{about}: {hint:?}");
         assert!(failed[0].message.starts_with("still waiting for the "), "{about}: {}", failed[0].message);
@@ -198,7 +202,7 @@ async fn a_role_whose_network_interfaces_stay_is_kept_until_a_later_run() {
     let start = Instant::now();
     let (_, waits, endings) = listen(&cloud, &project, Goal::Absent).await;
     let failed = failures(&endings);
-    assert_eq!(failed.iter().map(|error| error.class).collect::<Vec<_>>(), [Class::Overdue], "{failed:?}");
+    assert_eq!(failed.iter().map(|error| error.cause).collect::<Vec<_>>(), [Code::WaitOverdue], "{failed:?}");
     assert!(failed[0].message.starts_with("still waiting for Lambda to remove its network interfaces after 60 s"));
     assert!(failed[0].hint().contains("aws ec2 describe-network-interfaces"), "{:?}", failed[0].hint());
     assert!(waits.iter().any(|it| it.contains("5 to 45 minutes")), "{waits:?}");

@@ -1,7 +1,4 @@
-//! Maps a failure to its code in the catalogue.
-//!
-//! The class determines what engine does, the code what people do: permanent refusals are one class
-//! and many codes.
+//! Maps a refusal by AWS to its code in the catalogue.
 
 use super::ROWS;
 use crate::cause::Code;
@@ -91,7 +88,7 @@ impl Answer<'_> {
             return Code::KmsKeyNotUsable;
         }
         let mut rows = ROWS.iter().filter(|row| row.fits("", self.code, self.text));
-        rows.find_map(|row| row.cause).unwrap_or_else(|| self.refusal_by_code())
+        rows.find_map(|row| row.refuses).unwrap_or_else(|| self.refusal_by_code())
     }
 
     fn refusal_by_code(&self) -> Code {

@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::profiles::{Profiles, variable};
-use crate::answer::{AwsError, Class};
+use crate::answer::AwsError;
 use crate::cause::Code;
 use crate::spec::files::{self, Unread};
 
@@ -36,11 +36,8 @@ pub(super) fn read(profiles: &Profiles) -> Result<Option<TrustStore>, AwsError> 
     };
     let unusable = |why: String| {
         let remedy = format!("correct {source}, or remove it to trust the system's certificates");
-        AwsError::own(Class::Unaddressed, "", "", "the CA bundle can't be used").known(
-            Code::CaBundleUnusable,
-            format!("{source} is `{path}`, {why}"),
-            remedy,
-        )
+        AwsError::own(Code::CaBundleUnusable, "", "", "the CA bundle can't be used")
+            .with_reason(format!("{source} is `{path}`, {why}"), remedy)
     };
     let text = files::read(&expanded(&path), MAX_BYTES).map_err(|unread| {
         unusable(match unread {

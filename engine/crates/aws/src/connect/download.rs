@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
 
-use crate::answer::{AwsError, Class};
+use crate::answer::{AwsError, Code};
 
 /// The largest file, in bytes: unzipped code has at most 250 MiB
 /// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
@@ -33,22 +33,23 @@ impl Downloads {
     /// The file at an address that the response to `operation` about `name` contains.
     ///
     /// # Errors
-    /// `NoAnswer` or `ServerFault`; `Rejected` if it can't be downloaded.
+    /// `NoAnswer` or `AwsFault`; final if it can't be downloaded.
     pub(crate) async fn get(&self, address: &str, operation: &str, name: &str) -> Result<Vec<u8>, AwsError> {
-        let error = |class, why: String| AwsError::own(class, operation, name, format!("the download failed: {why}"));
+        let error = |cause, why: &str| AwsError::own(cause, operation, name, format!("the download failed: {why}"));
+        let refused = |why: &str| AwsError { is_final: true, ..error(Code::UnexpectedAnswer, why) };
         let mut request = HttpRequest::new(SdkBody::empty());
         let address = self.admitted(address).await;
         // The address is as good as a password for a while, so no message contains it.
-        request.set_uri(address).map_err(|_| error(Class::Rejected, "its address is invalid".to_owned()))?;
+        request.set_uri(address).map_err(|_| refused("its address is invalid"))?;
         let answer = (self.connect)().call(request).await;
-        let mut answer = answer.map_err(|_| error(Class::NoAnswer, "there was no response".to_owned()))?;
+        let mut answer = answer.map_err(|_| error(Code::NoAnswer, "there was no response"))?;
         let status = answer.status().as_u16();
         if !answer.status().is_success() {
-            let class = if status >= 500 { Class::ServerFault } else { Class::Rejected };
-            return Err(error(class, format!("HTTP status {status}")));
+            let why = format!("HTTP status {status}");
+            return Err(if status >= 500 { error(Code::AwsFault, &why) } else { refused(&why) });
         }
         let body = Limited::new(answer.take_body(), MAX_BYTES).collect().await;
-        let body = body.map_err(|_| error(Class::NoAnswer, "the connection ended too early".to_owned()))?;
+        let body = body.map_err(|_| error(Code::NoAnswer, "the connection ended too early"))?;
         Ok(body.to_bytes().into())
     }
 

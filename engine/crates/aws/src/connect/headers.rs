@@ -9,7 +9,7 @@
 use aws_credential_types::Credentials;
 
 use super::profiles::{Profiles, variable};
-use crate::answer::{AwsError, Class};
+use crate::answer::AwsError;
 use crate::cause::Code;
 
 /// The environment variables of the three parts of static credentials.
@@ -49,11 +49,8 @@ fn error(faults: &[(String, &str)]) -> Option<AwsError> {
     let (first, _) = faults.first()?;
     let why = faults.iter().map(|(name, fault)| format!("{name} contains {fault}")).collect::<Vec<_>>().join("; ");
     let remedy = format!("set {first} again without it; a value copied from a file often ends with a line break");
-    Some(AwsError::own(Class::BadCredentials, "", "", "an AWS setting can't be sent").known(
-        Code::SettingMalformed,
-        format!("{why}, which is invalid in an HTTP header"),
-        remedy,
-    ))
+    let error = AwsError::own(Code::SettingMalformed, "", "", "an AWS setting can't be sent");
+    Some(error.with_reason(format!("{why}, which is invalid in an HTTP header"), remedy))
 }
 
 /// Whether the environment contains keys, valid or not.
@@ -164,7 +161,7 @@ pub(crate) fn check_region(region: &str) -> Result<(), AwsError> {
 /// The error for credentials that can't be sent, if the part is unknown.
 pub(crate) fn unsendable(source: &str) -> AwsError {
     let faults = [(format!("a part of the credentials from {source}"), "a character")];
-    error(&faults).unwrap_or_else(|| AwsError::own(Class::BadCredentials, "", "", "malformed"))
+    error(&faults).unwrap_or_else(|| AwsError::own(Code::CredentialsRefused, "", "", "malformed"))
 }
 
 /// Checks credentials right after they are fetched; `source` describes where they come from.

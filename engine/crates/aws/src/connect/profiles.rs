@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Settings;
 use super::headers::{self, KEY_SETTINGS};
-use crate::answer::{AwsError, Class, Source};
+use crate::answer::{AwsError, Source};
 use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
@@ -212,8 +212,8 @@ impl Profiles {
             names if near.is_empty() => format!("the profiles are {names}"),
             names => format!("{near}The profiles are {names}"),
         };
-        let error = AwsError::own(Class::NoCredentials, "", "", format!("AWS profile `{last}` not found"));
-        Some(error.known(Code::ProfileUnknown, why, remedy))
+        let error = AwsError::own(Code::ProfileUnknown, "", "", format!("AWS profile `{last}` not found"));
+        Some(error.with_reason(why, remedy))
     }
 
     /// The names of the profiles.
@@ -230,14 +230,11 @@ impl Profiles {
     /// The error of a profile that exists but has no credentials.
     pub(crate) fn empty(&self) -> AwsError {
         let (name, config) = (&self.name, &self.files[0]);
+        let missing = AwsError::own(Code::NoCredentials, "", "", "no AWS credentials found");
         if name.contains(char::is_whitespace) {
             let why = format!("the AWS SDK ignores profiles whose name contains a space, like `{name}`");
             let remedy = format!("rename the profile in `{config}`, and pass the new name to `--profile`");
-            return AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found").known(
-                Code::NoCredentials,
-                why,
-                remedy,
-            );
+            return missing.with_reason(why, remedy);
         }
         let why = format!("the profile `{name}` has neither keys nor another credential source");
         let quoted = shell_word(name);
@@ -247,20 +244,20 @@ impl Profiles {
              account",
             self.names()
         );
-        AwsError::own(Class::NoCredentials, "", "", "no AWS credentials found").known(Code::NoCredentials, why, remedy)
+        missing.with_reason(why, remedy)
     }
 
     /// The error of a failed credential source; `text`: the message of the SDK, which is shown
     /// last.
     pub(crate) fn failed(&self, source: Source, text: String) -> AwsError {
-        let (code, why, remedy) = match source {
+        let (cause, why, remedy) = match source {
             Source::SignOn => self.no_sso_session(),
             Source::Process => self.failed_process(),
             Source::Settings => self.unusable_settings(),
             Source::Other => self.mfa_required().unwrap_or_else(|| self.not_fetched()),
         };
-        let error = AwsError { code: Some("AWS SDK".into()), ..AwsError::own(Class::BadCredentials, "", "", text) };
-        error.known(code, why, remedy)
+        let error = AwsError { code: Some("AWS SDK".into()), ..AwsError::own(cause, "", "", text) };
+        error.with_reason(why, remedy)
     }
 
     fn no_sso_session(&self) -> Explanation {

@@ -7,7 +7,7 @@ use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
 
 use super::LocalSettings;
-use crate::answer::{AwsError, CallContext, Class, Existing};
+use crate::answer::{AwsError, CallContext, Code, Existing};
 use crate::spec::Spec;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -23,7 +23,7 @@ const RIGHTS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","
 pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<String>, AwsError> {
     let loopback = settings.endpoint_url.starts_with("http://127.0.0.1:");
     if !loopback {
-        return Err(AwsError::own(Class::Guarded, "", "", "stand-ins for roles are only created in the local AWS"));
+        return Err(AwsError::own(Code::Guarded, "", "", "stand-ins for roles are only created in the local AWS"));
     }
     let config = aws_sdk_iam::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -45,7 +45,7 @@ pub async fn ensure_roles(settings: &LocalSettings, spec: &Spec) -> Result<Vec<S
         match create.send().await.context("CreateRole", name) {
             Ok(_) => made.push(name.clone()),
             // Another run has created it in the meantime.
-            Err(error) if error.class == Class::Exists => {}
+            Err(error) if error.is(Code::NameTaken) => {}
             Err(error) => return Err(error),
         }
         let rights = iam.put_role_policy().role_name(name).policy_name("stream-and-logs").policy_document(RIGHTS);

@@ -38,7 +38,7 @@ use aws_types::service_config::ServiceConfigKey;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 
-use crate::answer::{AwsError, CallContext, Class};
+use crate::answer::{AwsError, CallContext, Code};
 use crate::operation::Service;
 use crate::schema::partition_of;
 
@@ -102,7 +102,7 @@ impl UntypedService {
     ) -> Result<String, AwsError> {
         let made = self.operation(sdk, operation);
         let operation_of = made.ok_or_else(|| {
-            AwsError::own(Class::Unaddressed, operation, resource, "the request can't be built; check the region")
+            AwsError::own(Code::RegionNotUsable, operation, resource, "the request can't be built; check the region")
         })?;
         let response: Result<String, SdkError<ServiceError, HttpResponse>> = operation_of.invoke(input).await;
         response.context(operation, resource)

@@ -15,7 +15,7 @@ use globset::GlobBuilder;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
-use crate::answer::{AwsError, CallContext, Class};
+use crate::answer::{AwsError, CallContext};
 use crate::cause::Code;
 use crate::connect::Context;
 use crate::schema::Id;
@@ -113,7 +113,7 @@ pub async fn look_up(cx: &Context, arn: &str) -> Option<RoleLookup> {
             let policy = role.assume_role_policy_document.as_deref().unwrap_or_default();
             Some(RoleLookup::Found(role.arn, trust(policy, LAMBDA)))
         }
-        Err(error) => (error.class == Class::NotFound).then_some(RoleLookup::Missing),
+        Err(error) => error.is(Code::NotFound).then_some(RoleLookup::Missing),
     }
 }
 
@@ -215,10 +215,7 @@ impl RoleDiagnosis {
     /// Explains an error about the role of a function or mapping: Lambda's refusal to assume it, by
     /// its trust policy. The error becomes final if waiting can't help.
     pub async fn explain(&self, cx: &Context, role: &str, id: &Id, error: AwsError) -> AwsError {
-        let error = match error.class {
-            Class::RoleNotAssumable => self.by_trust(cx, role, id, error).await,
-            _ => error,
-        };
+        let error = if error.is(Code::RoleNotAssumable) { self.by_trust(cx, role, id, error).await } else { error };
         final_if_settled(cx, role, error)
     }
 
@@ -241,7 +238,7 @@ impl RoleDiagnosis {
                 AwsError { reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
             Verdict::Hopeless(reason, remedy) => {
-                AwsError { class: Class::Rejected, reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
+                AwsError { is_final: true, reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
         }
     }
@@ -251,14 +248,12 @@ impl RoleDiagnosis {
 /// help, so the error becomes final.
 fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
     let name = role_in(role).map_or(role, |(_, name)| name);
-    let waits = matches!(
-        error.class,
-        Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight | Class::KeyNotUsable
-    );
+    let waits =
+        error.is_any(&[Code::RoleNotAssumable, Code::StreamNotReadable, Code::RoleLacksRight, Code::KmsKeyNotUsable]);
     if !waits || !cx.aws.seen.is_settled(name) {
         return error;
     }
-    AwsError { known: Some(error.cause()), class: Class::Rejected, ..error }
+    AwsError { is_final: true, ..error }
 }
 
 /// Reads a role and its trust policy.
@@ -273,13 +268,13 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
         )));
     }
     let answer = match cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) {
-        Err(error) if error.is_ambiguous() || error.class == Class::Throttled => return Err(error),
+        Err(error) if error.is_ambiguous() || error.is(Code::Throttled) => return Err(error),
         // A new role may not be found, or have an ID instead of an ARN, for some seconds
         // (docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
-        Err(error) if error.class == Class::NotFound && cx.aws.seen.is_new_role(name) => {
+        Err(error) if error.is(Code::NotFound) && cx.aws.seen.is_new_role(name) => {
             return Ok(Verdict::Wait(SPREADING.to_owned()));
         }
-        Err(error) if error.class == Class::NotFound => {
+        Err(error) if error.is(Code::NotFound) => {
             let remedy = format!("check the role's name, or ask the account's administrator to create `{name}`");
             return Ok(Verdict::Hopeless(format!("account {of_account} has no role `{name}`"), remedy));
         }
@@ -327,7 +322,7 @@ fn role_in(arn: &str) -> Option<(&str, &str)> {
 /// call.
 ///
 /// # Errors
-/// `Rejected` if the role doesn't exist.
+/// `PrincipalUnknown` if the role doesn't exist.
 pub async fn check_principal(
     cx: &Context,
     principal: &str,
@@ -339,7 +334,7 @@ pub async fn check_principal(
         return Ok(());
     };
     let reason = match cx.aws.iam.get_role().role_name(name).send().await.context("GetRole", name) {
-        Err(error) if error.class == Class::NotFound => format!("account {of_account} has no role `{name}`"),
+        Err(error) if error.is(Code::NotFound) => format!("account {of_account} has no role `{name}`"),
         // Right after its creation, IAM may return an ID instead of the ARN.
         Ok(answer) => match answer.role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")) {
             Some(arn) if arn != principal => format!("the role `{name}` has the ARN `{arn}`"),
@@ -347,9 +342,13 @@ pub async fn check_principal(
         },
         Err(_) => return Ok(()),
     };
-    let error =
-        AwsError::own(Class::Rejected, operation, resource, format!("AWS doesn't know the principal `{principal}`"));
-    Err(AwsError { known: Some(Code::PrincipalUnknown), reason: Some(reason.into()), ..error })
+    let error = AwsError::refused(
+        Code::PrincipalUnknown,
+        operation,
+        resource,
+        format!("AWS doesn't know the principal `{principal}`"),
+    );
+    Err(AwsError { reason: Some(reason.into()), ..error })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{AwsError, CallContext, Code, Context, Existing, Wait};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
@@ -319,7 +319,7 @@ impl Kind for LogGroup {
                     super::ensure_matches("CreateLogGroup", id, &live.props.diff_from_wanted(&props)).map(Some)
                 }
                 OwnershipVerdict::Unknown(UnreadableTags::NotYet(why)) => {
-                    Err(AwsError::own(Class::Busy, "CreateLogGroup", &id.name, why))
+                    Err(AwsError::own(Code::Busy, "CreateLogGroup", &id.name, why))
                 }
                 _ => Err(super::name_conflict("CreateLogGroup", id)),
             }
@@ -369,7 +369,7 @@ impl Kind for LogGroup {
                 return Ok(None);
             }
             let message = "AWS accepted the change, but the log group shows another `retention_in_days`";
-            Err(AwsError::own(Class::Differs, "DescribeLogGroups", &id.name, message))
+            Err(AwsError::own(Code::NotAsAsked, "DescribeLogGroups", &id.name, message))
         };
         cx.until(SHOWN, &id.name, shown).await
     }
@@ -462,7 +462,7 @@ const UNPROTECT: &str =
 const PROTECTED: &str = "its deletion protection is on, so AWS refuses to delete it";
 
 fn protected(id: &Id) -> AwsError {
-    let error = AwsError::own(Class::Protected, "DeleteLogGroup", &id.name, PROTECTED);
+    let error = AwsError::own(Code::DeletionProtected, "DeleteLogGroup", &id.name, PROTECTED);
     AwsError { remedy: Some(UNPROTECT.into()), ..error }
 }
 

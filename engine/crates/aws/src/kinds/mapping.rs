@@ -54,7 +54,7 @@ use serde_json::{Value as Json, json};
 
 use crate::aws::error::{ErrorRow, is_unsupported, is_untaggable};
 use crate::aws::trust::RoleDiagnosis;
-use crate::aws::{Aws, AwsError, Batch, CallContext, Class, Context, EventSources, Existing, Wait, limits};
+use crate::aws::{Aws, AwsError, Batch, CallContext, Code, Context, EventSources, Existing, Wait, limits};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
@@ -323,16 +323,16 @@ impl Kind for Mapping {
                 answer => answer,
             };
             let answer = match answer {
-                Err(error) if error.class == Class::NotFound => {
+                Err(error) if error.is(Code::NotFound) => {
                     return Err(tracker.of_function(cx, id.parent("function"), error).await);
                 }
                 // engine creates no Kinesis streams, so it has no reason to wait for one.
-                Err(error) if error.class == Class::StreamUnknown && is_kinesis => {
-                    return Err(AwsError { class: Class::Rejected, ..error });
+                Err(error) if error.is(Code::StreamUnknown) && is_kinesis => {
+                    return Err(AwsError { is_final: true, ..error });
                 }
-                Err(error) if error.class == Class::StreamUnknown => {
+                Err(error) if error.is(Code::StreamUnknown) => {
                     let Some(why) = end.read(cx, id, &props.event_source_arn).await else { return Err(error) };
-                    return Err(AwsError { class: Class::Rejected, reason: Some(why.into()), ..error });
+                    return Err(AwsError { is_final: true, reason: Some(why.into()), ..error });
                 }
                 answer => explained(cx, id, &inquiry, &props.event_source_arn, answer).await?,
             };
@@ -341,7 +341,7 @@ impl Kind for Mapping {
         let made = cx.create(BUSY, &id.name, send, || find_created(cx, id, &props)).await?;
         if is_dead(cx, &props.event_source_arn).await {
             let message = "the table's stream was replaced outside this run, and this stream gets no new records";
-            return Err(AwsError::own(Class::Changed, "CreateEventSourceMapping", &id.name, message));
+            return Err(AwsError::changed("CreateEventSourceMapping", &id.name, message));
         }
         Ok(made)
     }
@@ -368,13 +368,13 @@ impl Kind for Mapping {
                 explained(cx, id, &inquiry, &props.event_source_arn, answer).await
             };
             let again = || async {
-                let changed = |message| AwsError::own(Class::Changed, "UpdateEventSourceMapping", &id.name, message);
+                let changed = |message| AwsError::changed("UpdateEventSourceMapping", &id.name, message);
                 let Some(mapping) = get(cx, &uuid).await? else {
                     return Err(changed("the mapping no longer exists"));
                 };
                 if condition(&mapping) != Status::Stable {
                     let message = format!("its state is {}", mapping.state().unwrap_or("unknown"));
-                    return Err(AwsError::own(Class::Busy, "UpdateEventSourceMapping", &id.name, message));
+                    return Err(AwsError::own(Code::Busy, "UpdateEventSourceMapping", &id.name, message));
                 }
                 let now = self::props(&mapping, BTreeMap::new());
                 let unknown_now = self::unknown(&mapping);
@@ -414,12 +414,11 @@ impl Kind for Mapping {
                 None => Ok(None),
                 Some(why) => {
                     let message = format!("its stream gets no new records any more, because {why}");
-                    Err(AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, message))
+                    Err(AwsError::changed("GetEventSourceMapping", &id.name, message))
                 }
             }
         };
-        let deleted =
-            || AwsError::own(Class::Changed, "GetEventSourceMapping", &id.name, "it was deleted outside this run");
+        let deleted = || AwsError::changed("GetEventSourceMapping", &id.name, "it was deleted outside this run");
         let probe = || async {
             let Some(mapping) = tracker.note("GetEventSourceMapping", id, get_in_turn(cx, uuid, Turn::Poll).await?)?
             else {
@@ -443,7 +442,7 @@ impl Kind for Mapping {
             }
             let differing = differing.join(", ");
             let message = format!("AWS accepted the mapping, but still shows another value for {differing}");
-            Err(AwsError::own(Class::Differs, "GetEventSourceMapping", &id.name, message))
+            Err(AwsError::own(Code::NotAsAsked, "GetEventSourceMapping", &id.name, message))
         };
         cx.until(SETTLED, uuid, probe).await
     }
@@ -455,7 +454,7 @@ impl Kind for Mapping {
             match request.send().await.context("DeleteEventSourceMapping", &id.name).if_deleted() {
                 // It is in use because of an earlier change, which is transient, or because it is
                 // already being deleted.
-                Err(error) if error.class == Class::Busy => match get(cx, &uuid).await? {
+                Err(error) if error.is(Code::Busy) => match get(cx, &uuid).await? {
                     Some(mapping) if mapping.state() != Some("Deleting") => Err(error),
                     _ => Ok(()),
                 },
@@ -717,12 +716,12 @@ async fn find_created(cx: &Context, id: &Id, props: &Props) -> Result<Option<Out
     }
     if lagging {
         let message = "AWS doesn't show the owner of this stream's mapping yet";
-        return Err(AwsError::own(Class::Busy, "CreateEventSourceMapping", &id.name, message));
+        return Err(AwsError::own(Code::Busy, "CreateEventSourceMapping", &id.name, message));
     }
     if leaving {
         // A new mapping is possible once the old one is deleted.
         let message = "an older mapping of the same stream is being deleted";
-        return Err(AwsError::own(Class::Leaving, "CreateEventSourceMapping", &id.name, message));
+        return Err(AwsError::own(Code::BeingDeleted, "CreateEventSourceMapping", &id.name, message));
     }
     Ok(None)
 }
@@ -858,9 +857,9 @@ async fn arn(cx: &Context, id: &Id, uuid: &str, operation: &str) -> Result<Strin
         Some(EventSourceMappingConfiguration { event_source_mapping_arn: Some(arn), .. }) => Ok(arn),
         Some(_) => {
             let message = "the mapping can't have tags, because AWS gives it no ARN";
-            Err(AwsError::own(Class::Rejected, operation, &id.name, message))
+            Err(AwsError::refused(Code::UnexpectedAnswer, operation, &id.name, message))
         }
-        None => Err(AwsError::own(Class::Changed, operation, &id.name, "the mapping no longer exists")),
+        None => Err(AwsError::changed(operation, &id.name, "the mapping no longer exists")),
     }
 }
 
@@ -909,15 +908,15 @@ async fn explained<T>(
 }
 
 fn about_role(error: &AwsError) -> bool {
-    matches!(error.class, Class::RoleNotAssumable | Class::StreamNotReadable | Class::RoleLacksRight)
+    error.is_any(&[Code::RoleNotAssumable, Code::StreamNotReadable, Code::RoleLacksRight])
 }
 
 /// Whether the role lacks a permission to read the source: Lambda names those of a queue one at a
 /// time.
 fn lacks_read(error: &AwsError) -> bool {
     let is_named = |action: &&str| error.message.contains(&format!("permissions to call {action}"));
-    error.class == Class::StreamNotReadable
-        || error.class == Class::RoleLacksRight
+    error.is(Code::StreamNotReadable)
+        || error.is(Code::RoleLacksRight)
             && ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].iter().any(is_named)
 }
 
@@ -1099,7 +1098,7 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
                 .set_scaling_config(answer.scaling_config)
                 .build(),
         )),
-        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) if error.is(Code::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -1140,7 +1139,7 @@ async fn tags_of(
         Err(error) => error,
     };
     // It was just created, or deleted since the last read.
-    if error.class == Class::NotFound {
+    if error.is(Code::NotFound) {
         return match get(cx, uuid).await? {
             Some(_) => nothing(Ownership::NotYetReadable("AWS doesn't show its tags yet".to_owned()), None),
             None => Ok(None),
@@ -1212,7 +1211,7 @@ async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> 
                 true => None,
             }
         }
-        Err(error) if error.class == Class::NotFound && is_here => Some("the table doesn't exist"),
+        Err(error) if error.is(Code::NotFound) && is_here => Some("the table doesn't exist"),
         _ => None,
     }
 }
@@ -1225,7 +1224,7 @@ async fn queue_ended(cx: &Context, arn: &str) -> Option<&'static str> {
         request.send().await.context("GetQueueUrl", name)
     };
     match cx.read(name, read).await {
-        Err(error) if error.class == Class::NotFound => Some("the queue doesn't exist"),
+        Err(error) if error.is(Code::NotFound) => Some("the queue doesn't exist"),
         _ => None,
     }
 }

@@ -35,7 +35,7 @@ use serde_json::{Map, Value as Json};
 
 use super::ExistenceTracker;
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait, limits, trust};
+use crate::aws::{AwsError, CallContext, Code, Context, Existing, Wait, limits, trust};
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
 use crate::operation::Operation;
@@ -354,21 +354,19 @@ impl Kind for Permission {
                 .set_qualifier(want.props.qualifier.clone());
             match request.customize().config_override(once()).send().await.context("AddPermission", &id.name) {
                 // engine creates neither aliases nor versions, so it has no reason to wait for one.
-                Err(error) if error.class == Class::NotFound && want.props.qualifier.is_some() => {
+                Err(error) if error.is(Code::NotFound) && want.props.qualifier.is_some() => {
                     let reason = Some("the function has no such alias or version, and engine creates none".into());
-                    Err(AwsError { class: Class::Rejected, reason, ..error })
+                    Err(AwsError { cause: Code::Rejected, is_final: true, reason, ..error })
                 }
-                Err(error) if error.class == Class::NotFound => Err(tracker.of_function(cx, function, error).await),
+                Err(error) if error.is(Code::NotFound) => Err(tracker.of_function(cx, function, error).await),
                 // Only a user or role that was just created can become known later, not a service.
-                Err(error) if error.class == Class::PrincipalUnknown && !want.props.principal.contains(":iam::") => {
-                    Err(AwsError { class: Class::Rejected, ..error })
+                Err(error) if error.is(Code::PrincipalUnknown) && !want.props.principal.contains(":iam::") => {
+                    Err(AwsError { is_final: true, ..error })
                 }
-                Err(error) if error.class == Class::PrincipalUnknown => {
-                    match self.precheck(cx, id, &want.props).await {
-                        Err(certain) => Err(AwsError { class: Class::Rejected, reason: certain.reason, ..error }),
-                        Ok(()) => Err(error),
-                    }
-                }
+                Err(error) if error.is(Code::PrincipalUnknown) => match self.precheck(cx, id, &want.props).await {
+                    Err(certain) => Err(AwsError { is_final: true, reason: certain.reason, ..error }),
+                    Ok(()) => Err(error),
+                },
                 answer => answer.map(|_| ()),
             }
         };
@@ -398,7 +396,7 @@ impl Kind for Permission {
     async fn put_back(&self, cx: &Context, id: &Id, was: Live<Props>) -> Result<bool, AwsError> {
         if was.props.other_conditions.is_some() {
             let message = "AddPermission doesn't support all elements of the old statement";
-            return Err(AwsError::own(Class::Rejected, "AddPermission", &id.name, message));
+            return Err(AwsError::refused(Code::UnexpectedAnswer, "AddPermission", &id.name, message));
         }
         self.create(cx, id, Want { props: was.props, artifact: None }).await?;
         Ok(true)
@@ -464,7 +462,7 @@ async fn statements_of(cx: &Context, id: &Id, qualifier: Option<&str>) -> Result
     // AWS returns the same error for a missing function and a function without a policy.
     let Some(answer) = request.send().await.context("GetPolicy", function).if_exists()? else { return Ok(Vec::new()) };
     statements(answer.policy().unwrap_or("{}")).map_err(|error| {
-        AwsError::own(Class::Rejected, "GetPolicy", function, format!("the policy can't be read: {error}"))
+        AwsError::refused(Code::UnexpectedAnswer, "GetPolicy", function, format!("the policy can't be read: {error}"))
     })
 }
 

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{AwsError, CallContext, Context, Existing, Wait};
 use crate::cause::Code;
 use crate::iam::document;
 use crate::kind::Kind;
@@ -231,7 +231,7 @@ impl Kind for Queue {
             Ok(Some(0)) => Ok(Contents::Empty),
             Ok(Some(n)) => Ok(Contents::Items(n)),
             Ok(None) => Ok(Contents::Unchecked),
-            Err(error) if error.class == Class::Denied => Ok(Contents::Unchecked),
+            Err(error) if error.is_denied() => Ok(Contents::Unchecked),
             Err(error) => Err(error),
         }
     }
@@ -308,7 +308,7 @@ impl Kind for Queue {
         match cx.until(SETTLED, &id.name, probe).await {
             // AWS has accepted the change. Some reads may show the old values for longer, and so may
             // the next plan.
-            Err(error) if error.class == Class::Overdue => Ok(()),
+            Err(error) if error.is(Code::WaitOverdue) => Ok(()),
             answer => answer,
         }
     }
@@ -794,7 +794,7 @@ fn is_as_wanted(id: &Id, live: &Live<Props>, want: &Props, unknown: &[&str]) -> 
 /// # Errors
 /// The queue was deleted or changed outside this run.
 async fn is_changed(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<Option<()>, AwsError> {
-    let changed = |message| AwsError::own(Class::Changed, "SetQueueAttributes", &id.name, message);
+    let changed = |message| AwsError::changed("SetQueueAttributes", &id.name, message);
     let Some(now) = read_queue(cx, id).await? else { return Err(changed("the queue no longer exists")) };
     let unknown = have.unknown.keys().chain(now.unknown.keys());
     let unknown: Vec<&str> = unknown.map(|name| &**name).collect();
@@ -809,10 +809,6 @@ async fn is_changed(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> 
 
 fn not_empty(id: &Id) -> AwsError {
     let message = "a check right before the delete found messages in it";
-    let entry = Code::QueueNotEmpty.entry();
-    AwsError::own(Class::NotEmpty, "DeleteQueue", &id.name, message).known(
-        Code::QueueNotEmpty,
-        message.to_owned(),
-        entry.next.to_owned(),
-    )
+    AwsError::own(Code::QueueNotEmpty, "DeleteQueue", &id.name, message)
+        .with_reason(message.to_owned(), Code::QueueNotEmpty.entry().next.to_owned())
 }

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::aws::error::ErrorRow;
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{AwsError, CallContext, Code, Context, Existing, Wait};
 use crate::kind::Kind;
 use crate::operation::Operation;
 use crate::ownership::{OwnershipVerdict, UnreadableTags};
@@ -497,7 +497,7 @@ impl Kind for Table {
             Some(table) => Ok(outputs(&table)),
             None => {
                 let message = "`stream_view_type` was changed outside this run";
-                Err(AwsError::own(Class::Changed, "UpdateTable", &id.name, message))
+                Err(AwsError::changed("UpdateTable", &id.name, message))
             }
         }
     }
@@ -559,8 +559,8 @@ impl Kind for Table {
         let delete = || async {
             match cx.aws.dynamodb.delete_table().table_name(&id.name).send().await.context("DeleteTable", &id.name) {
                 Ok(_) => Ok(()),
-                Err(error) if matches!(error.class, Class::NotFound | Class::Leaving) => Ok(()),
-                Err(error) if error.class == Class::Protected => Err(protected(id)),
+                Err(error) if error.is_any(&[Code::NotFound, Code::BeingDeleted]) => Ok(()),
+                Err(error) if error.is(Code::DeletionProtected) => Err(protected(id)),
                 Err(error) => Err(error),
             }
         };
@@ -739,11 +739,11 @@ fn unclear_key(live: &Value, wanted: &Value) -> Option<Str> {
 const KEY_LOSS: &str = "the table is encrypted with a key owned by AWS instead of a KMS key in the account";
 
 fn protected(id: &Id) -> AwsError {
-    AwsError::own(Class::Protected, "DeleteTable", &id.name, "DynamoDB refuses to delete it")
+    AwsError::own(Code::DeletionProtected, "DeleteTable", &id.name, "DynamoDB refuses to delete it")
 }
 
 fn not_empty(id: &Id) -> AwsError {
-    AwsError::own(Class::NotEmpty, "DeleteTable", &id.name, "a check right before the delete found items in it")
+    AwsError::own(Code::TableNotEmpty, "DeleteTable", &id.name, "a check right before the delete found items in it")
 }
 
 /// The desired time-to-live attribute.
@@ -1004,7 +1004,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     if table.table_status() == Some(&TableStatus::Deleting) {
         // The name becomes available once the old table is deleted.
         return Err(AwsError::own(
-            Class::Leaving,
+            Code::BeingDeleted,
             "CreateTable",
             &id.name,
             "an older table with this name is being deleted",
@@ -1029,7 +1029,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
 
 async fn tag(cx: &Context, id: &Id, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
     let Some(arn) = cx.read(&id.name, || describe(cx, &id.name)).await?.and_then(|table| table.table_arn) else {
-        return Err(AwsError::own(Class::Changed, "TagResource", &id.name, "the table no longer exists"));
+        return Err(AwsError::changed("TagResource", &id.name, "the table no longer exists"));
     };
     let tags = tag_list(&id.owner, tags)?;
     // Each tag write locks the table for about two seconds, so all tags go into one call.

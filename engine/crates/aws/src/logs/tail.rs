@@ -114,7 +114,7 @@ impl Tail {
     /// (yet).
     ///
     /// # Errors
-    /// `Denied` without the permission `logs:FilterLogEvents`; any other error of AWS.
+    /// `AccessDenied` without the permission `logs:FilterLogEvents`; any other error of AWS.
     pub async fn next(&mut self, cx: &Context) -> Result<Option<Vec<LogEvent>>, AwsError> {
         let mut news = Vec::new();
         let mut from = self.start.max(self.last - OVERLAP);

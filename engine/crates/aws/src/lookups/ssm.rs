@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::{AwsError, Class};
+use crate::answer::AwsError;
 use crate::connect::Input;
 use crate::schema::Text;
 use crate::value::Value;
@@ -120,7 +120,7 @@ fn batches<'r>(reads: &[&'r LookupRead]) -> Vec<Vec<&'r str>> {
 async fn batch<'r>(sdk: &SdkConfig, names: Vec<&'r str>) -> Vec<(&'r str, Found)> {
     match get(sdk, &names).await {
         Ok(response) => assigned(response, &names),
-        Err(error) if names.len() > 1 && matches!(error.class, Class::Denied | Class::Rejected) => {
+        Err(error) if names.len() > 1 && (error.is_denied() || error.is_final) => {
             let each = names.into_iter().map(|name| async move {
                 match get(sdk, &[name]).await {
                     Ok(response) => assigned(response, &[name]),

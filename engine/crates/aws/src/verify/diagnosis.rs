@@ -3,7 +3,7 @@
 //! **Invariant:** a detail that can't be read is left out; it never hides another cause.
 
 use crate::aws::trust::{Trust, closed};
-use crate::aws::{AwsError, CallContext, Class, Context};
+use crate::aws::{AwsError, CallContext, Context};
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::filter::{Obstacle, Verdict};
@@ -146,19 +146,19 @@ pub(super) fn write(pipeline: &Pipeline, probe: Probe, error: &AwsError) -> Find
     let table = pipeline.source.name();
     if probe == Probe::Message {
         let diagnostic = error.diagnostic(&format!("send the test message to `{table}`"));
-        let cause = if error.class == Class::Throttled { Cause::Throttled } else { Cause::Refused };
+        let cause = if error.is(Code::Throttled) { Cause::Throttled } else { Cause::Refused };
         return Finding { probe, hop: Hop::Written, cause, diagnostic };
     }
     let mut diagnostic = error.diagnostic(&format!("write the test item to `{table}`"));
-    let cause = match error.class {
-        Class::Throttled => {
+    let cause = match error.cause {
+        Code::Throttled => {
             let problem = format!("`{table}` has no write capacity left for the test item");
             diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic =
                 diagnostic.hint("run the command again when there are fewer writes, or raise `write_capacity`");
             Cause::Throttled
         }
-        Class::Changed => {
+        Code::ChangedMeanwhile => {
             let problem = format!("another process changed the test item `{}`", super::item_name(pipeline));
             diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic = diagnostic.why("another `engine verify` of this mapping may be running");

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::aws::{AwsError, CallContext, Class, Context};
+use crate::aws::{AwsError, CallContext, Code, Context};
 use crate::filter::{Solution, TableFacts};
 use crate::items::persistently;
 use crate::kinds::{ITEMS, item_operation};
@@ -213,8 +213,8 @@ impl Item {
     /// Writes the change so that it makes a new record, even if the same change was written before.
     ///
     /// # Errors
-    /// `Changed` if another process changed or deleted the item; other errors of DynamoDB that last
-    /// until `deadline`.
+    /// `ChangedMeanwhile` if another process changed or deleted the item; other errors of
+    /// DynamoDB that last until `deadline`.
     pub(super) async fn write(&mut self, cx: &Context, change: EventName, deadline: Instant) -> Result<(), AwsError> {
         match change {
             EventName::Insert => {
@@ -238,9 +238,9 @@ impl Item {
         self.exists = true;
         let mut done = self.put_once(cx, version, deadline).await;
         // Left by a killed run, or written by a request whose answer was lost.
-        if done.as_ref().is_err_and(|error| error.class == Class::Changed) {
+        if done.as_ref().is_err_and(|error| error.is(Code::ChangedMeanwhile)) {
             let deleted = self.delete_leftover(cx, deadline).await;
-            self.is_taken = deleted.as_ref().is_err_and(|error| error.class == Class::Changed);
+            self.is_taken = deleted.as_ref().is_err_and(|error| error.is(Code::ChangedMeanwhile));
             self.exists = !self.is_taken;
             deleted?;
             // Only another run could have put it there again.
@@ -326,7 +326,7 @@ impl Item {
         };
         let removed = persistently(cx, deadline, delete).await;
         // If another run has written it, that run deletes it.
-        self.exists = removed.as_ref().is_err_and(|error| error.class != Class::Changed);
+        self.exists = removed.as_ref().is_err_and(|error| !error.is(Code::ChangedMeanwhile));
         removed
     }
 

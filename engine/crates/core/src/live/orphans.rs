@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
-use crate::error::{AwsError, Class};
+use crate::error::AwsError;
 use crate::inventory::{self, Inventory, is_assigned};
 use crate::kind::{Definition, Kinds};
 use crate::provider::Tags;
@@ -151,7 +151,7 @@ pub(super) async fn scan_kinds(
         let schema = kind.schema();
         let provider = cx.provider(&schema.kind)?;
         let ids = match cx.read(&owner.team, || provider.list_by_prefix(cx, owner)).await {
-            Err(error) if error.class == Class::Denied && schema.needs_listing() => {
+            Err(error) if error.is_denied() && schema.needs_listing() => {
                 if declares(schema) {
                     Err(error)
                 } else {

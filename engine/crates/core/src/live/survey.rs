@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::error::{AwsError, Class};
+use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Status, Str, TAG_STACK, TAG_TEAM};
@@ -21,8 +21,8 @@ use super::{Undeclared, elsewhere, read_masked};
 /// resources.
 ///
 /// # Errors
-/// `Denied` if you lack permission to read the tag index and there are no prefixes; the scans'
-/// errors.
+/// `AccessDenied` if you lack permission to read the tag index and there are no prefixes; the
+/// scans' errors.
 pub async fn survey(
     cx: &Context,
     of: Option<(&str, &str)>,
@@ -71,7 +71,7 @@ pub struct Listed {
 /// What the tag index lists for each of these teams, of any stack, with one search for all of them.
 ///
 /// # Errors
-/// `Denied` if you lack permission to read the tag index.
+/// `AccessDenied` if you lack permission to read the tag index.
 pub async fn list_teams(cx: &Context, teams: &[String]) -> Result<BTreeMap<String, Vec<Listed>>, AwsError> {
     let services = services(&cx.kinds);
     let entries = cx.read("", || cx.account.tagged(&[(TAG_TEAM, "")], &services)).await?;
@@ -168,7 +168,7 @@ async fn search(
             candidates
                 .extend(entries.filter_map(|(arn, tags)| from_index_entry(&cx.kinds, &Owner::default(), &arn, &tags)));
         }
-        Err(error) if error.class == Class::Denied && !prefixes.is_empty() => {}
+        Err(error) if error.is_denied() && !prefixes.is_empty() => {}
         Err(error) => return Err(error),
     }
     for scan in scans.into_iter().chain(unindexed) {

@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep};
 
-use crate::error::{AwsError, Class};
+use crate::cause::Code;
+use crate::error::AwsError;
 
 /// The interval at which the clock is checked.
 const TICK: Duration = Duration::from_secs(5);
@@ -120,7 +121,7 @@ impl Outage {
             return Ok(());
         }
         let message = format!("AWS couldn't be reached for {} s: {}", budget.as_secs(), error.message);
-        Err(AwsError { class: Class::OutOfReach, message: message.into(), ..error })
+        Err(AwsError { cause: Code::OutOfReach, message: message.into(), ..error })
     }
 
     /// Records a response from AWS, whatever it is.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use engine_core::kind::Exported;
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{AwsError, CallContext, Class, Context};
+use crate::aws::{AwsError, CallContext, Context};
 use crate::schema::Id;
 use crate::value::{Tree, Value};
 
@@ -41,7 +41,7 @@ pub(super) async fn download(cx: &Context, id: &Id) -> Result<Vec<u8>, AwsError>
     let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&archive));
     if answer.configuration.as_ref().and_then(|it| it.code_sha256()) != Some(hash.as_str()) {
         let message = "the code changed during the download";
-        return Err(AwsError::own(Class::Changed, OPERATION, &id.name, message));
+        return Err(AwsError::changed(OPERATION, &id.name, message));
     }
     Ok(archive)
 }

@@ -6,7 +6,7 @@ use std::mem::discriminant;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use crate::aws::{AwsError, Class};
+use crate::aws::AwsError;
 use crate::schema::{Id, Problem, Property, Shape, Text, property};
 use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Artifact, Loaded, SpecFolder};
@@ -165,7 +165,7 @@ pub(super) async fn bytes(artifact: Option<&Artifact>, operation: &str, id: &Id)
     let Some(artifact) = artifact.map(Arc::clone) else { return Ok(Arc::default()) };
     let bytes = tokio::task::spawn_blocking(move || artifact.bytes()).await;
     let bytes = bytes.map_err(|error| AwsError::defect(format!("the code can't be packed: {error}")))?;
-    bytes.map_err(|why| AwsError::own(Class::Changed, operation, &id.name, why))
+    bytes.map_err(|why| AwsError::changed(operation, &id.name, why))
 }
 
 fn pack(package: Result<Package, Vec<SourceError>>, path: &Path, has_layers: bool) -> Loaded {

@@ -14,7 +14,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use serde_json::Value as Json;
 
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{AwsError, CallContext, Code, Context, Existing, Wait};
 use crate::kinds::{ExistenceTracker, Input};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
@@ -87,7 +87,7 @@ impl Seen {
             return Ok(());
         }
         let message = "its owner changed during this run";
-        Err(AwsError::own(Class::Changed, "update", &id.name, message))
+        Err(AwsError::changed("update", &id.name, message))
     }
 
     pub(super) fn live(self) -> Live<Props> {
@@ -209,7 +209,7 @@ pub(super) async fn active(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
         match condition(&seen.config) {
             Status::Failed(reason) => {
                 let message = format!("Lambda couldn't create the function: {reason}");
-                Err(AwsError::own(Class::Broken, "CreateFunction", &id.name, message))
+                Err(AwsError::own(Code::FunctionFailed, "CreateFunction", &id.name, message))
             }
             Status::Stable => Ok(Some(seen)),
             _ => Ok(None),
@@ -223,7 +223,7 @@ pub(super) async fn active(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
 pub(super) async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
-            return Err(AwsError::own(Class::Changed, "GetFunction", &id.name, "the function no longer exists"));
+            return Err(AwsError::changed("GetFunction", &id.name, "the function no longer exists"));
         };
         seen.still(owner, id)?;
         let busy = matches!(condition(&seen.config), Status::InTransition(_) | Status::Unreadable(_));
@@ -244,7 +244,7 @@ pub(super) async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<
 pub(super) fn failed_update(id: &Id, config: &FunctionConfiguration) -> AwsError {
     let reason = reason(config.last_update_status_reason());
     let message = format!("Lambda couldn't update the function and still runs the previous version: {reason}");
-    AwsError::own(Class::Broken, "UpdateFunction", &id.name, message)
+    AwsError::own(Code::FunctionFailed, "UpdateFunction", &id.name, message)
 }
 
 fn outputs(config: &FunctionConfiguration) -> Outputs {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use aws_sdk_lambda::types::Runtime;
 
 use crate::aws::trust::RoleDiagnosis;
-use crate::aws::{AwsError, CallContext, Class, Context};
+use crate::aws::{AwsError, CallContext, Context};
 use crate::kinds::Delta;
 use crate::schema::{Id, Live, Outputs};
 
@@ -79,7 +79,7 @@ impl Update<'_> {
         let unknown: Vec<&str> = have.unknown.keys().chain(unknown_now.keys()).map(|name| &**name).collect();
         if !crate::kinds::without(&seen.props(), &unknown)?.same(&crate::kinds::without(&have.props, &unknown)?) {
             let message = "the function was changed while engine waited for it";
-            return Err(AwsError::own(Class::Changed, "update", &id.name, message));
+            return Err(AwsError::changed("update", &id.name, message));
         }
         Ok(seen.config.revision_id)
     }

@@ -3,13 +3,12 @@
 //! (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html). Codes and
 //! messages are SQS's, as seen on the wire.
 
-use crate::aws::Class;
 use crate::aws::error::ErrorRow;
 use crate::cause::Code;
 
 pub(super) const ERRORS: &[ErrorRow] = &[
-    ErrorRow::of(&["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]).class(Class::NotFound),
-    ErrorRow::of(&["QueueAlreadyExists", "QueueNameExists"]).class(Class::Exists),
-    ErrorRow::of(&["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]).class(Class::Leaving),
-    ErrorRow::of(&["InvalidAttributeName", "InvalidAttributeValue"]).cause(Code::InvalidValue),
+    ErrorRow::of(&["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"]).means(Code::NotFound),
+    ErrorRow::of(&["QueueAlreadyExists", "QueueNameExists"]).means(Code::NameTaken),
+    ErrorRow::of(&["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"]).means(Code::BeingDeleted),
+    ErrorRow::of(&["InvalidAttributeName", "InvalidAttributeValue"]).refuses(Code::InvalidValue),
 ];

@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 
 use crate::aws::rights::{Decision, decide};
-use crate::aws::{AwsError, Class, Context, Input, Protocol, UntypedService, Wait};
+use crate::aws::{AwsError, Code, Context, Input, Protocol, UntypedService, Wait};
 use crate::operation::Service;
 
 /// docs.aws.amazon.com/AWSEC2/latest/APIReference
@@ -49,7 +49,7 @@ pub(super) fn may_have(attached: &[String], engine: Option<&Json>) -> bool {
 /// Waits until Lambda has removed all network interfaces that it created with a role.
 ///
 /// # Errors
-/// `Overdue` after a minute: the caller must keep the role.
+/// `WaitOverdue` after a minute: the caller must keep the role.
 pub(super) async fn await_removal(cx: &Context, role: &str, id: &str) -> Result<(), AwsError> {
     let are_removed = || async { Ok(of_role(cx, id).await?.is_empty().then_some(())) };
     cx.until(REMOVED, role, are_removed).await
@@ -62,7 +62,7 @@ async fn of_role(cx: &Context, id: &str) -> Result<Vec<String>, AwsError> {
     let filter = [("Filter.1.Name", "requester-id".to_owned()), ("Filter.1.Value.1", format!("{requester}*"))];
     let body = EC2.call(&cx.aws.sdk, OPERATION, "", Input::Form(filter.to_vec())).await?;
     let found = interfaces(&body).ok_or_else(|| {
-        AwsError::own(Class::Garbled, OPERATION, "", "the response doesn't have the form that AWS documents")
+        AwsError::own(Code::NotAws, OPERATION, "", "the response doesn't have the form that AWS documents")
     })?;
     Ok(found.into_iter().filter(|(_, it)| it.starts_with(&requester)).map(|(interface, _)| interface).collect())
 }

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use engine_core::wait::Detail;
 
-use crate::aws::{AwsError, CallContext, Class, Context, Existing, Wait};
+use crate::aws::{AwsError, CallContext, Context, Existing, Wait};
 use crate::cause::Code;
 use crate::iam::document;
 use crate::kinds::{
@@ -108,9 +108,8 @@ pub(super) async fn read(cx: &Context, id: &Id) -> Result<Option<Live<Props>>, A
 /// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html, RoleName).
 fn other_case(id: &Id, actual: &str) -> AwsError {
     let message = format!("there is a role `{actual}`, and IAM ignores the case of role names");
-    let error = AwsError::own(Class::Rejected, "GetRole", &id.name, message);
-    let remedy = Some("use another name, or the same case".into());
-    AwsError { known: Some(Code::NameTaken), remedy, ..error }
+    let error = AwsError::refused(Code::NameTaken, "GetRole", &id.name, message);
+    AwsError { remedy: Some("use another name, or the same case".into()), ..error }
 }
 
 /// What one read of a role's policies showed.
@@ -271,7 +270,7 @@ fn diff_from_wanted(live: &Props, want: &Props) -> Vec<String> {
 
 /// What to do without permission to create roles.
 fn with_import(error: AwsError) -> AwsError {
-    if error.class != Class::Denied {
+    if !error.is_denied() {
         return error;
     }
     let hint = "ask the account's administrator for this permission, or for a role to import: `type: role`, `import: \
@@ -441,7 +440,7 @@ pub(super) async fn delete(cx: &Context, id: &Id, role_id: Option<&str>) -> Resu
         let attached = attached?.unwrap_or_default();
         let engine = match engine {
             Ok(document) => document.unwrap_or(Some(json!({}))),
-            Err(error) if error.class == Class::Denied => None,
+            Err(error) if error.is_denied() => None,
             Err(error) => return Err(error),
         };
         if interfaces::may_have(&attached, engine.as_ref()) {
@@ -479,7 +478,7 @@ pub(super) async fn users(cx: &Context, name: &str) -> Result<Users, AwsError> {
             let users = users.filter_map(|it| it.function_name.clone()).map(|it| ("function".into(), it));
             Ok(Users::Known(users.collect()))
         }
-        Err(error) if error.class == Class::Denied => {
+        Err(error) if error.is_denied() => {
             cx.aws.seen.note_unlisted_functions();
             let why = "you lack permission to list the account's functions, so engine can't check whether others run \
                        with it; they would stop working";
@@ -509,7 +508,7 @@ pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&Resourc
         let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
         match pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "") {
             // The plan said so, and it was confirmed.
-            Err(error) if error.class == Class::Denied && cx.aws.seen.lacks_functions() => Ok(Vec::new()),
+            Err(error) if error.is_denied() && cx.aws.seen.lacks_functions() => Ok(Vec::new()),
             functions => functions,
         }
     };
@@ -527,6 +526,5 @@ pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&Resourc
         return Ok(());
     }
     let message = format!("it is still used by {}", users.join(", "));
-    let error = AwsError::own(Class::Rejected, "DeleteRole", name, message);
-    Err(AwsError { known: Some(Code::RoleInUse), ..error })
+    Err(AwsError::refused(Code::RoleInUse, "DeleteRole", name, message))
 }

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
     UpdateGlobalSecondaryIndexAction,
 };
 
-use crate::aws::{AwsError, CallContext, Class, Context, Wait};
+use crate::aws::{AwsError, CallContext, Code, Context, Wait};
 use crate::schema::Id;
 
 use super::super::readable;
@@ -259,7 +259,7 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
             let request = cx.aws.dynamodb.update_time_to_live().table_name(&id.name);
             let request = request.time_to_live_specification(ttl.clone());
             match request.send().await.context("UpdateTimeToLive", &id.name) {
-                Err(error) if error.class == Class::Unchanged => Ok(()),
+                Err(error) if error.is(Code::NothingToChange) => Ok(()),
                 answer => answer.map(|_| ()),
             }
         };
@@ -291,11 +291,11 @@ async fn alter<V: PartialEq>(
     to: V,
 ) -> Result<(), AwsError> {
     let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
-    let changed = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table was changed outside this run");
+    let changed = || AwsError::changed("UpdateTable", &id.name, "the table was changed outside this run");
     let send = || async {
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.context("UpdateTable", &id.name) {
             // "Unchanged" and a missing index are fine: the reads that follow decide.
-            Err(error) if matches!(error.class, Class::Unchanged | Class::NotFound) => Ok(()),
+            Err(error) if error.is_any(&[Code::NothingToChange, Code::NotFound]) => Ok(()),
             answer => answer.map(|_| ()),
         }
     };
@@ -303,7 +303,7 @@ async fn alter<V: PartialEq>(
     let again = || async {
         let table = present(cx, id).await?;
         if !is_at_rest(&table) {
-            Err(AwsError::own(Class::Busy, "UpdateTable", &id.name, "another change is in progress"))
+            Err(AwsError::own(Code::Busy, "UpdateTable", &id.name, "another change is in progress"))
         } else if now(&table) == to {
             Ok(Some(()))
         } else if now(&table) == from {
@@ -329,7 +329,7 @@ async fn alter<V: PartialEq>(
         }
         if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
             let message = "AWS accepted the change, but the table still shows the old values";
-            return Err(AwsError::own(Class::Differs, "UpdateTable", &id.name, message));
+            return Err(AwsError::own(Code::NotAsAsked, "UpdateTable", &id.name, message));
         }
         Ok((settled >= 2).then_some(()))
     };
@@ -338,7 +338,7 @@ async fn alter<V: PartialEq>(
 
 /// The table, or an error if it doesn't exist.
 async fn present(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
-    let missing = || AwsError::own(Class::Changed, "UpdateTable", &id.name, "the table no longer exists");
+    let missing = || AwsError::changed("UpdateTable", &id.name, "the table no longer exists");
     describe(cx, &id.name).await?.ok_or_else(missing)
 }
 

@@ -1,7 +1,6 @@
 //! What DynamoDB's answers about tables mean. Codes and messages are DynamoDB's, as seen on the
 //! wire.
 
-use crate::aws::Class;
 use crate::aws::error::ErrorRow;
 use crate::cause::Code;
 
@@ -11,25 +10,25 @@ const INVALID: ErrorRow = ErrorRow::of(&["ValidationException"]);
 const LIMIT: ErrorRow = ErrorRow::of(&["LimitExceededException"]);
 
 pub(super) const ERRORS: &[ErrorRow] = &[
-    ErrorRow::of(&["TableNotFoundException"]).class(Class::NotFound),
-    ErrorRow::of(&["ContinuousBackupsUnavailableException"]).class(Class::Busy),
-    INVALID.saying(&["already has an enabled stream"]).class(Class::Unchanged),
-    INVALID.saying(&["no stream to disable"]).class(Class::Unchanged),
-    INVALID.saying(&["will not change"]).class(Class::Unchanged),
-    INVALID.saying(&["index which already exists"]).class(Class::Unchanged),
-    INVALID.saying(&["duplicate index"]).class(Class::Unchanged),
-    INVALID.saying(&["TimeToLive is already"]).class(Class::Unchanged),
-    INVALID.saying(&["multiple times within a fixed interval"]).class(Class::TooSoon),
-    INVALID.saying(&["protected against deletion"]).class(Class::Protected),
-    ErrorRow::ANY.saying(&["SecondaryIndex count exceeds"]).cause(Code::IndexQuota),
-    ErrorRow::ANY.saying(&["SecondaryIndexes exceeds"]).cause(Code::IndexQuota),
-    ErrorRow::ANY.saying(&["ProjectedAttributes"]).cause(Code::IndexQuota),
-    LIMIT.saying(&["simultaneously"]).class(Class::Busy).cause(Code::Rejected),
-    LIMIT.saying(&["tags are being updated"]).class(Class::Busy).cause(Code::Rejected),
-    LIMIT.saying(&["index"]).cause(Code::IndexQuota),
-    LIMIT.saying(&["decreases"]).cause(Code::ChangedTooOften),
-    LIMIT.saying(&["UTC day"]).cause(Code::ChangedTooOften),
-    LIMIT.saying(&["table class"]).cause(Code::ChangedTooOften),
-    LIMIT.saying(&["encryption"]).cause(Code::ChangedTooOften),
-    LIMIT.cause(Code::TableQuota),
+    ErrorRow::of(&["TableNotFoundException"]).means(Code::NotFound),
+    ErrorRow::of(&["ContinuousBackupsUnavailableException"]).means(Code::Busy),
+    INVALID.saying(&["already has an enabled stream"]).means(Code::NothingToChange),
+    INVALID.saying(&["no stream to disable"]).means(Code::NothingToChange),
+    INVALID.saying(&["will not change"]).means(Code::NothingToChange),
+    INVALID.saying(&["index which already exists"]).means(Code::NothingToChange),
+    INVALID.saying(&["duplicate index"]).means(Code::NothingToChange),
+    INVALID.saying(&["TimeToLive is already"]).means(Code::NothingToChange),
+    INVALID.saying(&["multiple times within a fixed interval"]).means(Code::TtlTooSoon),
+    INVALID.saying(&["protected against deletion"]).means(Code::DeletionProtected),
+    ErrorRow::ANY.saying(&["SecondaryIndex count exceeds"]).refuses(Code::IndexQuota),
+    ErrorRow::ANY.saying(&["SecondaryIndexes exceeds"]).refuses(Code::IndexQuota),
+    ErrorRow::ANY.saying(&["ProjectedAttributes"]).refuses(Code::IndexQuota),
+    LIMIT.saying(&["simultaneously"]).means(Code::Busy),
+    LIMIT.saying(&["tags are being updated"]).means(Code::Busy),
+    LIMIT.saying(&["index"]).refuses(Code::IndexQuota),
+    LIMIT.saying(&["decreases"]).refuses(Code::ChangedTooOften),
+    LIMIT.saying(&["UTC day"]).refuses(Code::ChangedTooOften),
+    LIMIT.saying(&["table class"]).refuses(Code::ChangedTooOften),
+    LIMIT.saying(&["encryption"]).refuses(Code::ChangedTooOften),
+    LIMIT.refuses(Code::TableQuota),
 ];
