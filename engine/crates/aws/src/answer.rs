@@ -621,6 +621,16 @@ mod tests {
         assert!(error.hint().contains("in an hour"));
     }
 
+    /// A proxy's error page can be either: an error, or a success without AWS's response.
+    #[test]
+    fn a_refusal_for_good_is_not_retried_even_if_its_cause_can_be_transient() {
+        let refused = answered("GetFunction", "f", "", "", 404);
+        let garbled = AwsError::own(Code::NotAws, "GetFunction", "f", "the response isn't a valid AWS response");
+        assert_eq!(refused.cause, garbled.cause);
+        assert!(garbled.is_ambiguous() && garbled.is_about_the_run() && garbled.unreadable().is_none());
+        assert!(!refused.is_ambiguous() && !refused.passes() && refused.unreadable().is_some());
+    }
+
     #[test]
     fn only_a_failed_change_may_have_been_carried_out() {
         for cause in [Code::NoAnswer, Code::OutOfReach, Code::NotAws, Code::AwsFault] {
