@@ -240,9 +240,9 @@ impl Plan {
         self.changes.iter().any(|change| change.partial)
     }
 
-    /// Whether it needs confirmation.
+    /// Whether one of its steps needs confirmation.
     pub fn needs_approval(&self) -> bool {
-        self.changes.iter().any(|change| change.needs_approval)
+        self.steps.iter().filter_map(|step| self.changes.get(step.change)).any(|change| change.needs_approval)
     }
 
     /// The same with the steps of the rows that `is_wanted` alone, without those that wait for a

@@ -108,6 +108,8 @@ pub(super) struct Rounds<'t> {
     warned: Vec<Diagnostic>,
     /// The warnings about the code that was sent last.
     warned_code: Vec<Diagnostic>,
+    /// The functions that saves don't change, as far as that was reported.
+    left_alone: BTreeSet<String>,
     /// The inputs of builds that need no other run: they failed, or the builds changed them.
     done_inputs: Option<String>,
     /// The functions that were deployed last.
@@ -134,6 +136,7 @@ impl<'t> Rounds<'t> {
             reported: None,
             warned: Vec::new(),
             warned_code: Vec::new(),
+            left_alone: BTreeSet::new(),
             done_inputs: None,
             deployed: Vec::new(),
         }
@@ -199,15 +202,22 @@ impl<'t> Rounds<'t> {
         }
         self.deployment().check_refusals(std::slice::from_ref(&planned))?;
         let plan = &planned.plan;
-        let (automatic, allowed) = (plan.part(is_automatic), plan.part(|change| !is_destructive(change)));
-        let (asks, is_cut) = (allowed.steps.len() > automatic.steps.len(), plan.steps.len() > allowed.steps.len());
-        let rest = rest(plan, &automatic, self.terminal);
+        let spec = &planned.run.session.spec;
+        let is_left = |change: &Change| trigger == Trigger::Save && is_left_alone(spec, change);
+        let automatic = plan.part(|change| is_automatic(change) && !is_left(change));
+        let safe = plan.part(|change| !is_destructive(change));
+        let allowed = plan.part(|change| !is_destructive(change) && !is_left(change));
+        let (asks, is_cut) = (allowed.steps.len() > automatic.steps.len(), plan.steps.len() > safe.steps.len());
+        let rest = rest(plan, self.terminal);
         let is_new = rest != self.pending;
         if trigger != Trigger::Start && is_new && rest.is_some() || trigger == Trigger::Key && plan.steps.is_empty() {
             self.show(&planned);
         }
         if is_cut && (is_new || trigger != Trigger::Save) {
-            self.note_destructive(&planned, &allowed);
+            self.note_destructive(&planned, &safe);
+        }
+        if trigger == Trigger::Save {
+            self.note_left_alone(&planned.run.session, plan);
         }
         let is_agreed = self.yes || trigger == Trigger::Start || trigger == Trigger::Key && !is_new;
         if asks && !is_agreed && is_new {
@@ -320,6 +330,21 @@ impl<'t> Rounds<'t> {
         ));
     }
 
+    /// Says once which functions a save doesn't change.
+    fn note_left_alone(&mut self, session: &Session<'_>, plan: &Plan) {
+        let left = plan.changes.iter().filter(|it| is_left_alone(&session.spec, it)).map(|it| it.resource.clone());
+        let new: BTreeSet<String> = left.filter(|name| !self.left_alone.contains(name)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let command = command_line(session, "apply");
+        let applies = if self.has_keys { format!("press a, or run `{command}`") } else { format!("run `{command}`") };
+        let names = listed(new.iter().map(String::as_str), 10);
+        let what = if new.len() == 1 { "has `protect: true`" } else { "have `protect: true`" };
+        self.terminal.note(&format!("Not deployed as you save: {names} {what}; to deploy, {applies}"));
+        self.left_alone.extend(new);
+    }
+
     /// Applies a part of a plan, and reads AWS again if that changed anything else than code.
     async fn carry_out(
         &mut self,
@@ -396,8 +421,8 @@ impl<'t> Rounds<'t> {
             return is_ready.map(|_| Ended::Complete);
         }
         let plan = run.plan(Goal::Present);
-        let automatic = plan.part(is_automatic);
-        let rest = rest(&plan, &automatic, self.terminal);
+        let automatic = plan.part(|change| is_automatic(change) && !is_left_alone(&run.session.spec, change));
+        let rest = rest(&plan, self.terminal);
         if plan.refusals().next().is_some() || rest.is_some() && rest != self.pending {
             let mut session = run.session;
             session.unlock_writes();
@@ -408,6 +433,7 @@ impl<'t> Rounds<'t> {
             return Ok(Ended::Outdated);
         }
         self.pending = rest;
+        self.note_left_alone(&run.session, &plan);
         drop(self.deploy(run, &automatic, saved_at).await);
         Ok(Ended::Complete)
     }
@@ -509,14 +535,23 @@ fn deployed(names: &BTreeSet<&str>, took: Duration) -> String {
     format!("deployed {} ({:.1} s)", names.iter().copied().collect::<Vec<_>>().join(", "), took.as_secs_f64())
 }
 
+/// The properties of a function that are deployed without a question: its environment, its code and
+/// what is derived from it.
+const AUTOMATIC: [&str; 5] = ["code", "code_sha256", "code_size", "code_source", "environment"];
+
 /// Whether a change is of a function's code and environment alone.
 fn is_automatic(change: &Change) -> bool {
-    let is_code = |root: &str| root.starts_with("code") || root == "environment";
+    let is_code = |root: &str| AUTOMATIC.contains(&root);
     change.kind == "function"
         && change.subject == Subject::Declared
         && change.action == Action::Update
         && !change.needs_approval
         && change.properties.iter().all(|it| it.path.root().is_some_and(is_code))
+}
+
+/// Whether saves leave a change alone, because its function is protected.
+fn is_left_alone(spec: &Spec, change: &Change) -> bool {
+    is_automatic(change) && spec.resource(&change.resource).is_some_and(|it| it.lifecycle.protect)
 }
 
 fn has_only_automatic(plan: &Plan) -> bool {
@@ -528,11 +563,10 @@ fn is_destructive(change: &Change) -> bool {
 }
 
 /// What a plan changes besides code and environment, as text.
-fn rest(plan: &Plan, automatic: &Plan, terminal: &Terminal) -> Option<String> {
+fn rest(plan: &Plan, terminal: &Terminal) -> Option<String> {
     let changes = plan.changes.iter().filter(|change| !is_automatic(change)).cloned().collect();
     let rest = Plan { changes, steps: Vec::new(), remarks: Vec::new() };
-    let is_whole = automatic.steps.len() == plan.steps.len();
-    (!is_whole).then(|| render::plan(&rest, false, render::Rows::Noteworthy, terminal.out))
+    (!has_only_automatic(plan)).then(|| render::plan(&rest, false, render::Rows::Noteworthy, terminal.out))
 }
 
 fn lookups(spec: &Spec) -> Vec<(String, Vec<LookupRead>, [Option<Value>; 2])> {

@@ -191,7 +191,10 @@ fn the_new_code_is_checked_by_the_new_code_signing_configuration() {
     cloud.forget();
     project.edit(&signed, "");
     project.edit(OBJECT, CODE);
-    project.run(&cloud, &["apply"]).ends_with(0);
+    let refused = project.run(&cloud, &["apply"]);
+    refused.ends_with(1).says("Lambda no longer checks who signed its code").complains("add `--yes`");
+    assert_eq!(writes(&cloud), [""; 0]);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert_eq!(writes(&cloud), ["DeleteFunctionCodeSigningConfig", "UpdateFunctionCode"]);
     diff_is_empty(&project, &cloud);
 
@@ -203,4 +206,27 @@ fn the_new_code_is_checked_by_the_new_code_signing_configuration() {
     diff_is_empty(&project, &cloud);
     project.run(&cloud, &["forget", "logger"]).ends_with(0);
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()).len(), 0);
+}
+
+#[test]
+fn dev_asks_before_it_changes_who_may_sign_the_code() {
+    let cloud = deployed();
+    let project = Project::usual();
+    let signed = format!("    code_signing_config_arn: {SIGNED}\n");
+    project.edit(CODE, &format!("{signed}{OBJECT}"));
+    project.run(&cloud, &["apply"]).ends_with(0);
+    cloud.forget();
+    let mut dev = project.command_on(&cloud.url, &["dev"]).env("TERM", "xterm").terminal();
+    dev.exp_string("Only 'yes' will be accepted:").unwrap();
+    dev.send_line("yes").unwrap();
+    dev.exp_string("keys: a apply").unwrap();
+    project.edit(&signed, "");
+    dev.exp_string("Not applied: press a to apply it").unwrap();
+    project.edit(OBJECT, &format!("{}{OBJECT}", signed.replace("csc-1", "csc-2")));
+    dev.exp_string("csc-2").unwrap();
+    dev.exp_string("Not applied: press a to apply it").unwrap();
+    assert_eq!(writes(&cloud), [""; 0]);
+    dev.send("q").unwrap();
+    dev.flush().unwrap();
+    dev.exp_eof().unwrap();
 }

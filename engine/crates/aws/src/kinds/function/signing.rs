@@ -6,10 +6,13 @@
 use std::sync::LazyLock;
 
 use crate::aws::{AwsError, CallContext, Context, Existing};
+use crate::kinds::removal_loss;
 use crate::schema::{Id, Locality, Property, Shape, Text, property};
 
 use super::BUSY;
 use super::reference::SIGNING;
+
+const UNCHECKED: &str = "Lambda no longer checks who signed its code";
 
 /// docs.aws.amazon.com/lambda/latest/api/API_PutFunctionCodeSigningConfig.html
 static ARN: LazyLock<Text> = LazyLock::new(|| {
@@ -22,7 +25,9 @@ static ARN: LazyLock<Text> = LazyLock::new(|| {
 
 pub(super) fn signing() -> Property {
     let doc = "ARN of the code signing configuration that checks the code in S3";
-    property(SIGNING, Shape::Text(ARN.clone()), doc).in_locality(Locality::Region)
+    property(SIGNING, Shape::Text(ARN.clone()), doc)
+        .in_locality(Locality::Region)
+        .destructive_notes(removal_loss(UNCHECKED))
 }
 
 /// The current configuration; `None` if the function has none, or doesn't exist.
