@@ -618,7 +618,16 @@ mod tests {
 
     #[test]
     fn editor_files_and_matches_of_patterns_are_excluded() {
-        let kept = ["index.js", "lib/.env", "lib/a.test.js", "lib/docs/a.md", "node_modules/a/b.js", "#1.js", "git/x"];
+        let kept = [
+            "index.js",
+            "lib/.env",
+            "lib/a.test.js",
+            "lib/docs/a.md",
+            "node_modules/a/b.js",
+            "#1.js",
+            "git/x",
+            "lib/b.pyc",
+        ];
         let leavings = [
             ".git/HEAD",
             ".gitignore",
@@ -633,14 +642,16 @@ mod tests {
             "lib/.a.swp",
             "#index.js#",
             "lib/.#a.js",
+            "__pycache__/app.cpython-313.pyc",
+            "lib/__pycache__/a.cpython-313.pyc",
         ];
         let files: Vec<(&str, &str)> = kept.iter().chain(&leavings).map(|name| (*name, "x")).collect();
         let root = folder(&files);
         let left = |exclude: &[&str]| outcome_in(root.path(), package_path(root.path(), exclude)).replace('\n', "  ");
-        assert_snapshot!(left(&[]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md  node_modules/a/b.js");
+        assert_snapshot!(left(&[]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/b.pyc  lib/docs/a.md  node_modules/a/b.js");
         assert_snapshot!(left(&["docs", "*.test.js", "./node_modules/"]), @"#1.js  git/x  index.js  lib/.env  lib/a.test.js  lib/docs/a.md");
-        assert_snapshot!(left(&["**/docs", "**/*.test.js", "node_modules/**", "{git,#*}"]), @"index.js  lib/.env");
-        assert_snapshot!(left(&["**"]), @"folder `root` has no files to package    why: Lambda rejects an empty package; version control and editor files are always excluded    hint: add the handler's file to it, or narrow `exclude`");
+        assert_snapshot!(left(&["**/docs", "**/*.test.js", "node_modules/**", "{git,#*}"]), @"index.js  lib/.env  lib/b.pyc");
+        assert_snapshot!(left(&["**"]), @"folder `root` has no files to package    why: Lambda rejects an empty package; version control, editor files and `__pycache__` are always excluded    hint: add the handler's file to it, or narrow `exclude`");
         assert_snapshot!(left(&["a[", "{b"]), @"invalid exclude pattern `a[`: unclosed character class; missing ']'    hint: use a glob like `**/*.test.js` or `docs`  invalid exclude pattern `{b`: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)    hint: use a glob like `**/*.test.js` or `docs`");
         assert_eq!(package_path(&root.path().join("index.js~"), &[]).unwrap().files, ["index.js~"]);
     }
@@ -699,7 +710,7 @@ mod tests {
         ");
         assert_snapshot!(report("none"), @r"
         folder `root/none` has no files to package
-          why: Lambda rejects an empty package; version control and editor files are always excluded
+          why: Lambda rejects an empty package; version control, editor files and `__pycache__` are always excluded
           hint: add the handler's file to it, or narrow `exclude`
         ");
         assert_snapshot!(report("empty.js"), @r"

@@ -24,7 +24,7 @@ use super::Files;
 use super::walk::Found;
 
 /// Increase it with every change of what a package contains.
-const FORMAT: &str = concat!("1 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("2 ", env!("CARGO_PKG_VERSION"));
 /// The coarsest clocks of file systems tick every two seconds (FAT).
 const SETTLED: Duration = Duration::from_secs(2);
 /// Entries that weren't used for this long are deleted.

@@ -146,9 +146,9 @@ impl SourceError {
     pub fn why(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => Some("a relative path is relative to the spec's folder"),
-            Self::EmptyFolder(_) => {
-                Some("Lambda rejects an empty package; version control and editor files are always excluded")
-            }
+            Self::EmptyFolder(_) => Some(
+                "Lambda rejects an empty package; version control, editor files and `__pycache__` are always excluded",
+            ),
             Self::Outside { .. } => Some(
                 "engine reads code only from the project, so that a spec can't upload other files; the project is \
                  the nearest folder with \

@@ -18,10 +18,20 @@ use super::{Files, MAX_UNZIPPED, SourceError};
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Excluded from every package at any depth: version control, leftovers of editors and file
-/// managers, and engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize
+/// managers, what Python compiles whenever it runs, and engine's own folder. [`files::is_own_output`] and [`files::is_draft`] recognize
 /// engine's output under other names.
-const ALWAYS_LEFT_OUT: [&str; 9] =
-    [".git", ".gitattributes", ".gitignore", ".hg", ".svn", ".DS_Store", "Thumbs.db", ".idea", ".vscode"];
+const ALWAYS_LEFT_OUT: [&str; 10] = [
+    ".git",
+    ".gitattributes",
+    ".gitignore",
+    ".hg",
+    ".svn",
+    ".DS_Store",
+    "Thumbs.db",
+    ".idea",
+    ".vscode",
+    "__pycache__",
+];
 
 /// Whether a file or folder with this name is excluded from every package.
 fn is_always_left_out(name: &str) -> bool {
