@@ -15,6 +15,7 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use engine_core::build::{Build, Command, Output};
@@ -28,6 +29,9 @@ pub use process::Failure;
 
 use inputs::Snapshot;
 use record::Record;
+
+/// How often a build runs at most until it is certain what it has read.
+const MAX_RUNS: usize = 3;
 
 /// A build of one or more declarations.
 #[derive(Debug)]
@@ -172,8 +176,8 @@ impl Job {
     /// # Errors
     /// An input is missing or can't be read.
     pub fn state(&self) -> Result<State, InputError> {
-        let inputs = self.snapshot()?;
         let record = Record::read(&self.folder());
+        let inputs = self.snapshot(&record)?;
         let output = self.output().ok();
         let is_fresh = output.is_some() && record.output_of(&inputs.digest()) == output.as_deref();
         Ok(State { inputs, is_fresh })
@@ -192,23 +196,41 @@ impl Job {
         let folder = self.folder();
         let unwritable = |error| BuildError::Io(folder.clone(), error);
         files::own::project_folder(&self.project).map_err(unwritable)?;
-        if self.build.output == Output::Folder {
-            renew(&folder).map_err(unwritable)?;
+        let (mut record, mut inputs) = (Record::read(&folder), state.inputs.clone());
+        let mut interrupted = pin!(interrupted);
+        for _ in 0..MAX_RUNS {
+            if self.build.output == Output::Folder {
+                renew(&folder).map_err(unwritable)?;
+            }
+            let run = process::run(&self.build, &folder, limit, interrupted.as_mut());
+            run.await.map_err(BuildError::Failed)?;
+            let mut read = inputs::take_read_files(&real(&self.build.directory), &folder).map_err(unwritable)?;
+            read.retain(|name| !inputs.declares(name));
+            if read == record.read {
+                break;
+            }
+            record.read = read;
+            // A file may have changed since the run has read it, so only the next run counts.
+            inputs = self.snapshot(&record)?;
         }
-        process::run(&self.build, &folder, limit, interrupted).await.map_err(BuildError::Failed)?;
         let output = self.output()?;
-        let after = self.snapshot()?;
-        let mut record = Record::read(&folder);
-        let inputs = state.inputs.digest();
-        let differs = record.output_of(&inputs).is_some_and(|before| before != output);
-        record.add(inputs, output);
+        let after = self.snapshot(&record)?;
+        let digest = inputs.digest();
+        let differs = record.output_of(&digest).is_some_and(|before| before != output);
+        record.add(digest, output);
         record.write(&self.project, &folder).map_err(unwritable)?;
-        Ok(Ran { changed_input: state.inputs.first_change(&after), differs })
+        Ok(Ran { changed_input: inputs.first_change(&after), differs })
     }
 
-    fn snapshot(&self) -> Result<Snapshot, InputError> {
+    fn snapshot(&self, record: &Record) -> Result<Snapshot, InputError> {
         let outputs: Vec<PathBuf> = self.outputs.iter().map(|path| real(path)).collect();
-        Snapshot::of(&real(&self.build.directory), &self.inputs, &outputs)
+        Snapshot::of(&real(&self.build.directory), &self.inputs, &record.read, &outputs)
+    }
+
+    /// The files that the last run has read.
+    pub fn read_files(&self) -> Vec<PathBuf> {
+        let directory = real(&self.build.directory);
+        Record::read(&self.folder()).read.iter().map(|name| directory.join(name)).collect()
     }
 
     /// The digest of its output.

@@ -6,13 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use engine_core::build::READ_FILES;
 use ignore::WalkBuilder;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
-use crate::files;
+use crate::files::{self, own};
 
 use super::hex;
+
+/// The largest list of files that is read, in bytes.
+const MAX_LIST: u64 = 1 << 26;
+
+/// The part of esbuild's metafile that matters.
+#[derive(Debug, Deserialize)]
+struct ReadFiles {
+    inputs: BTreeMap<String, IgnoredAny>,
+}
 
 /// An input that can't be read.
 #[derive(Debug)]
@@ -26,13 +38,30 @@ pub struct InputError {
 }
 
 /// The digest of each input by its path, relative to the build's folder.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Snapshot(BTreeMap<String, String>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    declared: BTreeMap<String, String>,
+    /// The other files that an earlier run has read.
+    read: BTreeMap<String, String>,
+}
 
 impl Snapshot {
-    /// The inputs of a build in `directory`, without what is in `outputs`.
-    pub(super) fn of(directory: &Path, inputs: &BTreeSet<String>, outputs: &[PathBuf]) -> Result<Snapshot, InputError> {
-        let mut snapshot = Snapshot::default();
+    /// The inputs of a build in `directory`, without what is in `outputs`; and the files that an
+    /// earlier run has `read`, as far as they exist.
+    pub(super) fn of(
+        directory: &Path,
+        inputs: &BTreeSet<String>,
+        read: &BTreeSet<String>,
+        outputs: &[PathBuf],
+    ) -> Result<Snapshot, InputError> {
+        let mut others = Snapshot::default();
+        for name in read {
+            let path = directory.join(name);
+            if path.is_file() {
+                others.add(directory, &path).map_err(|error| InputError { input: name.clone(), path, error })?;
+            }
+        }
+        let mut snapshot = Snapshot { read: others.declared, ..Snapshot::default() };
         for input in inputs {
             let root = directory.join(input);
             let failed = |path: PathBuf| move |error| InputError { input: input.clone(), path, error };
@@ -52,15 +81,24 @@ impl Snapshot {
         let content = read(path)?;
         // engine may have written it into the project since, as with `--out`.
         if !files::is_own_output(&content) {
-            self.0.insert(name, hex(&Sha256::digest(content)));
+            self.declared.insert(name, hex(&Sha256::digest(content)));
         }
         Ok(())
+    }
+
+    /// Whether the build declares an input of that name.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.declared.iter().chain(&self.read)
     }
 
     /// The digest of all of them.
     pub(super) fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        for (name, content) in &self.0 {
+        for (name, content) in self.all() {
             hash.update(name);
             hash.update([0]);
             hash.update(content);
@@ -70,8 +108,9 @@ impl Snapshot {
 
     /// The first input that `later` has with another content, or that only one of them has.
     pub(super) fn first_change(&self, later: &Snapshot) -> Option<String> {
-        let names: BTreeSet<&String> = self.0.keys().chain(later.0.keys()).collect();
-        names.into_iter().find(|name| self.0.get(*name) != later.0.get(*name)).cloned()
+        let [before, after]: [BTreeMap<_, _>; 2] = [self, later].map(|it| it.all().collect());
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).copied().collect();
+        names.into_iter().find(|name| before.get(name) != after.get(name)).cloned()
     }
 }
 
@@ -114,6 +153,22 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The files that a tool says it has read, if it has written that into its output folder: relative
+/// to the build's `directory`, without packages that are installed. Removes what it wrote.
+pub(super) fn take_read_files(directory: &Path, folder: &Path) -> io::Result<BTreeSet<String>> {
+    let list = folder.join(READ_FILES);
+    let text = match own::read(&list, MAX_LIST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        text => text?,
+    };
+    std::fs::remove_file(&list)?;
+    let listed: ReadFiles = serde_json::from_slice(&text)?;
+    let is_own = |name: &String| {
+        !Path::new(name).components().any(|part| part.as_os_str() == "node_modules") && directory.join(name).is_file()
+    };
+    Ok(listed.inputs.into_keys().filter(is_own).collect())
+}
+
 /// The digest of the content of a file or folder; `None` if it is empty.
 ///
 /// # Errors
@@ -130,5 +185,5 @@ pub(super) fn content(path: &Path) -> io::Result<Option<String>> {
             all.add(path, entry.path())?;
         }
     }
-    Ok((!all.0.is_empty()).then(|| all.digest()))
+    Ok((!all.declared.is_empty()).then(|| all.digest()))
 }

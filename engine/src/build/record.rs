@@ -4,6 +4,7 @@
 //! **Invariant:** a record that can't be read is an empty one. It decides only whether a build
 //! runs, never what is deployed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +15,16 @@ use crate::files::{self, Readers, own};
 /// How many runs are kept, so that changing between branches doesn't build again without need.
 const KEPT: usize = 20;
 /// The largest record that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 16;
+const MAX_BYTES: u64 = 1 << 22;
 
-/// The digests of inputs, each with the digest of its output, oldest first.
+/// What is known of earlier runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Record(Vec<(String, String)>);
+pub(super) struct Record {
+    /// The digests of inputs, each with the digest of its output, oldest first.
+    runs: Vec<(String, String)>,
+    /// The files that the last run read, relative to the build's folder.
+    pub(super) read: BTreeSet<String>,
+}
 
 impl Record {
     /// The record of the build with this folder.
@@ -29,15 +35,15 @@ impl Record {
 
     /// The output that these inputs had.
     pub(super) fn output_of(&self, inputs: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(of, _)| of == inputs).map(|(_, output)| output.as_str())
+        self.runs.iter().rev().find(|(of, _)| of == inputs).map(|(_, output)| output.as_str())
     }
 
     /// Adds a run.
     pub(super) fn add(&mut self, inputs: String, output: String) {
-        self.0.retain(|(of, _)| *of != inputs);
-        self.0.push((inputs, output));
-        let n_old = self.0.len().saturating_sub(KEPT);
-        self.0.drain(..n_old);
+        self.runs.retain(|(of, _)| *of != inputs);
+        self.runs.push((inputs, output));
+        let n_old = self.runs.len().saturating_sub(KEPT);
+        self.runs.drain(..n_old);
     }
 
     /// Writes it.

@@ -208,7 +208,7 @@ impl<'t> Dev<'t, '_> {
     /// Reads all of AWS, and applies what the user agrees to.
     async fn all(&mut self, session: Session<'t>, trigger: Trigger, at: Instant) -> Result<Session<'t>, CommandError> {
         self.target = Some((session.target.clone(), session.project().clone()));
-        self.watch.follow(&session.spec)?;
+        self.watch.follow(&session)?;
         let Dev { rounds, target, .. } = self;
         let stopped = stopped(target.clone());
         let session = tokio::select! {
@@ -218,6 +218,7 @@ impl<'t> Dev<'t, '_> {
                 return Err(CommandError::one(lost()));
             }
         };
+        self.watch.follow_builds()?;
         Ok(session)
     }
 
@@ -320,9 +321,11 @@ impl<'t> Dev<'t, '_> {
     async fn round(&mut self, mut saved_at: Instant) -> Result<Option<Session<'t>>, CommandError> {
         loop {
             let session = self.load().await?;
-            self.watch.follow(&session.spec)?;
+            self.watch.follow(&session)?;
             let Dev { rounds, watch, .. } = self;
-            match rounds.after_save(session, saved_at, || watch.has_changed()).await? {
+            let ended = rounds.after_save(session, saved_at, || watch.has_changed()).await?;
+            watch.follow_builds()?;
+            match ended {
                 Ended::Complete => return Ok(None),
                 Ended::NeedsAll(session) => return Ok(Some(*session)),
                 Ended::Outdated => {

@@ -11,6 +11,10 @@ use crate::value::Path;
 
 /// Stands for [`Output::Folder`] in the arguments of a [`Command::Tool`].
 pub const OUTPUT: &str = "{output}";
+/// The file in [`Output::Folder`] in which a tool may list what it has read: a JSON document whose
+/// keys under `inputs` are paths relative to its folder, as esbuild writes it. It isn't part of the
+/// output, and what it lists counts as inputs, besides packages that are installed.
+pub const READ_FILES: &str = "engine-read-files.json";
 
 /// A build, which makes the package of one or more declarations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub enum Command {
         args: Vec<String>,
         /// How to install the program, if it isn't in `PATH`.
         install: &'static str,
+        /// Whether it downloads packages, and so needs the credentials of their registry.
+        downloads: bool,
         /// What some of its messages mean.
         explanations: Vec<Explanation>,
     },

@@ -13,7 +13,9 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::build::{self, Job};
 use crate::cli::exit::CommandError;
+use crate::cli::session::Session;
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::spec::Spec;
@@ -45,6 +47,8 @@ pub(super) struct Watch {
     watcher: RecommendedWatcher,
     changed: Arc<Notify>,
     roots: BTreeSet<Root>,
+    /// The builds of the spec.
+    builds: Vec<Job>,
     /// The watched folders, each with what identifies it: another folder may take its path.
     folders: BTreeMap<PathBuf, u64>,
 }
@@ -66,7 +70,8 @@ impl Watch {
         let watcher = watcher.map_err(|error| CommandError::one(unwatchable(&error)))?;
         let roots =
             std::iter::once(path).chain(files.iter().map(PathBuf::as_path)).map(|path| Root::Flat(parent(path)));
-        let mut watch = Watch { watcher, changed, roots: roots.collect(), folders: BTreeMap::new() };
+        let roots = roots.collect();
+        let mut watch = Watch { watcher, changed, roots, builds: Vec::new(), folders: BTreeMap::new() };
         watch.refresh()?;
         Ok(watch)
     }
@@ -91,8 +96,23 @@ impl Watch {
     ///
     /// # Errors
     /// The system allows no more watches.
-    pub(super) fn follow(&mut self, spec: &Spec) -> Result<(), CommandError> {
-        let roots = roots(spec);
+    pub(super) fn follow(&mut self, session: &Session<'_>) -> Result<(), CommandError> {
+        let (spec, project) = (&session.spec, session.project().dir.as_path());
+        let builds = spec.managed("function").filter_map(|it| Some((0, project, it.name.as_str(), it.build.as_ref()?)));
+        self.builds = build::jobs(builds);
+        self.add(roots(spec))
+    }
+
+    /// Also watches the files that builds have read in their last run.
+    ///
+    /// # Errors
+    /// The system allows no more watches.
+    pub(super) fn follow_builds(&mut self) -> Result<(), CommandError> {
+        let read = self.builds.iter().flat_map(Job::read_files).map(|path| Root::Flat(parent(&path)));
+        self.add(read.collect())
+    }
+
+    fn add(&mut self, roots: BTreeSet<Root>) -> Result<(), CommandError> {
         if !roots.is_subset(&self.roots) {
             self.roots.extend(roots);
             // Its files may have changed before they were watched.

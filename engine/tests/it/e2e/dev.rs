@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rexpect::session::PtySession;
 
+use super::builds::workspace;
 use super::project::{ACCOUNT, Project};
 use super::{NO_CHANGES, TEAM};
 use crate::shared::program::{Program, Running, flat};
@@ -202,6 +203,49 @@ fn dev_deletes_and_replaces_nothing() {
 }
 
 #[test]
+fn code_that_is_ignored_or_protected_is_left_alone() {
+    let mut dev = Dev::new();
+    let with = |lines: &str| format!("handler: index.handler\n    {lines}");
+    dev.project.edit(TEAM, &[("handler: index.handler", &with("ignore_changes: [code]"))]);
+    dev.project.write(CODE, &code("two"));
+    dev.project.edit(TEAM, &[("ignore_changes: [code]", "ignore_changes: [code]\n    environment: { MODE: fast }")]);
+    dev.prints("deployed logger");
+    dev.logs("1", "one");
+    // Its environment is left alone, too.
+    let lines = "ignore_changes: [code]\n    environment: { MODE: fast }";
+    dev.project.edit(TEAM, &[(lines, "protect: true\n    environment: { MODE: slow }")]);
+    let note =
+        dev.says("Not deployed as you save: `logger` has `protect: true`; to deploy, run `engine apply --local`");
+    dev.project.write(CODE, &code("three"));
+    dev.project.edit(TEAM, &[("read_capacity: 1", "read_capacity: 2")]);
+    dev.says("Not applied: run `engine apply --local`");
+    dev.logs("2", "one");
+    assert_eq!(dev.n_deployed(), 1, "{}", dev.printed());
+    dev.project.edit(TEAM, &[("protect: true", "timeout: 3"), ("read_capacity: 2", "read_capacity: 1")]);
+    dev.prints("deployed logger");
+    dev.logs("3", "three");
+    assert_eq!(dev.running.said().matches(&note).count(), 1, "{}", dev.running.said());
+    dev.end();
+}
+
+#[test]
+fn deletions_that_dev_will_not_make_need_no_approval() {
+    let project = Project::new();
+    project.run(&["apply", TEAM, "--local"]).expect(0, &[]);
+    let all = project.read(TEAM);
+    let (kept, _) = all.split_once("  todos-to-logger:").unwrap();
+    project.write(TEAM, &kept.replace("read_capacity: 1", "read_capacity: 2"));
+    let mut dev = Dev::start(project, &[]);
+    dev.says("`dev` never deletes or replaces. To change `todos-to-logger` as well, run `engine apply --local`");
+    dev.says("watching specs/team.yaml and its code");
+    dev.prints("1 changed, 0 destroyed");
+    assert_eq!(dev.project.account(ACCOUNT).mappings().len(), 1);
+    dev.project.write(TEAM, &all.replace("read_capacity: 1", "read_capacity: 2"));
+    dev.settle("two");
+    dev.end();
+}
+
+#[test]
 fn a_broken_spec_is_waited_for_and_a_missing_one_is_an_error() {
     let project = Project::new();
     project.write(CODE, &code("one"));
@@ -258,6 +302,28 @@ fn a_failing_build_leaves_the_old_code_and_runs_once_for_each_change() {
     dev.prints("deployed logger");
     dev.logs("3", "two");
     assert_eq!(dev.project.read("ran").lines().count(), 3);
+    dev.end();
+}
+
+#[test]
+fn a_file_beside_the_package_of_a_bundle_is_watched() {
+    let mut dev = Dev::start(workspace(), &["--allow-build"]);
+    dev.says("watching");
+    for says in ["goodbye", "welcome"] {
+        let greet = format!("export const greet = (name: string): string => `{says} ${{name}}`;\n");
+        dev.project.write("shared/greet.ts", &greet);
+        dev.prints("deployed api");
+        dev.project.run(&["invoke", "api", "--local"]).expect(0, &[&format!("{says} owl")]);
+    }
+    // An import that is new.
+    fs::create_dir(dev.project.path("more")).unwrap();
+    dev.project.write("more/index.ts", "export const more = 'one';\n");
+    dev.project
+        .write("shared/greet.ts", "import { more } from '../more';\nexport const greet = () => `more: ${more}`;\n");
+    dev.prints("deployed api");
+    dev.project.write("more/index.ts", "export const more = 'two';\n");
+    dev.prints("deployed api");
+    dev.project.run(&["invoke", "api", "--local"]).expect(0, &["more: two"]);
     dev.end();
 }
 

@@ -47,6 +47,7 @@ pub(super) fn of(folder: &FilePath, runtime: &str, architecture: &str) -> Option
         program: Ok(PathBuf::from(if cfg!(windows) { "python" } else { "python3" })),
         args,
         install: "install Python 3 with pip, or make the package with `build:`",
+        downloads: true,
         explanations: vec![
             Explanation {
                 marker: "No matching distribution found for ",
