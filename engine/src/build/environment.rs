@@ -1,9 +1,9 @@
 //! The environment of a build.
 //!
-//! **Invariant:** it is an allow list. No variable with a credential of AWS, GitHub or a package
-//! registry is on it, whatever those invent.
+//! **Invariant:** it is an allow list. No variable with a credential of AWS or GitHub is on it,
+//! whatever those invent. Only engine's own pip gets a credential of a package registry or a proxy.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// Variables that builds get: for finding programs and folders, for the language, the network and
 /// its certificates, and for the folders of languages' tools.
@@ -67,9 +67,10 @@ const PREFIXES: [&str; 6] = ["NPM_CONFIG_", "PIP_", "CARGO_NET_", "CARGO_HTTP_",
 const CREDENTIALS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
 /// The part of this process's environment that builds get, and what keeps the AWS SDKs in them from
-/// asking the machine for credentials.
-pub(super) fn environment() -> Vec<(OsString, OsString)> {
+/// asking the machine for credentials. With `downloads`, URLs may contain credentials.
+pub(super) fn environment(downloads: bool) -> Vec<(OsString, OsString)> {
     let passed = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_passed));
+    let passed = passed.filter(|(name, value)| downloads || !has_user(name, value));
     passed.chain([("AWS_EC2_METADATA_DISABLED".into(), "true".into())]).collect()
 }
 
@@ -80,9 +81,41 @@ fn is_passed(name: &str) -> bool {
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !CREDENTIALS.iter().any(|it| name.contains(it))
 }
 
+/// Whether a value contains a URL with user information, which may be a password or token. A proxy
+/// may also be a URL without its scheme.
+fn has_user(name: &OsStr, value: &OsStr) -> bool {
+    let value = value.to_string_lossy();
+    let is_proxy = PROXIES.contains(&&*name.to_string_lossy().to_ascii_uppercase());
+    let is_end = |c: char| c.is_whitespace() || "/?#,|".contains(c);
+    let authority = |text: &str| text.split(is_end).next().is_some_and(|it| it.contains('@'));
+    value.split("://").skip(1).any(authority) || is_proxy && authority(&value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_with_credentials_are_recognized() {
+        let with = [
+            ("PIP_INDEX_URL", "https://user:hunter2@registry.example.com/simple"),
+            ("PIP_EXTRA_INDEX_URL", "https://one.example.com https://hunter2@two.example.com"),
+            ("GOPROXY", "https://proxy.golang.org,https://user:hunter2@go.example.com,direct"),
+            ("https_proxy", "user:hunter2@proxy.example.com:8080"),
+            ("npm_config_registry", "https://hunter2@npm.example.com"),
+        ];
+        let without = [
+            ("PIP_INDEX_URL", "https://registry.example.com/@scope/simple"),
+            ("GOPROXY", "https://proxy.golang.org,direct"),
+            ("HTTPS_PROXY", "http://proxy.example.com:8080"),
+            ("npm_config_registry", "https://npm.example.com/?user=a@b"),
+            ("HOME", "/home/me@work"),
+            ("PATH", "/usr/bin:/opt/a@1/bin"),
+        ];
+        let has_user = |(name, value): &(&str, &str)| super::has_user(name.as_ref(), value.as_ref());
+        assert_eq!(with.iter().find(|it| !has_user(it)), None);
+        assert_eq!(without.iter().find(|it| has_user(it)), None);
+    }
 
     #[test]
     fn settings_pass_and_credentials_do_not() {

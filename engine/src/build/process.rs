@@ -81,6 +81,7 @@ pub(super) async fn run(
 /// The command with its folder and environment.
 fn command(build: &Build, folder: &Path) -> Result<std::process::Command, Failure> {
     let directory = &super::real(&build.directory);
+    let downloads = matches!(build.command, Command::Tool { downloads: true, .. });
     let (program, args, install) = match &build.command {
         Command::Shell(line) if cfg!(windows) => (PathBuf::from("cmd"), vec!["/C".to_owned(), line.clone()], None),
         Command::Shell(line) => (PathBuf::from("sh"), vec!["-c".to_owned(), line.clone()], None),
@@ -98,7 +99,7 @@ fn command(build: &Build, folder: &Path) -> Result<std::process::Command, Failur
     let found = which::which_in(&program, path, directory)
         .map_err(|_| Failure::NotFound(program.display().to_string(), install))?;
     let mut command = std::process::Command::new(found);
-    command.args(args).current_dir(directory).env_clear().envs(environment());
+    command.args(args).current_dir(directory).env_clear().envs(environment(downloads));
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)

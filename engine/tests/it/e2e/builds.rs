@@ -62,6 +62,8 @@ fn a_build_line_neither_runs_unasked_nor_sees_credentials() {
     }
     command.env("ACTIONS_ID_TOKEN_REQUEST_URL", "hunter2").env("npm_config__authToken", "hunter2");
     command.env("npm_config_registry", "https://registry.example.com");
+    command.env("PIP_INDEX_URL", "https://user:hunter2@registry.example.com/simple");
+    command.env("GOPROXY", "https://user:hunter2@go.example.com,direct").env("no_proxy", "hunter2@localhost");
     command.run().expect(0, &["building: env > ran", "Plan: 2 to add"]);
     let seen = project.read("ran");
     assert!(!seen.contains("hunter2"), "{seen}");
@@ -316,6 +318,49 @@ fn typescript_is_bundled_by_the_projects_own_esbuild() {
     project.write("src/greet.ts", "export const greet = (name: string): string => `hello ${name}`;\n");
     fs::remove_dir_all(project.path(".engine/builds")).unwrap();
     diff(&project, &["--allow-build", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+}
+
+/// A workspace whose function, an ES module, imports what is beside its package.
+pub(super) fn workspace() -> Project {
+    let project = Project::new();
+    let function = "type: function, runtime: nodejs22.x, code: ../apps/api/src/index.ts";
+    project.write(TEAM, &format!("team: blue-owls\nregion: eu-central-1\nresources:\n  api: {{ {function} }}\n"));
+    ["apps/api/src", "shared"].iter().for_each(|folder| fs::create_dir_all(project.path(folder)).unwrap());
+    project.write("apps/api/package.json", "{ \"type\": \"module\" }\n");
+    let source = "import { greet } from '../../../shared/greet';\nimport old from '../../../shared/old.cjs';\n\
+        const name: string = await Promise.resolve('owl');\n\
+        const file = import.meta.url.split('/').pop();\n\
+        export const handler = async () => console.log(greet(name), 'in', file, 'with', old.lines('a\\nb'), 'lines');\n";
+    project.write("apps/api/src/index.ts", source);
+    project
+        .write("shared/old.cjs", "const { EOL } = require('os');\nexports.lines = text => text.split(EOL).length;\n");
+    project.write("shared/greet.ts", "export const greet = (name: string): string => `hello ${name}`;\n");
+    project.write(".gitignore", "node_modules\n.cache/\n.config/\n");
+    project.install_esbuild();
+    project
+}
+
+#[test]
+fn a_bundle_in_a_workspace_is_an_es_module_and_follows_what_it_imports() {
+    let project = workspace();
+    let apply = ["apply", "--local", "--allow-build"];
+    project.run(&apply).expect(0, &["building: esbuild src/index.ts", "Apply complete! Resources: 2 added"]);
+    project.run(&["invoke", "api", "--local"]).expect(0, &["hello owl in index.mjs with 2 lines"]);
+    let unchanged = diff(&project, &["--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    assert!(!unchanged.text().contains("building"), "{}", unchanged.text());
+
+    project.write("shared/greet.ts", "export const greet = (name: string): string => `goodbye ${name}`;\n");
+    diff(&project, &[]).expect(1, &["the build `esbuild src/index.ts` hasn't been allowed on this machine"]);
+    project.run(&apply).expect(0, &["1 changed"]);
+    project.run(&["invoke", "api", "--local"]).expect(0, &["goodbye owl"]);
+    // A dependency is another version.
+    project.write("package-lock.json", "{}\n");
+    diff(&project, &["--allow-build", "--detailed-exitcode"]).expect(0, &["building", NO_CHANGES]);
+    // What isn't imported doesn't matter.
+    project.write("shared/other.ts", "export const other = 1;\n");
+    assert!(!diff(&project, &[]).text().contains("building"));
+    fs::remove_file(project.path("shared/greet.ts")).unwrap();
+    diff(&project, &["--allow-build"]).expect(1, &["Could not resolve", "failed with exit code 1"]);
 }
 
 /// Writes a wheel with one module.
