@@ -154,12 +154,10 @@ pub(super) fn planned(zip: &Arc<[u8]>) -> Loaded {
 /// Errors in `build:` and `code:` together.
 pub(super) fn problems(desired: &Tree) -> Option<Problem> {
     desired.get(BUILD).filter(|it| **it != Value::Null)?;
-    let path = Path::property(BUILD);
-    match desired.get("code")? {
-        Value::Map(code) if code.get("inline").is_some_and(|it| *it != Value::Null) => {
-            let hint = "remove `build`, or set `code` to the file or folder that it writes";
-            Some(Problem::error(path, "`build` has no effect with `inline` code", hint))
-        }
-        _ => None,
-    }
+    let Value::Map(code) = desired.get("code")? else { return None };
+    let forms = [("inline", "`inline` code"), ("s3", "code in S3"), ("image", "a container image")];
+    let is_set = |form: &str| code.get(form).is_some_and(|it| *it != Value::Null);
+    let (_, form) = forms.into_iter().find(|(form, _)| is_set(form))?;
+    let hint = "remove `build`, or set `code` to the file or folder that it writes";
+    Some(Problem::error(Path::property(BUILD), format!("`build` has no effect with {form}"), hint))
 }
