@@ -379,6 +379,24 @@ outputs: {{ all: \"${{var.a}} ${{var.b}} ${{var.days}} ${{var.size}} ${{region}}
     assert_snapshot!(all);
 }
 
+#[test]
+fn a_variable_that_only_the_extended_file_uses_is_set_from_outside() {
+    let base = "defaults: { table: { tags: { owner: \"${var.owner}\", size: \"${var.size.of}\" } } }\n";
+    let text = format!("extends: common.yaml\nteam: owls\nresources:\n  todos: {{ {TABLE} }}\n");
+    let files = [("team.yaml", text.as_str()), ("common.yaml", base)];
+    let values = [("owner", "me"), ("size", "{\"of\": \"large\"}")];
+    let flags = with_vars(&values);
+    let environment = SpecOverrides { env: flags.vars.clone(), ..SpecOverrides::default() };
+    for overrides in [flags, environment] {
+        let spec = load(&files, &overrides).unwrap();
+        assert_eq!(property(&spec, "todos", "tags"), json!({ "owner": "me", "size": "large" }));
+    }
+    // The environment can contain variables of other specs.
+    let other = SpecOverrides { env: with_vars(&[("owners", "x")]).vars, ..SpecOverrides::default() };
+    let missing = load(&files, &other).unwrap_err();
+    assert!(missing.contains("the variable `owner` has no value"), "{missing}");
+}
+
 /// What a plan follows from.
 fn meaning(spec: &Spec) -> String {
     let mut resources: Vec<_> = spec.resources.iter().collect();

@@ -119,6 +119,23 @@ fn entries_of(node: &Node) -> &[Entry] {
     }
 }
 
+/// Adds all keys and texts of an entry, with those of the file that the spec extends.
+fn add_texts<'n>(entry: &'n Entry, texts: &mut Vec<&'n str>) {
+    texts.push(&entry.key);
+    let mut nodes = vec![&entry.value];
+    while let Some(node) = nodes.pop() {
+        match &node.value {
+            Yaml::String(text) => texts.push(text),
+            Yaml::List(items) => nodes.extend(items),
+            Yaml::Map(entries) => {
+                texts.extend(entries.iter().map(|it| it.key.as_str()));
+                nodes.extend(entries.iter().map(|it| &it.value));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// A text at a place.
 fn text_at(span: Span, text: &str) -> Node {
     Node { span, plain: false, value: Yaml::String(text.to_owned()) }
@@ -142,7 +159,7 @@ impl Phases<'_> {
         for entry in of_stage.iter().filter(|it| !OF_STAGE.contains(&&*it.key)) {
             self.values.set(format!("var.{}", entry.key), Variable::new(entry.value.clone()));
         }
-        let files = self.set_from_outside();
+        let files = self.set_from_outside(top);
         if let Some(stage) = stage {
             self.values.set("stage", Variable::literal(text_at(stage.key_span, &stage.key)).public());
         }
@@ -261,9 +278,12 @@ impl Phases<'_> {
 
     /// Sets the variables from the environment, from files and from the command line, in ascending
     /// priority; returns those from files.
-    fn set_from_outside(&mut self) -> Vec<Entry> {
+    fn set_from_outside(&mut self, top: &[Entry]) -> Vec<Entry> {
         let SpecOverrides { env, vars, var_files, .. } = self.overrides;
-        self.set_texts(env, "in the environment");
+        let mut texts = Vec::new();
+        top.iter().for_each(|entry| add_texts(entry, &mut texts));
+        // The environment can contain variables of other specs.
+        self.set_texts(env, "in the environment", |name| texts.iter().any(|text| text.contains(name)));
         let mut all = Vec::new();
         for path in var_files {
             let entries = inputs::variables(self.file, path, self.problems);
@@ -273,16 +293,20 @@ impl Phases<'_> {
             }
             all.extend(entries);
         }
-        self.set_texts(vars, "on the command line");
+        self.set_texts(vars, "on the command line", |_| true);
         all
     }
 
-    fn set_texts(&mut self, values: &BTreeMap<String, String>, elsewhere: &'static str) {
+    fn set_texts(
+        &mut self,
+        values: &BTreeMap<String, String>,
+        elsewhere: &'static str,
+        is_used: impl Fn(&str) -> bool,
+    ) {
         for (name, text) in values {
             let full = format!("var.{name}");
             let known = self.values.node(&full).cloned();
-            // The environment can contain variables of other specs.
-            if known.is_some() || self.file.text().contains(&full) {
+            if known.is_some() || is_used(&full) {
                 let node = inputs::outside(self.file, name, text, elsewhere, known.as_ref(), self.problems);
                 self.values.set(full, Variable::literal(node));
                 self.inputs.insert(name.clone(), text.clone());
