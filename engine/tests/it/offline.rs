@@ -294,6 +294,37 @@ fn validate_reports_all_errors_in_all_specs() {
 }
 
 #[test]
+fn names_collide_only_in_the_same_account_and_region() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let table = "type: table, name: Orders, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST";
+    let role = "type: role, name: owls-runner, trusted_services: [lambda.amazonaws.com]";
+    let spec = |stages: &str, resource: &str| {
+        let text = format!("team: owls\nowns: [Orders]\nstages: {{ {stages} }}\nresources:\n  it: {{ {resource} }}\n");
+        fs::write(at.join("team.yaml"), text).unwrap();
+    };
+    let [a, b] = ["\"111111111111\"", "\"222222222222\""];
+    let accounts = format!("one: {{ account: {a} }}, two: {{ account: {b} }}");
+    let regions = format!("one: {{ account: {a}, region: eu-west-1 }}, two: {{ account: {a}, region: eu-west-2 }}");
+    let same = format!("one: {{ account: {a} }}, two: {{ account: {a}, region: eu-west-2 }}");
+    for (stages, resource, collides) in [
+        (&accounts, table, false),
+        (&regions, table, false),
+        (&same, table, true),
+        (&accounts, role, false),
+        (&regions, role, true),
+    ] {
+        spec(stages, resource);
+        let [_, err] = exec(at, &["validate", "team.yaml"], i32::from(collides));
+        assert_eq!(err.contains("are both the"), collides, "{stages} {resource}: {err}");
+    }
+    // An error in the second stage alone.
+    spec("one: { days: 1 }, two: { days: x }", &format!("{table}, read_capacity: \"${{var.days}}\""));
+    let [_, err] = exec(at, &["validate", "team.yaml"], 1);
+    assert!(err.contains("read_capacity"), "{err}");
+}
+
+#[test]
 fn validate_prints_json_and_github_annotations() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
