@@ -41,6 +41,8 @@ pub struct StackRow {
     pub n_declared: Option<usize>,
     /// The number of resources that an apply would change, if there is a spec.
     pub n_changes: Option<usize>,
+    /// The number of properties that were not compared, because they need lookups or a build.
+    pub n_not_compared: usize,
     /// Its mappings.
     pub mappings: Vec<MappingRow>,
     /// When the functions' logs last showed each change, in milliseconds since 1970; in the order
@@ -131,8 +133,12 @@ impl StackRow {
             1 => "an apply would change 1 resource".to_owned(),
             n => format!("an apply would change {n} resources"),
         });
+        let unknown = Some(self.n_not_compared).filter(|n| *n > 0 && self.problem.is_none()).map(|n| {
+            let what = if n == 1 { "1 property was".to_owned() } else { format!("{n} properties were") };
+            format!("{what} not compared, because of lookups or builds; `engine diff` compares all")
+        });
         let log = self.log_problem.as_ref().map(|problem| format!("its log can't be read: {problem}"));
-        self.problem.iter().cloned().chain(changes).chain(mappings).chain(log).collect()
+        self.problem.iter().cloned().chain(changes).chain(unknown).chain(mappings).chain(log).collect()
     }
 
     /// How many resources exist.
@@ -251,6 +257,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
             "present": row.n_present,
             "declared": row.n_declared,
             "changes": row.n_changes,
+            "not_compared": row.n_not_compared,
             "mappings": mappings.collect::<Vec<Json>>(),
             "seen": seen,
             "log_problem": row.log_problem,

@@ -243,12 +243,29 @@ async fn read_spec(cx: &Context, session: &Session<'_>, row: &mut StackRow) -> R
     };
     let is_change = |change: &&Change| !matches!(change.action, Action::None | Action::Import) && !is_unbuilt(change);
     row.n_changes = Some(plan.changes.iter().filter(is_change).count());
+    let is_present = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
+    row.n_not_compared = managed().filter(is_present).map(n_not_compared).sum();
     let found = managed().filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| live.status != Status::Deleting)?;
         let (kind, name) = (Arc::clone(&declared.kind), declared.id.name.clone());
         Some(Resource { kind, shown: declared.name.clone(), name, live: live.clone() })
     });
     Ok(found.collect())
+}
+
+/// How many values of a declaration need lookups or a build, neither of which a status has.
+fn n_not_compared(declared: &ResourceDecl) -> usize {
+    let compared = declared.desired.iter().filter(|(name, _)| !declared.lifecycle.ignore_changes.contains(*name));
+    let n_unread: usize = compared.map(|(_, value)| n_unread(value)).sum();
+    n_unread + usize::from(declared.is_unbuilt() && !declared.lifecycle.ignore_changes.contains("code"))
+}
+
+fn n_unread(value: &Value) -> usize {
+    match value {
+        Value::Map(members) => members.values().map(n_unread).sum(),
+        Value::List(items) => items.iter().map(n_unread).sum(),
+        value => usize::from(!value.unread_lookups().is_empty()),
+    }
 }
 
 /// Reads what the tag index lists for a team.

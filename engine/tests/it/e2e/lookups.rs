@@ -106,6 +106,10 @@ fn values_of_lookups_reach_the_function_and_their_changes_are_planned() {
     let unread = ["`memory_size` (`lookups.memory`)", "are not compared", "logger (function"];
     run(&["diff", TEAM, "--no-lookups", "--detailed-exitcode"]).expect(2, &unread);
 
+    run(&["status"]).expect(0, &["5 properties were not compared", "`engine diff` compares all"]);
+    let status = run(&["status", "--json"]).json().remove(0);
+    assert_eq!((&status["rows"][0]["state"], &status["rows"][0]["not_compared"]), (&json!("deployed"), &json!(5)));
+
     // A saved plan holds only as long as the values.
     project.run(&["diff", TEAM, "--local", "--out", "plan.json"]).expect(0, &[]);
     put_parameter(&project, "/dev/url", "String", "https://two.example");
