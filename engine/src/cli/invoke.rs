@@ -19,7 +19,7 @@ use crate::remedy::Advice;
 use crate::render::invoked;
 use crate::schema::{AwsEnv, Live};
 use crate::spec::{Depth, ResourceDecl, Spec};
-use crate::value::Path;
+use crate::value::{Path, Value};
 use crate::wait;
 
 use super::CommandContext;
@@ -186,6 +186,7 @@ impl<'s> Call<'s> {
         };
         let (live, record) = with_wait_notice(terminal.quiet, || cx.waits(), reads).await?;
         invoke::check_owner(spec, function, &live).map_err(|it| CommandError::one(at(spec, function, it)))?;
+        self.check_concurrency(spec, &live)?;
         let (event, what) = match (event, record) {
             (Some(event), _) => (event.json().get().to_owned(), "the event".to_owned()),
             (None, Some((change, table, source))) => {
@@ -207,6 +208,21 @@ impl<'s> Call<'s> {
             invocation.map_err(|error| CommandError::of_call(&error, &format!("invoke `{}`", function.name)))?;
         self.show(session, &env, &event, &invocation, format);
         Ok((if invocation.error.is_some() { Exit::Failed } else { Exit::Done }, event))
+    }
+
+    /// Checks that Lambda may run it at all: otherwise it throttles each invocation.
+    fn check_concurrency(&self, spec: &Spec, live: &Live) -> Result<(), CommandError> {
+        let reserved = live.props.get("reserved_concurrent_executions");
+        if reserved != Some(&Value::Number(0.into())) {
+            return Ok(());
+        }
+        let problem = format!("Lambda can't run `{}`: its reserved concurrency is 0", self.function.name);
+        let hint = match self.function.imported {
+            true => "ask its owner to raise its reserved concurrency",
+            false => "set `reserved_concurrent_executions` to more than 0, or remove it, and run `engine apply`",
+        };
+        let why = "Lambda throttles each invocation of it, so nothing was invoked";
+        Err(CommandError::one(at(spec, self.function, Diagnostic::error(problem, hint).why(why))))
     }
 
     fn show(&self, session: &Session<'_>, env: &AwsEnv, event: &str, invocation: &Invocation, format: OutputFormat) {

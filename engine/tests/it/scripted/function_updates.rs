@@ -399,3 +399,13 @@ fn a_concurrency_limit_is_explained_and_role_permissions_are_awaited() {
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 3);
 }
+
+#[test]
+fn a_function_without_concurrency_is_not_invoked() {
+    let cloud = deployed();
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().concurrency = Some(0));
+    let refused = Project::usual().run(&cloud, &["invoke", "logger"]);
+    refused.ends_with(1).complains("Lambda can't run `logger`: its reserved concurrency is 0");
+    refused.complains("set `reserved_concurrent_executions` to more than 0");
+    assert_eq!(cloud.count("Invoke"), 0);
+}
