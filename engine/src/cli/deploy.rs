@@ -6,10 +6,12 @@ mod execute;
 mod show;
 mod timeline;
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, listed};
 use crate::live::OrphanSearch;
 use crate::plan::{Action, Change, Goal, Options, Plan};
 use crate::remedy::Advice;
@@ -123,6 +125,13 @@ impl Deployment<'_> {
             self.terminal.note("local AWS: function code runs on this machine with your permissions");
         }
         planned.iter().flat_map(code_elsewhere).for_each(|note| self.terminal.note(&note));
+        let silent: BTreeSet<&str> = planned.iter().flat_map(with_destination).collect();
+        if !silent.is_empty() {
+            let names = listed(silent, 5);
+            self.terminal.note(&format!(
+                "local AWS: failed records of {names} don't reach `on_failure_destination_arn` after retries, as they do in AWS"
+            ));
+        }
     }
 
     /// Checks the plans before anything is written.
@@ -213,6 +222,20 @@ fn code_elsewhere(Planned { run, plan }: &Planned<'_>) -> Vec<String> {
             .then(|| format!("local AWS: `{name}` needs its archive in the S3 of the local AWS, which starts empty"))
     };
     plan.changes.iter().filter(|_| is_local).filter(is_sent).filter_map(note).collect()
+}
+
+/// The mappings of streams that a plan creates or changes and that have a destination for failures,
+/// which the local AWS doesn't use after retries.
+fn with_destination<'p>(Planned { run, plan }: &'p Planned<'_>) -> impl Iterator<Item = &'p str> {
+    let is_local = matches!(run.session.target, AwsTarget::Local(_));
+    let is_written = |change: &&Change| {
+        change.kind == "mapping" && matches!(change.action, Action::Create | Action::Update | Action::Replace)
+    };
+    let has_destination = |change: &&Change| {
+        change.desired.get("on_failure_destination_arn").is_some_and(|destination| *destination != Value::Null)
+    };
+    let written = plan.changes.iter().filter(move |_| is_local).filter(is_written);
+    written.filter(has_destination).map(|change| change.resource.as_str())
 }
 
 /// Whether a plan sends code to the local AWS.
