@@ -39,6 +39,8 @@ pub(super) struct Deployment<'d> {
     pub(super) view: &'d ViewArgs,
     /// Whether an apply ends with the commands to run next.
     pub(super) suggests_next: bool,
+    /// Whether nothing else prints meanwhile, so that lines on a terminal can be redrawn.
+    pub(super) may_redraw: bool,
 }
 
 /// A run and its plan.

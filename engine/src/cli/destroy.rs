@@ -52,6 +52,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Co
     let intent = Intent { goal: Goal::Absent, writes: true, orphans, lookups: LookupReads::Skipped };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(cx, &spec, &options, Depth::Identities)?;
-    let deployment = Deployment { terminal: cx.terminal, intent, view: &args.view, suggests_next: true };
+    let deployment =
+        Deployment { terminal: cx.terminal, intent, view: &args.view, suggests_next: true, may_redraw: true };
     on_runtime(|interrupt| deployment.apply(sessions, &args.run, BuildMode::Skip, None, interrupt))
 }

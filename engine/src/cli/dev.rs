@@ -146,7 +146,11 @@ impl<'t> Dev<'t, '_> {
         let mut next = self.start(first).await?;
         loop {
             next = match next {
-                Next::Session(session) => self.follow(&session, &mut follower).await?,
+                Next::Session(session) => loop {
+                    if let Some(next) = self.follow(&session, &mut follower).await? {
+                        break next;
+                    }
+                },
                 Next::End(exit) => {
                     if self.rounds.has_begun() {
                         self.terminal.note("stopped; what is deployed stays");
@@ -235,8 +239,13 @@ impl<'t> Dev<'t, '_> {
         });
     }
 
-    /// Follows the logs and deploys what is saved, until all of AWS was read again.
-    async fn follow(&mut self, session: &Session<'t>, follower: &mut Follower) -> Result<Next<'t>, CommandError> {
+    /// Follows the logs and deploys what is saved, until all of AWS was read again. Returns `None`
+    /// if the same session has to be followed again, because its log couldn't be read.
+    async fn follow(
+        &mut self,
+        session: &Session<'t>,
+        follower: &mut Follower,
+    ) -> Result<Option<Next<'t>>, CommandError> {
         let (_stop, stopped) = channel(false);
         let mut followed = nothing();
         if let Some((cx, inventory)) = self.rounds.inventory() {
@@ -244,12 +253,16 @@ impl<'t> Dev<'t, '_> {
             let cx = cx.interrupted_by(stopped.clone());
             followed = Box::pin(follower.follow(session, cx, stopped));
         }
+        let mut is_unfollowed = false;
         loop {
+            // Once something was deployed or a key was pressed, the log may be readable again.
+            let again = is_unfollowed;
             let next = match self.happens(&mut followed).await {
-                Happened::Interrupted => return Ok(Next::End(Exit::Interrupted)),
-                Happened::Unfollowed(Ok(_)) => return Ok(Next::End(Exit::Done)),
+                Happened::Interrupted => return Ok(Some(Next::End(Exit::Interrupted))),
+                Happened::Unfollowed(Ok(_)) => return Ok(Some(Next::End(Exit::Done))),
                 Happened::Unfollowed(Err(failure)) => {
                     followed = nothing();
+                    is_unfollowed = true;
                     Err(failure)
                 }
                 Happened::Stopped => {
@@ -257,16 +270,21 @@ impl<'t> Dev<'t, '_> {
                     self.target = None;
                     self.rounds.forget();
                     let loaded = self.load().await;
-                    return self.start(loaded).await;
+                    return self.start(loaded).await.map(Some);
                 }
                 Happened::Saved => self.save(Instant::now(), &mut followed).await,
-                Happened::Key(key) => self.press(key, session).await,
+                Happened::Key(key) => self.press(key, session, &mut followed).await,
             };
             match next {
-                Ok(Some(next)) => return Ok(next),
+                Ok(Some(next)) => return Ok(Some(next)),
                 Ok(None) => {}
-                Err(failure) if failure.exit == Exit::Interrupted => return Ok(Next::End(Exit::Interrupted)),
+                Err(failure) if failure.exit == Exit::Interrupted => {
+                    return Ok(Some(Next::End(Exit::Interrupted)));
+                }
                 Err(failure) => self.rounds.report(&failure.diagnostics),
+            }
+            if again {
+                return Ok(None);
             }
         }
     }
@@ -293,25 +311,15 @@ impl<'t> Dev<'t, '_> {
     async fn save(&mut self, saved_at: Instant, followed: &mut Followed<'_>) -> Result<Option<Next<'t>>, CommandError> {
         self.watch.refresh()?;
         let stopped = stopped(self.target.clone());
-        let session = {
-            let (mut round, mut stopped) = (Box::pin(self.round(saved_at)), Box::pin(stopped));
-            let mut unfollowed = None;
-            let session = loop {
-                tokio::select! {
-                    session = &mut round => break session?,
-                    // The loop notices it again.
-                    () = &mut stopped => break None,
-                    ended = &mut *followed, if unfollowed.is_none() => unfollowed = Some(ended),
-                }
-            };
-            if let Some(ended) = unfollowed {
-                *followed = Box::pin(std::future::ready(ended));
-            }
-            session
+        let session = tokio::select! {
+            session = with_logs(self.round(saved_at), followed) => session?,
+            // The loop notices it again.
+            () = stopped => None,
         };
         match session {
             Some(session) => {
-                self.all(session, Trigger::Save, saved_at).await.map(|it| Some(Next::Session(Box::new(it))))
+                let applied = with_logs(self.all(session, Trigger::Save, saved_at), followed).await?;
+                Ok(Some(Next::Session(Box::new(applied))))
             }
             None => Ok(None),
         }
@@ -338,18 +346,29 @@ impl<'t> Dev<'t, '_> {
     }
 
     /// Does what a key is for.
-    async fn press(&mut self, key: char, session: &Session<'t>) -> Result<Option<Next<'t>>, CommandError> {
+    async fn press(
+        &mut self,
+        key: char,
+        session: &Session<'t>,
+        followed: &mut Followed<'_>,
+    ) -> Result<Option<Next<'t>>, CommandError> {
         match key {
             'q' => return Ok(Some(Next::End(Exit::Done))),
             'a' | 'y' => {
-                let session = self.load().await?;
-                let applied = self.all(session, Trigger::Key, Instant::now()).await?;
+                let apply = async {
+                    let session = self.load().await?;
+                    self.all(session, Trigger::Key, Instant::now()).await
+                };
+                let applied = with_logs(apply, followed).await?;
                 return Ok(Some(Next::Session(Box::new(applied))));
             }
-            'i' => self.invoke(session).await?,
+            'i' => with_logs(self.invoke(session), followed).await?,
             'v' => {
-                let session = self.load().await?;
-                verify::by_key(session, self.rounds.yes, self.interrupt.clone()).await?;
+                let verify = async {
+                    let session = self.load().await?;
+                    verify::by_key(session, self.rounds.yes, self.interrupt.clone()).await
+                };
+                with_logs(verify, followed).await?;
             }
             _ => {}
         }
@@ -368,6 +387,21 @@ impl<'t> Dev<'t, '_> {
         let event = invoke::by_key(session, name, self.event, last, self.interrupt.clone()).await?;
         self.last_event = Some((name.to_owned(), event));
         Ok(())
+    }
+}
+
+/// Does some work, and prints logs meanwhile.
+async fn with_logs<T>(work: impl Future<Output = T>, followed: &mut Followed<'_>) -> T {
+    let (mut work, mut has_ended) = (Box::pin(work), false);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            ended = &mut *followed, if !has_ended => {
+                has_ended = true;
+                // The loop notices it again.
+                *followed = Box::pin(std::future::ready(ended));
+            }
+        }
     }
 }
 

@@ -171,10 +171,10 @@ impl Terminal {
         }
     }
 
-    /// The progress display of a run.
-    pub(super) fn progress(&self) -> Progress {
+    /// The progress display of a run. `may_redraw`: nothing else prints meanwhile.
+    pub(super) fn progress(&self, may_redraw: bool) -> Progress {
         match self.logs {
-            LogFormat::Text => Progress::new(self.err, self.live, self.quiet),
+            LogFormat::Text => Progress::new(self.err, self.live && may_redraw, self.quiet),
             LogFormat::Json => Progress::on(Box::new(Lines::default()), Box::new(|| None), self.err, false, self.quiet),
         }
     }

@@ -81,7 +81,7 @@ impl Deployment<'_> {
         executions: &[Execution<'_>],
         parallelism: usize,
     ) {
-        let progress = RefCell::new(self.terminal.progress());
+        let progress = RefCell::new(self.terminal.progress(self.may_redraw));
         // All runs of the process share them.
         let slots = apply::slots(parallelism);
         for (at, (it, prefix)) in planned.iter().zip(prefixes).enumerate() {

@@ -112,6 +112,8 @@ pub(super) struct Rounds<'t> {
     left_alone: BTreeSet<String>,
     /// The inputs of builds that need no other run: they failed, or the builds changed them.
     done_inputs: Option<String>,
+    /// Whether a round has ended, after which logs are followed.
+    may_be_followed: bool,
     /// The functions that were deployed last.
     pub(super) deployed: Vec<String>,
 }
@@ -138,6 +140,7 @@ impl<'t> Rounds<'t> {
             warned_code: Vec::new(),
             left_alone: BTreeSet::new(),
             done_inputs: None,
+            may_be_followed: false,
             deployed: Vec::new(),
         }
     }
@@ -179,7 +182,8 @@ impl<'t> Rounds<'t> {
     }
 
     fn deployment<'d>(&'d self) -> Deployment<'d> {
-        Deployment { terminal: self.terminal, intent: INTENT, view: &self.view, suggests_next: false }
+        let (terminal, view, may_redraw) = (self.terminal, &self.view, !self.may_be_followed);
+        Deployment { terminal, intent: INTENT, view, suggests_next: false, may_redraw }
     }
 
     /// Reads and plans everything, and applies what the user agrees to. Returns the session, with
@@ -376,6 +380,7 @@ impl<'t> Rounds<'t> {
     fn remember(&mut self, run: Run<'t>, stale: BTreeSet<String>) -> Session<'t> {
         let Run { mut session, cx, inventory } = run;
         session.unlock_writes();
+        self.may_be_followed = true;
         let functions = session.spec.managed("function");
         let wanted = functions.map(|it| (it.name.clone(), it.desired.clone())).collect();
         let (shape, lookups, target) = (shape(&session.spec), lookups(&session.spec), session.target.clone());

@@ -382,6 +382,31 @@ fn keys_apply_invoke_verify_and_quit() {
 }
 
 #[test]
+fn logs_are_printed_while_a_key_is_at_work() {
+    let project = Project::new();
+    project.write(CODE, &code("a record"));
+    let wait = "exports.handler = async ({ path }) => { while (!require('fs').existsSync(path)) \
+                await new Promise(next => setTimeout(next, 20)); return 'done'; };";
+    let waiter = format!(
+        "  waiter:\n    type: function\n    runtime: nodejs22.x\n    handler: index.handler\n    timeout: 60\n    \
+         role: ${{execution-role.arn}}\n    code: {{ inline: \"{wait}\" }}\n"
+    );
+    project.edit(TEAM, &[("resources:\n", &format!("resources:\n{waiter}"))]);
+    let end = project.path("end");
+    project.write("event.json", &format!("{{ \"path\": {end:?} }}"));
+    let mut terminal = terminal(&project, &["--event", "event.json"]);
+    terminal.exp_string("keys: a apply, i invoke, v verify, q quit").unwrap();
+    press(&mut terminal, "i");
+    terminal.exp_string("invoking blue-owls-waiter with the event").unwrap();
+    project.account(ACCOUNT).put_item(TABLE, "1", "x");
+    terminal.exp_string("a record").unwrap();
+    fs::write(end, "").unwrap();
+    terminal.exp_string("done").unwrap();
+    press(&mut terminal, "q");
+    terminal.exp_eof().unwrap();
+}
+
+#[test]
 fn in_a_window_of_sixty_columns_no_line_is_longer() {
     let project = Project::new();
     project.write(CODE, &code("one"));

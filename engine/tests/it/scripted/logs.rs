@@ -284,3 +284,21 @@ fn text_before_an_event_does_not_hide_it() {
     let line = "MODIFY  id=7  text: \"buy milk\" -> \"buy oat milk\"";
     assert_eq!(out.matches(line).count(), texts.len(), "{out}");
 }
+
+#[test]
+fn dev_follows_a_log_again_after_it_could_not_be_read() {
+    let cloud = deployed();
+    let project = Project::usual();
+    let denied = "User: X is not authorized to perform: logs:FilterLogEvents on resource: arn:aws:logs:x";
+    let refusal = Reply::of("FilterLogEvents", 400, "AccessDeniedException", denied);
+    cloud.fault("FilterLogEvents", 1..2, Fault::Answer(refusal));
+    cloud.always("FilterLogEvents", page(&events(&["the log is back"]), None));
+    let mut dev = project.start(&cloud, &["dev", "--yes"]);
+    dev.err.find(|line| line.contains("AWS denied this call")).unwrap();
+    let source = project.path("lambda-src/log-events/index.js");
+    std::fs::write(&source, std::fs::read_to_string(&source).unwrap() + "// changed\n").unwrap();
+    dev.out.find(|line| line.contains("deployed logger")).unwrap();
+    dev.out.find(|line| line.contains("the log is back")).unwrap();
+    dev.press_ctrl_c();
+    dev.end().ends_with(130);
+}
