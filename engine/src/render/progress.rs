@@ -1,9 +1,10 @@
-//! Progress on stderr: on a terminal, one redrawn line per unfinished step, in a fixed order; plain
-//! lines everywhere else.
+//! Progress on stderr: on a terminal, one redrawn line per unfinished step, or per run if there are
+//! several, in a fixed order; plain lines everywhere else.
 //!
 //! **Invariant:** it receives events and draws; nothing waits for it.
 
 mod region;
+mod runs;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,6 +19,7 @@ use crate::plan::{Action, Plan, StepId};
 use super::outcome::verb_of;
 use super::{DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW};
 use region::{RUNNING, Region, RegionRow};
+use runs::RunRow;
 
 /// After this time a wait gets a plain line, and then again every [`REMINDER`].
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,6 +37,8 @@ pub struct Progress {
     interrupted: bool,
     /// The steps, by run and step.
     rows: BTreeMap<(usize, StepId), StepRow>,
+    /// The runs with steps.
+    runs: BTreeMap<usize, RunRow>,
 }
 
 enum DrawMode {
@@ -59,7 +63,29 @@ enum StepState {
     Queued,
     Running { notice: WaitNotice, what: Option<String> },
     Failed { after: Duration, why: String },
-    Over,
+    Over { is_done: bool },
+}
+
+impl StepState {
+    fn is_done(&self) -> bool {
+        matches!(self, StepState::Over { is_done: true })
+    }
+}
+
+impl StepRow {
+    /// Ends the step; the line of a failed one stays.
+    fn end(&mut self, ending: &StepOutcome) {
+        self.state = match (ending, &self.state) {
+            (StepOutcome::Failed(error), state) if !error.is_interrupted() => {
+                let after = match state {
+                    StepState::Running { notice, .. } => notice.since.elapsed(),
+                    _ => Duration::ZERO,
+                };
+                StepState::Failed { after, why: error.message.to_string() }
+            }
+            _ => StepState::Over { is_done: matches!(ending, StepOutcome::Done(_)) },
+        };
+    }
 }
 
 /// Decides which waits of a step get a plain line.
@@ -107,11 +133,14 @@ impl Progress {
             (_, true) => DrawMode::Live(Region::new(size)),
             (_, false) => DrawMode::Plain,
         };
-        Progress { output_style, style, out, rows: BTreeMap::new(), interrupted: false }
+        Progress { output_style, style, out, rows: BTreeMap::new(), runs: BTreeMap::new(), interrupted: false }
     }
 
     /// Adds the steps of a run; its resources are shown with `prefix`.
     pub fn begin(&mut self, run: usize, prefix: &str, plan: &Plan) {
+        if !plan.steps.is_empty() {
+            self.runs.insert(run, RunRow { prefix: prefix.to_owned(), since: None });
+        }
         for (at, step) in plan.steps.iter().enumerate() {
             let Some(change) = plan.changes.get(step.change) else { continue };
             let (_, doing, done) = verb_of(step.op);
@@ -130,6 +159,9 @@ impl Progress {
     pub fn event(&mut self, run: usize, event: &Event) {
         match event {
             Event::Started(id) => {
+                if let Some(row) = self.runs.get_mut(&run) {
+                    row.since.get_or_insert_with(Instant::now);
+                }
                 let Some(row) = self.rows.get_mut(&(run, *id)) else { return };
                 row.state = StepState::Running { notice: WaitNotice::new(Instant::now()), what: None };
                 let text = format!("{}: {}...", row.label, row.doing);
@@ -157,8 +189,11 @@ impl Progress {
 
     fn finished(&mut self, run: usize, id: StepId, ending: &StepOutcome) {
         let (output_style, is_live) = (self.output_style, matches!(self.style, DrawMode::Live(_)));
+        if is_live && self.is_by_run() {
+            return self.finished_in_run(run, id, ending);
+        }
         let Some(row) = self.rows.get_mut(&(run, id)) else { return };
-        let before = std::mem::replace(&mut row.state, StepState::Over);
+        row.end(ending);
         let StepRow { label, doing, done, .. } = &row;
         let text = match ending {
             StepOutcome::Done(elapsed) => {
@@ -169,14 +204,7 @@ impl Progress {
                 format!("{label}: {}", output_style.paint(YELLOW, "stopped"))
             }
             // On a terminal its line stays in place until the run ends.
-            StepOutcome::Failed(error) if is_live => {
-                let after = match before {
-                    StepState::Running { notice, .. } => notice.since.elapsed(),
-                    _ => Duration::ZERO,
-                };
-                row.state = StepState::Failed { after, why: error.message.to_string() };
-                return self.draw(&[]);
-            }
+            StepOutcome::Failed(_) if is_live => return self.draw(&[]),
             // The outcome reports the cause and the remedy.
             StepOutcome::Failed(_) => failed(label, doing, output_style),
             StepOutcome::Skipped(cause) => {
@@ -222,7 +250,10 @@ impl Progress {
 
     /// Draws the unfinished steps, below lines that stay.
     fn draw(&mut self, above: &[&str]) {
-        let rows: Vec<RegionRow> = self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect();
+        let rows: Vec<RegionRow> = match self.is_by_run() {
+            true => self.drawn_runs(),
+            false => self.rows.iter().filter_map(|((run, _), row)| self.drawn(*run, row)).collect(),
+        };
         if let DrawMode::Live(region) = &mut self.style {
             region.draw(&mut self.out, above, &rows, self.output_style);
         }
@@ -231,7 +262,7 @@ impl Progress {
     fn drawn(&self, run: usize, row: &StepRow) -> Option<RegionRow> {
         let StepRow { label, task, doing, needs, state, .. } = row;
         Some(match state {
-            StepState::Over => return None,
+            StepState::Over { .. } => return None,
             StepState::Failed { after, why } => {
                 let failed = |doing: &str| {
                     vec![(PLAIN, format!("{label}: {doing}")), (RED, "failed".to_owned()), (PLAIN, format!(": {why}"))]
@@ -257,7 +288,7 @@ impl Progress {
             StepState::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
                 let mut open: Vec<&str> =
-                    open.filter(|it| !matches!(it.state, StepState::Over)).map(|it| it.task.as_str()).collect();
+                    open.filter(|it| !matches!(it.state, StepState::Over { .. })).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
                 let mut variants = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];

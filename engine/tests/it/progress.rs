@@ -6,10 +6,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Duration;
 
 use avt::Terminal;
-use engine::apply::{self, Event};
-use engine::plan::{Goal, StepId};
+use engine::apply::{self, Event, StepOutcome};
+use engine::aws::{AwsError, Code};
+use engine::plan::{Goal, Plan, StepId};
 use engine::render::{OutputStyle, Progress, TICK};
 use insta::assert_snapshot;
 use rexpect::session::PtySession;
@@ -197,6 +199,40 @@ async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
     let last = screen.text();
     assert!(last.contains("thing-02: creating failed") && !last.contains("more"), "{last}");
     assert_eq!(last.lines().filter(|line| line.contains(": created after")).count(), 29, "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn twenty_runs_have_a_line_each() {
+    let (stage, screen) = (Stage::new(), Screen::new(80, 24));
+    let spec = stage.spec(&[node("todos"), node("logger"), node("pipe").uses(&["todos", "logger"])]);
+    let (_, plan) = stage.plan(&spec, Goal::Present).await;
+    let mut progress = screen.progress(PLAIN, true);
+    (0..20).for_each(|run| progress.begin(run, &format!("team-{run:02}/team/"), &plan));
+    // A plan without steps has no line.
+    progress.begin(20, "idle/team/", &Plan::default());
+    let [todos, logger, pipe] = [0, 1, 2].map(StepId);
+    let done = |seconds| StepOutcome::Done(Duration::from_secs(seconds));
+    let error = AwsError::own(Code::AccessDenied, "CreateFunction", "logger", "you lack permission to create it");
+    for run in 0..19 {
+        progress.event(run, &Event::Started(todos));
+        progress.event(run, &Event::Started(logger));
+        progress.event(run, &Event::Waiting(todos, "the table to become ACTIVE".to_owned()));
+    }
+    sleep(Duration::from_secs(3)).await;
+    (0..9).for_each(|run| progress.event(run, &Event::Finished(todos, done(3))));
+    progress.event(3, &Event::Finished(logger, StepOutcome::Failed(error)));
+    progress.event(3, &Event::Finished(pipe, StepOutcome::Skipped("logger".to_owned())));
+    for step in [logger, pipe] {
+        progress.event(5, &Event::Finished(step, done(3)));
+    }
+    let middle = screen.text();
+    for run in (0..20).filter(|run| ![3, 5].contains(run)) {
+        [todos, logger, pipe].iter().for_each(|step| progress.event(run, &Event::Finished(*step, done(3))));
+    }
+    drop(progress);
+    let last = screen.text();
+    assert_snapshot!(format!("{middle}\n-- at the end\n{last}"));
+    assert_eq!(last.lines().filter(|line| line.contains("3 of 3 steps after")).count(), 19, "{last}");
 }
 
 #[tokio::test(start_paused = true)]
