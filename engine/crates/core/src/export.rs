@@ -260,12 +260,19 @@ impl Export {
             }
             let mut written = Tree::new();
             for (key, value) in entries {
-                let variable = format!("{}_{key}", declaration.name);
+                let variable = self.unused_variable(&format!("{}_{key}", declaration.name));
                 written.insert(key, Value::reference("var", &variable));
                 self.values.insert(variable, value.as_str().unwrap_or_default().to_owned());
             }
             declaration.properties.push((name, Value::Map(written)));
         }
+    }
+
+    /// The name of a variable that has no value yet.
+    fn unused_variable(&self, name: &str) -> String {
+        let numbered = (2..).map(|n| format!("{name}_{n}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        names.find(|it| !self.values.contains_key(it)).unwrap_or_default()
     }
 
     fn explain_owner(&self, declaration: &mut Declaration) {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::FunctionCode;
+use aws_sdk_lambda::types::{Environment, FunctionCode};
 use serde_json::Value as Json;
 
 use super::adoption::{FUNCTION, SECRET, TABLE, create_everything};
@@ -154,6 +154,23 @@ fn names_of_other_teams_are_owned_and_values_go_to_a_file_of_the_users() {
     run(&["diff", EXPORTED]).expect(1, &["blue-owls-logger_TOKEN"]);
     let again = run(&[&export[..], &REGION].concat());
     again.expect(1, &["already exists, so nothing was written"]);
+}
+
+#[test]
+fn each_variable_has_a_name_of_its_own() {
+    let project = Project::new();
+    let aws = project.account(ACCOUNT);
+    for (function, variable, value) in [("orders", "api_KEY", "one"), ("orders_api", "KEY", "two")] {
+        let variables = Environment::builder().variables(variable, value).build();
+        let code = FunctionCode::builder().zip_file(package()).build();
+        aws.create_function(function, |function| function.code(code).environment(variables));
+    }
+    let export = ["export", "orders", "orders_api", "--team", "red-foxes", "-o", EXPORTED, "--with-values", "v.yaml"];
+    project.run(&[&export[..], &["--local"]].concat()).expect(0, &["wrote v.yaml"]);
+    assert_eq!(project.read("v.yaml"), "orders_api_KEY: one\norders_api_KEY_2: two\n");
+    let text = project.read(EXPORTED);
+    assert!(text.contains("api_KEY: ${var.orders_api_KEY}\n"), "{text}");
+    assert!(text.contains(" KEY: ${var.orders_api_KEY_2}\n"), "{text}");
 }
 
 #[test]
