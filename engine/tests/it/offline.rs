@@ -375,6 +375,9 @@ fn validate_accepts_folders_and_multi_spec_commands_accept_patterns() {
     assert_eq!(valid("specs/[a].yaml"), "`specs/[a].yaml` is valid.\n");
     fs::remove_file(at.join("specs/[a].yaml")).unwrap();
     fs::remove_file(at.join("specs/.hidden.yaml")).unwrap();
+    // A file of values and one that specs extend are no specs.
+    fs::write(at.join("specs/values.yaml"), "days: 7\n").unwrap();
+    fs::write(at.join("specs/common.yaml"), "team: green-newts\ntags: { app: shop }\n").unwrap();
     assert_eq!(valid("specs"), "2 specs are valid.\n");
     let [graph, _] = exec(at, &["graph", "specs/*.yml"], 0);
     assert!(graph.contains("todos-to-logger"), "{graph}");

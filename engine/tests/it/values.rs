@@ -423,8 +423,9 @@ fn meaning(spec: &Spec) -> String {
     all
 }
 
-fn any_spec() -> impl proptest::strategy::Strategy<Value = String> {
+fn any_spec() -> impl proptest::strategy::Strategy<Value = (String, Option<String>)> {
     use proptest::prelude::*;
+    let without_role = FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "");
     let parts = [
         "  todos: { stream_view_type: KEYS_ONLY, attributes: { id: S }, hash_key: id, type: table }\n".to_owned(),
         "  store: { for_each: [a, b], type: table, attributes: { id: S }, hash_key: id }\n".to_owned(),
@@ -434,12 +435,14 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = String> {
         "  theirs: { type: role, import: \"shared-${stage}\" }\n".to_owned(),
         format!(
             "  logger:{}    environment: {{ DAYS: \"${{var.days}}\", ESCAPED: \"$${{x}} ${{var.literal}}\" }}\n    memory_size: ${{var.size}}\n",
-            FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "")
+            without_role
         ),
         format!(
             "  reader:{}    access: {{ \"${{var.which}}\": read }}\n    tags: {{ own: \"${{account}}\" }}\n    depends_on: [store]\n    events: {{ todos: {{ batch_size: 5 }} }}\n",
-            FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "")
+            without_role
         ),
+        format!("  caller:{without_role}    environment: {{ URL: \"${{lookup.url}}\", BOTH: \"${{lookup.token}} ${{var.size}}\" }}\n"),
+        "  named: { type: role, import: \"${lookup.role}\" }\n".to_owned(),
     ];
     let heads = [
         "tags: { app: \"${stage}\", tier: x }\n",
@@ -456,38 +459,44 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = String> {
         "  table: { billing_mode: PAY_PER_REQUEST, protect: true }\n",
         "  queue: { tags: { q: \"1\" } }\n",
     ];
-    let n = 1_usize << (parts.len() + heads.len() + defaults.len());
+    let n = 1_usize << (1 + parts.len() + heads.len() + defaults.len());
     (0..n).prop_map(move |bits| {
         let has = |at: usize| bits >> at & 1 == 1;
-        let mut text = "team: owls\nstages: { dev: { days: 7, boundary: ~ }, prod: {} }\n".to_owned();
-        text += "vars: { days: 1, size: 256, which: todos, boundary: \"arn:aws:iam::123456789012:policy/b\", literal: x }\n";
+        let mut text = "team: owls\n".to_owned();
         heads.iter().enumerate().filter(|(at, _)| has(*at)).for_each(|(_, it)| text += it);
+        // All of these can also be in a file that the spec extends.
+        let mut base = "stages: { dev: { days: 7, boundary: ~ }, prod: {} }\n".to_owned();
+        base += "lookups: { url: { ssm: [\"/${stage}/url\", /url], default: x }, token: { secret: app, key: t }, role: { ssm: /role } }\n";
+        base += "vars: { days: 1, size: 256, which: todos, boundary: \"arn:aws:iam::123456789012:policy/b\", literal: x }\n";
         // These are needed by the resources below.
-        text += "defaults:\n";
+        base += "defaults:\n";
         for (at, it) in defaults.iter().enumerate() {
             if at == 3 || at == 4 || has(at + heads.len()) {
-                text += it;
+                base += it;
             }
         }
+        let is_extended = has(parts.len() + heads.len() + defaults.len());
+        text += if is_extended { "extends: common.yaml\n" } else { &base };
         text += "resources:\n";
         for (at, it) in parts.iter().enumerate() {
             if at < 2 || has(at + heads.len() + defaults.len()) {
                 text += it;
             }
         }
-        text
+        (text, is_extended.then_some(base))
     })
 }
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
     #[test]
-    fn a_rendered_spec_plans_the_same(text in any_spec()) {
+    fn a_rendered_spec_plans_the_same((text, base) in any_spec()) {
         let overrides = SpecOverrides { vars: [("literal".to_owned(), "${todos.arn}".to_owned())].into(), ..at_stage("dev") };
         let overrides = SpecOverrides { is_one_of_several: true, ..overrides };
-        let spec = parse(&text, &overrides).unwrap_or_else(|said| panic!("{text}\n{said}"));
+        let files = [("team.yaml", text.as_str()), ("common.yaml", base.as_deref().unwrap_or_default())];
+        let spec = load(&files, &overrides).unwrap_or_else(|said| panic!("{text}\n{said}"));
         let rendered = spec.rendered();
-        for key in ["stages", "vars", "defaults", "when", "for_each"] {
+        for key in ["stages", "vars", "defaults", "when", "for_each", "extends"] {
             assert!(!rendered.contains(&format!("{key}:")), "{rendered}");
         }
         let again = parse(&rendered, &SpecOverrides::default()).unwrap_or_else(|said| panic!("{text}\n{rendered}\n{said}"));

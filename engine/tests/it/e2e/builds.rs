@@ -51,9 +51,19 @@ fn a_build_line_neither_runs_unasked_nor_sees_credentials() {
         said.complains_once();
     }
     diff(&project, &["--no-build"]).expect(0, &["code = (known after build)", "Plan: 2 to add"]);
-    for args in [&["graph"][..], &["policy", "--role"], &["list", "--local"], &["preflight", "--local"]] {
-        project.run(args);
+    // Only `diff`, `apply` and `dev` build.
+    let others = "graph|policy --role|list --local|preflight --local|verify --local --yes|output --local|status --local|\
+                  logs --local|invoke api --local|items list api --local|render|forget api --local --yes|\
+                  export blue-owls-api --local|destroy --local --yes";
+    for command in others.split('|') {
+        project.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(n_runs(&project), 0, "{command}");
     }
+    let mut dev = project.command(&["dev", "--local", "--yes"]).start();
+    dev.err.find(|line| line.contains("hasn't been allowed on this machine, and there is no terminal to ask")).unwrap();
+    dev.err.find(|line| line.contains("waiting for a fix")).unwrap();
+    dev.press_ctrl_c();
+    dev.end().ends_with(130);
     assert_eq!(n_runs(&project), 0);
 
     let mut command = project.command(&["diff", "--local", "--allow-build"]);
@@ -68,6 +78,14 @@ fn a_build_line_neither_runs_unasked_nor_sees_credentials() {
     let seen = project.read("ran");
     assert!(!seen.contains("hunter2"), "{seen}");
     assert!(seen.contains("AWS_EC2_METADATA_DISABLED=true") && seen.contains("npm_config_registry="), "{seen}");
+}
+
+#[test]
+fn the_output_of_a_build_that_succeeds_is_not_shown() {
+    let project = project("{ command: sh build.sh, directory: .. }", "");
+    project.write("build.sh", "echo noisy; echo loud >&2; mkdir -p dist; cp index.js dist\n");
+    let ran = diff(&project, &["--allow-build"]).expect(0, &["building: sh build.sh", "Plan: 2 to add"]);
+    assert!(!ran.text().contains("noisy") && !ran.text().contains("loud"), "{}", ran.text());
 }
 
 #[test]
@@ -122,6 +140,7 @@ fn a_build_runs_once_for_all_functions_and_when_its_inputs_changed() {
 
     project.write("index.js", "exports.handler = async () => console.log('changed');\n");
     diff(&project, &["--no-build"]).expect(0, &["(known after build)"]);
+    project.run(&["status", "--local"]).expect(0, &["deployed", "2 properties were not compared"]);
     diff(&project, &["--allow-build"]).expect(0, &["Plan: 0 to add, 2 to change"]);
     assert_eq!(n_runs(&project), 2);
     // An output that is gone, or that another program changed, is made again.
@@ -288,7 +307,9 @@ fn typescript_is_bundled_by_the_projects_own_esbuild() {
     project.write("package.json", "{}\n");
     project.write("src/greet.ts", "export const greet = (name: string): string => `hello ${name}`;\n");
     let source = "import { greet } from './greet';\n\
-        export const handler = async (event: { name: string }): Promise<void> => console.log(greet(event.name));\n";
+        export const handler = async (event: { name: string }): Promise<void> => {\n\
+        using _closed = { [Symbol.dispose]() {} };\n\
+        console.log(greet(event.name));\n};\n";
     project.write("src/index.ts", source);
     project.write(".gitignore", "node_modules\n.cache/\n.config/\n");
     project.run(&["validate"]).expect(0, &["is valid"]);
@@ -310,6 +331,13 @@ fn typescript_is_bundled_by_the_projects_own_esbuild() {
     assert_eq!(answer.function_error, None, "{answer:?}");
     aws.await_log("blue-owls-api", &["hello owl"]);
     diff(&project, &["--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
+    let builds = fs::read_dir(project.path(".engine/builds")).unwrap().map(|it| it.unwrap().path());
+    let bundle = builds.filter(|it| it.is_dir()).collect::<Vec<_>>().remove(0);
+    let files: BTreeSet<_> = fs::read_dir(&bundle).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(files, ["index.js".into(), "index.js.map".into()].into());
+    let text = fs::read_to_string(bundle.join("index.js")).unwrap();
+    // Node.js 22 doesn't know `using`.
+    assert!(text.contains("sourceMappingURL=index.js.map") && !text.contains("using _closed"), "{text}");
 
     project.write("src/greet.ts", "export const greet = (name: string): string => `goodbye ${name`;\n");
     let broken = diff(&project, &["--allow-build"]);

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault};
 use super::world::{Reply, World};
-use super::{FUNCTION, Project, writes};
+use super::{FUNCTION, Project, two_waves, writes};
 
 const LOOKUPS: &str = "lookups:
   url: { ssm: [/nowhere/url, /app/url] }
@@ -68,6 +68,41 @@ fn reads(cloud: &Cloud) -> Vec<String> {
     let mut reads: Vec<String> = calls.map(|call| format!("{} {}", call.operation, call.about)).collect();
     reads.sort();
     reads
+}
+
+#[test]
+fn lookups_are_read_in_the_first_wave_and_before_it_for_names() {
+    let lookups =
+        "lookups: { url: { ssm: /app/url }, token: { secret: app/github, key: token }, role: { ssm: /app/role } }\n";
+    let uses = "    handler: index.handler\n    environment: { URL: \"${lookup.url}\", TOKEN: \"${lookup.token}\" }\n";
+    let project = Project::new(|text| {
+        let text = text.replacen("resources:\n", &format!("{lookups}resources:\n"), 1);
+        text.replacen("    handler: index.handler\n", uses, 1)
+    });
+    let first = Cloud::start(world());
+    let role = "fhms-pulumi-challenge-lambda-execution-role";
+    first.world(|world| world.parameters.insert("/app/role".to_owned(), ("String", role.to_owned(), 1)));
+    project.run(&first, &["apply", "--yes"]).ends_with(0);
+    let deployed = first.world(|world| world.clone()).aged();
+    let cloud = Cloud::start(deployed.clone());
+    let waves = two_waves(&cloud, &project, 13, 2);
+    let (first, second) = waves.split_once("then").unwrap();
+    assert!(first.contains("GetParameters /app/url") && first.contains("GetSecretValue app/github"), "{waves}");
+    assert_eq!(second.trim().lines().count(), 2, "{waves}");
+
+    // The name of an import is needed before it can be read.
+    project.edit(&format!("import: {role}"), "import: \"${lookup.role}\"");
+    let cloud = Cloud::start(deployed);
+    cloud.hold();
+    let running = project.start(&cloud, &["diff", "--detailed-exitcode"]);
+    let mut waves = Vec::new();
+    for n in [2, 11, 2] {
+        waves.push(cloud.held(n));
+        cloud.release();
+    }
+    running.end().ends_with(0).says("No changes.");
+    assert_eq!(cloud.calls().len(), 15, "{waves:#?}");
+    assert!(waves[0].iter().any(|it| it.starts_with("GetParameters")), "{waves:#?}");
 }
 
 #[test]

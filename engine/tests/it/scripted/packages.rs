@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::server::Cloud;
 use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty, writes};
+use crate::shared::eventually;
 
 const URI: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1";
 /// A spec that doesn't declare the function under test.
@@ -206,6 +207,23 @@ fn the_new_code_is_checked_by_the_new_code_signing_configuration() {
     diff_is_empty(&project, &cloud);
     project.run(&cloud, &["forget", "logger"]).ends_with(0);
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].tags.clone()).len(), 0);
+}
+
+#[test]
+fn a_build_runs_while_aws_is_read() {
+    let (cloud, project) = (deployed(), Project::usual());
+    let command = "while [ ! -e go ]; do sleep 0.01; done; mkdir -p dist; cp lambda-src/log-events/index.js dist";
+    let build = format!("{{ command: '{command}', directory: .., inputs: [lambda-src] }}");
+    project.edit(CODE, &format!("    code: ../dist\n    build: {build}"));
+    cloud.hold();
+    let running = project.command_on(&cloud.url, &["diff", "--allow-build"]).search_path().start();
+    // AWS is read before the build ends, and the build ends before AWS answers.
+    cloud.held(11);
+    assert!(!project.path("dist").exists());
+    std::fs::write(project.path("go"), "").unwrap();
+    eventually("the build ends", || project.path("dist/index.js").exists());
+    cloud.let_go();
+    running.end().ends_with(0).says("No changes.");
 }
 
 #[test]
