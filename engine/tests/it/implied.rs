@@ -171,6 +171,27 @@ fn without_derived_permissions_a_role_has_only_what_it_declares() {
 }
 
 #[test]
+fn without_derived_permissions_a_role_keeps_what_its_functions_declare() {
+    let resources = "  shared: { type: role, derive_permissions: false, access: { jobs: receive } }
+  jobs: { type: queue }
+  todos: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
+  feed: { type: mapping, function: '${worker.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }
+";
+    let lines = "    role: ${shared.arn}
+    access: { jobs: send }
+    statements: [{ actions: ses:SendEmail, resources: '*' }]
+";
+    let spec = parse(&(function("worker", lines) + resources)).unwrap();
+    let shared = declared(&spec, "shared");
+    assert_eq!(statements(shared), ["Access", "Access2", "Statement"]);
+    let policy = property(shared, "policy").to_string();
+    for action in ["sqs:SendMessage", "sqs:ReceiveMessage", "ses:SendEmail"] {
+        assert!(policy.contains(action), "{action}: {policy}");
+    }
+    assert!(reasons(shared).contains(&"Access: `worker` has `access: { jobs: send }`"), "{:?}", reasons(shared));
+}
+
+#[test]
 fn a_role_needs_a_service_that_assumes_it() {
     refused("  runner: { type: role }\n", &["`runner` has no trusted service, and no function of this spec uses it"]);
     let role = "  shared: { type: role, trusted_services: [states.amazonaws.com] }\n";

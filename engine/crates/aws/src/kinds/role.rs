@@ -324,7 +324,10 @@ fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
 fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl], derived: &mut Derived) {
     let env = AwsEnv::marked(spec.region.as_deref(), spec.account.as_deref());
     let follows = declared.desired.get("derive_permissions") != Some(&Value::Bool(false));
-    let mut granted = if follows { execution::of_functions(spec, &env, functions) } else { Vec::new() };
+    let mut granted = match follows {
+        true => execution::of_functions(spec, &env, functions),
+        false => functions.iter().flat_map(|function| execution::of_access(spec, &env, function)).collect(),
+    };
     granted.extend(execution::of_access(spec, &env, declared));
     let mut statements = Tree::new();
     for statement in granted {
@@ -333,7 +336,7 @@ fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl]
         derived.reasons.push((Path::property("policy").key(&sid), format!("{sid}: {reasons}")));
         statements.insert(sid, policy::derived(&statement));
     }
-    let written = std::iter::once(declared).chain(functions.iter().copied().filter(|_| follows));
+    let written = std::iter::once(declared).chain(functions.iter().copied());
     for (owner, statement) in written.flat_map(|owner| policy::written(owner).into_iter().map(move |it| (owner, it))) {
         let sid = policy::unique(&statements, "Statement");
         derived
