@@ -191,6 +191,45 @@ fn without_derived_permissions_a_role_keeps_what_its_functions_declare() {
     assert!(reasons(shared).contains(&"Access: `worker` has `access: { jobs: send }`"), "{:?}", reasons(shared));
 }
 
+/// The region decides how long the ARNs are, so it may not be known whether IAM accepts the policy.
+#[test]
+fn a_policy_that_is_too_large_in_some_regions_is_a_warning() {
+    let queues = |n: usize| {
+        let names = (0..n).map(|it| format!("\"{it:03}\"")).collect::<Vec<_>>().join(", ");
+        format!(
+            "  jobs: {{ type: queue, for_each: [{names}] }}\n  runner: {{ type: role, trusted_services: \
+             [states.amazonaws.com], access: {{ jobs: send }} }}\n"
+        )
+    };
+    let parse = |head: &str, n: usize| {
+        let text = format!("team: blue-owls\n{head}resources:\n{}", queues(n));
+        let kinds = engine::kinds::all();
+        Spec::parse(&kinds, Path::new("specs/team.yaml"), text.as_bytes(), &SpecOverrides::default(), Depth::Full)
+    };
+    let warnings = |head: &str, n: usize| format!("{:?}", parse(head, n).unwrap().warnings);
+    assert_eq!(warnings("", 150), "[]");
+    let warning = warnings("", 170);
+    assert!(warning.contains("in some regions, the policy of `runner` has up to"), "{warning}");
+    assert_eq!(warnings("region: eu-west-1\n", 170), "[]");
+    assert!(parse("region: us-gov-west-1\n", 170).is_err() && parse("", 200).is_err());
+}
+
+#[test]
+fn a_trust_policy_above_the_default_quota_is_a_warning() {
+    let trusted = |n: usize| {
+        let arns = (0..n).map(|it| format!("\"arn:aws:iam::123456789012:role/student-{it:02}\"")).collect::<Vec<_>>();
+        let document = format!(
+            "Version: \"2012-10-17\", Statement: [{{ Effect: Allow, Action: sts:AssumeRole, Principal: {{ AWS: [{}] }} }}]",
+            arns.join(", ")
+        );
+        let spec = parse(&format!("  runner: {{ type: role, assume_role_policy: {{ {document} }} }}\n")).unwrap();
+        format!("{:?}", spec.warnings)
+    };
+    assert_eq!(trusted(40), "[]");
+    let warning = trusted(50);
+    assert!(warning.contains("characters, above AWS's default limit of 2048"), "{warning}");
+}
+
 #[test]
 fn a_role_needs_a_service_that_assumes_it() {
     refused("  runner: { type: role }\n", &["`runner` has no trusted service, and no function of this spec uses it"]);

@@ -31,6 +31,11 @@ pub struct RolePolicies {
     pub permissions: Document,
 }
 
+/// A value of the spec with everything that follows from names in this environment.
+pub(crate) fn filled(spec: &Spec, env: &AwsEnv, value: &Value) -> Value {
+    PolicyBuilder { spec, env, exact: true, boundary: None }.filled(value)
+}
+
 /// The policies of each role in the spec, by name, and of those that functions name by ARN.
 pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();

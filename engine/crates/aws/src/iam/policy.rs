@@ -474,12 +474,23 @@ impl<'s> PolicyBuilder<'s> {
 
     /// A text of the spec, if it is known without AWS.
     pub(crate) fn text(&self, value: Option<&Value>) -> Option<String> {
+        self.filled(value?).as_str().map(str::to_owned)
+    }
+
+    /// A value of the spec with everything that follows from names.
+    pub(crate) fn filled(&self, value: &Value) -> Value {
         let output = |resource: &str, attribute: &str| {
             let declared = self.spec.resource(resource)?;
+            if attribute == "arn" && declared.schema().kind == ROLE.kind {
+                // An imported role can have any path.
+                return self.role_arns(declared).into_iter().next().filter(|_| !declared.imported);
+            }
+            if attribute == "arn" && declared.id.arn.is_some() {
+                return declared.id.arn.clone();
+            }
             declared.schema().computed(self.env, &declared.id.name).get(attribute).cloned()
         };
-        let known = |placeholder: &Placeholder| self.env.fill(placeholder, output);
-        value?.resolve(&known).as_str().map(str::to_owned)
+        value.resolve(&|placeholder: &Placeholder| self.env.fill(placeholder, output))
     }
 }
 

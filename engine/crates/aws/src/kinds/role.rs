@@ -103,7 +103,14 @@ static POLICY_ARN: LazyLock<Text> = LazyLock::new(|| {
 const MANAGED_POLICIES: i64 = 10;
 /// The maximum number of characters of all inline policies of a role, without whitespace (same
 /// page).
-const POLICY_CHARACTERS: usize = 10_240;
+pub(crate) const POLICY_CHARACTERS: usize = 10_240;
+/// The default quota of characters of a trust policy (same page).
+const TRUST_CHARACTERS: usize = 2048;
+/// Any account, as long as the spec names none.
+const SOME_ACCOUNT: &str = "123456789012";
+/// The regions with the shortest and the longest ARNs, as long as the spec names none.
+const SHORTEST_REGION: &str = "eu-west-1";
+const LONGEST_REGION: &str = "us-gov-west-1";
 
 impl Kind for Role {
     type Props = Props;
@@ -168,6 +175,7 @@ impl Kind for Role {
             .collect();
         let mut derived = Derived { problems: unknown_access(declared, spec), ..Derived::default() };
         trust(declared, !functions.is_empty(), &mut derived);
+        derived.problems.extend(long_trust(declared, spec, &derived));
         permissions(declared, spec, &functions, &mut derived);
         derived
     }
@@ -320,6 +328,50 @@ fn trust(declared: &ResourceDecl, is_used: bool, derived: &mut Derived) {
     }
 }
 
+/// The number of characters of a document that IAM counts: in the region with the shortest ARNs, and
+/// in the one with the longest, unless the spec names its region.
+/// What only AWS knows counts as nothing.
+fn n_characters(spec: &Spec, value: &Value, document: impl Fn(&Value) -> Json) -> (usize, usize) {
+    let in_region = |region: &str| {
+        let account = spec.account.as_deref().unwrap_or(SOME_ACCOUNT);
+        let env = AwsEnv::new(spec.region.as_deref().unwrap_or(region), account);
+        let least = policy::with_texts(&execution::filled(spec, &env, value), &|_| String::new());
+        document(&least).to_string().chars().filter(|c| !c.is_whitespace()).count()
+    };
+    (in_region(SHORTEST_REGION), in_region(LONGEST_REGION))
+}
+
+/// A trust policy that exceeds the default quota.
+fn long_trust(declared: &ResourceDecl, spec: &Spec, derived: &Derived) -> Option<Problem> {
+    let name = "assume_role_policy";
+    let document = derived.values.get(name).or_else(|| declared.desired.get(name))?;
+    let (characters, _) = n_characters(spec, document, |document| Json::from(document));
+    let name = if declared.explicit.contains(name) { name } else { "trusted_services" };
+    (characters > TRUST_CHARACTERS).then(|| {
+        let problem =
+            format!("the trust policy has {characters} characters, above AWS's default limit of {TRUST_CHARACTERS}");
+        let hint = format!("use at most {TRUST_CHARACTERS}, or request a higher quota for this account");
+        Problem::warning(Path::property(name), problem, hint).why("AWS allows up to 4,096 on request")
+    })
+}
+
+/// An inline policy that exceeds IAM's limit: an error if it does in every region.
+fn too_large(declared: &ResourceDecl, spec: &Spec, policy: &Value) -> Option<Problem> {
+    let (least, most) = n_characters(spec, policy, policy::document_of);
+    let (path, name) = (Path::property("statements"), &declared.name);
+    let hint = "move permissions to a managed policy and list it in `managed_policy_arns`, or use several roles";
+    if least > POLICY_CHARACTERS {
+        let problem = format!("the policy of `{name}` has {least} characters, but IAM's maximum is {POLICY_CHARACTERS}");
+        return Some(Problem::error(path, problem, hint));
+    }
+    (most > POLICY_CHARACTERS).then(|| {
+        let problem = format!(
+            "in some regions, the policy of `{name}` has up to {most} characters, but IAM's maximum is {POLICY_CHARACTERS}"
+        );
+        Problem::warning(path, problem, hint).why("ARNs contain the region, and the spec has no `region`")
+    })
+}
+
 /// The inline policy: what follows from the graph, from `access` and from `statements`.
 fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl], derived: &mut Derived) {
     let env = AwsEnv::marked(spec.region.as_deref(), spec.account.as_deref());
@@ -345,15 +397,7 @@ fn permissions(declared: &ResourceDecl, spec: &Spec, functions: &[&ResourceDecl]
         statements.insert(sid, statement);
     }
     let policy = Value::Map(statements);
-    let characters = policy::document_of(&policy).to_string().chars().filter(|c| !c.is_whitespace()).count();
-    if characters > POLICY_CHARACTERS {
-        let problem = format!(
-            "the policy of `{}` has {characters} characters, but IAM's maximum is {POLICY_CHARACTERS}",
-            declared.name
-        );
-        let hint = "move permissions to a managed policy and list it in `managed_policy_arns`, or use several roles";
-        derived.problems.push(Problem::error(Path::property("statements"), problem, hint));
-    }
+    derived.problems.extend(too_large(declared, spec, &policy));
     derived.values.insert("policy".to_owned(), policy);
     derived.values.insert("inline_policies".to_owned(), Value::List(Vec::new()));
 }

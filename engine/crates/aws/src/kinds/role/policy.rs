@@ -10,7 +10,7 @@ use crate::iam::policy::Statement;
 use crate::iam::{document, execution};
 use crate::schema::{AwsEnv, Problem, Shape, Text, property};
 use crate::spec::ResourceDecl;
-use crate::value::{Tree, Value, tree_to_json};
+use crate::value::{Template, Tree, Value, tree_to_json};
 
 /// The members of a statement in the spec, and IAM's names for them.
 const MEMBERS: [(&str, &str); 4] =
@@ -173,6 +173,26 @@ pub(super) fn document_of(policy: &Value) -> Json {
         Json::Object(elements)
     });
     json!({ "Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>() })
+}
+
+/// The same document as it is printed: with `${…}` for values that only AWS knows.
+pub(crate) fn printed_document(policy: &Value) -> Json {
+    document_of(&with_texts(policy, &Template::to_string))
+}
+
+/// Any document as it is printed.
+pub(crate) fn printed(document: &Value) -> Json {
+    Json::from(&with_texts(document, &Template::to_string))
+}
+
+/// A value with texts instead of the templates in it.
+pub(super) fn with_texts(value: &Value, text: &dyn Fn(&Template) -> String) -> Value {
+    match value {
+        Value::Unknown(template) => Value::String(text(template)),
+        Value::List(items) => Value::List(items.iter().map(|item| with_texts(item, text)).collect()),
+        Value::Map(map) => Value::Map(map.iter().map(|(key, item)| (key.clone(), with_texts(item, text))).collect()),
+        known => known.clone(),
+    }
 }
 
 /// Whether two policies by name grant the same.
