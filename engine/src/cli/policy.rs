@@ -10,11 +10,12 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::aws::{self, Access};
 use crate::diagnostic::Diagnostic;
-use crate::execution;
+use crate::execution::{self, RoleDocument};
+use crate::kinds::MAX_INLINE_CHARACTERS;
 use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
 use crate::policy_file::{self, Policies, Written};
-use crate::schema::AwsEnv;
+use crate::schema::{AwsEnv, Str};
 use crate::spec::Depth;
 
 use super::CommandContext;
@@ -163,10 +164,13 @@ impl Printer<'_> {
         if roles.is_empty() {
             return Err(CommandError::one(Diagnostic::error("the spec has no role", "add a `role:` to a function")));
         }
-        for (name, needed) in &roles {
-            self.explain(team, &needed.permissions);
+        for (name, policies) in &roles {
+            match &policies.permissions {
+                RoleDocument::Needed(document) => self.explain(team, document),
+                RoleDocument::Granted(_) => self.explain_statements(policies.notes.iter().cloned()),
+            }
             if self.args.output.is_none() {
-                check_size(&format!("of the role `{name}`"), &needed.permissions)?;
+                check_size(&format!("of the role `{name}`"), &policies.permissions)?;
             }
         }
         if self.args.output.is_none() {
@@ -175,9 +179,14 @@ impl Printer<'_> {
         }
         // Teams can share an imported role.
         let prefix = self.args.teams.as_ref().map(|_| format!("{team}-")).unwrap_or_default();
-        self.files.extend(roles.iter().flat_map(|(name, needed)| {
-            let trust = Policies { stem: format!("{prefix}{name}-trust"), texts: vec![text(&needed.trust)] };
-            [trust, divided(format!("{prefix}{name}-permissions"), &needed.permissions)]
+        self.files.extend(roles.iter().flat_map(|(name, policies)| {
+            let trust = Policies { stem: format!("{prefix}{name}-trust"), texts: vec![text(&policies.trust)] };
+            let stem = format!("{prefix}{name}-permissions");
+            let permissions = match &policies.permissions {
+                RoleDocument::Needed(document) => divided(stem, document),
+                RoleDocument::Granted(document) => Policies { stem, texts: vec![text(document)] },
+            };
+            [trust, permissions]
         }));
         Ok(())
     }
@@ -198,18 +207,24 @@ impl Printer<'_> {
             self.files.push(divided(team.clone(), &document));
             return Ok(());
         }
+        let document = RoleDocument::Needed(document);
         check_size(&format!("for the team `{team}`"), &document)?;
         self.terminal.print(&text(&document));
         Ok(())
     }
 
-    /// Explains the statements that no ARN restricts, and what a prefix matches.
-    fn explain(&mut self, team: &str, document: &Document) {
-        for statement in &document.statement {
-            if let Some(why) = statement.why.filter(|_| self.notes.insert(statement.sid.to_string())) {
-                self.terminal.note(&format!("{}: {why}", statement.sid));
+    /// Explains statements that no ARN restricts.
+    fn explain_statements(&mut self, statements: impl Iterator<Item = (Str, &'static str)>) {
+        for (sid, why) in statements {
+            if self.notes.insert(sid.to_string()) {
+                self.terminal.note(&format!("{sid}: {why}"));
             }
         }
+    }
+
+    /// Explains the statements that no ARN restricts, and what a prefix matches.
+    fn explain(&mut self, team: &str, document: &Document) {
+        self.explain_statements(document.statement.iter().filter_map(|it| Some((it.sid.clone(), it.why?))));
         if document.omits_optional && self.notes.insert("omits".to_owned()) {
             self.terminal
                 .note("the optional statements are omitted, since the policy would exceed IAM's size limit with them");
@@ -273,13 +288,16 @@ fn hint_account(failure: CommandError) -> CommandError {
     CommandError { diagnostics, ..failure }
 }
 
-fn check_size(subject: &str, document: &Document) -> Result<(), CommandError> {
+fn check_size(subject: &str, document: &RoleDocument) -> Result<(), CommandError> {
+    let most = match document {
+        RoleDocument::Needed(_) => MAX_CHARACTERS,
+        RoleDocument::Granted(_) => MAX_INLINE_CHARACTERS,
+    };
     let n_characters = document.n_characters();
-    if n_characters <= MAX_CHARACTERS {
+    if n_characters <= most {
         return Ok(());
     }
-    let problem =
-        format!("the policy {subject} has {n_characters} characters, but IAM allows at most {MAX_CHARACTERS}");
+    let problem = format!("the policy {subject} has {n_characters} characters, but IAM allows at most {most}");
     let hint = "add `--output DIR` to divide it among files that IAM accepts, or print one policy per command \
                 (`--for diff`, …)";
     Err(CommandError::one(Diagnostic::error(problem, hint).why("it lists each imported resource, layer and key")))

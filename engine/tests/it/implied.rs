@@ -195,7 +195,7 @@ fn without_derived_permissions_a_role_keeps_what_its_functions_declare() {
 #[test]
 fn a_policy_that_is_too_large_in_some_regions_is_a_warning() {
     let queues = |n: usize| {
-        let names = (0..n).map(|it| format!("\"{it:03}\"")).collect::<Vec<_>>().join(", ");
+        let names = (0..n).map(|it| format!("\"{it:052}\"")).collect::<Vec<_>>().join(", ");
         format!(
             "  jobs: {{ type: queue, for_each: [{names}] }}\n  runner: {{ type: role, trusted_services: \
              [states.amazonaws.com], access: {{ jobs: send }} }}\n"
@@ -207,11 +207,11 @@ fn a_policy_that_is_too_large_in_some_regions_is_a_warning() {
         Spec::parse(&kinds, Path::new("specs/team.yaml"), text.as_bytes(), &SpecOverrides::default(), Depth::Full)
     };
     let warnings = |head: &str, n: usize| format!("{:?}", parse(head, n).unwrap().warnings);
-    assert_eq!(warnings("", 150), "[]");
-    let warning = warnings("", 170);
+    assert_eq!(warnings("", 80), "[]");
+    let warning = warnings("", 92);
     assert!(warning.contains("in some regions, the policy of `runner` has up to"), "{warning}");
-    assert_eq!(warnings("region: eu-west-1\n", 170), "[]");
-    assert!(parse("region: us-gov-west-1\n", 170).is_err() && parse("", 200).is_err());
+    assert_eq!(warnings("region: eu-west-1\n", 92), "[]");
+    assert!(parse("region: us-gov-west-1\n", 92).is_err() && parse("", 100).is_err());
 }
 
 #[test]

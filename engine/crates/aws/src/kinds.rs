@@ -41,7 +41,9 @@ pub(crate) use mapping::source::Source;
 pub use permission::properties_of_policy;
 pub(crate) use queue::operations::QUEUE;
 pub(crate) use queue::{n_messages, once};
+pub use role::POLICY_CHARACTERS as MAX_INLINE_CHARACTERS;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
+pub(crate) use role::policy::{printed, printed_document};
 pub(crate) use table::operations::{ITEMS, TABLE, item_operation};
 
 /// The registry: one line for each kind.

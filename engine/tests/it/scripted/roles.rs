@@ -66,6 +66,36 @@ fn a_function_waits_for_its_new_role() {
     diff_is_empty(&project, &cloud);
 }
 
+/// The printed policies are those that `apply` sends, with every statement of the spec.
+#[test]
+fn the_printed_policies_of_a_role_are_those_that_it_gets() {
+    let project = own_role();
+    let more = format!(
+        "  archive: {{ type: table, import: shared-archive }}\n  runner:\n    type: role\n    trusted_services: \
+         [states.amazonaws.com]\n    path: /teams/\n    managed_policy_arns: [{READ_ONLY}]\n    access: {{ logger: invoke, \
+         archive: read }}\n    statements: [{{ effect: Deny, actions: [ses:SendEmail], resources: \
+         [\"${{archive.arn}}\", \"arn:aws:ses:${{region}}:${{account}}:identity/x\"], conditions: {{ Bool: {{ \"aws:SecureTransport\": false }} }} }}]\n"
+    );
+    project.edit("resources:\n", &format!("resources:\n{more}"));
+    project.edit("    code: ../", "    tracing: Active\n    statements: [{ actions: 's3:*', resources: '*' }]\n    code: ../");
+    let cloud = Cloud::start(World::empty());
+    cloud.world(|world| {
+        world.stand_table("shared-archive", false, Tags::new());
+    });
+    let printed = project.run(&cloud, &["policy", "--role", "--account", super::ACCOUNT]);
+    printed.ends_with(0).complains("IAM has no resource type for X-Ray traces");
+    let printed: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    for name in [RUNNER, IMPLIED] {
+        let role = cloud.world(|world| world.roles[name].clone());
+        let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(printed[name]["permissions"], parsed(&role.inline["engine"]), "{name}");
+        assert_eq!(printed[name]["trust"], parsed(&role.trust.unwrap()), "{name}");
+    }
+    assert_eq!(printed[RUNNER]["managed_policy_arns"], json!([READ_ONLY]));
+    assert_eq!(printed[IMPLIED].get("managed_policy_arns"), None);
+}
+
 #[test]
 fn what_another_client_attaches_during_a_deletion_is_removed_too() {
     let cloud = with_role("eu-central-1");

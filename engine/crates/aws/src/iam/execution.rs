@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::{QUEUE, Source, TABLE, default_log_group, destinations};
+use crate::kinds::{QUEUE, Source, TABLE, default_log_group, destinations, printed, printed_document};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -26,9 +26,35 @@ use super::policy::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RolePolicies {
     /// Its trust policy.
-    pub trust: Document,
+    pub trust: RoleDocument,
     /// Its permissions policy.
-    pub permissions: Document,
+    pub permissions: RoleDocument,
+    /// The managed policies that it also gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub managed_policy_arns: Vec<String>,
+    /// Why no ARN restricts some statements of a role that engine manages, by their name.
+    #[serde(skip)]
+    pub notes: Vec<(Str, &'static str)>,
+}
+
+/// One policy of a role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RoleDocument {
+    /// What a role needs that engine doesn't manage.
+    Needed(Document),
+    /// What `engine apply` gives a role that engine manages.
+    Granted(Json),
+}
+
+impl RoleDocument {
+    /// The number of characters that IAM counts, without whitespace.
+    pub fn n_characters(&self) -> usize {
+        match self {
+            RoleDocument::Needed(document) => document.n_characters(),
+            RoleDocument::Granted(document) => document.to_string().chars().filter(|c| !c.is_whitespace()).count(),
+        }
+    }
 }
 
 /// A value of the spec with everything that follows from names in this environment.
@@ -48,11 +74,31 @@ pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
             roles.entry(name).or_default().push(function);
         }
     }
-    let policies = |functions: Vec<&ResourceDecl>| {
-        let permissions = narrowest(spec, env, true, |policy| Document::new(statements(policy, &functions)));
-        RolePolicies { trust: trust(), permissions }
+    let policies = |name: &str, functions: Vec<&ResourceDecl>| match spec.managed("role").find(|it| it.id.name == name) {
+        Some(role) => granted(&policy, role, &functions),
+        None => {
+            let permissions = narrowest(spec, env, true, |policy| Document::new(statements(policy, &functions)));
+            let [trust, permissions] = [trust(), permissions].map(RoleDocument::Needed);
+            RolePolicies { trust, permissions, managed_policy_arns: Vec::new(), notes: Vec::new() }
+        }
     };
-    roles.into_iter().map(|(name, functions)| (name, policies(functions))).collect()
+    roles.into_iter().map(|(name, functions)| (name.clone(), policies(&name, functions))).collect()
+}
+
+/// What `engine apply` gives a role.
+fn granted(policy: &PolicyBuilder<'_>, role: &ResourceDecl, functions: &[&ResourceDecl]) -> RolePolicies {
+    let desired = |property: &str| policy.filled(role.desired.get(property).unwrap_or(&Value::Null));
+    let managed_policy_arns = match desired("managed_policy_arns") {
+        Value::List(arns) => arns.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let notes = statements(policy, functions).into_iter().filter_map(|it| Some((it.sid, it.why?))).collect();
+    RolePolicies {
+        trust: RoleDocument::Granted(printed(&desired("assume_role_policy"))),
+        permissions: RoleDocument::Granted(printed_document(&desired("policy"))),
+        managed_policy_arns,
+        notes,
+    }
 }
 
 fn trust() -> Document {

@@ -15,7 +15,7 @@ mod check;
 mod errors;
 mod interfaces;
 pub(super) mod operations;
-mod policy;
+pub(super) mod policy;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ static POLICY_ARN: LazyLock<Text> = LazyLock::new(|| {
 const MANAGED_POLICIES: i64 = 10;
 /// The maximum number of characters of all inline policies of a role, without whitespace (same
 /// page).
-pub(crate) const POLICY_CHARACTERS: usize = 10_240;
+pub const POLICY_CHARACTERS: usize = 10_240;
 /// The default quota of characters of a trust policy (same page).
 const TRUST_CHARACTERS: usize = 2048;
 /// Any account, as long as the spec names none.
