@@ -46,6 +46,7 @@ const ROWS: &[&str] = &[
     "passes: an IAM entity of this run not visible yet",
     "passes: changes of IAM in conflict",
     "passes: own creates not visible yet",
+    "passes: a queue's new visibility timeout not seen yet",
     "passes: queues and log groups",
     "passes: throttling and 5xx everywhere",
     // Permanent errors that look transient.
@@ -226,6 +227,43 @@ fn settled() -> World {
 fn trusting(principal: &serde_json::Value) -> World {
     let statement = json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
     World { trust: Some(json!({ "Version": "2012-10-17", "Statement": statement })), ..World::empty() }
+}
+
+/// The pipeline with a queue as the source.
+fn of_queue(text: &str) -> String {
+    let (head, _) = text.split_once("    event_source_arn:").unwrap();
+    let jobs = "  jobs: { type: queue, visibility_timeout_seconds: 60 }\n";
+    let text = replaced(head, "resources:\n", &format!("resources:\n{jobs}"));
+    format!("{text}    event_source_arn: ${{jobs.arn}}\n")
+}
+
+const SHORT: &str = "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds";
+
+/// An account with this stack's old queue, whose visibility timeout is this many seconds.
+fn with_queue(seconds: &str) -> World {
+    let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
+    let mut world = World::empty();
+    let queue = world.stand_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    queue.attributes.insert("VisibilityTimeout".to_owned(), seconds.to_owned());
+    world
+}
+
+fn cases_of_queues() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let row = "passes: a queue's new visibility timeout not seen yet";
+    let new = Scene { edit: |text| of_queue(&text), ..CREATE };
+    let raised = Scene { world: || with_queue("30"), ..new };
+    let same = Scene { world: || with_queue("60"), ..new };
+    let says = "Lambda to see the queue's new visibility timeout, since AWS reports: Queue visibility timeout: 30 seconds";
+    let create = "CreateEventSourceMapping";
+    for scene in [new, raised] {
+        cases.push(case(row, scene, create, A_WHILE, invalid(SHORT), End::Passes(says)));
+        let says = &[SHORT, "more than a minute after this run set the queue's visibility timeout"];
+        cases.push(case(row, scene, create, FOR_EVER, invalid(SHORT), End::Fails(Code::VisibilityTimeoutShort, 55..75, says, 100)));
+    }
+    let says = &[SHORT, "at least six times"];
+    cases.push(case(row, same, create, FOR_EVER, invalid(SHORT), End::Refused(says)));
+    cases
 }
 
 fn transient_cases() -> Vec<Case> {
@@ -872,7 +910,7 @@ fn orphans_invalid() -> World {
 }
 
 fn cases() -> Vec<Case> {
-    [transient_cases(), permanent_cases(), race_cases(), undocumented_cases()].into_iter().flatten().collect()
+    [transient_cases(), cases_of_queues(), permanent_cases(), race_cases(), undocumented_cases()].into_iter().flatten().collect()
 }
 
 /// Runs once and returns the reported waits and the outcomes of the steps.

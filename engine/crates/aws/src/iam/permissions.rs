@@ -81,6 +81,8 @@ pub struct Seen {
     new_roles: Mutex<BTreeSet<String>>,
     changed_roles: Mutex<BTreeSet<String>>,
     replaced_roles: Mutex<BTreeSet<String>>,
+    /// The queues whose visibility timeout this run has set.
+    changed_queues: Mutex<BTreeSet<String>>,
     caller: OnceLock<String>,
     /// Whether the plan already says that the account's functions can't be listed.
     lacks_functions: AtomicBool,
@@ -112,6 +114,16 @@ impl Seen {
         let is_old = has_propagated(born, now);
         let changed = self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner);
         is_old && !changed.contains(role) && !self.is_new_role(role)
+    }
+
+    /// Records that this run sets the visibility timeout of a queue.
+    pub fn note_changed_queue(&self, queue: &str) {
+        self.changed_queues.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned());
+    }
+
+    /// Whether this run set the visibility timeout of a queue, so that AWS may still see the old one.
+    pub fn is_changed_queue(&self, queue: &str) -> bool {
+        self.changed_queues.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
     }
 
     /// Records that this run replaces a role, and its functions get the new one.

@@ -138,6 +138,15 @@ const BUSY: Wait = Wait {
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
+/// "Changes made to attributes can take up to 60 seconds to propagate"
+/// (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html).
+const QUEUE_CHANGED: Wait = Wait {
+    what: "Lambda to see the queue's new visibility timeout",
+    reason: "SQS needs up to 60 s to propagate it",
+    inspect_cmd: "",
+    limit: Some(limits::LAMBDA),
+    budget: Duration::from_secs(65),
+};
 /// Number of consecutive reads of the table that confirm that a stream has ended: a single read may
 /// be stale.
 const READS_OF_AN_END: u32 = 2;
@@ -313,8 +322,10 @@ impl Kind for Mapping {
         let props = want.props;
         let (inquiry, tracker, end) = (RoleDiagnosis::default(), ExistenceTracker::default(), StreamEnd::default());
         let defaults = super::with_defaults(self, id, &props)?;
-        let beyond = Delta { from: &defaults, to: &props };
-        let send_with = |tags| send_create(cx, id, &beyond, tags);
+        let (beyond, source) = (&Delta { from: &defaults, to: &props }, &props.event_source_arn);
+        let send_with = |tags: Option<HashMap<String, String>>| {
+            seeing_queue(cx, id, source, move || send_create(cx, id, beyond, tags.clone()))
+        };
         let is_kinesis = Source::of_arn(&props.event_source_arn) == Some(Source::Kinesis);
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
@@ -364,7 +375,8 @@ impl Kind for Mapping {
             let inquiry = RoleDiagnosis::default();
             let delta = Delta { from: &have.props, to: &props };
             let change = || async {
-                let answer = send_update(cx, id, &uuid, &delta).await;
+                let send = || send_update(cx, id, &uuid, &delta);
+                let answer = seeing_queue(cx, id, &props.event_source_arn, send).await;
                 explained(cx, id, &inquiry, &props.event_source_arn, answer).await
             };
             let again = || async {
@@ -690,6 +702,35 @@ async fn send_update(cx: &Context, id: &Id, uuid: &str, delta: &Delta<'_, Props>
         .set_destination_config(delta.member(destination))
         .set_enabled(delta.member(|it| it.enabled));
     request.send().await.context("UpdateEventSourceMapping", &id.name).map(drop)
+}
+
+/// Sends a create or an update again while Lambda still sees a visibility timeout of the queue that
+/// this run has replaced.
+///
+/// # Errors
+/// Those of `send`.
+async fn seeing_queue<T, F>(cx: &Context, id: &Id, source: &str, send: impl Fn() -> F) -> Result<T, AwsError>
+where
+    F: Future<Output = Result<T, AwsError>>,
+{
+    let is_outdated = |error: &AwsError| {
+        error.cause == Code::VisibilityTimeoutShort && cx.aws.seen.is_changed_queue(last(source))
+    };
+    let attempt = || async {
+        match send().await {
+            Err(error) if is_outdated(&error) => Err(AwsError { cause: Code::Busy, is_final: false, ..error }),
+            answer => Ok(answer),
+        }
+    };
+    match cx.send(QUEUE_CHANGED, &id.name, attempt).await {
+        Ok(answer) => answer,
+        Err(error) if error.is(Code::Busy) => {
+            let reason = "Lambda still sees this value more than a minute after this run set the queue's visibility \
+                          timeout";
+            Err(AwsError { cause: Code::VisibilityTimeoutShort, is_final: true, reason: Some(reason.into()), ..error })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The mapping that a create without a clear response may have made.

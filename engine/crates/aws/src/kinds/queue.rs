@@ -238,6 +238,7 @@ impl Kind for Queue {
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {
         let props = want.props;
+        cx.aws.seen.note_changed_queue(&id.name);
         let attributes = attributes::of_new(&super::with_defaults(self, id, &props)?, &props);
         let send = || async {
             let request = cx
@@ -270,6 +271,9 @@ impl Kind for Queue {
             cx.send(BUSY, &id.name, tag).await?;
         }
         let changed = attributes::changed(&have.props, &want);
+        if changed.contains_key(&QueueAttributeName::VisibilityTimeout) {
+            cx.aws.seen.note_changed_queue(&id.name);
+        }
         if !changed.is_empty() {
             let set = || async {
                 let request = cx.aws.sqs.set_queue_attributes().queue_url(&address);
