@@ -47,6 +47,7 @@ const ROWS: &[&str] = &[
     "passes: changes of IAM in conflict",
     "passes: own creates not visible yet",
     "passes: a queue's new visibility timeout not seen yet",
+    "passes: a queue's policy names a fresh role",
     "passes: queues and log groups",
     "passes: throttling and 5xx everywhere",
     // Permanent errors that look transient.
@@ -263,6 +264,37 @@ fn cases_of_queues() -> Vec<Case> {
     }
     let says = &[SHORT, "at least six times"];
     cases.push(case(row, same, create, FOR_EVER, invalid(SHORT), End::Refused(says)));
+    cases.extend(cases_of_queue_policies());
+    cases
+}
+
+/// The pipeline with a queue whose policy names a role.
+fn with_policy(text: &str, role: &str) -> String {
+    let more = format!(
+        "  runner: {{ type: role, trusted_services: [states.amazonaws.com] }}\n  jobs:\n    type: queue\n    \
+         visibility_timeout_seconds: 60\n    policy: {{ Version: \"2012-10-17\", Statement: [{{ Effect: Allow, Principal: \
+         {{ AWS: [\"{role}\"] }}, Action: sqs:SendMessage, Resource: \
+         \"arn:aws:sqs:eu-central-1:123456789012:blue-owls-jobs\" }}] }}\n"
+    );
+    replaced(text, "resources:\n", &format!("resources:\n{more}"))
+}
+
+fn cases_of_queue_policies() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let row = "passes: a queue's policy names a fresh role";
+    let fresh = Scene { edit: |text| with_policy(&text, "${runner.arn}"), ..CREATE };
+    let changed = Scene { world: || with_queue("60"), ..fresh };
+    let old = Scene { edit: |text| with_policy(&text, PRINCIPAL), ..CREATE };
+    let refused = |operation| answer(operation, 400, "InvalidAttributeValue", "Invalid value for the parameter Policy.");
+    let says = "AWS to recognize the principal, since the queue's policy names the role `blue-owls-runner`";
+    for (scene, operation) in [(fresh, "CreateQueue"), (changed, "SetQueueAttributes")] {
+        cases.push(case(row, scene, operation, A_WHILE, refused(operation), End::Passes(says)));
+        let says = &["Invalid value for the parameter Policy", "`blue-owls-runner`"];
+        let end = End::Fails(Code::PrincipalUnknown, 55..70, says, 100);
+        cases.push(case(row, scene, operation, FOR_EVER, refused(operation), end));
+    }
+    let end = End::Refused(&["Invalid value for the parameter Policy"]);
+    cases.push(case(row, old, "CreateQueue", FOR_EVER, refused("CreateQueue"), end));
     cases
 }
 
@@ -977,6 +1009,8 @@ async fn run_case(case: Case) {
                 run_once(&cloud, &project, scene.goal).await.unwrap();
             }
             cloud.forget();
+            // IAM shows the ARN of a new role late.
+            cloud.world(|world| *world = world.clone().aged());
             let (_, again) =
                 run_once(&cloud, &project, scene.goal).await.unwrap_or_else(|error| panic!("{about}: {error}"));
             assert_eq!(again, [], "{about}: something is left to do");

@@ -105,6 +105,11 @@ impl Seen {
         self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
     }
 
+    /// Whether this run created or changed a role, so that other services may not know it yet.
+    pub fn is_written_role(&self, role: &str) -> bool {
+        self.is_new_role(role) || self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+    }
+
     /// Whether IAM has surely propagated a role: it is old, and this run didn't change it. A role
     /// that wasn't read isn't known to be.
     pub fn is_settled(&self, role: &str) -> bool {

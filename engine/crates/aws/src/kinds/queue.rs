@@ -22,7 +22,7 @@ mod attributes;
 mod errors;
 pub(super) mod operations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -248,8 +248,8 @@ impl Kind for Queue {
                 .queue_name(&id.name)
                 .set_attributes((!attributes.is_empty()).then(|| attributes.clone()))
                 .set_tags(Some(super::all_tags(&id.owner, &props.tags)));
-            request.customize().config_override(once()).send().await.context("CreateQueue", &id.name)?;
-            Ok(None)
+            let answer = request.customize().config_override(once()).send().await.context("CreateQueue", &id.name);
+            answer.map(|_| None).map_err(|error| about_policy(cx, &props, error))
         };
         // An existing queue with the same attributes counts as created, so only tags show the owner
         // (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html).
@@ -278,7 +278,7 @@ impl Kind for Queue {
             let set = || async {
                 let request = cx.aws.sqs.set_queue_attributes().queue_url(&address);
                 let answer = request.set_attributes(Some(changed.clone())).send().await;
-                answer.context("SetQueueAttributes", &id.name).map(|_| ())
+                answer.context("SetQueueAttributes", &id.name).map(|_| ()).map_err(|error| about_policy(cx, &want, error))
             };
             let again = || is_changed(cx, id, &have, &want);
             cx.change(BUSY, &id.name, set, again).await?;
@@ -364,6 +364,38 @@ impl Kind for Queue {
     fn errors(&self) -> &'static [ErrorRow] {
         errors::ERRORS
     }
+}
+
+/// An error about the queue's policy, which is transient if the policy names a role that this run
+/// created or changed: SQS doesn't know it yet, and answers as for a malformed policy.
+fn about_policy(cx: &Context, want: &Props, error: AwsError) -> AwsError {
+    let is_about_policy = error.cause == Code::InvalidValue && error.message.contains("parameter Policy");
+    let fresh = want.policy.as_ref().filter(|_| is_about_policy).and_then(|policy| {
+        let named = roles(policy);
+        named.into_iter().find(|role| cx.aws.seen.is_written_role(role))
+    });
+    let Some(role) = fresh else { return error };
+    let reason = format!("the queue's policy names the role `{role}`, which IAM may not have propagated yet");
+    AwsError { cause: Code::PrincipalUnknown, is_final: false, reason: Some(reason.into()), ..error }
+}
+
+/// The names of the roles that a policy has as principals.
+fn roles(policy: &Json) -> BTreeSet<String> {
+    fn collect(value: &Json, is_principal: bool, found: &mut BTreeSet<String>) {
+        match value {
+            Json::String(arn) if is_principal && arn.contains(":role/") => {
+                found.extend(arn.rsplit('/').next().map(str::to_owned));
+            }
+            Json::Array(items) => items.iter().for_each(|item| collect(item, is_principal, found)),
+            Json::Object(map) => map.iter().for_each(|(name, value)| {
+                collect(value, is_principal || matches!(name.as_str(), "Principal" | "NotPrincipal"), found);
+            }),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    collect(policy, false, &mut found);
+    found
 }
 
 /// Ranges and defaults are those of
