@@ -736,6 +736,51 @@ fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {
     }
 }
 
+/// IAM's policies don't name a key by its alias: the alias is a condition.
+#[test]
+fn a_key_that_is_named_by_an_alias_is_allowed_by_that_alias() {
+    let queues = |key: &str| {
+        let queue = format!("{{ type: queue, visibility_timeout_seconds: 60, kms_key_arn: \"{key}\" }}");
+        format!(
+            "resources:\n  jobs: {queue}\n  outbox: {queue}\n  dead: {queue}\n  jobs-to-logger: {{ type: mapping, function: \
+             \"${{logger.arn}}\", event_source_arn: \"${{jobs.arn}}\" }}\n"
+        )
+    };
+    let more = "dead_letter_target_arn: ${dead.arn}\n    access: { outbox: send }\n    handler: index.handler";
+    let aliases = ["one".to_owned(), "alias/two".to_owned(), arn("kms", "alias/three")];
+    for (name, key) in ["", "two", "three"].into_iter().zip(&aliases) {
+        let is_key = name.is_empty();
+        let key = if is_key { arn("kms", "key/one") } else { key.clone() };
+        let project = Project::new(|text| {
+            replaced(&replaced(&text, "resources:\n", &queues(&key)), "handler: index.handler", more)
+        });
+        let via = ("kms:ViaService", "sqs.eu-central-1.amazonaws.com");
+        let may = |policy: &Json, action: &str, key: &str, context: &[(&str, &str)]| {
+            let context = context.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            allows(policy, &Right { action: action.to_owned(), resource: arn("kms", key), context, along: false })
+        };
+        let role = policy(&project, &["--role"])[ROLE]["permissions"].clone();
+        for (policy, whose) in [(&role, "role"), (&policy(&project, &["--for", "verify"]), "verify")] {
+            for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
+                let of = format!("{whose} {action} {key}: {policy:#}");
+                if is_key {
+                    assert!(may(policy, action, "key/one", &[via]) && !may(policy, action, "key/any", &[via]), "{of}");
+                    continue;
+                }
+                let alias = format!("alias/{name}");
+                let named = ("kms:ResourceAliases", alias.as_str());
+                assert!(may(policy, action, "key/any", &[via, named]), "{of}");
+                assert!(!may(policy, action, "key/any", &[named]) && !may(policy, action, "key/any", &[via]), "{of}");
+                assert!(!may(policy, action, "key/any", &[via, ("kms:ResourceAliases", "alias/other")]), "{of}");
+            }
+        }
+    }
+    let managed = Project::new(|text| replaced(&text, "resources:\n", &queues("alias/aws/sqs")));
+    for args in [&["--role"][..], &["--for", "verify"]] {
+        assert!(!printed(&managed, args).contains("kms:"), "{args:?}");
+    }
+}
+
 #[test]
 fn a_policy_with_a_name_prefix_comes_with_an_explanation() {
     let project = Project::usual();

@@ -19,7 +19,7 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
 use super::policy::{
-    Document, PolicyBuilder, Statement, allow, env_arn, in_region, log_group, merged, narrowest, via_service,
+    Document, PolicyBuilder, Statement, allow, env_arn, in_region, key_grant, log_group, merged, narrowest,
 };
 
 /// The policies of a role.
@@ -305,7 +305,7 @@ impl Needs<'_, '_> {
     fn variables(&mut self, function: &ResourceDecl) {
         if let Some(key) = self.policy.text(function.desired.get("kms_key_arn")) {
             let reason = format!("`{}` decrypts its environment variables", function.name);
-            self.add_all("DecryptVariables", &["kms:Decrypt"], &[key], &reason);
+            self.use_key("DecryptVariables", &["kms:Decrypt"], (&key, None), &reason);
         }
     }
 
@@ -322,12 +322,8 @@ impl Needs<'_, '_> {
         let reads = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         self.add_all("ReadStreams", &reads, &[stream], &reason);
         self.list_streams("ListStreams", "dynamodb:ListStreams", &reason);
-        // The AWS managed key needs no permission.
-        let key = table.and_then(|table| policy.text(table.desired.get("kms_key_arn")));
-        if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
-            let condition = Some(via_service(policy, "dynamodb"));
-            let statement = allow("DecryptStreams", "kms:Decrypt", vec![key], condition, None);
-            self.statements.push(Statement { reasons: vec![reason], ..statement });
+        if let Some(key) = table.and_then(|table| policy.text(table.desired.get("kms_key_arn"))) {
+            self.use_key("DecryptStreams", &["kms:Decrypt"], (&key, Some("dynamodb")), &reason);
         }
     }
 
@@ -349,11 +345,8 @@ impl Needs<'_, '_> {
         let reason = format!("`{}` reads {source}", mapping.name);
         let reads = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
         self.add_all("ReadQueues", &reads, &arns, &reason);
-        let key = queue.and_then(|queue| policy.text(queue.desired.get("kms_key_arn")));
-        if let Some(key) = key.filter(|key| key.starts_with("arn:")) {
-            let condition = Some(via_service(policy, "sqs"));
-            let statement = allow("DecryptMessages", "kms:Decrypt", vec![key], condition, None);
-            self.statements.push(Statement { reasons: vec![reason], ..statement });
+        if let Some(key) = queue.and_then(|queue| policy.text(queue.desired.get("kms_key_arn"))) {
+            self.use_key("DecryptMessages", &["kms:Decrypt"], (&key, Some("sqs")), &reason);
         }
     }
 
@@ -430,14 +423,24 @@ impl Needs<'_, '_> {
 
     /// The key of a resource that encrypts its data with one, through its service.
     fn key(&mut self, target: &ResourceDecl, service: &str, reason: &str) {
-        let policy = self.policy;
-        let key = target.desired.get("kms_key_arn").and_then(|key| policy.text(Some(key)));
-        let Some(key) = key.filter(|key| key.starts_with("arn:")) else { return };
-        let condition = via_service(policy, service);
-        for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
-            let statement = allow("UseKeys", action, vec![key.clone()], Some(condition.clone()), None);
-            self.statements.push(Statement { reasons: vec![reason.to_owned()], ..statement });
+        if let Some(key) = self.policy.text(target.desired.get("kms_key_arn")) {
+            self.use_key("UseKeys", &["kms:Decrypt", "kms:GenerateDataKey"], (&key, Some(service)), reason);
         }
+    }
+
+    /// Actions on a key, named by ARN or alias, through a service. An AWS managed key needs none.
+    fn use_key(
+        &mut self,
+        sid: &'static str,
+        actions: &[&'static str],
+        (key, service): (&str, Option<&str>),
+        reason: &str,
+    ) {
+        let Some((resource, condition)) = key_grant(self.policy, key, service) else { return };
+        self.statements.extend(actions.iter().map(|action| {
+            let statement = allow(sid, *action, vec![resource.clone()], condition.clone(), None);
+            Statement { reasons: vec![reason.to_owned()], ..statement }
+        }));
     }
 }
 

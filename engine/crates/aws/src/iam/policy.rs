@@ -516,6 +516,63 @@ pub(crate) fn via_service(policy: &PolicyBuilder<'_>, service: &str) -> Json {
     json!({ "StringEquals": { "kms:ViaService": format!("{service}.{region}.{suffix}") } })
 }
 
+/// The resource and the condition of a statement about a KMS key, for calls of KMS through a service.
+/// Policies name a key only by its own ARN, so an alias becomes a condition
+/// (docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html). `None` for AWS managed
+/// keys, which need no permission.
+pub(crate) fn key_grant(policy: &PolicyBuilder<'_>, key: &str, service: Option<&str>) -> Option<(String, Option<Json>)> {
+    let condition = service.map(|service| via_service(policy, service));
+    let Some(alias) = key_alias(key) else { return key.starts_with("arn:").then(|| (key.to_owned(), condition)) };
+    if alias.starts_with("alias/aws/") {
+        return None;
+    }
+    let resource = match key.strip_suffix(alias) {
+        Some(start) if !start.is_empty() => format!("{start}key/*"),
+        _ => env_arn(policy.env, "kms", "key/*"),
+    };
+    Some((resource, Some(with_aliases(condition, &[alias]))))
+}
+
+/// The alias by which a key is named, if any.
+fn key_alias(key: &str) -> Option<&str> {
+    if key.starts_with("alias/") {
+        return Some(key);
+    }
+    key.find(":alias/").and_then(|at| key.get(at + 1..))
+}
+
+/// A condition that also requires one of these aliases
+/// (docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-resource-aliases).
+fn with_aliases(condition: Option<Json>, aliases: &[&str]) -> Json {
+    let mut operators = match condition {
+        Some(Json::Object(operators)) => operators,
+        _ => serde_json::Map::new(),
+    };
+    operators.insert("ForAnyValue:StringEquals".to_owned(), json!({ "kms:ResourceAliases": aliases }));
+    Json::Object(operators)
+}
+
+/// Those of these keys that have ARNs of their own.
+pub(crate) fn key_arns(keys: impl Iterator<Item = String>) -> Vec<String> {
+    let keys = keys.filter(|key| key.starts_with("arn:") && key_alias(key).is_none());
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The resources of those that are named by an alias.
+pub(crate) fn keys_by_alias(policy: &PolicyBuilder<'_>, keys: impl Iterator<Item = String>) -> Vec<String> {
+    let keys = keys.filter(|key| key_alias(key).is_some());
+    keys.filter_map(|key| Some(key_grant(policy, &key, None)?.0)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The condition on those, through a service.
+pub(crate) fn by_alias(policy: &PolicyBuilder<'_>, keys: impl Iterator<Item = String>, service: Option<&str>) -> Json {
+    let keys: BTreeSet<String> = keys.collect();
+    let aliases: BTreeSet<&str> =
+        keys.iter().filter_map(|key| key_alias(key)).filter(|alias| !alias.starts_with("alias/aws/")).collect();
+    let condition = service.map(|service| via_service(policy, service));
+    with_aliases(condition, &aliases.into_iter().collect::<Vec<_>>())
+}
+
 pub(super) fn allow(
     sid: &'static str,
     action: impl Into<Str>,
