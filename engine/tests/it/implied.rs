@@ -148,6 +148,41 @@ fn a_policy_follows_from_the_graph_and_each_statement_has_a_reason() {
 }
 
 #[test]
+fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
+    let resources = "  audit: { type: log_group, name: blue-owls-audit }
+  todos: { type: table, import: shared-todos }
+  jobs: { type: queue }
+  shared: { type: role, import: shared }
+";
+    let access = "    access:
+      audit: logs:GetLogEvents
+      todos: dynamodb:GetRecords
+      jobs: sqs:PurgeQueue
+      worker: lambda:GetFunction
+      shared: iam:GetRole
+";
+    let spec = parse(&(function("worker", access) + resources)).unwrap();
+    let policy = property(declared(&spec, "worker-role"), "policy");
+    let here = |service: &str, rest: &str| format!("arn:aws:{service}:eu-central-1:123456789012:{rest}");
+    for (action, resources) in [
+        ("logs:GetLogEvents", vec![here("logs", "log-group:blue-owls-audit"), here("logs", "log-group:blue-owls-audit:*")]),
+        ("dynamodb:GetRecords", vec![here("dynamodb", "table/shared-todos"), here("dynamodb", "table/shared-todos/*")]),
+        ("sqs:PurgeQueue", vec![here("sqs", "blue-owls-jobs")]),
+        (
+            "lambda:GetFunction",
+            vec![here("lambda", "function:blue-owls-worker"), here("lambda", "function:blue-owls-worker:*")],
+        ),
+        (
+            "iam:GetRole",
+            vec!["arn:aws:iam::123456789012:role/shared".to_owned(), "arn:aws:iam::123456789012:role/shared/*".to_owned()],
+        ),
+    ] {
+        let statement = policy.as_object().unwrap().values().find(|it| it["actions"] == json!([action])).unwrap();
+        assert_eq!(statement["resources"], json!(resources), "{action}");
+    }
+}
+
+#[test]
 fn a_mapping_waits_for_its_functions_role() {
     let pipeline = "  todos: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
   feed: { type: mapping, function: '${worker.arn}', event_source_arn: '${todos.stream_arn}', starting_position: LATEST }

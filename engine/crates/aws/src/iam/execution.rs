@@ -7,7 +7,7 @@
 //! **Invariant:** pure: a spec and an environment in, statements out. ARNs follow from names alone,
 //! so a statement makes no dependency.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -412,7 +412,7 @@ impl Needs<'_, '_> {
                         self.add("Access", &level.actions, &resources, &reason);
                     }
                     None => {
-                        let resources = [arn.clone(), format!("{arn}/*")];
+                        let resources: Vec<String> = parts(target).iter().map(|part| format!("{arn}{part}")).collect();
                         self.add("Access", &[word.to_owned().into()], &resources, &reason);
                     }
                 }
@@ -442,6 +442,17 @@ impl Needs<'_, '_> {
             Statement { reasons: vec![reason.to_owned()], ..statement }
         }));
     }
+}
+
+/// What follows a target's ARN in the resources of an IAM action: nothing, and whatever belongs to
+/// the target, in the form of its type's access levels.
+fn parts(target: &ResourceDecl) -> BTreeSet<String> {
+    let levels = target.kind.access_levels();
+    if levels.is_empty() {
+        return ["", "/*"].map(str::to_owned).into();
+    }
+    let parts = levels.iter().flat_map(|level| &level.parts);
+    parts.map(|part| part.chars().next().map_or_else(String::new, |mark| format!("{mark}*"))).collect()
 }
 
 /// The words in one entry of `access`: one text or a list.
