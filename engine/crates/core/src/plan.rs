@@ -22,7 +22,7 @@ use crate::ownership::{
 };
 use crate::remedy::{Advice, Remedy, Request};
 use crate::schema::{
-    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str, Users,
+    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
     is_arn_within,
 };
 use crate::spec::{ResourceDecl, Spec};
@@ -619,10 +619,8 @@ impl<'a> Planner<'a> {
             let kind = it.kind.replace('_', " ");
             format!("its {kind} {} is not deleted", it.name)
         });
-        let unchecked = match found.and_then(|found| found.users.as_ref()) {
-            Some(Users::Unchecked(why)) => Some(why.clone()),
-            _ => None,
-        };
+        let users = found.and_then(|found| found.users.as_ref());
+        let unchecked = users.map(|users| users.unchecked.clone()).unwrap_or_default();
         let remarks = outage.into_iter().chain(retained).chain(unchecked).collect();
         Change { action: Action::Delete, needs_approval: true, remarks, reason, ..row }
     }
@@ -970,8 +968,7 @@ impl<'a> Planner<'a> {
                 Subject::Declared => self.inventory.found.get(&row.resource)?,
                 Subject::Orphan(at) => &self.inventory.orphans.get(at)?.found,
             };
-            let Some(Users::Known(users)) = &found.users else { return None };
-            let others = users.iter().filter(|user| !is_part(user, changes));
+            let others = found.users.as_ref()?.known.iter().filter(|user| !is_part(user, changes));
             let others: Vec<String> = others.map(|(kind, name)| format!("the {kind} `{name}`")).collect();
             (!others.is_empty()).then(|| (at, others.join(", ")))
         });

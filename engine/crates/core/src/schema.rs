@@ -767,12 +767,12 @@ pub enum Contents {
 }
 
 /// What stops working when a resource is deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Users {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Users {
     /// Kind and name of each.
-    Known(Vec<(Str, String)>),
-    /// Not checked; why, as a complete clause.
-    Unchecked(String),
+    pub known: Vec<(Str, String)>,
+    /// Why others can't be ruled out, as complete clauses.
+    pub unchecked: Vec<String>,
 }
 
 /// A problem of a resource, found without AWS. With its place in the spec, it becomes a

@@ -432,7 +432,7 @@ fn cases() -> Vec<Case> {
                 let mut world = deployed_world();
                 let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "runner")];
                 let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-                world.stand_role("blue-owls-runner", tags).profiles.push("web".to_owned());
+                world.stand_role("blue-owls-runner", tags);
                 world
             },
             faults: Vec::new(),
@@ -706,6 +706,10 @@ fn play(case: &Case) -> String {
             "name-taken" => cloud.before("CreateTable", 1, |world| {
                 world.tables.clone_from(&deployed_world().tables);
                 world.tables.get_mut(TABLE).unwrap().tags.insert("engine:team".into(), "red-foxes".into());
+            }),
+            // After the plan.
+            "role-in-use" => cloud.before("ListInstanceProfilesForRole", 2, |world| {
+                world.roles.get_mut("blue-owls-runner").unwrap().profiles.push("web".to_owned());
             }),
             _ => {}
         }

@@ -251,7 +251,7 @@ fn a_role_that_something_outside_the_stack_uses_is_kept() {
         world.roles.get_mut(RUNNER).unwrap().profiles.push("web".to_owned());
     });
     let ran = project("").run(&cloud, &["destroy", "--yes"]);
-    ran.ends_with(1).says("the role is still in use").says("it is still used by the instance profile `web`");
+    ran.ends_with(1).complains("it is still used by the instance profile `web`");
 
     cloud.world(|world| {
         world.roles.get_mut(RUNNER).unwrap().profiles.clear();
@@ -262,6 +262,43 @@ fn a_role_that_something_outside_the_stack_uses_is_kept() {
     let ran = project("").run(&cloud, &["destroy", "--yes"]);
     ran.ends_with(1).complains("it is still used by the function `red-foxes-logger`");
     assert_eq!(writes(&cloud), [""; 0]);
+}
+
+/// The plan knows it, so nothing of the pipeline is deleted.
+#[test]
+fn a_pipeline_whose_role_is_in_an_instance_profile_is_not_destroyed() {
+    let cloud = Cloud::start(World::empty());
+    let project = own_role();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| {
+        *world = world.clone().aged();
+        world.roles.get_mut(IMPLIED).unwrap().profiles.push("web".to_owned());
+    });
+    cloud.forget();
+    let ran = project.run(&cloud, &["destroy", "--yes"]);
+    ran.ends_with(1).complains("it is still used by the instance profile `web`").complains("`retain: true`");
+    assert_eq!(writes(&cloud), [""; 0]);
+    // A profile that is added after the plan keeps the role.
+    cloud.world(|world| world.roles.get_mut(IMPLIED).unwrap().profiles.clear());
+    cloud.before("DeleteFunction", 1, |world| world.roles.get_mut(IMPLIED).unwrap().profiles.push("web".to_owned()));
+    let ran = project.run(&cloud, &["destroy", "--yes"]);
+    ran.ends_with(3).says("the role is still in use").says("it is still used by the instance profile `web`");
+    assert!(cloud.world(|world| world.roles.contains_key(IMPLIED)));
+}
+
+/// Lambda lists the functions of one region.
+#[test]
+fn a_role_that_was_last_used_in_another_region_is_deleted_only_after_approval() {
+    for (region, is_said) in [(Some("us-east-1"), true), (Some("eu-central-1"), false), (None, false)] {
+        let cloud = with_role("eu-central-1");
+        cloud.world(|world| world.roles.get_mut(RUNNER).unwrap().used_in = region);
+        let words = "it was last used in `us-east-1`, where engine doesn't list functions";
+        let unasked = project("").run(&cloud, &["destroy"]);
+        unasked.ends_with(1).complains("destroy needs confirmation");
+        assert_eq!(unasked.out.contains(words) || unasked.err.contains(words), is_said, "{region:?}: {}", unasked.out);
+        assert_eq!(writes(&cloud), [""; 0]);
+        project("").run(&cloud, &["destroy", "--yes"]).ends_with(0).says("1 destroyed");
+    }
 }
 
 /// What can't be checked is said in the plan, and confirmed with it.
@@ -280,6 +317,11 @@ fn without_permission_to_list_functions_a_deletion_says_so_and_asks() {
     cloud.always("ListFunctions", Fault::Answer(Reply::of("ListFunctions", 403, "AccessDeniedException", text)));
     let other = Project::new(|text| text.split("  # Existing role").next().unwrap().to_owned());
     other.run(&cloud, &["diff", "--prune-scan"]).ends_with(0).says(words[0]);
+    // The role's instance profiles are the same.
+    let cloud = with_role("eu-central-1");
+    let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:ListInstanceProfilesForRole");
+    cloud.always("ListInstanceProfilesForRole", Fault::Answer(denied));
+    project("").run(&cloud, &["diff", "--destroy"]).ends_with(0).says("you lack permission to list the role's instance");
 }
 
 /// Lambda removes a function's network interfaces with the function's role, long after the function
@@ -435,7 +477,8 @@ fn an_orphaned_role_is_deleted_after_its_function_stops_using_it() {
         let ran = project.run(&cloud, args);
         ran.ends_with(0).says("logger-role (role blue-owls-logger-role) will be destroyed");
         let calls = cloud.calls();
-        assert!(nth(&calls, write, 1) < nth(&calls, "ListInstanceProfilesForRole", 1), "{write}");
+        // The plan lists them first.
+        assert!(nth(&calls, write, 1) < nth(&calls, "ListInstanceProfilesForRole", 2), "{write}");
         assert!(!cloud.world(|world| world.roles.contains_key(IMPLIED)));
     }
 }

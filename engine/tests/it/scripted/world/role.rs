@@ -31,6 +31,8 @@ pub(crate) struct Role {
     pub(in crate::scripted) attached: BTreeSet<String>,
     pub(in crate::scripted) boundary: Option<String>,
     pub(in crate::scripted) profiles: Vec<String>,
+    /// The region in which it was last used.
+    pub(in crate::scripted) used_in: Option<&'static str>,
     pub(in crate::scripted) id: String,
     /// Whether its own policies can be read, instead of the account's `policies`.
     pub(in crate::scripted) has_own_policies: bool,
@@ -491,7 +493,12 @@ impl World {
                 format!("<member><Key>{}</Key><Value>{}</Value></member>", escaped(key), escaped(value))
             };
             shown.push_str(&format!("<Tags>{}</Tags>", role.tags.iter().map(tag).collect::<String>()));
-            shown.push_str("<RoleLastUsed/>");
+            shown.push_str(&match role.used_in {
+                Some(region) => format!(
+                    "<RoleLastUsed><LastUsedDate>2025-11-20T09:00:00Z</LastUsedDate><Region>{region}</Region></RoleLastUsed>"
+                ),
+                None => "<RoleLastUsed/>".to_owned(),
+            });
         }
         if let Some(boundary) = role.boundary.as_ref().filter(|_| is_whole) {
             shown.push_str(&format!(

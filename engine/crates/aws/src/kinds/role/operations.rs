@@ -102,7 +102,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     GET_ROLE,
     read("iam:GetRolePolicy", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     read("iam:ListAttachedRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
-    read("iam:ListInstanceProfilesForRole", &[(&MANAGED, DELETE)]),
+    read("iam:ListInstanceProfilesForRole", &[(&MANAGED, PLAN)]),
     read("iam:ListRolePolicies", &[(&MANAGED, READS), (&ROLES_POLICIES, &[Check])]),
     of("iam:ListRoles", Effect::Read, &[(&LISTS, PLAN)]),
     write("iam:PutRolePermissionsBoundary", &[(&UNBOUNDED, &[Apply])]),

@@ -470,22 +470,51 @@ async fn remove_policies(cx: &Context, id: &Id) -> Result<(), AwsError> {
     Ok(())
 }
 
-/// The functions that run with a role, as the plan shows them.
+/// What uses a role, as the plan shows it: functions that run with it, and instance profiles that
+/// contain it.
 pub(super) async fn users(cx: &Context, name: &str) -> Result<Users, AwsError> {
-    match cx.aws.functions().await {
+    let profiles = || profiles(cx, name);
+    let (functions, profiles, role) =
+        tokio::join!(cx.aws.functions(), cx.read(name, profiles), cx.read(name, || get(cx, name)));
+    let mut users = Users::default();
+    match functions {
         Ok(functions) => {
-            let users = functions.iter().filter(|it| it.role().is_some_and(|role| is_named(role, name)));
-            let users = users.filter_map(|it| it.function_name.clone()).map(|it| ("function".into(), it));
-            Ok(Users::Known(users.collect()))
+            let functions = functions.iter().filter(|it| it.role().is_some_and(|role| is_named(role, name)));
+            let functions = functions.filter_map(|it| it.function_name.clone()).map(|it| ("function".into(), it));
+            users.known.extend(functions);
         }
         Err(error) if error.is_denied() => {
             cx.aws.seen.note_unlisted_functions();
             let why = "you lack permission to list the account's functions, so engine can't check whether others run \
                        with it; they would stop working";
-            Ok(Users::Unchecked(why.to_owned()))
+            users.unchecked.push(why.to_owned());
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
     }
+    match profiles {
+        Ok(profiles) => users.known.extend(profiles.into_iter().map(|it| ("instance profile".into(), it))),
+        Err(error) if error.class == Class::Denied => {
+            let why = "you lack permission to list the role's instance profiles, so engine can't check whether it has any";
+            users.unchecked.push(why.to_owned());
+        }
+        Err(error) => return Err(error),
+    }
+    let used_in = role?.and_then(|role| role.role_last_used?.region).filter(|region| *region != cx.aws.region);
+    users.unchecked.extend(used_in.map(|region| {
+        format!(
+            "it was last used in `{region}`, where engine doesn't list functions; those that run with it would stop \
+             working"
+        )
+    }));
+    Ok(users)
+}
+
+/// The instance profiles that contain a role, by name.
+async fn profiles(cx: &Context, role: &str) -> Result<Vec<String>, AwsError> {
+    let pages = cx.aws.iam.list_instance_profiles_for_role().role_name(role).into_paginator().items().send();
+    let profiles = pages.collect::<Result<Vec<_>, _>>().await;
+    let profiles = profiles.context("ListInstanceProfilesForRole", role).if_exists()?;
+    Ok(profiles.into_iter().flatten().map(|it| it.instance_profile_name).collect())
 }
 
 /// Whether an ARN is that of the role with this name, which is unique across paths.
@@ -499,11 +528,6 @@ fn is_named(arn: &str, name: &str) -> bool {
 /// # Errors
 /// [`Code::RoleInUse`] with what uses it.
 pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&ResourceDecl]) -> Result<(), AwsError> {
-    let profiles = async {
-        let pages = cx.aws.iam.list_instance_profiles_for_role().role_name(name).into_paginator().items().send();
-        let profiles = pages.collect::<Result<Vec<_>, _>>().await;
-        profiles.context("ListInstanceProfilesForRole", name).if_exists()
-    };
     let functions = async {
         let pages = cx.aws.lambda.list_functions().into_paginator().items().send();
         match pages.collect::<Result<Vec<_>, _>>().await.context("ListFunctions", "") {
@@ -512,9 +536,8 @@ pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&Resourc
             functions => functions,
         }
     };
-    let (profiles, functions) = tokio::join!(profiles, functions);
-    let profiles =
-        profiles?.into_iter().flatten().map(|it| format!("the instance profile `{}`", it.instance_profile_name));
+    let (profiles, functions) = tokio::join!(profiles(cx, name), functions);
+    let profiles = profiles?.into_iter().map(|it| format!("the instance profile `{it}`"));
     let follows = |function: &str| followers.iter().any(|it| it.schema().kind == "function" && it.id.name == function);
     let functions = functions?
         .into_iter()
