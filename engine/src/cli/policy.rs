@@ -194,8 +194,8 @@ impl Printer<'_> {
     /// The policy for those who deploy a team's spec.
     fn team(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
         let PolicyArgs { purpose, boundary, no_boundary, output, .. } = self.args;
-        let creates = matches!(purpose, PolicyCommand::Apply | PolicyCommand::All);
-        if creates && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
+        let decides = matches!(purpose, PolicyCommand::Apply | PolicyCommand::Destroy | PolicyCommand::All);
+        if decides && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
         }
         let team = &session.spec.team;

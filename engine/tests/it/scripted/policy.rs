@@ -713,6 +713,36 @@ fn read_commands_get_no_write_permissions_and_verify_and_dev_only_theirs() {
     assert!(allows(&verify, &put(TABLE)) && !allows(&verify, &put("blue-owls-lists")), "{verify:#}");
 }
 
+/// Who may remove a role's policies may remove a statement that denies something.
+#[test]
+fn a_policy_that_changes_roles_needs_a_decision_about_their_limit() {
+    let runner = "resources:\n  runner: { type: role, trusted_services: [states.amazonaws.com] }\n";
+    let project = Project::new(|text| replaced(&text, "resources:\n", runner));
+    let limit = "arn:aws:iam::123456789012:policy/students";
+    for purpose in PURPOSES {
+        let decides = ["apply", "destroy", "all"].contains(&purpose);
+        let ran = project.command(&["policy", "--account", ACCOUNT, "--for", purpose]).run();
+        if !decides {
+            ran.ends_with(0);
+            continue;
+        }
+        ran.ends_with(1)
+            .complains("the spec creates roles, so this policy must say what they can get")
+            .complains("a spec can create a role with every permission and run code with it")
+            .complains("pass `--boundary ARN` with a managed policy that limits every role")
+            .complains("`--no-boundary` if those who deploy have every permission anyway");
+        let changes = |args: &[&str]| {
+            let policy = policy(&project, &[&["--for", purpose], args].concat());
+            let statements = policy["Statement"].as_array().unwrap().iter();
+            let is_change = |it: &&Json| texts(&it["Action"]).iter().any(|it| it == "iam:DeleteRolePolicy");
+            statements.filter(is_change).map(|it| it["Condition"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(changes(&["--no-boundary"]), [Json::Null], "{purpose}");
+        let condition = json!({ "StringEquals": { "iam:PermissionsBoundary": limit } });
+        assert_eq!(changes(&["--boundary", limit]), [condition], "{purpose}");
+    }
+}
+
 #[test]
 fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {
     let key = "arn:aws:kms:eu-central-1:123456789012:key/one";
