@@ -216,6 +216,28 @@ fn conflicting_settings_are_warnings() {
     assert!(apply(World::empty(), &images, 0, &["warning: the filters of `todos-to-logger` drop every record"]));
 }
 
+/// Only AWS shows the settings of an imported queue.
+#[test]
+fn the_visibility_timeout_of_an_imported_queue_is_compared() {
+    let project = Project::new(|text| {
+        let import = "resources:\n  jobs: { type: queue, import: shared-jobs }\n";
+        let text = replaced(&text, "resources:\n", import);
+        replaced(&text, "    code: ../", "    timeout: 20\n    events: { jobs: {} }\n    code: ../")
+    });
+    let world = |seconds: &str| {
+        let mut world = World::empty();
+        let queue = world.stand_queue("shared-jobs", Default::default());
+        queue.attributes.insert("VisibilityTimeout".to_owned(), seconds.to_owned());
+        world
+    };
+    let refused = ["error[visibility-timeout-short]: the visibility timeout of `jobs` is 19 s, below", "ask the owner of `shared-jobs`"];
+    check(world("19"), &project, 1, &refused);
+    assert!(!apply(world("19"), &project, 1, &refused));
+    let warning = ["warning[visibility-timeout-short]: the visibility timeout of `jobs` is 119 s, less than"];
+    check(world("119"), &project, 0, &warning);
+    check(world("120"), &project, 0, &[]);
+}
+
 /// Diagnostics wrap at 80 columns, so tests only search for text that stays on one line.
 const ROLE_LACKS: &str = "the role of `logger` may lack permissions";
 const MAY_NOT_PASS: &str = "warning[access-denied]: you may lack permission to pass the role of `logger`";

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
 use crate::iam::execution::{self, Needed};
 use crate::inventory::Inventory;
-use crate::kinds::runtimes;
+use crate::kinds::{QUEUE, VISIBILITY, runtimes, visibility_problem};
 use crate::logs::EventName;
 use crate::schema::{AwsEnv, Locality};
 use crate::spec::{ResourceDecl, Spec};
@@ -92,9 +92,30 @@ pub fn findings(
         let finding = roles.get(arn).and_then(|found| misfit(arn, found));
         findings.extend(finding.map(|it| at(spec, function, &Path::property("role"), it)));
     }
+    for mapping in spec.managed("mapping") {
+        let finding = imported_queue(spec, inventory, mapping);
+        findings.extend(finding.map(|it| at(spec, mapping, &Path::property("event_source_arn"), it)));
+    }
     asked.iter().for_each(|question| rights(spec, question, &mut findings));
     findings.extend(offline(spec, now));
     findings
+}
+
+/// The visibility timeout of an imported queue, which only AWS shows. That of a managed queue is
+/// checked with the spec.
+fn imported_queue(spec: &Spec, inventory: &Inventory, mapping: &ResourceDecl) -> Option<Diagnostic> {
+    let queue = spec.target(mapping, "event_source_arn").filter(|it| it.imported && it.schema().kind == QUEUE.kind)?;
+    let function = spec.target(mapping, "function")?;
+    let value = |declared: &ResourceDecl, property: &str| {
+        let live = inventory.live(&declared.name).filter(|live| !live.unknown.contains_key(property));
+        live.and_then(|live| live.props.get(property)?.as_i64())
+    };
+    let is_desired = !function.imported && !function.lifecycle.ignore_changes.contains("timeout");
+    let timeout = if is_desired { number(function, "timeout") } else { value(function, "timeout") }?;
+    let problem = visibility_problem(mapping, (queue, value(queue, VISIBILITY)?), (function, timeout))?;
+    let severity = if problem.warning { Severity::Warning } else { Severity::Error };
+    let finding = Diagnostic::new(severity, problem.problem, problem.hint).why(problem.why.unwrap_or_default());
+    Some(finding.cause(Code::VisibilityTimeoutShort.name(), None))
 }
 
 /// Findings about the spec alone: a runtime that is deprecated by `now`, settings that conflict.

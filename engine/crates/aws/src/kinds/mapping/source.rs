@@ -44,6 +44,7 @@ const SMALL_BATCH: i64 = 10;
 /// AWS recommends a visibility timeout of at least six times the function's timeout plus the
 /// batching window (same page).
 const RECOMMENDED_TIMEOUTS: i64 = 6;
+pub(crate) const VISIBILITY: &str = "visibility_timeout_seconds";
 
 impl Source {
     /// The source with this ARN.
@@ -183,7 +184,6 @@ fn batches(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
 /// visibility timeout below the function's timeout, and AWS recommends six times of it
 /// (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
 fn visibility(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
-    const VISIBILITY: &str = "visibility_timeout_seconds";
     let managed = |property, setting| {
         let target = spec.target(declared, property).filter(|it| !it.imported)?;
         let value = number(target, setting).filter(|_| !target.lifecycle.ignore_changes.contains(setting))?;
@@ -191,10 +191,25 @@ fn visibility(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
     };
     let (queue, visible) = managed("event_source_arn", VISIBILITY)?;
     let (function, timeout) = managed("function", "timeout")?;
-    let window = number(declared, "maximum_batching_window_in_seconds").unwrap_or(0);
+    visibility_problem(declared, (queue, visible), (function, timeout))
+}
+
+/// The same for known values.
+pub(crate) fn visibility_problem(
+    mapping: &ResourceDecl,
+    (queue, visible): (&ResourceDecl, i64),
+    (function, timeout): (&ResourceDecl, i64),
+) -> Option<Problem> {
+    let window = number(mapping, "maximum_batching_window_in_seconds").unwrap_or(0);
     let path = Path::property("event_source_arn");
     let recommended = RECOMMENDED_TIMEOUTS.saturating_mul(timeout).saturating_add(window);
-    let hint = format!("set `{VISIBILITY}: {recommended}` or more for `{}`", queue.name);
+    let hint = match queue.imported {
+        true => format!(
+            "ask the owner of `{}` to set its visibility timeout to {recommended} s or more, or lower the `timeout` of `{}`",
+            queue.id.name, function.name
+        ),
+        false => format!("set `{VISIBILITY}: {recommended}` or more for `{}`", queue.name),
+    };
     if visible < timeout {
         let problem = format!(
             "the visibility timeout of `{}` is {visible} s, below the timeout of `{}`, which is {timeout} s",
