@@ -917,8 +917,9 @@ impl<'a> Planner<'a> {
             return Some(("`protect: true` prevents its deletion".to_owned(), UNPROTECT.into()));
         }
         let live = found.and_then(|found| found.live.as_ref());
-        if let Some(lock) = live.and_then(|live| schema.delete_block.as_ref()?(&live.props)) {
-            return Some((lock.reason.into_owned(), lock.hint.into_owned().into()));
+        if let Some((live, lock)) = live.and_then(|live| Some((live, schema.delete_block.as_ref()?(&live.props)?))) {
+            let arn = live.outputs.get("arn").map_or("ARN", String::as_str);
+            return Some((lock.reason.into_owned(), lock.hint.replace("{arn}", arn).into()));
         }
         if let Some(blocker) = live.and_then(|live| self.unmanaged_source(declared, live)) {
             return Some(blocker);

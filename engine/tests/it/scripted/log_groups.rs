@@ -148,7 +148,11 @@ fn a_retained_or_protected_log_group_stays() {
     cloud.forget();
     cloud.world(|world| world.log_groups.get_mut(LOG_GROUP).unwrap().shown["deletionProtectionEnabled"] = json!(true));
     let refused = project.run(&cloud, &["destroy", "--yes"]);
-    refused.ends_with(1).complains("its deletion protection is on").complains("put-log-group-deletion-protection");
+    let command = format!(
+        "aws logs put-log-group-deletion-protection --log-group-identifier \
+         arn:aws:logs:eu-central-1:123456789012:log-group:{LOG_GROUP} --no-deletion-protection-enabled"
+    );
+    refused.ends_with(1).complains("its deletion protection is on").complains(&command);
     assert_eq!((groups(&cloud), writes(&cloud)), (vec![LOG_GROUP.to_owned()], Vec::new()));
 }
 

@@ -376,8 +376,9 @@ impl Kind for LogGroup {
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
         // AWS doesn't document the error for a protected log group.
-        if cx.read(&id.name, || describe(cx, &id.name)).await?.is_some_and(|it| is_protected(&it)) {
-            return Err(protected(id));
+        let group = cx.read(&id.name, || describe(cx, &id.name)).await?;
+        if let Some(group) = group.filter(is_protected) {
+            return Err(protected(id, arn(&group)));
         }
         // With events, a function may still be writing some.
         let was_used = cx.read(&id.name, || has_events(cx, &id.name)).await.unwrap_or(true);
@@ -457,13 +458,15 @@ async fn delete(cx: &Context, name: &str) -> Result<(), AwsError> {
     cx.aws.logs.delete_log_group().log_group_name(name).send().await.context("DeleteLogGroup", name).if_deleted()
 }
 
-const UNPROTECT: &str =
-    "turn it off first: `aws logs put-log-group-deletion-protection --no-deletion-protection-enabled`";
+/// The call takes the ARN, not the name
+/// (github.com/hashicorp/terraform-provider-aws/issues/45298).
+const UNPROTECT: &str = "turn it off first: `aws logs put-log-group-deletion-protection --log-group-identifier {arn} \
+                         --no-deletion-protection-enabled`";
 const PROTECTED: &str = "its deletion protection is on, so AWS refuses to delete it";
 
-fn protected(id: &Id) -> AwsError {
+fn protected(id: &Id, arn: &str) -> AwsError {
     let error = AwsError::own(Code::DeletionProtected, "DeleteLogGroup", &id.name, PROTECTED);
-    AwsError { remedy: Some(UNPROTECT.into()), ..error }
+    AwsError { remedy: Some(UNPROTECT.replace("{arn}", arn).into()), ..error }
 }
 
 fn overridden(live: &Value, _wanted: &Value) -> Option<Str> {
