@@ -341,20 +341,45 @@ fn the_role_of_a_function_in_a_vpc_is_deleted_after_its_network_interfaces() {
     let calls: Vec<String> = cloud.calls().into_iter().map(|it| it.operation).collect();
     let last_read = calls.iter().rposition(|it| *it == "DescribeNetworkInterfaces");
     assert!(last_read < calls.iter().position(|it| *it == "DeleteRolePolicy"), "{calls:?}");
-    // Without that permission, the role has no interfaces, and none are read.
+    // Its policy may have had the permission earlier.
     let cloud = with_role("eu-central-1");
+    cloud.world(|world| world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), 2)]);
     project("").run(&cloud, &["destroy", "--yes"]).ends_with(0);
-    assert_eq!(cloud.count("DescribeNetworkInterfaces"), 0);
-    // Interfaces that can't be read may be there.
+    assert_eq!(cloud.count("DescribeNetworkInterfaces"), 3);
+    // Interfaces that can't be read may be there, if the role has the permission.
+    let text = "You are not authorized to perform this operation.";
+    let denied = || Fault::Answer(Reply::of("DescribeNetworkInterfaces", 403, "UnauthorizedOperation", text));
+    let cloud = with_role("eu-central-1");
+    cloud.always("DescribeNetworkInterfaces", denied());
+    project("").run(&cloud, &["destroy", "--yes"]).ends_with(0);
     let cloud = with_role("eu-central-1");
     cloud.world(|world| {
         world.roles.get_mut(RUNNER).unwrap().inline = BTreeMap::from([("engine".to_owned(), policy.to_string())]);
     });
-    let text = "You are not authorized to perform this operation.";
-    let denied = Reply::of("DescribeNetworkInterfaces", 403, "UnauthorizedOperation", text);
-    cloud.always("DescribeNetworkInterfaces", Fault::Answer(denied));
+    cloud.always("DescribeNetworkInterfaces", denied());
     project("").run(&cloud, &["destroy", "--yes"]).ends_with(1).says("ec2:DescribeNetworkInterfaces");
     assert_eq!(writes(&cloud), [""; 0]);
+}
+
+/// Lambda needs the permissions for minutes after a function has left its VPC.
+#[test]
+fn a_role_keeps_its_permissions_for_network_interfaces_until_the_run_after_the_detachment() {
+    let cloud = Cloud::start(World::empty());
+    let project = own_role();
+    let vpc = "    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }\n";
+    project.edit("    code: ../", &format!("{vpc}    code: ../"));
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    let policy = || cloud.world(|world| world.roles[IMPLIED].inline["engine"].clone());
+    assert!(policy().contains("ec2:DeleteNetworkInterface"));
+    cloud.world(|world| *world = world.clone().aged());
+    project.edit(vpc, "    access: { todos: read }\n");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert!(policy().contains("ec2:DeleteNetworkInterface") && policy().contains("dynamodb:Query"), "{}", policy());
+    cloud.world(|world| *world = world.clone().aged());
+    project.run(&cloud, &["diff"]).ends_with(0).says("policy.UseNetworkInterfaces");
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("0 added, 1 changed, 0 destroyed");
+    assert!(!policy().contains("ec2:") && policy().contains("dynamodb:Query"), "{}", policy());
+    diff_is_empty(&project, &cloud);
 }
 
 /// The functions of the stack get the new role; those of others would stop working.

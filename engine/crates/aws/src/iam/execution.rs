@@ -57,6 +57,9 @@ impl RoleDocument {
     }
 }
 
+/// The name of the statement about the network interfaces of functions in a VPC.
+pub(crate) const INTERFACES: &str = "UseNetworkInterfaces";
+
 /// A value of the spec with everything that follows from names in this environment.
 pub(crate) fn filled(spec: &Spec, env: &AwsEnv, value: &Value) -> Value {
     PolicyBuilder { spec, env, exact: true, boundary: None }.filled(value)
@@ -287,7 +290,7 @@ impl Needs<'_, '_> {
     fn network(&mut self, function: &ResourceDecl) {
         if function.desired.get("vpc").is_some_and(|vpc| *vpc != Value::Null) {
             let why = Some("Lambda names its network interfaces itself, and checks these actions on every resource");
-            let statement = allow("UseNetworkInterfaces", "", Vec::new(), None, why);
+            let statement = allow(INTERFACES, "", Vec::new(), None, why);
             let actions = [
                 "ec2:AssignPrivateIpAddresses",
                 "ec2:CreateNetworkInterface",

@@ -81,6 +81,8 @@ pub struct Seen {
     new_roles: Mutex<BTreeSet<String>>,
     changed_roles: Mutex<BTreeSet<String>>,
     replaced_roles: Mutex<BTreeSet<String>>,
+    /// The roles of functions that have a VPC, by name.
+    vpc_roles: Mutex<BTreeSet<String>>,
     /// The queues whose visibility timeout this run has set.
     changed_queues: Mutex<BTreeSet<String>>,
     caller: OnceLock<String>,
@@ -119,6 +121,18 @@ impl Seen {
         let is_old = has_propagated(born, now);
         let changed = self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner);
         is_old && !changed.contains(role) && !self.is_new_role(role)
+    }
+
+    /// Records that a function in a VPC runs with the role that has this ARN.
+    pub fn note_vpc_role(&self, arn: &str) {
+        let name = arn.rsplit('/').next().unwrap_or_default().to_owned();
+        self.vpc_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Whether a read in this run showed a function in a VPC with this role. Lambda removes the
+    /// function's network interfaces with it, minutes later.
+    pub fn has_vpc_function(&self, role: &str) -> bool {
+        self.vpc_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
     }
 
     /// Records that this run sets the visibility timeout of a queue.

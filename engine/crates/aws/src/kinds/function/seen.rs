@@ -197,7 +197,13 @@ pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike
     // GetFunctionConfiguration.
     let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.context("GetFunction", &id.name);
-    Ok(answer.if_exists()?.and_then(Seen::of))
+    let seen = answer.if_exists()?.and_then(Seen::of);
+    let config = seen.as_ref().map(|seen| &seen.config);
+    let in_vpc = config.filter(|it| it.vpc_config().is_some_and(|vpc| !vpc.subnet_ids().is_empty()));
+    if let Some(role) = in_vpc.and_then(FunctionConfiguration::role) {
+        cx.aws.seen.note_vpc_role(role);
+    }
+    Ok(seen)
 }
 
 /// Waits until the function is active: for its create, and for an update that an earlier run

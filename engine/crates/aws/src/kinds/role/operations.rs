@@ -3,13 +3,11 @@
 use crate::aws::limits;
 use crate::operation::{At, Effect, Grant, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
-    DELETE, OPTIONAL, PLAN, PolicyBuilder,
+    DELETE, OPTIONAL, PLAN,
     Purpose::{self, Apply, Check, Destroy, Diff, Verify},
-    Scope, in_region,
+    Scope,
 };
 use crate::schema::ArnForm;
-use crate::spec::ResourceDecl;
-use crate::value::Value;
 
 /// Requests name a role without its path: names are unique across paths.
 pub(crate) static ROLE: NameForm = NameForm {
@@ -55,18 +53,12 @@ pub(crate) const GET_ROLE: Operation = Operation::new(
 .of_kind("role")
 .on(&ROLE, At::Form("RoleName"), Takes::Name);
 
-/// Reading the network interfaces of functions in a VPC, which Lambda removes with their role.
+/// Reading the network interfaces of functions in a VPC, which Lambda removes with their role. An
+/// earlier spec may have had such a function.
 const INTERFACES: Scope = Scope {
-    condition: Some(in_region),
-    why: Some("EC2 has no resource type for reading network interfaces, so it is restricted to the region"),
-    ..Scope::new("NetworkInterfaces", |policy| if has_interfaces(policy) { vec!["*".to_owned()] } else { Vec::new() })
+    resources: |policy| if policy.has_managed_roles() { vec!["*".to_owned()] } else { Vec::new() },
+    ..Scope::LISTS
 };
-
-/// Whether a role that engine manages is that of a function in a VPC.
-fn has_interfaces(policy: &PolicyBuilder<'_>) -> bool {
-    let in_vpc = |it: &ResourceDecl| it.desired.get("vpc").is_some_and(|vpc| *vpc != Value::Null);
-    policy.functions().filter(|it| in_vpc(it)).any(|it| policy.spec.target(it, "role").is_some_and(|it| !it.imported))
-}
 
 const fn of(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
     Operation::new(Service::IAM, action, effect, Wire::Query, &limits::IAM, grants).of_kind("role")

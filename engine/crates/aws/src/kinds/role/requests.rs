@@ -16,6 +16,7 @@ use engine_core::wait::Detail;
 use crate::aws::{AwsError, CallContext, Context, Existing, Wait};
 use crate::cause::Code;
 use crate::iam::document;
+use crate::iam::execution::INTERFACES;
 use crate::kinds::{
     ExistenceTracker, all_tags, detail, differing, has_tags, missing, missing_tags, must_tag, own_tags,
 };
@@ -308,8 +309,9 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
         cx.send(BUSY, &id.name, send).await?;
     }
     update_boundary(cx, id, before, want).await?;
-    if before.policy != want.policy {
-        put_policy(cx, id, &want.policy).await?;
+    let policy = with_interfaces(cx, id, before, want);
+    if before.policy != policy {
+        put_policy(cx, id, &policy).await?;
     }
     for arn in want.managed_policy_arns.iter().filter(|arn| !before.managed_policy_arns.contains(arn)) {
         attach(cx, id, arn).await?;
@@ -327,6 +329,20 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
 fn is_same_trust(have: &Props, want: &Props) -> bool {
     let [have, want] = [have, want].map(|props| &props.assume_role_policy);
     have == want || document::is_equivalent(have, want)
+}
+
+/// The wanted policy. While a function with the role has a VPC, and in the run in which it leaves
+/// the VPC, the role keeps the permissions with which Lambda removes the network interfaces
+/// (docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). A later run removes them.
+fn with_interfaces(cx: &Context, id: &Id, before: &Props, want: &Props) -> Json {
+    let mut policy = want.policy.clone();
+    let kept = before.policy.get(INTERFACES).filter(|_| cx.aws.seen.has_vpc_function(&id.name));
+    if let (Some(kept), Json::Object(statements)) = (kept, &mut policy)
+        && !statements.contains_key(INTERFACES)
+    {
+        statements.insert(INTERFACES.to_owned(), kept.clone());
+    }
+    policy
 }
 
 /// What decides about permissions.
@@ -443,8 +459,10 @@ pub(super) async fn delete(cx: &Context, id: &Id, role_id: Option<&str>) -> Resu
             Err(error) if error.is_denied() => None,
             Err(error) => return Err(error),
         };
-        if interfaces::may_have(&attached, engine.as_ref()) {
-            interfaces::await_removal(cx, name, role_id).await?;
+        match interfaces::await_removal(cx, name, role_id).await {
+            // A role with which Lambda can't remove any usually has none.
+            Err(error) if error.unreadable().is_some() && !interfaces::may_have(&attached, engine.as_ref()) => {}
+            answer => answer?,
         }
     }
     let send =
