@@ -50,6 +50,8 @@ pub struct StackRow {
     pub seen: [Option<i64>; 3],
     /// Why the logs couldn't be read.
     pub log_problem: Option<String>,
+    /// Why some resources are missing in the row, as complete clauses.
+    pub unlisted: Vec<String>,
     /// Why the stack couldn't be read.
     pub problem: Option<String>,
 }
@@ -138,7 +140,8 @@ impl StackRow {
             format!("{what} not compared, because of lookups or builds; `engine diff` compares all")
         });
         let log = self.log_problem.as_ref().map(|problem| format!("its log can't be read: {problem}"));
-        self.problem.iter().cloned().chain(changes).chain(unknown).chain(mappings).chain(log).collect()
+        let unlisted = self.unlisted.iter().cloned();
+        self.problem.iter().cloned().chain(changes).chain(unknown).chain(mappings).chain(log).chain(unlisted).collect()
     }
 
     /// How many resources exist.
@@ -261,6 +264,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
             "mappings": mappings.collect::<Vec<Json>>(),
             "seen": seen,
             "log_problem": row.log_problem,
+            "unlisted": row.unlisted,
             "problem": row.problem,
         })
     };

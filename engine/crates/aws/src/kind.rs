@@ -102,6 +102,21 @@ pub trait Kind: Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
+    /// The same for many owners at once.
+    fn list_by_prefixes(
+        &self,
+        cx: &Context,
+        owners: &[Owner],
+    ) -> impl Future<Output = Result<Vec<Id>, AwsError>> + Send {
+        async move {
+            let mut found = Vec::new();
+            for owner in owners {
+                found.extend(self.list_by_prefix(cx, owner).await?);
+            }
+            Ok(found)
+        }
+    }
+
     /// The data that deleting it would lose.
     fn contents(&self, _cx: &Context, _id: &Id) -> impl Future<Output = Result<Contents, AwsError>> + Send {
         std::future::ready(Ok(Contents::Empty))
@@ -388,6 +403,10 @@ impl<K: Kind> Provider for Connected<K> {
 
     fn list_by_prefix<'a>(&'a self, cx: &'a Core, owner: &'a Owner) -> Pending<'a, Vec<Id>> {
         Box::pin(async move { self.kind.kind.list_by_prefix(&self.context(cx), owner).await })
+    }
+
+    fn list_by_prefixes<'a>(&'a self, cx: &'a Core, owners: &'a [Owner]) -> Pending<'a, Vec<Id>> {
+        Box::pin(async move { self.kind.kind.list_by_prefixes(&self.context(cx), owners).await })
     }
 
     fn contents<'a>(&'a self, cx: &'a Core, id: &'a Id) -> Pending<'a, Contents> {

@@ -25,7 +25,7 @@ use crate::wait::{Context, Detail, Wait};
 
 pub use lookups::{Lookups, read_lookups};
 pub use orphans::OrphanSearch;
-pub use survey::{Listed, list_teams, read_attached, read_existing, read_listed, survey};
+pub use survey::{Listed, TeamsListing, list_teams, read_attached, read_existing, read_listed, survey};
 
 /// A resource that no declaration refers to, as it was found.
 pub type Undeclared = (Arc<dyn Definition>, Id, Live);

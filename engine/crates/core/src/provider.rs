@@ -47,6 +47,17 @@ pub trait Provider: Send + Sync {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
+    /// The same for many owners at once.
+    fn list_by_prefixes<'a>(&'a self, cx: &'a Context, owners: &'a [Owner]) -> Pending<'a, Vec<Id>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for owner in owners {
+                found.extend(self.list_by_prefix(cx, owner).await?);
+            }
+            Ok(found)
+        })
+    }
+
     /// The data that deleting it would lose.
     fn contents<'a>(&'a self, _cx: &'a Context, _id: &'a Id) -> Pending<'a, Contents> {
         Box::pin(std::future::ready(Ok(Contents::Empty)))

@@ -16,7 +16,7 @@ use crate::cli::session::{self, AwsTarget, Intent, LookupReads, Session};
 use crate::diagnostic::Diagnostic;
 use crate::kind::Definition;
 use crate::kinds::default_log_group;
-use crate::live::{self, Listed, OrphanSearch};
+use crate::live::{self, Listed, OrphanSearch, TeamsListing};
 use crate::logs::{EventName, Tail, change_word, mentions};
 use crate::plan::{self, Action, Change, Goal, PropertyChange};
 use crate::render::remedy;
@@ -56,10 +56,10 @@ pub(super) enum Round {
     Full(Option<Result<Listing, String>>),
 }
 
-/// What the tag index lists.
+/// What the teams own.
 pub(super) struct Listing {
     env: AwsEnv,
-    teams: BTreeMap<String, Vec<Listed>>,
+    listed: TeamsListing,
 }
 
 /// A resource of a stack.
@@ -104,7 +104,7 @@ pub(super) async fn list(watched: &[Watched<'_>]) -> Round {
     let found = async {
         let account = account?;
         live::in_account(&session.spec, &account)?;
-        Ok(Listing { env: AwsEnv::new(&cx.aws.region, &account), teams: listed? })
+        Ok(Listing { env: AwsEnv::new(&cx.aws.region, &account), listed: listed? })
     };
     let found: Result<_, AwsError> = found.await;
     Round::Full(Some(found.map_err(|error| sentence(&error))))
@@ -161,8 +161,9 @@ impl<'t> Watched<'t> {
         if let Round::Full(listing) = round {
             let read = match (&self.source, listing) {
                 (Source::Spec(session), _) => read_spec(&cx, session, &mut self.row).await,
-                (_, Some(Ok(Listing { env, teams }))) => {
-                    let listed = teams.get(&self.row.team).map_or(&[][..], Vec::as_slice);
+                (_, Some(Ok(Listing { env, listed }))) => {
+                    self.row.unlisted.clone_from(&listed.unlisted);
+                    let listed = listed.teams.get(&self.row.team).map_or(&[][..], Vec::as_slice);
                     read_team(&cx, env, listed, &mut self.row).await
                 }
                 (_, Some(Err(problem))) => Err(problem.clone()),

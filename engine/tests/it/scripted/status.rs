@@ -55,6 +55,35 @@ fn what_cannot_be_read_is_in_its_row() {
     run.ends_with(1).says("its log can't be read");
 }
 
+/// The tag index never lists roles.
+#[test]
+fn the_roles_of_teams_are_listed_by_their_prefixes_with_one_call() {
+    let (cloud, project) = (deployed(), Project::usual());
+    let tags = |team: &str, region: &str| {
+        let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", "runner"), ("engine:region", region)];
+        tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    };
+    cloud.world(|world| {
+        world.stand_role("blue-owls-runner", tags("blue-owls", "eu-central-1"));
+        world.stand_role("blue-owls-elsewhere", tags("blue-owls", "us-east-1"));
+        world.stand_role("blue-owls-theirs", tags("red-foxes", "eu-central-1"));
+        world.stand_role("red-foxes-runner", tags("red-foxes", "eu-central-1"));
+        world.stand_role("red-foxes-untagged", super::world::Tags::new());
+    });
+    fs::write(project.path("teams.txt"), "blue-owls\nred-foxes\n").unwrap();
+    let teams = ["--teams", "teams.txt"];
+    let present = |rows: &[Json]| rows.iter().map(|row| row["present"].clone()).collect::<Vec<_>>();
+    let found = rows(&project, &cloud, &teams, 0);
+    assert_eq!(present(&found), [json!(5), json!(1)], "{found:#?}");
+    assert_eq!(cloud.count("ListRoles"), 1);
+    assert!(found.iter().all(|row| row["unlisted"] == json!([])), "{found:#?}");
+    let text = "User: X is not authorized to perform: iam:ListRoles";
+    cloud.always("ListRoles", Fault::Answer(Reply::query(403, "AccessDenied", text)));
+    let found = rows(&project, &cloud, &teams, 0);
+    assert_eq!(present(&found), [json!(4), json!(0)], "{found:#?}");
+    project.run(&cloud, &["status", "--teams", "teams.txt"]).ends_with(0).says("you lack permission for ListRoles");
+}
+
 #[test]
 fn a_deleted_table_and_a_throttled_account_are_no_failure_of_the_command() {
     let (cloud, project) = (deployed(), Project::usual());

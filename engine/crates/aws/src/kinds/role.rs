@@ -185,8 +185,17 @@ impl Kind for Role {
     }
 
     async fn list_by_prefix(&self, cx: &Context, owner: &Owner) -> Result<Vec<Id>, AwsError> {
-        let names = requests::names(cx).await?.into_iter();
-        Ok(names.filter(|name| is_of_team(name, &owner.team)).map(|name| super::scanned(owner, name)).collect())
+        self.list_by_prefixes(cx, std::slice::from_ref(owner)).await
+    }
+
+    /// One list has the roles of all owners.
+    async fn list_by_prefixes(&self, cx: &Context, owners: &[Owner]) -> Result<Vec<Id>, AwsError> {
+        let names = requests::names(cx).await?;
+        let of = |owner: &Owner| {
+            let names = names.iter().filter(|name| is_of_team(name, &owner.team));
+            names.map(|name| super::scanned(owner, name.clone())).collect::<Vec<_>>()
+        };
+        Ok(owners.iter().flat_map(of).collect())
     }
 
     async fn create(&self, cx: &Context, id: &Id, want: Want<Props>) -> Result<Outputs, AwsError> {

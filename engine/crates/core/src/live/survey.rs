@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::ownership::OwnershipVerdict;
-use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Status, Str, TAG_STACK, TAG_TEAM};
+use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Reading, Schema, Status, Str, TAG_STACK, TAG_TEAM, Tagging};
 use crate::wait::{Context, Detail};
 
 use super::orphans::{attachable_kinds, from_index_entry, ignore_permanent, list_attached, scan_kinds, services};
@@ -59,7 +59,7 @@ pub async fn survey(
     Ok(found)
 }
 
-/// What the tag index lists: a resource that a team owns, or owned until a moment ago.
+/// A resource that a team may own: what the tag index lists, or what has the team's prefix.
 #[derive(Clone)]
 pub struct Listed {
     /// Its kind.
@@ -68,22 +68,57 @@ pub struct Listed {
     pub id: Id,
 }
 
-/// What the tag index lists for each of these teams, of any stack, with one search for all of them.
+/// What teams own, as far as it can be listed.
+#[derive(Clone, Default)]
+pub struct TeamsListing {
+    /// What is listed for each team.
+    pub teams: BTreeMap<String, Vec<Listed>>,
+    /// Why resources of some types are missing, as complete clauses.
+    pub unlisted: Vec<String>,
+}
+
+/// What the tag index lists for each of these teams, of any stack, with one search for all of them,
+/// and by the teams' prefixes what it never lists.
 ///
 /// # Errors
 /// `AccessDenied` if you lack permission to read the tag index.
-pub async fn list_teams(cx: &Context, teams: &[String]) -> Result<BTreeMap<String, Vec<Listed>>, AwsError> {
+pub async fn list_teams(cx: &Context, teams: &[String]) -> Result<TeamsListing, AwsError> {
     let services = services(&cx.kinds);
-    let entries = cx.read("", || cx.account.tagged(&[(TAG_TEAM, "")], &services)).await?;
+    let (entries, named) =
+        tokio::join!(cx.read("", || cx.account.tagged(&[(TAG_TEAM, "")], &services)), list_unindexed(cx, teams));
+    let (named, unlisted) = named?;
     let mut listed: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
-    for (arn, tags) in entries {
+    for found in named {
+        listed.entry(found.id.owner.team.clone()).or_default().push(found);
+    }
+    for (arn, tags) in entries? {
         let Some(team) = tags.get(TAG_TEAM).filter(|team| teams.contains(team)) else { continue };
         let stack = tags.get(TAG_STACK).cloned().unwrap_or_default();
         let owner = Owner { team: team.clone(), stack, ..Owner::default() };
         let found = from_index_entry(&cx.kinds, &owner, &arn, &tags);
         listed.entry(team.clone()).or_default().extend(found.map(|(kind, id)| Listed { kind, id }));
     }
-    Ok(listed)
+    Ok(TeamsListing { teams: listed, unlisted })
+}
+
+/// Resources of types that the tag index never lists, by the teams' prefixes, and the types that can't
+/// be listed. Only a read shows who owns one.
+async fn list_unindexed(cx: &Context, teams: &[String]) -> Result<(Vec<Listed>, Vec<String>), AwsError> {
+    let owner = |team: &String| Owner { team: team.clone(), ..Owner::default() };
+    let owners: Vec<Owner> = teams.iter().map(owner).collect();
+    let (mut found, mut unlisted) = (Vec::new(), Vec::new());
+    for kind in cx.kinds.iter().filter(|kind| kind.schema().tagging == Tagging::Own) {
+        let name = &kind.schema().kind;
+        let provider = cx.provider(name)?;
+        match cx.read("", || provider.list_by_prefixes(cx, &owners)).await {
+            Ok(ids) => found.extend(ids.into_iter().map(|id| Listed { kind: Arc::clone(kind), id })),
+            Err(error) if error.is_denied() => {
+                unlisted.push(format!("its resources of type {name} are missing: you lack permission for {}", error.operation));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, unlisted))
 }
 
 /// Reads a resource that the tag index lists, and what is attached to it: all that exists and that
