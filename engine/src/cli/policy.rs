@@ -16,7 +16,7 @@ use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
 use crate::policy_file::{self, Policies, Written};
 use crate::schema::{AwsEnv, Str};
-use crate::spec::Depth;
+use crate::spec::{Depth, ResourceDecl, Spec};
 
 use super::CommandContext;
 use super::args::{OneSpecArgs, SpecArgs};
@@ -62,6 +62,10 @@ pub(super) struct PolicyArgs {
     /// Don't limit the roles that a spec creates: they can get any permission
     #[arg(long, conflicts_with_all = ["boundary", "role"])]
     no_boundary: bool,
+    /// Also allow testing or invoking this imported table, queue or function, by its name in the spec;
+    /// can be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "role")]
+    allow_imported: Vec<String>,
     /// Leave out the permissions to read lookups, for `engine diff --no-lookups`
     #[arg(long, conflicts_with = "role")]
     no_lookups: bool,
@@ -193,13 +197,14 @@ impl Printer<'_> {
 
     /// The policy for those who deploy a team's spec.
     fn team(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
-        let PolicyArgs { purpose, boundary, no_boundary, output, .. } = self.args;
+        let PolicyArgs { purpose, boundary, no_boundary, allow_imported, output, .. } = self.args;
+        check_imported(&session.spec, allow_imported)?;
         let decides = matches!(purpose, PolicyCommand::Apply | PolicyCommand::Destroy | PolicyCommand::All);
         if decides && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
         }
         let team = &session.spec.team;
-        let document = policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref());
+        let document = policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref(), allow_imported);
         // Several files have room for everything.
         let document = if output.is_some() { document } else { document.within_limit() };
         self.explain(team, &document);
@@ -236,6 +241,20 @@ impl Printer<'_> {
             ));
         }
     }
+}
+
+/// Checks the names in `--allow-imported`.
+fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
+    let is_of_kind = |it: &&ResourceDecl| matches!(&*it.schema().kind, "table" | "queue" | "function");
+    let imported = || spec.resources.iter().filter(|it| it.imported).filter(is_of_kind);
+    let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
+    let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
+    let hint = match names.is_empty() {
+        true => "remove `--allow-imported`: the spec imports no table, queue or function".to_owned(),
+        false => format!("those that can be allowed are {}", names.join(", ")),
+    };
+    let problem = format!("`{unknown}` is not an imported table, queue or function of the spec");
+    Err(CommandError::one(Diagnostic::error(problem, hint)))
 }
 
 /// The error for a spec that creates roles, without a decision about their limit.

@@ -44,7 +44,7 @@ pub(crate) use queue::{n_messages, once};
 pub use role::POLICY_CHARACTERS as MAX_INLINE_CHARACTERS;
 pub(crate) use role::operations::{GET_ROLE, ROLE};
 pub(crate) use role::policy::{printed, printed_document};
-pub(crate) use table::operations::{ITEMS, TABLE, item_operation};
+pub(crate) use table::operations::{ALLOWED_TABLES, ITEMS, TABLE, item_operation};
 
 /// The registry: one line for each kind.
 pub fn registry() -> Vec<Arc<dyn DynKind>> {

@@ -10,7 +10,7 @@ use engine::policy::implied;
 use serde_json::{Value as Json, json};
 
 use super::server::{Cloud, Fault, Witness};
-use super::world::{ACCOUNT, Call, REGION, ROLE, Reply, World};
+use super::world::{ACCOUNT, Call, REGION, ROLE, Reply, Tags, World};
 use super::{FUNCTION, Project, TABLE, replaced};
 use crate::e2e;
 use crate::shared::program::flat;
@@ -91,6 +91,7 @@ pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
             let queue = arn("sqs", about);
             vec![right(&named("sqs"), queue.clone(), &[]), along(right("sqs:TagQueue", queue, &[]))]
         }
+        "SendMessage" => vec![right("sqs:SendMessage", arn("sqs", about), &[])],
         name if name.contains("Queue") => vec![right(&named("sqs"), arn("sqs", about), &[])],
         "GetResources" => vec![right(&named("tag"), "*".to_owned(), &here())],
         "DescribeNetworkInterfaces" => vec![right(&named("ec2"), "*".to_owned(), &here())],
@@ -809,6 +810,59 @@ fn a_key_that_is_named_by_an_alias_is_allowed_by_that_alias() {
     for args in [&["--role"][..], &["--for", "verify"]] {
         assert!(!printed(&managed, args).contains("kms:"), "{args:?}");
     }
+}
+
+/// The policies with `--allow-imported` allow each call of the commands with it, and only on what they
+/// name.
+#[test]
+fn imported_resources_are_tested_and_invoked_with_the_policy_that_allows_them() {
+    let imports = "resources:\n  theirs: { type: table, import: shared-todos }\n  jobs: { type: queue, import: \
+                   shared-jobs }\n  helper: { type: function, import: shared-helper }\n  other: { type: table, import: \
+                   other-todos }\n";
+    let project = Project::new(|text| {
+        let text = replaced(&text, "resources:\n", imports);
+        replaced(&text, "    code: ../", "    events: { theirs: {}, jobs: {} }\n    code: ../")
+    });
+    let mut world = World::empty();
+    world.stand_table("shared-todos", true, Tags::new());
+    world.stand_table("other-todos", true, Tags::new());
+    world.stand_queue("shared-jobs", Tags::new());
+    world.stand_function("shared-helper", Tags::new());
+    let cloud = Cloud::start(world);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    cloud.world(|world| *world = world.clone().aged());
+    let event = |n: u64| json!({ "eventId": n.to_string(), "timestamp": n, "message": "[ERROR] KeyError: 'x'" });
+    cloud.always("FilterLogEvents", Fault::Answer(Reply::ok(&json!({ "events": [event(1), event(2)] }))));
+    let seen: Arc<Mutex<Vec<Right>>> = Arc::default();
+    cloud.watch(Some(Box::new(Clerk(Arc::clone(&seen)))));
+    let verify = ["verify", "--yes", "--timeout", "1", "--allow-imported", "theirs", "--allow-imported", "jobs"];
+    let mut called = BTreeSet::new();
+    for (purpose, command, names) in [
+        ("verify", &verify[..], &["theirs", "jobs"][..]),
+        ("dev", &["invoke", "helper", "--yes", "--allow-imported", "helper"], &["helper"]),
+    ] {
+        seen.lock().unwrap().clear();
+        project.run(&cloud, command);
+        let allow: Vec<&str> = names.iter().flat_map(|name| ["--allow-imported", *name]).collect();
+        let with = policy(&project, &[&["--for", purpose], &allow[..]].concat());
+        let without = policy(&project, &["--for", purpose]);
+        assert_valid_policy(&with);
+        for right in seen.lock().unwrap().iter().filter(|it| !it.along) {
+            assert!(allows(&with, right), "{} on {}: {with:#}", right.action, right.resource);
+            if right.resource.contains(":shared-") && !allows(&without, right) {
+                called.insert(right.action.clone());
+            }
+        }
+        assert!(!without.to_string().contains("Allowed"), "{without:#}");
+        assert!(!with["Statement"].as_array().unwrap().iter().any(|it| {
+            it["Sid"].as_str().unwrap().starts_with("Allowed") && it["Resource"].to_string().contains("other-todos")
+        }));
+    }
+    for action in ["dynamodb:PutItem", "dynamodb:DeleteItem", "sqs:SendMessage", "lambda:InvokeFunction"] {
+        assert!(called.contains(action), "{action}: {called:?}");
+    }
+    let refused = project.command(&["policy", "--account", ACCOUNT, "--allow-imported", "logger"]).run();
+    refused.ends_with(1).complains("`logger` is not an imported table, queue or function").complains("`theirs`");
 }
 
 #[test]

@@ -62,13 +62,13 @@ pub(crate) const INTERFACES: &str = "UseNetworkInterfaces";
 
 /// A value of the spec with everything that follows from names in this environment.
 pub(crate) fn filled(spec: &Spec, env: &AwsEnv, value: &Value) -> Value {
-    PolicyBuilder { spec, env, exact: true, boundary: None }.filled(value)
+    PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }.filled(value)
 }
 
 /// The policies of each role in the spec, by name, and of those that functions name by ARN.
 pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
-    let policy = PolicyBuilder { spec, env, exact: true, boundary: None };
+    let policy = PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] };
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         roles.entry(role.id.name.clone()).or_default();
     }
@@ -113,7 +113,7 @@ fn trust() -> Document {
 
 /// The permissions that these functions need of their role, with each resource by its own name.
 pub(crate) fn of_functions(spec: &Spec, env: &AwsEnv, functions: &[&ResourceDecl]) -> Vec<Statement> {
-    statements(&PolicyBuilder { spec, env, exact: true, boundary: None }, functions)
+    statements(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, functions)
 }
 
 /// A permission to ask IAM about.
@@ -136,7 +136,7 @@ impl Needed {
 
 /// What a function needs of a role that engine doesn't manage.
 pub fn needed(spec: &Spec, env: &AwsEnv, function: &ResourceDecl) -> Vec<Needed> {
-    let policy = PolicyBuilder { spec, env, exact: true, boundary: None };
+    let policy = PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] };
     let statements = single(&policy, &[function]);
     let mut needed: Vec<Needed> = Vec::new();
     for statement in &statements {
@@ -180,7 +180,7 @@ fn asked_about(action: &str, resources: &[String], others: &[Statement]) -> Vec<
 /// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
 /// where it is checked.
 pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
-    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true, boundary: None }, statements: Vec::new() };
+    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, statements: Vec::new() };
     needs.access(declared);
     merged(needs.statements)
 }

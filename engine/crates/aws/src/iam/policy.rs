@@ -249,8 +249,16 @@ impl Document {
 /// `boundary` is the managed policy that every role which engine creates or changes must have as
 /// its permissions boundary, so that a spec can't grant more than it allows
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
-pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>) -> Document {
-    let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, ..*policy }.deploying(purpose);
+/// `allowed`: the imported resources that `--allow-imported` names: their tests and invocations need
+/// permissions, too.
+pub fn deploying(
+    spec: &Spec,
+    env: &AwsEnv,
+    purpose: Purpose,
+    boundary: Option<&str>,
+    allowed: &[String],
+) -> Document {
+    let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, allowed, ..*policy }.deploying(purpose);
     narrowest(spec, env, purpose.keeps_to_the_spec(), document)
 }
 
@@ -262,8 +270,8 @@ pub(super) fn narrowest(
     exact: bool,
     document: impl Fn(&PolicyBuilder<'_>) -> Document,
 ) -> Document {
-    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false, boundary: None });
-    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true, boundary: None })) {
+    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false, boundary: None, allowed: &[] });
+    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] })) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
         _ => by_prefix(),
     }
@@ -285,6 +293,8 @@ pub struct PolicyBuilder<'s> {
     pub(super) exact: bool,
     /// The permissions boundary that roles must have.
     pub(super) boundary: Option<&'s str>,
+    /// The imported resources on which tests and invocations are allowed, by their names in the spec.
+    pub(super) allowed: &'s [String],
 }
 
 impl<'s> PolicyBuilder<'s> {
@@ -353,6 +363,12 @@ impl<'s> PolicyBuilder<'s> {
     /// `acme-*`, for the team's resources; `_` or `.` instead of `-` if the spec uses it.
     pub(super) fn prefix(&self, mark: &str) -> String {
         format!("{}{mark}*", self.spec.team)
+    }
+
+    /// The ARNs of the imported resources of a type that the user allows.
+    pub(crate) fn allowed(&self, form: &NameForm) -> Vec<String> {
+        let is_allowed = |it: &&ResourceDecl| it.imported && it.schema().kind == form.kind && self.allowed.contains(&it.name);
+        self.spec.resources.iter().filter(is_allowed).map(|it| self.arn(form, it)).collect()
     }
 
     /// The ARNs of the team's resources of a type.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::aws::{AwsError, CallContext, Code, Context};
 use crate::filter::{Solution, TableFacts};
 use crate::items::persistently;
-use crate::kinds::{ITEMS, item_operation};
+use crate::kinds::{ALLOWED_TABLES, ITEMS, item_operation};
 use crate::logs::EventName;
 use crate::operation::Operation;
 use crate::policy::Purpose::{Dev, Verify};
@@ -28,9 +28,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     stream::DESCRIBE,
     stream::ITERATOR,
     stream::RECORDS,
-    item_operation("dynamodb:DeleteItem", "Key", &[(&ITEMS, &[Dev, Verify])]),
-    item_operation("dynamodb:PutItem", "Item", &[(&ITEMS, &[Dev, Verify])]),
-    item_operation("dynamodb:UpdateItem", "Key", &[(&ITEMS, &[Verify])]),
+    item_operation("dynamodb:DeleteItem", "Key", &[(&ITEMS, &[Dev, Verify]), (&ALLOWED_TABLES, &[Verify])]),
+    item_operation("dynamodb:PutItem", "Item", &[(&ITEMS, &[Dev, Verify]), (&ALLOWED_TABLES, &[Verify])]),
+    item_operation("dynamodb:UpdateItem", "Key", &[(&ITEMS, &[Verify]), (&ALLOWED_TABLES, &[Verify])]),
 ];
 
 /// The attribute that holds the mark.

@@ -27,7 +27,11 @@ const STREAMS: Scope = Scope {
     kind: Some("table"),
     ..Scope::new("Streams", |policy| policy.of_team(&TABLE).iter().map(|table| format!("{table}/stream/*")).collect())
 };
-const GRANTS: &[Grant] = &[(&STREAMS, &[Verify])];
+/// Those of imported tables that the user allows to test.
+const ALLOWED: Scope = Scope::new("AllowedStreams", |policy| {
+    policy.allowed(&TABLE).iter().map(|table| format!("{table}/stream/*")).collect()
+});
+const GRANTS: &[Grant] = &[(&STREAMS, &[Verify]), (&ALLOWED, &[Verify])];
 
 const fn read(action: &'static str) -> Operation {
     let wire = Wire::Json("DynamoDBStreams_20120810");

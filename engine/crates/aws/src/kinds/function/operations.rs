@@ -52,6 +52,9 @@ const PASSED_ROLES: Scope = Scope {
     ..Scope::new("PassRole", |policy| policy.passed_roles())
 };
 
+/// Imported functions that the user allows to invoke.
+const ALLOWED: Scope = Scope::new("AllowedFunctions", |policy| policy.allowed(&FUNCTION));
+
 /// The layers of the functions.
 const LAYERS: Scope = Scope::new("Layers", layers);
 
@@ -269,7 +272,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "lambda:InvokeFunction",
             Effect::Invoke,
             Rest("POST", INVOCATIONS),
-            &[(&Scope { imported: None, ..FUNCTIONS }, &[Dev])],
+            &[(&Scope { imported: None, ..FUNCTIONS }, &[Dev]), (&ALLOWED, &[Dev])],
         )
     },
     call("lambda:ListFunctions", Effect::Read, Rest("GET", ALL), &[(&Scope::LISTS, PLAN)]),

@@ -40,6 +40,9 @@ const QUEUES: Scope = Scope {
 /// The same, for test messages: only those that a mapping reads.
 const SOURCES: Scope = Scope { kind: Some("queue"), ..Scope::new("SourceQueues", sources) };
 
+/// Imported queues that the user allows to test.
+const ALLOWED: Scope = Scope::new("AllowedQueues", |policy| policy.allowed(&QUEUE));
+
 /// The keys of these queues.
 const KEYS: Scope = Scope {
     kind: Some("queue"),
@@ -98,7 +101,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     by_name("sqs:GetQueueUrl", Effect::Read, &[(&QUEUES, READ)]),
     by_url("sqs:ListQueueTags", Effect::Read, &[(&QUEUES, READ)]),
     call("sqs:ListQueues", Effect::Read, &[(&Scope::LISTS, PLAN)]),
-    by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify])])
+    by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify]), (&ALLOWED, &[Verify])])
         .with_item("MessageBody")
         .implying(&[
             key("kms:Decrypt", &KEYS),

@@ -41,6 +41,9 @@ pub(crate) const TABLES: Scope = Scope {
 /// The same, for their items: those of imported tables are neither read nor written.
 pub(crate) const ITEMS: Scope = Scope { imported: None, ..TABLES };
 
+/// Imported tables that the user allows to test.
+pub(crate) const ALLOWED_TABLES: Scope = Scope::new("AllowedTables", |policy| policy.allowed(&TABLE));
+
 /// The keys of the tables.
 const KEYS: Scope = Scope { condition: Some(via_dynamodb), ..Scope::new("KeysOfTables", keys) };
 
@@ -103,7 +106,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         At::Body("ResourceArn"),
         Takes::Arn,
     ),
-    read("dynamodb:Scan", &[(&ITEMS, &[Diff, Apply, Destroy, Dev, Verify])]),
+    read("dynamodb:Scan", &[(&ITEMS, &[Diff, Apply, Destroy, Dev, Verify]), (&ALLOWED_TABLES, &[Verify])]),
     of("dynamodb:TagResource", Effect::Write, &TABLE_CHANGES, &[(&TABLES, &[Apply])]).on(
         &TABLE,
         At::Body("ResourceArn"),
