@@ -238,6 +238,50 @@ fn the_visibility_timeout_of_an_imported_queue_is_compared() {
     check(world("120"), &project, 0, &[]);
 }
 
+/// The role that engine creates gets no permission for a key that only AWS shows.
+#[test]
+fn the_key_of_an_imported_queue_is_reported_with_the_statement_to_add() {
+    let statement = |key: &str| {
+        format!("    statements: [{{ actions: [kms:Decrypt, kms:GenerateDataKey], resources: [\"{key}\"] }}]\n")
+    };
+    let own_role = |lines: &str| {
+        Project::new(|text| {
+            let import = "resources:\n  outbox: { type: queue, import: shared-outbox }\n";
+            let text = replaced(&text, "resources:\n", import);
+            let text = replaced(&text, "    role: ${execution-role.arn}\n", "");
+            replaced(&text, "    code: ../", &format!("    access: {{ outbox: send }}\n{lines}    code: ../"))
+        })
+    };
+    let world = |key: &str| {
+        let mut world = World::empty();
+        let queue = world.stand_queue("shared-outbox", Default::default());
+        queue.attributes.insert("KmsMasterKeyId".to_owned(), key.to_owned());
+        queue.attributes.insert("SqsManagedSseEnabled".to_owned(), "false".to_owned());
+        world
+    };
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/theirs";
+    let said = |world: World, project: &Project| {
+        let ran = project.run(&Cloud::start(world), &["check"]);
+        ran.ends_with(0);
+        crate::shared::program::flat(&(ran.out + &ran.err))
+    };
+    let told = said(world(key), &own_role(""));
+    for words in [
+        "warning: `outbox` is encrypted with the key",
+        "gets no permission for it",
+        "add to `statements` of `logger`: { actions: [kms:Decrypt, kms:GenerateDataKey], resources:",
+        "sqs.eu-central-1.amazonaws.com",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let told = said(world("alias/theirs"), &own_role(""));
+    assert!(told.contains("kms:ResourceAliases") && told.contains(":key/*"), "{told}");
+    for (key, project) in [("alias/aws/sqs", own_role("")), (key, own_role(&statement(key)))] {
+        let told = said(world(key), &project);
+        assert!(!told.contains("is encrypted with the key"), "{told}");
+    }
+}
+
 /// Diagnostics wrap at 80 columns, so tests only search for text that stays on one line.
 const ROLE_LACKS: &str = "the role of `logger` may lack permissions";
 const MAY_NOT_PASS: &str = "warning[access-denied]: you may lack permission to pass the role of `logger`";

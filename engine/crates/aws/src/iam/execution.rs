@@ -65,6 +65,11 @@ pub(crate) fn filled(spec: &Spec, env: &AwsEnv, value: &Value) -> Value {
     PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }.filled(value)
 }
 
+/// The resource and the condition of a statement about a key, through a service.
+pub(crate) fn key_grant_in(spec: &Spec, env: &AwsEnv, key: &str, service: &str) -> Option<(String, Option<Json>)> {
+    key_grant(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, key, Some(service))
+}
+
 /// The policies of each role in the spec, by name, and of those that functions name by ARN.
 pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();

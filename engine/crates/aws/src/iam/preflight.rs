@@ -96,9 +96,70 @@ pub fn findings(
         let finding = imported_queue(spec, inventory, mapping);
         findings.extend(finding.map(|it| at(spec, mapping, &Path::property("event_source_arn"), it)));
     }
+    spec.managed("role").for_each(|role| keys_of_imports(spec, inventory, role, &mut findings));
     asked.iter().for_each(|question| rights(spec, question, &mut findings));
     findings.extend(offline(spec, now));
     findings
+}
+
+/// The keys of imported resources that a role of this spec uses: only AWS shows them, so the role gets
+/// no permission for them.
+fn keys_of_imports(spec: &Spec, inventory: &Inventory, role: &ResourceDecl, findings: &mut Vec<Diagnostic>) {
+    let granted = role.desired.get("policy").map(|policy| Json::from(policy).to_string()).unwrap_or_default();
+    for (name, actions) in imports_of(spec, role) {
+        let Some(target) = spec.resource(name) else { continue };
+        let key = inventory.live(name).and_then(|live| live.props.get("kms_key_arn")?.as_str());
+        let Some((key, form)) = key.zip(target.schema().arn.as_ref()) else { continue };
+        let Some((resource, condition)) = execution::key_grant_in(spec, &inventory.env, key, &form.service) else { continue };
+        if granted.contains(key) {
+            continue;
+        }
+        let owner = role.implied_by.as_ref().and_then(|function| spec.resource(function)).unwrap_or(role);
+        let problem = format!("`{name}` is encrypted with the key `{key}`, and the role `{}` gets no permission for it", role.id.name);
+        let statement = format!(
+            "{{ actions: [{}], resources: [\"{resource}\"], conditions: {} }}",
+            actions.join(", "),
+            condition.unwrap_or_default()
+        );
+        let hint = format!("add to `statements` of `{}`: {statement}", owner.name);
+        let why = "the resource is imported, so the spec doesn't show its key; a key that AWS manages needs no permission";
+        findings.push(at(spec, owner, &Path::default(), Diagnostic::warning(problem, hint).why(why)));
+    }
+}
+
+/// The imported resources that a role uses, with the actions that it needs on their keys.
+fn imports_of<'s>(spec: &'s Spec, role: &'s ResourceDecl) -> BTreeMap<&'s str, &'static [&'static str]> {
+    const READS: &[&str] = &["kms:Decrypt"];
+    const ALL: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
+    let mut used: BTreeMap<&str, &[&str]> = BTreeMap::new();
+    let mut add = |name: &'s str, actions| {
+        if spec.resource(name).is_some_and(|it| it.imported) {
+            let known = used.entry(name).or_insert(actions);
+            *known = if known.len() < actions.len() { actions } else { known };
+        }
+    };
+    let functions: Vec<&ResourceDecl> =
+        spec.managed("function").filter(|it| role_of(spec, it).is_some_and(|it| it.name == role.name)).collect();
+    for declared in functions.iter().copied().chain([role]) {
+        if let Some(Value::Map(access)) = declared.desired.get("access") {
+            access.keys().for_each(|name| add(name, ALL));
+        }
+        if let Some(target) = spec.target(declared, "dead_letter_target_arn") {
+            add(&target.name, ALL);
+        }
+    }
+    for mapping in spec.managed("mapping") {
+        let is_ours = |function: &ResourceDecl| functions.iter().any(|it| it.name == function.name);
+        if !spec.target(mapping, "function").is_some_and(is_ours) {
+            continue;
+        }
+        for (property, actions) in [("event_source_arn", READS), ("on_failure_destination_arn", ALL)] {
+            if let Some(target) = spec.target(mapping, property) {
+                add(&target.name, actions);
+            }
+        }
+    }
+    used
 }
 
 /// The visibility timeout of an imported queue, which only AWS shows. That of a managed queue is
