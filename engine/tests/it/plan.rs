@@ -15,6 +15,7 @@ use engine::schema::{AwsEnv, Contents, Id, Live, Milestone, Owner, Ownership, Pr
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use insta::assert_snapshot;
+use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -1256,50 +1257,104 @@ fn a_change_that_needs_an_ignored_property_is_refused() {
     );
 }
 
-/// `events` of a function and the same mappings, written out, are planned the same.
-#[test]
-fn events_are_planned_like_written_mappings() {
-    let bodies = [
-        ("{}", "starting_position: TRIM_HORIZON"),
-        ("{ batch_size: 7 }", "starting_position: TRIM_HORIZON, batch_size: 7"),
-        ("{ starting_position: LATEST }", "starting_position: LATEST"),
-        (
-            "{ filters: [{ eventName: [INSERT] }], enabled: false }",
-            "starting_position: TRIM_HORIZON, filters: [{ eventName: [INSERT] }], enabled: false",
-        ),
-        (
-            "{ tags: { a: b }, parallelization_factor: 3, report_batch_item_failures: true }",
-            "starting_position: TRIM_HORIZON, tags: { a: b }, parallelization_factor: 3, report_batch_item_failures: true",
-        ),
+/// What an event can read: its declaration, what AWS reports about it, its reference in a mapping, and
+/// the properties of the mapping with some of their values.
+struct EventSource {
+    declared: &'static str,
+    live: &'static str,
+    reference: &'static str,
+    is_stream: bool,
+}
+
+const EVENT_SOURCES: [EventSource; 3] = [
+    EventSource {
+        declared: "{ type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: \
+                   KEYS_ONLY }",
+        live: "",
+        reference: "${source.stream_arn}",
+        is_stream: true,
+    },
+    EventSource {
+        declared: "{ type: table, import: shared-todos }",
+        live: "source: { owner: nobody, outputs: { arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/shared-todos', name: \
+               shared-todos, stream_arn: 'arn:aws:dynamodb:eu-central-1:123456789012:table/shared-todos/stream/1' } }",
+        reference: "${source.stream_arn}",
+        is_stream: true,
+    },
+    EventSource {
+        declared: "{ type: queue, visibility_timeout_seconds: 60 }",
+        live: "",
+        reference: "${source.arn}",
+        is_stream: false,
+    },
+];
+
+/// Any lines of a mapping that its source takes; each may be missing, or have its default.
+fn any_body(is_stream: bool) -> impl Strategy<Value = Vec<String>> {
+    const BOTH: &[(&str, &[&str])] = &[
+        ("batch_size", &["1", "7", "10"]),
+        ("maximum_batching_window_in_seconds", &["0", "5"]),
+        ("report_batch_item_failures", &["false", "true"]),
+        ("enabled", &["true", "false"]),
+        ("tags", &["{}", "{ a: b }"]),
     ];
-    let spec = |events: &str, mapping: &str| {
-        format!(
-            "team: owls\nresources:\n  todos: {{ type: table, attributes: {{ id: S }}, hash_key: id, billing_mode: \
-             PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }}\n  worker: {{ type: function, runtime: nodejs22.x, handler: \
-             index.handler, code: {{ inline: 'exports.handler = async () => 1;' }}{events} }}\n{mapping}"
-        )
+    const OF_STREAMS: &[(&str, &[&str])] = &[
+        ("starting_position", &["TRIM_HORIZON", "LATEST"]),
+        ("filters", &["[]", "[{ eventName: [INSERT] }, { eventName: [REMOVE] }]"]),
+        ("maximum_retry_attempts", &["-1", "3"]),
+        ("maximum_record_age_in_seconds", &["-1", "60"]),
+        ("bisect_batch_on_function_error", &["false", "true"]),
+        ("parallelization_factor", &["1", "3"]),
+        ("tumbling_window_in_seconds", &["0", "9"]),
+    ];
+    const OF_QUEUES: &[(&str, &[&str])] =
+        &[("filters", &["[]", "[{ body: { kind: [order] } }]"]), ("maximum_concurrency", &["2", "5"])];
+    let own = if is_stream { OF_STREAMS } else { OF_QUEUES };
+    let lines = BOTH.iter().chain(own).map(|(name, values)| {
+        prop::option::of(prop::sample::select(*values)).prop_map(move |value| value.map(|it| format!("{name}: {it}")))
+    });
+    lines.collect::<Vec<_>>().prop_map(|lines| lines.into_iter().flatten().collect())
+}
+
+fn any_event() -> impl Strategy<Value = (usize, Vec<String>)> {
+    (0..EVENT_SOURCES.len()).prop_flat_map(|at| (Just(at), any_body(EVENT_SOURCES[at].is_stream)))
+}
+
+/// The rows of a plan without the property that implies mappings, and the number of its steps.
+fn rows_of(spec: &str, live: &str) -> (Vec<(String, String, Action, String)>, usize) {
+    let plan = planned(&load(spec), live, Goal::Present, Options::default());
+    let row = |change: Change| {
+        let mut desired = change.desired;
+        desired.remove("events");
+        (change.resource, change.kind.to_string(), change.action, format!("{desired:?}"))
     };
-    for (event, written) in bodies {
-        let implied = spec(&format!(", events: {{ todos: {event} }}"), "");
-        let declared = spec(
-            "",
-            &format!(
-                "  todos-to-worker: {{ type: mapping, function: '${{worker.arn}}', event_source_arn: \
-                 '${{todos.stream_arn}}', {written} }}\n"
-            ),
-        );
-        let rows = |text: &str| {
-            let plan = planned(&load(text), "", Goal::Present, Options::default());
-            let row = |change: Change| {
-                let mut desired = change.desired;
-                // What implies the mapping is itself not compared.
-                desired.remove("events");
-                (change.resource, change.kind, change.action, format!("{desired:?}"))
-            };
-            let mut rows: Vec<_> = plan.changes.into_iter().map(row).collect();
-            rows.sort();
-            (rows, plan.steps.len())
+    let mut rows: Vec<_> = plan.changes.into_iter().map(row).collect();
+    rows.sort();
+    (rows, plan.steps.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// `events` of a function and the same mappings, written out, are planned the same.
+    #[test]
+    fn events_are_planned_like_written_mappings((at, lines) in any_event()) {
+        let EventSource { declared, live, reference, is_stream } = &EVENT_SOURCES[at];
+        let spec = |events: &str, mapping: &str| {
+            format!(
+                "team: owls\nresources:\n  source: {declared}\n  worker: {{ type: function, runtime: nodejs22.x, handler: \
+                 index.handler, code: {{ inline: 'exports.handler = async () => 1;' }}{events} }}\n{mapping}"
+            )
         };
-        assert_eq!(rows(&implied), rows(&declared), "{event}");
+        let body = lines.join(", ");
+        let mut written = lines.clone();
+        if *is_stream && !lines.iter().any(|it| it.starts_with("starting_position")) {
+            written.push("starting_position: TRIM_HORIZON".to_owned());
+        }
+        written.extend(["function: '${worker.arn}'".to_owned(), format!("event_source_arn: '{reference}'")]);
+        let mapping = format!("  source-to-worker: {{ type: mapping, {} }}\n", written.join(", "));
+        let implied = rows_of(&spec(&format!(", events: {{ source: {{ {body} }} }}"), ""), live);
+        prop_assert_eq!(&implied, &rows_of(&spec("", &mapping), live), "{}", body);
+        prop_assert!(implied.0.iter().any(|row| row.0 == "source-to-worker" && row.2 == Action::Create), "{:?}", implied);
     }
 }

@@ -569,3 +569,35 @@ pub(super) async fn check_unused(cx: &Context, name: &str, followers: &[&Resourc
     let message = format!("it is still used by {}", users.join(", "));
     Err(AwsError::refused(Code::RoleInUse, "DeleteRole", name, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The characters that RFC 3986 doesn't allow in a query.
+    const FEWEST: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'<').add(b'>').add(b'{').add(b'}');
+
+    proptest! {
+        /// A policy may contain what looks encoded (`arn%3Aaws%3A…`), and a plus is a plus.
+        #[test]
+        fn a_document_is_decoded_exactly_once(
+            texts in prop::collection::vec("(%[0-9A-F]{2}|%25|[+ -~é€🦉]){0,12}", 1..5),
+            encodes_all in any::<bool>(),
+        ) {
+            let document = json!({ "Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Action": texts, "Resource": "arn:aws:s3:::*",
+                "Condition": { "ArnLike": { "aws:SourceArn": format!("arn%3Aaws%3A{}", texts[0]) } },
+            }] });
+            let set = if encodes_all { NON_ALPHANUMERIC } else { FEWEST };
+            let answer = utf8_percent_encode(&document.to_string(), set).to_string();
+            prop_assert_eq!(decoded(&answer), Some(document.clone()), "{}", answer);
+            let mut again = document.clone();
+            again["Statement"][0]["Action"] = json!(percent_decode_str(&texts[0]).decode_utf8_lossy());
+            let is_same = again["Statement"][0]["Action"] == json!(texts[0]) && texts.len() == 1;
+            prop_assert_eq!(document::is_equivalent(&decoded(&answer).unwrap(), &again), is_same);
+        }
+    }
+}
