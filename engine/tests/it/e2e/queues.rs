@@ -178,6 +178,54 @@ fn n_messages(project: &Project, name: &str) -> u32 {
     counts.map(|(_, count)| count.parse::<u32>().unwrap()).sum()
 }
 
+/// A function that always fails, with a queue `dead` and lines after those of the function.
+fn failing(of_function: &str, resources: &str) -> String {
+    format!(
+        "team: acme\nregion: eu-central-1\nresources:\n  dead: {{ type: queue }}\n{resources}  worker:\n    type: \
+         function\n    runtime: nodejs22.x\n    handler: index.handler\n    timeout: 2\n    code: {{ inline: \"exports.handler \
+         = async () => {{ throw new Error('no luck'); }};\" }}\n{of_function}"
+    )
+}
+
+/// The body of the only message in the queue `dead`, once it is there.
+fn dead_letter(project: &Project) -> String {
+    crate::support::eventually("a dead letter", || n_messages(project, "acme-dead") == 1);
+    let aws = project.account(ACCOUNT);
+    let sqs = aws_sdk_sqs::Client::new(&config(&project.endpoint(), ACCOUNT));
+    let url = aws.wait(sqs.get_queue_url().queue_name("acme-dead").send()).queue_url.unwrap();
+    let messages = aws.wait(sqs.receive_message().queue_url(url).send()).messages.unwrap();
+    messages[0].body.clone().unwrap()
+}
+
+#[test]
+fn a_message_that_is_not_processed_moves_to_the_dead_letter_queue() {
+    let project = Project::new();
+    let jobs = "  jobs:\n    type: queue\n    visibility_timeout_seconds: 2\n    redrive_policy: { dead_letter_target_arn: \
+                \"${dead.arn}\", max_receive_count: 1 }\n";
+    project.write(JOBS, &failing("    events: { jobs: { batch_size: 1 } }\n", jobs));
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["5 added"]);
+    let aws = project.account(ACCOUNT);
+    let sqs = aws_sdk_sqs::Client::new(&config(&project.endpoint(), ACCOUNT));
+    let url = aws.wait(sqs.get_queue_url().queue_name("acme-jobs").send()).queue_url.unwrap();
+    aws.wait(sqs.send_message().queue_url(&url).message_body("the first job").send());
+    assert_eq!(dead_letter(&project), "the first job");
+    assert_eq!(n_messages(&project, "acme-jobs"), 0);
+    project.run(&["destroy", JOBS, "--local", "--yes"]).expect(1, &["`dead` is refused", "it is not empty"]);
+}
+
+#[test]
+fn a_failed_asynchronous_invocation_ends_in_the_functions_dead_letter_queue() {
+    let project = Project::new();
+    let lines = "    dead_letter_target_arn: ${dead.arn}\n    async: { maximum_retry_attempts: 0 }\n";
+    project.write(JOBS, &failing(lines, ""));
+    project.run(&["apply", JOBS, "--local"]).expect(0, &["3 added"]);
+    let aws = project.account(ACCOUNT);
+    let event = aws.lambda.invoke().function_name("acme-worker").payload(aws_sdk_lambda::primitives::Blob::new("{\"n\":7}"));
+    aws.wait(event.invocation_type(aws_sdk_lambda::types::InvocationType::Event).send());
+    let event: Json = serde_json::from_str(&dead_letter(&project)).unwrap();
+    assert_eq!(event, json!({ "n": 7 }));
+}
+
 #[test]
 fn a_queue_is_verified_with_a_message_that_is_shown_and_asked_for() {
     let project = with_worker(LOGS, "", "");
