@@ -137,7 +137,7 @@ fn stream_calls(stream: &str) -> Vec<RoleCall> {
     reads.into_iter().chain([here("dynamodb:ListStreams", "*".to_owned())]).collect()
 }
 
-const PIPELINES: [Pipeline; 2] = [
+const PIPELINES: [Pipeline; 3] = [
     Pipeline {
         function: "",
         resources: "",
@@ -205,6 +205,60 @@ const PIPELINES: [Pipeline; 2] = [
                 here("sqs:PurgeQueue", arn("sqs", "blue-owls-jobs")),
                 here("sqs:SendMessage", arn("sqs", "blue-owls-jobs")),
                 here("sqs:SendMessage", arn("sqs", "blue-owls-outbox-2")),
+            ]
+        },
+    },
+    Pipeline {
+        function: "    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }\n    kms_key_arn: arn:aws:kms:eu-central-1:${account}:key/one\n    environment: { \
+                   LEVEL: debug }\n    dead_letter_target_arn: arn:aws:sns:eu-central-1:${account}:failures\n    async: {\n      \
+                   on_success_destination_arn: \"arn:aws:events:eu-central-1:${account}:event-bus/default\",\n      \
+                   on_failure_destination_arn: \"arn:aws:lambda:eu-central-1:${account}:function:reporter\" }\n",
+        resources: "  clicks-to-logger:\n    type: mapping\n    function: ${logger.arn}\n    event_source_arn: \
+                    arn:aws:kinesis:eu-central-1:${account}:stream/clicks\n    starting_position: LATEST\n    \
+                    maximum_retry_attempts: 1\n    on_failure_destination_arn: arn:aws:s3:::lost-clicks\n",
+        calls: |stream| {
+            let clicks = arn("kinesis", "stream/clicks");
+            let reads = [
+                "kinesis:DescribeStream",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+            ];
+            let interfaces = [
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ];
+            let mut calls = [stream_calls(stream), log_calls("/aws/lambda/blue-owls-logger")].concat();
+            calls.extend(reads.map(|action| here(action, clicks.clone())));
+            calls.extend(interfaces.map(|action| here(action, "*".to_owned())));
+            calls.extend([
+                here("logs:CreateLogGroup", arn("logs", "log-group:/aws/lambda/blue-owls-logger")),
+                here("kinesis:ListStreams", "*".to_owned()),
+                here("kms:Decrypt", arn("kms", "key/one")),
+                here("sns:Publish", arn("sns", "failures")),
+                here("events:PutEvents", arn("events", "event-bus/default")),
+                here("lambda:InvokeFunction", arn("lambda", "function:reporter")),
+                here("s3:ListBucket", "arn:aws:s3:::lost-clicks".to_owned()),
+                here("s3:PutObject", "arn:aws:s3:::lost-clicks/aws/lambda/1".to_owned()),
+            ]);
+            calls
+        },
+        others: || {
+            vec![
+                here("kinesis:GetRecords", arn("kinesis", "stream/clicks-2")),
+                here("kinesis:PutRecord", arn("kinesis", "stream/clicks")),
+                here("kms:Decrypt", arn("kms", "key/two")),
+                here("kms:Encrypt", arn("kms", "key/one")),
+                here("sns:Publish", arn("sns", "failures-2")),
+                here("events:PutEvents", arn("events", "event-bus/other")),
+                here("lambda:InvokeFunction", arn("lambda", "function:blue-owls-logger")),
+                here("s3:GetObject", "arn:aws:s3:::lost-clicks/aws/lambda/1".to_owned()),
+                here("s3:PutObject", "arn:aws:s3:::other/aws/lambda/1".to_owned()),
             ]
         },
     },
