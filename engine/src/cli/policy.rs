@@ -204,7 +204,8 @@ impl Printer<'_> {
             return Err(no_limit());
         }
         let team = &session.spec.team;
-        let document = policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref(), allow_imported);
+        let document =
+            policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref(), allow_imported);
         // Several files have room for everything.
         let document = if output.is_some() { document } else { document.within_limit() };
         self.explain(team, &document);

@@ -165,7 +165,10 @@ fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
     let policy = property(declared(&spec, "worker-role"), "policy");
     let here = |service: &str, rest: &str| format!("arn:aws:{service}:eu-central-1:123456789012:{rest}");
     for (action, resources) in [
-        ("logs:GetLogEvents", vec![here("logs", "log-group:blue-owls-audit"), here("logs", "log-group:blue-owls-audit:*")]),
+        (
+            "logs:GetLogEvents",
+            vec![here("logs", "log-group:blue-owls-audit"), here("logs", "log-group:blue-owls-audit:*")],
+        ),
         ("dynamodb:GetRecords", vec![here("dynamodb", "table/shared-todos"), here("dynamodb", "table/shared-todos/*")]),
         ("sqs:PurgeQueue", vec![here("sqs", "blue-owls-jobs")]),
         (
@@ -174,7 +177,10 @@ fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
         ),
         (
             "iam:GetRole",
-            vec!["arn:aws:iam::123456789012:role/shared".to_owned(), "arn:aws:iam::123456789012:role/shared/*".to_owned()],
+            vec![
+                "arn:aws:iam::123456789012:role/shared".to_owned(),
+                "arn:aws:iam::123456789012:role/shared/*".to_owned(),
+            ],
         ),
     ] {
         let statement = policy.as_object().unwrap().values().find(|it| it["actions"] == json!([action])).unwrap();

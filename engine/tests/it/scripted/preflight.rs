@@ -230,7 +230,10 @@ fn the_visibility_timeout_of_an_imported_queue_is_compared() {
         queue.attributes.insert("VisibilityTimeout".to_owned(), seconds.to_owned());
         world
     };
-    let refused = ["error[visibility-timeout-short]: the visibility timeout of `jobs` is 19 s, below", "ask the owner of `shared-jobs`"];
+    let refused = [
+        "error[visibility-timeout-short]: the visibility timeout of `jobs` is 19 s, below",
+        "ask the owner of `shared-jobs`",
+    ];
     check(world("19"), &project, 1, &refused);
     assert!(!apply(world("19"), &project, 1, &refused));
     let warning = ["warning[visibility-timeout-short]: the visibility timeout of `jobs` is 119 s, less than"];

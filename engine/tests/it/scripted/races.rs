@@ -255,7 +255,8 @@ fn cases_of_queues() -> Vec<Case> {
     let new = Scene { edit: |text| of_queue(&text), ..CREATE };
     let raised = Scene { world: || with_queue("30"), ..new };
     let same = Scene { world: || with_queue("60"), ..new };
-    let says = "Lambda to see the queue's new visibility timeout, since AWS reports: Queue visibility timeout: 30 seconds";
+    let says =
+        "Lambda to see the queue's new visibility timeout, since AWS reports: Queue visibility timeout: 30 seconds";
     let create = "CreateEventSourceMapping";
     for scene in [new, raised] {
         cases.push(case(row, scene, create, A_WHILE, invalid(SHORT), End::Passes(says)));
@@ -285,7 +286,8 @@ fn cases_of_queue_policies() -> Vec<Case> {
     let fresh = Scene { edit: |text| with_policy(&text, "${runner.arn}"), ..CREATE };
     let changed = Scene { world: || with_queue("60"), ..fresh };
     let old = Scene { edit: |text| with_policy(&text, PRINCIPAL), ..CREATE };
-    let refused = |operation| answer(operation, 400, "InvalidAttributeValue", "Invalid value for the parameter Policy.");
+    let refused =
+        |operation| answer(operation, 400, "InvalidAttributeValue", "Invalid value for the parameter Policy.");
     let says = "AWS to recognize the principal, since the queue's policy names the role `blue-owls-runner`";
     for (scene, operation) in [(fresh, "CreateQueue"), (changed, "SetQueueAttributes")] {
         cases.push(case(row, scene, operation, A_WHILE, refused(operation), End::Passes(says)));
@@ -942,7 +944,10 @@ fn orphans_invalid() -> World {
 }
 
 fn cases() -> Vec<Case> {
-    [transient_cases(), cases_of_queues(), permanent_cases(), race_cases(), undocumented_cases()].into_iter().flatten().collect()
+    [transient_cases(), cases_of_queues(), permanent_cases(), race_cases(), undocumented_cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Runs once and returns the reported waits and the outcomes of the steps.

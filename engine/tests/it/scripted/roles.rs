@@ -77,7 +77,10 @@ fn the_printed_policies_of_a_role_are_those_that_it_gets() {
          [\"${{archive.arn}}\", \"arn:aws:ses:${{region}}:${{account}}:identity/x\"], conditions: {{ Bool: {{ \"aws:SecureTransport\": false }} }} }}]\n"
     );
     project.edit("resources:\n", &format!("resources:\n{more}"));
-    project.edit("    code: ../", "    tracing: Active\n    statements: [{ actions: 's3:*', resources: '*' }]\n    code: ../");
+    project.edit(
+        "    code: ../",
+        "    tracing: Active\n    statements: [{ actions: 's3:*', resources: '*' }]\n    code: ../",
+    );
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
         world.stand_table("shared-archive", false, Tags::new());
@@ -319,9 +322,13 @@ fn without_permission_to_list_functions_a_deletion_says_so_and_asks() {
     other.run(&cloud, &["diff", "--prune-scan"]).ends_with(0).says(words[0]);
     // The role's instance profiles are the same.
     let cloud = with_role("eu-central-1");
-    let denied = Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:ListInstanceProfilesForRole");
+    let denied =
+        Reply::query(403, "AccessDenied", "User: X is not authorized to perform: iam:ListInstanceProfilesForRole");
     cloud.always("ListInstanceProfilesForRole", Fault::Answer(denied));
-    project("").run(&cloud, &["diff", "--destroy"]).ends_with(0).says("you lack permission to list the role's instance");
+    project("")
+        .run(&cloud, &["diff", "--destroy"])
+        .ends_with(0)
+        .says("you lack permission to list the role's instance");
 }
 
 /// Lambda removes a function's network interfaces with the function's role, long after the function

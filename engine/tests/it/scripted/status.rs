@@ -60,7 +60,8 @@ fn what_cannot_be_read_is_in_its_row() {
 fn the_roles_of_teams_are_listed_by_their_prefixes_with_one_call() {
     let (cloud, project) = (deployed(), Project::usual());
     let tags = |team: &str, region: &str| {
-        let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", "runner"), ("engine:region", region)];
+        let tags =
+            [("engine:team", team), ("engine:stack", "team"), ("engine:resource", "runner"), ("engine:region", region)];
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     };
     cloud.world(|world| {

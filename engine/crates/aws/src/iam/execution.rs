@@ -82,7 +82,8 @@ pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
             roles.entry(name).or_default().push(function);
         }
     }
-    let policies = |name: &str, functions: Vec<&ResourceDecl>| match spec.managed("role").find(|it| it.id.name == name) {
+    let policies = |name: &str, functions: Vec<&ResourceDecl>| match spec.managed("role").find(|it| it.id.name == name)
+    {
         Some(role) => granted(&policy, role, &functions),
         None => {
             let permissions = narrowest(spec, env, true, |policy| Document::new(statements(policy, &functions)));
@@ -185,7 +186,10 @@ fn asked_about(action: &str, resources: &[String], others: &[Statement]) -> Vec<
 /// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
 /// where it is checked.
 pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
-    let mut needs = Needs { policy: &PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, statements: Vec::new() };
+    let mut needs = Needs {
+        policy: &PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] },
+        statements: Vec::new(),
+    };
     needs.access(declared);
     merged(needs.statements)
 }

@@ -251,13 +251,7 @@ impl Document {
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
 /// `allowed`: the imported resources that `--allow-imported` names: their tests and invocations need
 /// permissions, too.
-pub fn deploying(
-    spec: &Spec,
-    env: &AwsEnv,
-    purpose: Purpose,
-    boundary: Option<&str>,
-    allowed: &[String],
-) -> Document {
+pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>, allowed: &[String]) -> Document {
     let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, allowed, ..*policy }.deploying(purpose);
     narrowest(spec, env, purpose.keeps_to_the_spec(), document)
 }
@@ -367,7 +361,8 @@ impl<'s> PolicyBuilder<'s> {
 
     /// The ARNs of the imported resources of a type that the user allows.
     pub(crate) fn allowed(&self, form: &NameForm) -> Vec<String> {
-        let is_allowed = |it: &&ResourceDecl| it.imported && it.schema().kind == form.kind && self.allowed.contains(&it.name);
+        let is_allowed =
+            |it: &&ResourceDecl| it.imported && it.schema().kind == form.kind && self.allowed.contains(&it.name);
         self.spec.resources.iter().filter(is_allowed).map(|it| self.arn(form, it)).collect()
     }
 
@@ -536,7 +531,11 @@ pub(crate) fn via_service(policy: &PolicyBuilder<'_>, service: &str) -> Json {
 /// Policies name a key only by its own ARN, so an alias becomes a condition
 /// (docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html). `None` for AWS managed
 /// keys, which need no permission.
-pub(crate) fn key_grant(policy: &PolicyBuilder<'_>, key: &str, service: Option<&str>) -> Option<(String, Option<Json>)> {
+pub(crate) fn key_grant(
+    policy: &PolicyBuilder<'_>,
+    key: &str,
+    service: Option<&str>,
+) -> Option<(String, Option<Json>)> {
     let condition = service.map(|service| via_service(policy, service));
     let Some(alias) = key_alias(key) else { return key.starts_with("arn:").then(|| (key.to_owned(), condition)) };
     if alias.starts_with("alias/aws/") {

@@ -110,19 +110,25 @@ fn keys_of_imports(spec: &Spec, inventory: &Inventory, role: &ResourceDecl, find
         let Some(target) = spec.resource(name) else { continue };
         let key = inventory.live(name).and_then(|live| live.props.get("kms_key_arn")?.as_str());
         let Some((key, form)) = key.zip(target.schema().arn.as_ref()) else { continue };
-        let Some((resource, condition)) = execution::key_grant_in(spec, &inventory.env, key, &form.service) else { continue };
+        let Some((resource, condition)) = execution::key_grant_in(spec, &inventory.env, key, &form.service) else {
+            continue;
+        };
         if granted.contains(key) {
             continue;
         }
         let owner = role.implied_by.as_ref().and_then(|function| spec.resource(function)).unwrap_or(role);
-        let problem = format!("`{name}` is encrypted with the key `{key}`, and the role `{}` gets no permission for it", role.id.name);
+        let problem = format!(
+            "`{name}` is encrypted with the key `{key}`, and the role `{}` gets no permission for it",
+            role.id.name
+        );
         let statement = format!(
             "{{ actions: [{}], resources: [\"{resource}\"], conditions: {} }}",
             actions.join(", "),
             condition.unwrap_or_default()
         );
         let hint = format!("add to `statements` of `{}`: {statement}", owner.name);
-        let why = "the resource is imported, so the spec doesn't show its key; a key that AWS manages needs no permission";
+        let why =
+            "the resource is imported, so the spec doesn't show its key; a key that AWS manages needs no permission";
         findings.push(at(spec, owner, &Path::default(), Diagnostic::warning(problem, hint).why(why)));
     }
 }

@@ -713,9 +713,8 @@ async fn seeing_queue<T, F>(cx: &Context, id: &Id, source: &str, send: impl Fn()
 where
     F: Future<Output = Result<T, AwsError>>,
 {
-    let is_outdated = |error: &AwsError| {
-        error.cause == Code::VisibilityTimeoutShort && cx.aws.seen.is_changed_queue(last(source))
-    };
+    let is_outdated =
+        |error: &AwsError| error.cause == Code::VisibilityTimeoutShort && cx.aws.seen.is_changed_queue(last(source));
     let attempt = || async {
         match send().await {
             Err(error) if is_outdated(&error) => Err(AwsError { cause: Code::Busy, is_final: false, ..error }),

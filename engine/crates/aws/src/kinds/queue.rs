@@ -278,7 +278,10 @@ impl Kind for Queue {
             let set = || async {
                 let request = cx.aws.sqs.set_queue_attributes().queue_url(&address);
                 let answer = request.set_attributes(Some(changed.clone())).send().await;
-                answer.context("SetQueueAttributes", &id.name).map(|_| ()).map_err(|error| about_policy(cx, &want, error))
+                answer
+                    .context("SetQueueAttributes", &id.name)
+                    .map(|_| ())
+                    .map_err(|error| about_policy(cx, &want, error))
             };
             let again = || is_changed(cx, id, &have, &want);
             cx.change(BUSY, &id.name, set, again).await?;

@@ -371,8 +371,9 @@ fn too_large(declared: &ResourceDecl, spec: &Spec, policy: &Value) -> Option<Pro
     let hint = "move permissions to a managed policy and list it in `managed_policy_arns`, or use several roles";
     if least > POLICY_CHARACTERS {
         let at_least = if most > least { "at least " } else { "" };
-        let problem =
-            format!("the policy of `{name}` has {at_least}{least} characters, but IAM's maximum is {POLICY_CHARACTERS}");
+        let problem = format!(
+            "the policy of `{name}` has {at_least}{least} characters, but IAM's maximum is {POLICY_CHARACTERS}"
+        );
         return Some(Problem::error(path, problem, hint));
     }
     (most > POLICY_CHARACTERS).then(|| {

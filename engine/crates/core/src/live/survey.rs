@@ -113,7 +113,10 @@ async fn list_unindexed(cx: &Context, teams: &[String]) -> Result<(Vec<Listed>, 
         match cx.read("", || provider.list_by_prefixes(cx, &owners)).await {
             Ok(ids) => found.extend(ids.into_iter().map(|id| Listed { kind: Arc::clone(kind), id })),
             Err(error) if error.is_denied() => {
-                unlisted.push(format!("its resources of type {name} are missing: you lack permission for {}", error.operation));
+                unlisted.push(format!(
+                    "its resources of type {name} are missing: you lack permission for {}",
+                    error.operation
+                ));
             }
             Err(error) => return Err(error),
         }

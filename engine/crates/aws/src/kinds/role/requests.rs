@@ -511,8 +511,9 @@ pub(super) async fn users(cx: &Context, name: &str) -> Result<Users, AwsError> {
     }
     match profiles {
         Ok(profiles) => users.known.extend(profiles.into_iter().map(|it| ("instance profile".into(), it))),
-        Err(error) if error.class == Class::Denied => {
-            let why = "you lack permission to list the role's instance profiles, so engine can't check whether it has any";
+        Err(error) if error.is_denied() => {
+            let why =
+                "you lack permission to list the role's instance profiles, so engine can't check whether it has any";
             users.unchecked.push(why.to_owned());
         }
         Err(error) => return Err(error),
