@@ -261,7 +261,14 @@ fn cases_of_queues() -> Vec<Case> {
     for scene in [new, raised] {
         cases.push(case(row, scene, create, A_WHILE, invalid(SHORT), End::Passes(says)));
         let says = &[SHORT, "more than a minute after this run set the queue's visibility timeout"];
-        cases.push(case(row, scene, create, FOR_EVER, invalid(SHORT), End::Fails(Code::VisibilityTimeoutShort, 55..75, says, 100)));
+        cases.push(case(
+            row,
+            scene,
+            create,
+            FOR_EVER,
+            invalid(SHORT),
+            End::Fails(Code::VisibilityTimeoutShort, 55..75, says, 100),
+        ));
     }
     let says = &[SHORT, "at least six times"];
     cases.push(case(row, same, create, FOR_EVER, invalid(SHORT), End::Refused(says)));

@@ -289,6 +289,23 @@ fn a_pipeline_whose_role_is_in_an_instance_profile_is_not_destroyed() {
     assert!(cloud.world(|world| world.roles.contains_key(IMPLIED)));
 }
 
+/// Two runs destroy one stack.
+#[test]
+fn a_function_that_is_listed_and_already_deleted_keeps_no_role() {
+    let cloud = Cloud::start(World::empty());
+    let project = own_role();
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    let listed = cloud.world(|world| {
+        *world = world.clone().aged();
+        let functions = std::mem::take(&mut world.functions);
+        world.mappings.clear();
+        functions.into_values().map(|function| function.config).collect::<Vec<_>>()
+    });
+    cloud.fault("ListFunctions", 1..2, Fault::Answer(Reply::json(200, &json!({ "Functions": listed }))));
+    project.run(&cloud, &["destroy", "--yes", "--delete-data"]).ends_with(0);
+    assert!(!cloud.world(|world| world.roles.contains_key(IMPLIED)));
+}
+
 /// Lambda lists the functions of one region.
 #[test]
 fn a_role_that_was_last_used_in_another_region_is_deleted_only_after_approval() {

@@ -48,7 +48,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn json(status: u16, body: &Json) -> Reply {
+    pub(super) fn json(status: u16, body: &Json) -> Reply {
         Reply { status, headers: vec![("content-type", "application/json".to_owned())], body: body.to_string() }
     }
 
