@@ -95,7 +95,6 @@ fn is_large(spec: &Spec) -> bool {
 fn detail(cx: &Context, declared: &ResourceDecl) -> Detail {
     let is_named = |name: &str| declared.explicit.contains(name) || declared.lifecycle.ignore_changes.contains(name);
     match cx.detail {
-        _ if declared.imported => Detail::Imported,
         Detail::Lean if declared.schema().own_reads().any(|it| is_named(&it.name)) => Detail::Full,
         detail => detail,
     }
@@ -125,11 +124,10 @@ async fn read_once(
     observe_imports(cx, spec);
     register_secrets(cx, spec);
     let env = account.map(|account| AwsEnv::new(cx.account.region(), account));
-    let reads = read_declared(cx, spec, goal, options, env.as_ref());
     // Boxed: together these futures are too large for a thread's stack.
     let (actual, reads, candidates, attached) = tokio::join!(
         Box::pin(cx.read("", || cx.account.number())),
-        reads,
+        read_declared(cx, spec, goal, options, env.as_ref()),
         Box::pin(orphans::search(cx, spec, orphans)),
         Box::pin(orphans::attached(cx, spec, orphans, env.as_ref()))
     );
@@ -139,8 +137,7 @@ async fn read_once(
     let mut inventory = Inventory { detail: cx.detail, begun, ..Inventory::new(env) };
     cx.account.observe_env(&inventory.env);
     observe_attachments(cx, spec, &inventory.env);
-    let mut others = Vec::new();
-    let mut errors: Vec<ReadError> = Vec::new();
+    let (mut others, mut errors) = (Vec::new(), Vec::<ReadError>::new());
     for (declared, read) in spec.resources.iter().zip(reads) {
         match read {
             Ok((found, more)) => {
@@ -168,8 +165,7 @@ async fn read_once(
         return Err(errors);
     }
     assign(cx, spec, &mut inventory, others);
-    let added = orphans::add(cx, spec, &mut inventory, candidates, attached).await;
-    if let Err((name, error)) = added {
+    if let Err((name, error)) = orphans::add(cx, spec, &mut inventory, candidates, attached).await {
         note(&mut errors, Some(&name), error);
         return Err(errors);
     }
@@ -426,7 +422,7 @@ async fn read_one(
             Ok(None)
         }
     };
-    let reader = cx.with_detail(detail(cx, declared));
+    let reader = cx.with_detail(if declared.imported { Detail::Imported } else { detail(cx, declared) });
     let read = read_masked(&reader, &declared.kind, id);
     let (live, contents, users) = tokio::join!(read, contents, users);
     match (live, &id.arn) {

@@ -1034,7 +1034,7 @@ async fn run_case(case: Case) {
         }
         End::Fails(cause, seconds, says, most) => {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
-            assert!(shown(&endings, says, &about).is(cause), "{about}: {endings:?}");
+            assert_eq!(shown(&endings, says, &about).cause, cause, "{about}: {endings:?}");
             assert!(seconds.contains(&took), "{about}: took {took} s");
             assert!((1..=most).contains(&n_calls), "{about}: {n_calls} calls");
         }

@@ -246,8 +246,6 @@ impl Kind for Function {
         let inquiry = RoleDiagnosis::default();
         let defaults = super::with_defaults(self, id, &props)?;
         let beyond = Delta { from: &defaults, to: &props };
-        let mut tags = super::all_tags(&id.owner, &props.tags);
-        tags.extend(details::mark(&props).map(|(key, value)| (key.to_owned(), value.to_owned())));
         let send = || async {
             let request = cx
                 .aws
@@ -273,7 +271,7 @@ impl Kind for Function {
                 .set_dead_letter_config(beyond.member(dead_letter))
                 .set_vpc_config(beyond.member(network::request))
                 .set_kms_key_arn(beyond.member(kms_key))
-                .set_tags(Some(tags.clone()));
+                .set_tags(Some(details::tags_of_new(id, &props)));
             let answer = request.customize().config_override(once(cx)).send().await.context("CreateFunction", &id.name);
             let answer = explained(cx, id, &inquiry, &props.role, answer).await?;
             Ok([("arn", answer.function_arn), ("name", answer.function_name)]

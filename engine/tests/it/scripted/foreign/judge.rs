@@ -149,6 +149,9 @@ const IN_LINE: [&str; 12] = [
     "RemovePermission",
 ];
 
+/// The tags of engine.
+const OURS: [&str; 4] = ["engine:team", "engine:stack", "engine:resource", "engine:settings"];
+
 /// Deletes of a setting alone.
 const RESETS: [&str; 3] = ["DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig", "DeleteFunctionUrlConfig"];
 
@@ -418,7 +421,7 @@ impl Judge {
             (Some(keys), _) => keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect(),
             (None, keys) => keys.into_iter().flat_map(|keys| keys.lines()).map(str::to_owned).collect(),
         };
-        if taken.iter().any(|key| !["engine:team", "engine:stack", "engine:resource"].contains(&key.as_str())) {
+        if taken.iter().any(|key| !OURS.contains(&key.as_str())) {
             self.wrong(call, "it takes off what is not the engine's");
         }
     }

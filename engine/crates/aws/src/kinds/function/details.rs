@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** a setting that can't be read is unknown, and then it isn't written either.
 
+use std::collections::HashMap;
+
 use engine_core::wait::Detail;
 
 use crate::aws::{AwsError, CallContext, Context};
@@ -14,8 +16,8 @@ use super::seen::look;
 use super::url::{self, FunctionUrl, URL};
 use super::{BUSY, Props, signing};
 
-/// The tag of functions for which engine has set one of these settings; large specs read the settings
-/// only of such functions.
+/// The tag of functions for which engine has set one of these settings: large specs read the settings
+/// only of such functions. It stays when the setting is removed.
 pub(super) const MARK: &str = "engine:settings";
 const MARK_VALUE: &str = "more";
 
@@ -47,22 +49,26 @@ pub(super) async fn read_late(cx: &Context, id: &Id, details: Details, is_marked
     if is_marked && cx.detail == Detail::Lean { read_all(cx, id).await } else { details }
 }
 
-/// The mark of a function with these properties: a tag of functions for which engine has set one of
-/// the settings. It stays when the setting is removed.
-pub(super) fn mark(props: &Props) -> Option<(&'static str, &'static str)> {
-    (props.async_config.is_some() || props.url.is_some()).then_some((MARK, MARK_VALUE))
+/// All tags of a new function.
+pub(super) fn tags_of_new(id: &Id, props: &Props) -> HashMap<String, String> {
+    let mark = needs_mark(props).then(|| (MARK.to_owned(), MARK_VALUE.to_owned()));
+    crate::kinds::all_tags(&id.owner, &props.tags).into_iter().chain(mark).collect()
+}
+
+/// Whether engine sets one of the settings.
+fn needs_mark(props: &Props) -> bool {
+    props.async_config.is_some() || props.url.is_some()
 }
 
 /// Adds the mark if it is missing and one of the settings is about to be set; returns whether it was.
 pub(super) async fn ensure_mark(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<bool, AwsError> {
     let is_change = (&have.props.async_config, &have.props.url) != (&want.async_config, &want.url);
-    let Some((key, value)) = mark(want).filter(|_| is_change) else { return Ok(false) };
-    if look(cx, id).await?.is_none_or(|seen| seen.is_marked) {
+    if !is_change || !needs_mark(want) || look(cx, id).await?.is_none_or(|seen| seen.is_marked) {
         return Ok(false);
     }
     let arn = have.outputs.get("arn").map_or("", String::as_str);
     let tag = || async {
-        let request = cx.aws.lambda.tag_resource().resource(arn).tags(key, value);
+        let request = cx.aws.lambda.tag_resource().resource(arn).tags(MARK, MARK_VALUE);
         request.send().await.context("TagResource", &id.name).map(|_| ())
     };
     cx.send(BUSY, &id.name, tag).await.map(|()| true)
