@@ -2,6 +2,7 @@
 //! runs completely.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -211,8 +212,8 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
         Extent::All => (1, 0),
         Extent::Sample(seed) => (6, usize::try_from(seed % 6).unwrap()),
     };
-    std::thread::scope(|scope| {
-        for (number, pair) in PAIRS.into_iter().enumerate() {
+    let told: Vec<usize> = std::thread::scope(|scope| {
+        let pairs = PAIRS.into_iter().enumerate().map(|(number, pair)| {
             let project = &project;
             scope.spawn(move || {
                 let probe = Case::new(project, number * 100, pair);
@@ -243,10 +244,16 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
                     assert_eq!(again.code(), Some(0), "{context}, again: {again:#?}");
                     project.run(&["diff", &case.specs[0], "--local"]).expect(0, &[NO_CHANGES]);
                 }
-                assert!(n_told > 0, "pair {number}: nobody was told anything");
                 let what = pair.2;
                 println!("pair {number} ({what}): well {n_well}, told {n_told}; between read and write {n_between}");
-            });
-        }
+                n_told
+            })
+        });
+        let pairs: Vec<_> = pairs.collect();
+        pairs.into_iter().map(|pair| pair.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     });
+    // A sample may miss the calls of a pair at which a run notices the other.
+    let n_silent = told.iter().filter(|n_told| **n_told == 0).count();
+    let most = if step == 1 { 0 } else { told.len() / 2 };
+    assert!(n_silent <= most, "told by pair: {told:?}");
 }
