@@ -19,7 +19,7 @@ use super::world::World;
 use super::{Project, between, deployed_world, diff_is_empty, nth};
 
 /// Reads and plans a destroy.
-async fn planned(cx: &Context, spec: &mut Spec) -> (Inventory, Plan) {
+pub(super) async fn planned(cx: &Context, spec: &mut Spec) -> (Inventory, Plan) {
     let options = Options::default();
     let read = live::read(cx, spec, Goal::Absent, &options, OrphanSearch::Scanned, None).await;
     let inventory = read.map_err(|mut errors| errors.remove(0).error).unwrap();

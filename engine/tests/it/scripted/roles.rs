@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use engine::apply;
+use engine::aws::Code;
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::economy::planned;
+use super::library::{context, failures, load, team};
 use super::server::{Cloud, Fault};
 use super::world::role::Role;
 use super::world::{Reply, Tags, World};
@@ -383,6 +388,31 @@ fn the_role_of_a_function_in_a_vpc_is_deleted_after_its_network_interfaces() {
     cloud.always("DescribeNetworkInterfaces", denied());
     project("").run(&cloud, &["destroy", "--yes"]).ends_with(1).says("ec2:DescribeNetworkInterfaces");
     assert_eq!(writes(&cloud), [""; 0]);
+}
+
+/// A step that gives up is exit code 3. Lambda may take 45 minutes.
+#[tokio::test(start_paused = true)]
+async fn a_role_whose_interfaces_stay_is_kept_and_the_next_destroy_deletes_it() {
+    let mut world = World::empty();
+    world.stand_role(RUNNER, tags("blue-owls", "runner", "eu-central-1")).trust = Some(trust());
+    world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), u32::MAX)];
+    let cloud = Cloud::join(world).await;
+    let (project, begun) = (project(""), Instant::now());
+    for is_kept in [true, false] {
+        let mut spec = load(&project.path("specs/team.yaml"));
+        let (cx, _press) = context(&cloud, team());
+        let (inventory, plan) = planned(&cx, &mut spec).await;
+        let outcome = apply::apply(&cx, &spec, &inventory, &plan, 1, &mut |_| {}).await;
+        let failures = failures(&outcome.endings);
+        assert_eq!(failures.len(), usize::from(is_kept), "{failures:?}");
+        assert!(failures.iter().all(|error| error.is(Code::WaitOverdue)), "{failures:?}");
+        assert_eq!(cloud.world(|world| world.roles.contains_key(RUNNER)), is_kept);
+        if is_kept {
+            assert!((60..65).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+            assert_eq!(cloud.count("DeleteRole"), 0);
+            cloud.world(|world| world.interfaces.clear());
+        }
+    }
 }
 
 /// Lambda needs the permissions for minutes after a function has left its VPC.
