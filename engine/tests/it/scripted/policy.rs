@@ -812,6 +812,30 @@ fn a_key_that_is_named_by_an_alias_is_allowed_by_that_alias() {
     }
 }
 
+/// Lambda uses these keys with the caller's permissions.
+#[test]
+fn keys_of_functions_and_filters_are_allowed_by_their_alias() {
+    let alias = arn("kms", "alias/owls");
+    let project = Project::new(|text| {
+        let text = replaced(&text, "    handler:", &format!("    kms_key_arn: \"{alias}\"\n    handler:"));
+        let filter = "filters: [{ eventName: [INSERT] }]";
+        replaced(
+            &text,
+            "    starting_position:",
+            &format!("    kms_key_arn: \"{alias}\"\n    {filter}\n    starting_position:"),
+        )
+    });
+    let policy = policy(&project, &["--for", "apply"]);
+    let may = |action: &str, context: &[(&str, &str)]| {
+        let context = context.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        allows(&policy, &Right { action: action.to_owned(), resource: arn("kms", "key/any"), context, along: false })
+    };
+    for action in ["kms:CreateGrant", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"] {
+        assert!(may(action, &[("kms:ResourceAliases", "alias/owls")]), "{action}: {policy:#}");
+        assert!(!may(action, &[("kms:ResourceAliases", "alias/other")]) && !may(action, &[]), "{action}: {policy:#}");
+    }
+}
+
 /// The policies with `--allow-imported` allow each call of the commands with it, and only on what they
 /// name.
 #[test]
