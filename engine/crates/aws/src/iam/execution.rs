@@ -19,7 +19,8 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
 
 use super::policy::{
-    Document, PolicyBuilder, Statement, allow, env_arn, in_region, key_grant, log_group, merged, narrowest,
+    Document, PolicyBuilder, Statement, allow, env_arn, in_region, key_grant, log_group, merged, n_characters,
+    narrowest,
 };
 
 /// The policies of a role.
@@ -52,7 +53,7 @@ impl RoleDocument {
     pub fn n_characters(&self) -> usize {
         match self {
             RoleDocument::Needed(document) => document.n_characters(),
-            RoleDocument::Granted(document) => document.to_string().chars().filter(|c| !c.is_whitespace()).count(),
+            RoleDocument::Granted(document) => n_characters(document),
         }
     }
 }
@@ -62,18 +63,18 @@ pub(crate) const INTERFACES: &str = "UseNetworkInterfaces";
 
 /// A value of the spec with everything that follows from names in this environment.
 pub(crate) fn filled(spec: &Spec, env: &AwsEnv, value: &Value) -> Value {
-    PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }.filled(value)
+    PolicyBuilder::exact(spec, env).filled(value)
 }
 
 /// The resource and the condition of a statement about a key, through a service.
 pub(crate) fn key_grant_in(spec: &Spec, env: &AwsEnv, key: &str, service: &str) -> Option<(String, Option<Json>)> {
-    key_grant(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, key, Some(service))
+    key_grant(&PolicyBuilder::exact(spec, env), key, Some(service))
 }
 
 /// The policies of each role in the spec, by name, and of those that functions name by ARN.
 pub fn roles(spec: &Spec, env: &AwsEnv) -> BTreeMap<String, RolePolicies> {
     let mut roles: BTreeMap<String, Vec<&ResourceDecl>> = BTreeMap::new();
-    let policy = PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] };
+    let policy = PolicyBuilder::exact(spec, env);
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         roles.entry(role.id.name.clone()).or_default();
     }
@@ -119,7 +120,7 @@ fn trust() -> Document {
 
 /// The permissions that these functions need of their role, with each resource by its own name.
 pub(crate) fn of_functions(spec: &Spec, env: &AwsEnv, functions: &[&ResourceDecl]) -> Vec<Statement> {
-    statements(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }, functions)
+    statements(&PolicyBuilder::exact(spec, env), functions)
 }
 
 /// A permission to ask IAM about.
@@ -142,7 +143,7 @@ impl Needed {
 
 /// What a function needs of a role that engine doesn't manage.
 pub fn needed(spec: &Spec, env: &AwsEnv, function: &ResourceDecl) -> Vec<Needed> {
-    let policy = PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] };
+    let policy = PolicyBuilder::exact(spec, env);
     let statements = single(&policy, &[function]);
     let mut needed: Vec<Needed> = Vec::new();
     for statement in &statements {
@@ -186,10 +187,7 @@ fn asked_about(action: &str, resources: &[String], others: &[Statement]) -> Vec<
 /// The permissions that `access` of a declaration grants. Unknown resources and levels are reported
 /// where it is checked.
 pub(crate) fn of_access(spec: &Spec, env: &AwsEnv, declared: &ResourceDecl) -> Vec<Statement> {
-    let mut needs = Needs {
-        policy: &PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] },
-        statements: Vec::new(),
-    };
+    let mut needs = Needs { policy: &PolicyBuilder::exact(spec, env), statements: Vec::new() };
     needs.access(declared);
     merged(needs.statements)
 }

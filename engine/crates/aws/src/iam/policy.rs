@@ -83,6 +83,8 @@ pub struct Scope {
     pub sid: &'static str,
     /// The ARNs; without any, there is no statement.
     pub resources: fn(&PolicyBuilder<'_>) -> Vec<String>,
+    /// Instead of ARNs, KMS keys by ARN or alias.
+    pub keys: Option<Keys>,
     /// The condition.
     pub condition: Option<fn(&PolicyBuilder<'_>) -> Json>,
     /// Why it isn't more restrictive, if the team's ARNs can't restrict it.
@@ -93,6 +95,15 @@ pub struct Scope {
     pub imported: Option<Imported>,
     /// Whether a boundary of roles restricts it.
     pub is_bounded: bool,
+}
+
+/// KMS keys on which an action is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    /// The keys, as the spec names them.
+    pub of: fn(&PolicyBuilder<'_>) -> Vec<String>,
+    /// The service through which alone they can be used.
+    pub service: Option<&'static str>,
 }
 
 /// The imported resources on which an action is allowed.
@@ -118,7 +129,16 @@ impl Scope {
 
     /// A scope without a condition.
     pub const fn new(sid: &'static str, resources: fn(&PolicyBuilder<'_>) -> Vec<String>) -> Scope {
-        Scope { sid, resources, condition: None, why: None, kind: None, imported: None, is_bounded: false }
+        Scope { sid, resources, keys: None, condition: None, why: None, kind: None, imported: None, is_bounded: false }
+    }
+
+    /// A scope of KMS keys.
+    pub const fn of_keys(
+        sid: &'static str,
+        of: fn(&PolicyBuilder<'_>) -> Vec<String>,
+        service: Option<&'static str>,
+    ) -> Scope {
+        Scope { keys: Some(Keys { of, service }), ..Scope::new(sid, |_| Vec::new()) }
     }
 }
 
@@ -236,8 +256,13 @@ impl Document {
 
     /// The number of characters that IAM counts, without whitespace.
     pub fn n_characters(&self) -> usize {
-        serde_json::to_string(self).map_or(usize::MAX, |text| text.chars().filter(|c| !c.is_whitespace()).count())
+        n_characters(self)
     }
+}
+
+/// The number of characters of a policy that IAM counts, without whitespace.
+pub(crate) fn n_characters(document: &impl Serialize) -> usize {
+    serde_json::to_string(document).map_or(usize::MAX, |text| text.chars().filter(|c| !c.is_whitespace()).count())
 }
 
 /// The least-privilege policy for running these commands on the spec.
@@ -264,10 +289,10 @@ pub(super) fn narrowest(
     exact: bool,
     document: impl Fn(&PolicyBuilder<'_>) -> Document,
 ) -> Document {
-    let by_prefix = || document(&PolicyBuilder { spec, env, exact: false, boundary: None, allowed: &[] });
-    match exact.then(|| document(&PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] })) {
+    let by_name = PolicyBuilder::exact(spec, env);
+    match exact.then(|| document(&by_name)) {
         Some(exact) if exact.n_characters() <= MAX_CHARACTERS => exact,
-        _ => by_prefix(),
+        _ => document(&PolicyBuilder { exact: false, ..by_name }),
     }
 }
 
@@ -292,6 +317,11 @@ pub struct PolicyBuilder<'s> {
 }
 
 impl<'s> PolicyBuilder<'s> {
+    /// Names managed resources individually.
+    pub(super) fn exact(spec: &'s Spec, env: &'s AwsEnv) -> PolicyBuilder<'s> {
+        PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }
+    }
+
     /// The permissions for the commands of a purpose.
     fn deploying(&self, purpose: Purpose) -> Document {
         let operations = operation::all();
@@ -306,6 +336,7 @@ impl<'s> PolicyBuilder<'s> {
                 continue;
             }
             statements.extend(self.statement(scope, action));
+            statements.extend(self.key_statements(scope, action));
             let planned = commands.contains(&Diff) && purpose.includes(&[Diff, Apply, Verify, Check]);
             let logged = commands.contains(&Logs) && purpose.includes(&[Logs]);
             // A destroy reads only the imported resources whose attachments it deletes.
@@ -340,6 +371,19 @@ impl<'s> PolicyBuilder<'s> {
         let bounded = || bounded.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
         let condition = || scope.condition.map(|condition| condition(self)).or_else(bounded);
         (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
+    }
+
+    /// One permission on the keys of a scope, a statement for each.
+    fn key_statements(&self, scope: &Scope, action: &'static str) -> Vec<Statement> {
+        let Some(Keys { of, service }) = scope.keys else { return Vec::new() };
+        let grants = of(self).into_iter().filter_map(|key| key_grant(self, &key, service));
+        grants.map(|(resource, condition)| allow(scope.sid, action, vec![resource], condition, scope.why)).collect()
+    }
+
+    /// The KMS keys of these resources, as the spec names them.
+    pub(crate) fn keys_of<'r>(&self, resources: impl Iterator<Item = &'r ResourceDecl>) -> Vec<String> {
+        let keys = resources.filter_map(|it| self.text(it.desired.get("kms_key_arn")));
+        keys.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The same permission on imported resources, or only on those that the spec attaches something
@@ -545,7 +589,7 @@ pub(crate) fn key_grant(
         Some(start) if !start.is_empty() => format!("{start}key/*"),
         _ => env_arn(policy.env, "kms", "key/*"),
     };
-    Some((resource, Some(with_aliases(condition, &[alias]))))
+    Some((resource, Some(with_alias(condition, alias))))
 }
 
 /// The alias by which a key is named, if any.
@@ -556,36 +600,15 @@ fn key_alias(key: &str) -> Option<&str> {
     key.find(":alias/").and_then(|at| key.get(at + 1..))
 }
 
-/// A condition that also requires one of these aliases
+/// A condition that also requires this alias
 /// (docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-resource-aliases).
-fn with_aliases(condition: Option<Json>, aliases: &[&str]) -> Json {
+fn with_alias(condition: Option<Json>, alias: &str) -> Json {
     let mut operators = match condition {
         Some(Json::Object(operators)) => operators,
         _ => serde_json::Map::new(),
     };
-    operators.insert("ForAnyValue:StringEquals".to_owned(), json!({ "kms:ResourceAliases": aliases }));
+    operators.insert("ForAnyValue:StringEquals".to_owned(), json!({ "kms:ResourceAliases": [alias] }));
     Json::Object(operators)
-}
-
-/// Those of these keys that have ARNs of their own.
-pub(crate) fn key_arns(keys: impl Iterator<Item = String>) -> Vec<String> {
-    let keys = keys.filter(|key| key.starts_with("arn:") && key_alias(key).is_none());
-    keys.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The resources of those that are named by an alias.
-pub(crate) fn keys_by_alias(policy: &PolicyBuilder<'_>, keys: impl Iterator<Item = String>) -> Vec<String> {
-    let keys = keys.filter(|key| key_alias(key).is_some());
-    keys.filter_map(|key| Some(key_grant(policy, &key, None)?.0)).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The condition on those, through a service.
-pub(crate) fn by_alias(policy: &PolicyBuilder<'_>, keys: impl Iterator<Item = String>, service: Option<&str>) -> Json {
-    let keys: BTreeSet<String> = keys.collect();
-    let aliases: BTreeSet<&str> =
-        keys.iter().filter_map(|key| key_alias(key)).filter(|alias| !alias.starts_with("alias/aws/")).collect();
-    let condition = service.map(|service| via_service(policy, service));
-    with_aliases(condition, &aliases.into_iter().collect::<Vec<_>>())
 }
 
 pub(super) fn allow(

@@ -345,7 +345,7 @@ fn n_characters(spec: &Spec, value: &Value, document: impl Fn(&Value) -> Json) -
         let account = spec.account.as_deref().unwrap_or(SOME_ACCOUNT);
         let env = AwsEnv::new(spec.region.as_deref().unwrap_or(region), account);
         let least = policy::with_texts(&execution::filled(spec, &env, value), &|_| String::new());
-        document(&least).to_string().chars().filter(|c| !c.is_whitespace()).count()
+        crate::iam::policy::n_characters(&document(&least))
     };
     (in_region(SHORTEST_REGION), in_region(LONGEST_REGION))
 }

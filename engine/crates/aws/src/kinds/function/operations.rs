@@ -13,8 +13,8 @@ use crate::operation::{
 };
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
-    Purpose::{Apply, Check, Destroy, Dev, Diff, Logs, Verify},
-    READ_ONE, Scope, by_alias, in_region, key_arns, keys_by_alias,
+    Purpose::{self, Apply, Check, Destroy, Dev, Diff, Logs, Verify},
+    READ_ONE, Scope, in_region,
 };
 use crate::schema::ArnForm;
 use crate::spec::ResourceDecl;
@@ -68,18 +68,7 @@ fn layers(policy: &PolicyBuilder<'_>) -> Vec<String> {
 }
 
 /// The keys of the functions.
-const FUNCTION_KEYS: Scope = Scope::new("KeysOfFunctions", |policy| key_arns(keys(policy)));
-
-/// The same for keys that are named by an alias.
-const FUNCTION_KEYS_BY_ALIAS: Scope = Scope {
-    condition: Some(|policy| by_alias(policy, keys(policy), None)),
-    ..Scope::new("KeysOfFunctionsByAlias", |policy| keys_by_alias(policy, keys(policy)))
-};
-
-fn keys(policy: &PolicyBuilder<'_>) -> impl Iterator<Item = String> {
-    let keys = policy.functions().filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
-    keys.collect::<Vec<_>>().into_iter()
-}
+const FUNCTION_KEYS: Scope = Scope::of_keys("KeysOfFunctions", |policy| policy.keys_of(policy.functions()), None);
 
 /// The networks of functions in a VPC.
 const NETWORKS: Scope = Scope {
@@ -146,13 +135,9 @@ const fn object(action: &'static str, scope: &'static Scope) -> Implied {
 }
 
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
-const fn key(action: &'static str, grant: Grant, why: &'static str) -> Implied {
-    Implied { action, grant, why, property: Some("kms_key_arn") }
+const fn key(action: &'static str, used_by: &'static [Purpose], why: &'static str) -> Implied {
+    Implied { action, grant: (&FUNCTION_KEYS, used_by), why, property: Some("kms_key_arn") }
 }
-
-const BY_GRANT: &str = "Lambda gets access to a function's KMS key by a grant";
-const ENCRYPTS: &str = "Lambda encrypts a function's variables with the caller's permissions";
-const DECRYPTS: &str = "GetFunction decrypts a function's variables with the caller's permissions";
 
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
 const fn network(action: &'static str) -> Implied {
@@ -226,10 +211,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .implying(&[
             PASS_ROLE,
             READ_LAYERS,
-            key("kms:CreateGrant", (&FUNCTION_KEYS, &[Apply]), BY_GRANT),
-            key("kms:CreateGrant", (&FUNCTION_KEYS_BY_ALIAS, &[Apply]), BY_GRANT),
-            key("kms:Encrypt", (&FUNCTION_KEYS, &[Apply]), ENCRYPTS),
-            key("kms:Encrypt", (&FUNCTION_KEYS_BY_ALIAS, &[Apply]), ENCRYPTS),
+            key("kms:CreateGrant", &[Apply], "Lambda gets access to a function's KMS key by a grant"),
+            key("kms:Encrypt", &[Apply], "Lambda encrypts a function's variables with the caller's permissions"),
             network("ec2:DescribeSecurityGroups"),
             network("ec2:DescribeSubnets"),
             network("ec2:DescribeVpcs"),
@@ -259,8 +242,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         limit: &limits::GET_FUNCTION,
         implied: &[
             READ_TAGS,
-            key("kms:Decrypt", (&FUNCTION_KEYS, READ_ONE), DECRYPTS),
-            key("kms:Decrypt", (&FUNCTION_KEYS_BY_ALIAS, READ_ONE), DECRYPTS),
+            key("kms:Decrypt", READ_ONE, "GetFunction decrypts a function's variables with the caller's permissions"),
         ],
         ..of(
             "lambda:GetFunction",

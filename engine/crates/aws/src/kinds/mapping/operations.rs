@@ -13,8 +13,8 @@ use crate::operation::{
 };
 use crate::policy::{
     DELETE, PolicyBuilder,
-    Purpose::{Apply, Check, Destroy, Diff, Logs, Verify},
-    READ, Scope, by_alias, key_arns, keys_by_alias,
+    Purpose::{self, Apply, Check, Destroy, Diff, Logs, Verify},
+    READ, Scope,
 };
 use crate::schema::{ArnForm, TAG_TEAM};
 
@@ -110,23 +110,12 @@ const ANY_MAPPING: Scope = Scope {
 };
 
 /// The keys that encrypt the filters of mappings.
-const KEYS: Scope = Scope::new("KeysOfMappings", |policy| key_arns(keys(policy)));
-
-/// The same for keys that are named by an alias.
-const KEYS_BY_ALIAS: Scope = Scope {
-    condition: Some(|policy| by_alias(policy, keys(policy), None)),
-    ..Scope::new("KeysOfMappingsByAlias", |policy| keys_by_alias(policy, keys(policy)))
-};
-
-fn keys(policy: &PolicyBuilder<'_>) -> impl Iterator<Item = String> {
-    let keys = policy.spec.managed("mapping").filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
-    keys.collect::<Vec<_>>().into_iter()
-}
+const KEYS: Scope = Scope::of_keys("KeysOfMappings", |policy| policy.keys_of(policy.spec.managed("mapping")), None);
 
 /// docs.aws.amazon.com/lambda/latest/dg/security-encryption-at-rest.html
-const fn key(action: &'static str, grant: Grant) -> Implied {
+const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
     let why = "Lambda uses the key of a mapping's filters with the caller's permissions";
-    Implied { action, grant, why, property: Some("kms_key_arn") }
+    Implied { action, grant: (&KEYS, used_by), why, property: Some("kms_key_arn") }
 }
 
 fn any_mapping(policy: &PolicyBuilder<'_>) -> Vec<String> {
@@ -180,12 +169,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // A mapping belongs to the function that it invokes.
     Operation {
         source: Some(At::Body("EventSourceArn")),
-        implied: &[
-            key("kms:DescribeKey", (&KEYS, &[Apply])),
-            key("kms:DescribeKey", (&KEYS_BY_ALIAS, &[Apply])),
-            key("kms:GenerateDataKey", (&KEYS, &[Apply])),
-            key("kms:GenerateDataKey", (&KEYS_BY_ALIAS, &[Apply])),
-        ],
+        implied: &[key("kms:DescribeKey", &[Apply]), key("kms:GenerateDataKey", &[Apply])],
         ..call(
             "lambda:CreateEventSourceMapping",
             Effect::Write,
@@ -203,7 +187,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     Operation {
         shows: Some(&ATTACHMENTS),
-        implied: &[key("kms:Decrypt", (&KEYS, READ)), key("kms:Decrypt", (&KEYS_BY_ALIAS, READ))],
+        implied: &[key("kms:Decrypt", READ)],
         ..of(
             "lambda:GetEventSourceMapping",
             Effect::Read,

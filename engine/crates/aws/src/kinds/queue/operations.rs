@@ -11,7 +11,7 @@ use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service,
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
     Purpose::{Apply, Verify},
-    READ, Scope, by_alias, key_arns, keys_by_alias, via_service,
+    READ, Scope,
 };
 use crate::schema::ArnForm;
 use crate::spec::ResourceDecl;
@@ -46,21 +46,8 @@ const ALLOWED: Scope = Scope::new("AllowedQueues", |policy| policy.allowed(&QUEU
 /// The keys of these queues.
 const KEYS: Scope = Scope {
     kind: Some("queue"),
-    condition: Some(|policy| via_service(policy, "sqs")),
-    ..Scope::new("KeysOfSourceQueues", |policy| key_arns(source_keys(policy)))
+    ..Scope::of_keys("KeysOfSourceQueues", |policy| policy.keys_of(source_queues(policy)), Some("sqs"))
 };
-
-/// The same for keys that are named by an alias.
-const KEYS_BY_ALIAS: Scope = Scope {
-    kind: Some("queue"),
-    condition: Some(|policy| by_alias(policy, source_keys(policy), Some("sqs"))),
-    ..Scope::new("KeysOfSourceQueuesByAlias", |policy| keys_by_alias(policy, source_keys(policy)))
-};
-
-fn source_keys<'s>(policy: &PolicyBuilder<'s>) -> impl Iterator<Item = String> {
-    let keys = source_queues(policy).filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
-    keys.collect::<Vec<_>>().into_iter()
-}
 
 fn sources(policy: &PolicyBuilder<'_>) -> Vec<String> {
     source_queues(policy).map(|it| policy.arn(&QUEUE, it)).collect::<BTreeSet<_>>().into_iter().collect()
@@ -75,9 +62,9 @@ fn source_queues<'s>(policy: &PolicyBuilder<'s>) -> impl Iterator<Item = &'s Res
 }
 
 /// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
-const fn key(action: &'static str, keys: &'static Scope) -> Implied {
+const fn key(action: &'static str) -> Implied {
     let why = "SQS uses a queue's customer managed key with the sender's permissions";
-    Implied { action, grant: (keys, &[Verify]), why, property: None }
+    Implied { action, grant: (&KEYS, &[Verify]), why, property: None }
 }
 
 const fn call(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {
@@ -103,12 +90,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     call("sqs:ListQueues", Effect::Read, &[(&Scope::LISTS, PLAN)]),
     by_url("sqs:SendMessage", Effect::Message, &[(&SOURCES, &[Verify]), (&ALLOWED, &[Verify])])
         .with_item("MessageBody")
-        .implying(&[
-            key("kms:Decrypt", &KEYS),
-            key("kms:Decrypt", &KEYS_BY_ALIAS),
-            key("kms:GenerateDataKey", &KEYS),
-            key("kms:GenerateDataKey", &KEYS_BY_ALIAS),
-        ]),
+        .implying(&[key("kms:Decrypt"), key("kms:GenerateDataKey")]),
     by_url("sqs:SetQueueAttributes", Effect::Write, &[(&QUEUES, &[Apply])]).in_place(),
     by_url("sqs:TagQueue", Effect::Write, &[(&QUEUES, &[Apply])]),
     by_url("sqs:UntagQueue", Effect::Write, &[(&QUEUES, DELETE)]),

@@ -2,18 +2,15 @@
 //! (docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations.html), and the
 //! permissions on tables.
 
-use std::collections::BTreeSet;
-
 use engine_core::kind::AccessLevel;
 use engine_core::wait::limiter::Limit;
-use serde_json::Value as Json;
 
 use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
 use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
-    DELETE, Imported, PLAN, PolicyBuilder,
+    DELETE, Imported, PLAN,
     Purpose::{self, Apply, Check, Destroy, Dev, Diff, Verify},
-    READ_ONE, Scope, via_service,
+    READ_ONE, Scope,
 };
 use crate::schema::ArnForm;
 
@@ -44,19 +41,10 @@ pub(crate) const ITEMS: Scope = Scope { imported: None, ..TABLES };
 /// Imported tables that the user allows to test.
 pub(crate) const ALLOWED_TABLES: Scope = Scope::new("AllowedTables", |policy| policy.allowed(&TABLE));
 
-/// The keys of the tables.
-const KEYS: Scope = Scope { condition: Some(via_dynamodb), ..Scope::new("KeysOfTables", keys) };
-
-fn keys(policy: &PolicyBuilder<'_>) -> Vec<String> {
-    let keys = policy.spec.managed("table").filter_map(|it| policy.text(it.desired.get("kms_key_arn")));
-    // Every principal that can use DynamoDB can use the AWS managed key
-    // (docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
-    keys.filter(|key| key.starts_with("arn:")).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn via_dynamodb(policy: &PolicyBuilder<'_>) -> Json {
-    via_service(policy, "dynamodb")
-}
+/// The keys of the tables. Every principal that can use DynamoDB can use the AWS managed key
+/// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
+const KEYS: Scope =
+    Scope::of_keys("KeysOfTables", |policy| policy.keys_of(policy.spec.managed("table")), Some("dynamodb"));
 
 /// docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
 const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
