@@ -72,19 +72,33 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     read("iam:SimulatePrincipalPolicy", &[(&ROLES_POLICIES, &[Apply, Check]), (&CALLER, &[Apply, Check])]),
 ];
 
+/// Names of resources that something has been noted about.
+#[derive(Debug, Default)]
+struct Names(Mutex<BTreeSet<String>>);
+
+impl Names {
+    fn add(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+}
+
 /// What other reads have shown.
 #[derive(Debug, Default)]
 pub struct Seen {
     trusts: Mutex<BTreeMap<String, Trust>>,
     /// When roles were created, in milliseconds since 1970.
     births: Mutex<BTreeMap<String, i64>>,
-    new_roles: Mutex<BTreeSet<String>>,
-    changed_roles: Mutex<BTreeSet<String>>,
-    replaced_roles: Mutex<BTreeSet<String>>,
+    new_roles: Names,
+    changed_roles: Names,
+    replaced_roles: Names,
     /// The roles of functions that have a VPC, by name.
-    vpc_roles: Mutex<BTreeSet<String>>,
+    vpc_roles: Names,
     /// The queues whose visibility timeout this run has set.
-    changed_queues: Mutex<BTreeSet<String>>,
+    changed_queues: Names,
     caller: OnceLock<String>,
     /// Whether the plan already says that the account's functions can't be listed.
     lacks_functions: AtomicBool,
@@ -104,12 +118,12 @@ impl Seen {
 
     /// Records that this run changes the trust policy or the permissions of a role.
     pub fn note_changed_role(&self, role: &str) {
-        self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+        self.changed_roles.add(role);
     }
 
     /// Whether this run created or changed a role, so that other services may not know it yet.
     pub fn is_written_role(&self, role: &str) -> bool {
-        self.is_new_role(role) || self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+        self.is_new_role(role) || self.changed_roles.contains(role)
     }
 
     /// Whether IAM has surely propagated a role: it is old, and this run didn't change it. A role
@@ -119,50 +133,48 @@ impl Seen {
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let born = self.births.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
         let is_old = has_propagated(born, now);
-        let changed = self.changed_roles.lock().unwrap_or_else(PoisonError::into_inner);
-        is_old && !changed.contains(role) && !self.is_new_role(role)
+        is_old && !self.is_written_role(role)
     }
 
     /// Records that a function in a VPC runs with the role that has this ARN.
     pub fn note_vpc_role(&self, arn: &str) {
-        let name = arn.rsplit('/').next().unwrap_or_default().to_owned();
-        self.vpc_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.vpc_roles.add(arn.rsplit('/').next().unwrap_or_default());
     }
 
     /// Whether a read in this run showed a function in a VPC with this role. Lambda removes the
     /// function's network interfaces with it, minutes later.
     pub fn has_vpc_function(&self, role: &str) -> bool {
-        self.vpc_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+        self.vpc_roles.contains(role)
     }
 
     /// Records that this run sets the visibility timeout of a queue.
     pub fn note_changed_queue(&self, queue: &str) {
-        self.changed_queues.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned());
+        self.changed_queues.add(queue);
     }
 
     /// Whether this run set the visibility timeout of a queue, so that AWS may still see the old one.
     pub fn is_changed_queue(&self, queue: &str) -> bool {
-        self.changed_queues.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
+        self.changed_queues.contains(queue)
     }
 
     /// Records that this run replaces a role, and its functions get the new one.
     pub fn note_replaced_role(&self, role: &str) {
-        self.replaced_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+        self.replaced_roles.add(role);
     }
 
     /// Whether this run replaces the role.
     pub fn is_replaced_role(&self, role: &str) -> bool {
-        self.replaced_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+        self.replaced_roles.contains(role)
     }
 
     /// Records that this run created a role.
     pub fn note_new_role(&self, role: &str) {
-        self.new_roles.lock().unwrap_or_else(PoisonError::into_inner).insert(role.to_owned());
+        self.new_roles.add(role);
     }
 
     /// Whether this run created the role, so that IAM may not show it yet.
     pub fn is_new_role(&self, role: &str) -> bool {
-        self.new_roles.lock().unwrap_or_else(PoisonError::into_inner).contains(role)
+        self.new_roles.contains(role)
     }
 
     /// What the trust policies allow Lambda, by role name.
