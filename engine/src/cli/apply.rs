@@ -61,8 +61,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ApplyArgs) -> Result<Exit, Comm
     let intent = Intent { goal: Goal::Present, writes: true, orphans, lookups: LookupReads::Required };
     let sessions = session::open(cx, &args.spec, &options, Depth::Full)?;
     let builds = BuildMode::of(&args.build, args.run.parallelism);
-    let deployment =
-        Deployment { terminal: cx.terminal, intent, view: &args.view, suggests_next: true, may_redraw: true };
+    let deployment = Deployment::new(cx.terminal, intent, &args.view);
     on_runtime(|interrupt| deployment.apply(sessions, &args.run, builds, None, interrupt))
 }
 
@@ -115,7 +114,7 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &Sa
     let lookups = if flags.destroy { LookupReads::Skipped } else { LookupReads::Required };
     let intent = Intent { goal, writes: true, orphans: unless_targeted(&options, orphans), lookups };
     let sessions = session::open(&CommandContext { global, ..cx.clone() }, &spec, &options, depth)?;
-    let deployment = Deployment { terminal: cx.terminal, intent, view: &view, suggests_next: true, may_redraw: true };
+    let deployment = Deployment::new(cx.terminal, intent, &view);
     let builds = BuildMode::Planned(path.to_owned());
     on_runtime(|interrupt| deployment.apply(sessions, &run, builds, Some(saved), interrupt))
 }

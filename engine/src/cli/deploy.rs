@@ -72,6 +72,13 @@ pub(super) fn unless_targeted(options: &Options, orphans: OrphanSearch) -> Orpha
     if options.targets.is_empty() { orphans } else { OrphanSearch::Attached }
 }
 
+impl<'d> Deployment<'d> {
+    /// That of a command that prints nothing else.
+    pub(super) fn new(terminal: &'d Terminal, intent: Intent, view: &'d ViewArgs) -> Deployment<'d> {
+        Deployment { terminal, intent, view, suggests_next: true, may_redraw: true }
+    }
+}
+
 impl Deployment<'_> {
     fn is_destroy(&self) -> bool {
         self.intent.goal == Goal::Absent

@@ -52,7 +52,6 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DestroyArgs) -> Result<Exit, Co
     let intent = Intent { goal: Goal::Absent, writes: true, orphans, lookups: LookupReads::Skipped };
     let spec = SpecArgs { stack: args.stack, ..args.spec };
     let sessions = session::open(cx, &spec, &options, Depth::Identities)?;
-    let deployment =
-        Deployment { terminal: cx.terminal, intent, view: &args.view, suggests_next: true, may_redraw: true };
+    let deployment = Deployment::new(cx.terminal, intent, &args.view);
     on_runtime(|interrupt| deployment.apply(sessions, &args.run, BuildMode::Skip, None, interrupt))
 }

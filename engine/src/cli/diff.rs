@@ -90,8 +90,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DiffArgs) -> Result<Exit, Comma
         region: cx.global.region.clone(),
         stage: args.spec.values.stage.clone(),
     };
-    let deployment =
-        Deployment { terminal: cx.terminal, intent, view: &args.view, suggests_next: true, may_redraw: true };
+    let deployment = Deployment::new(cx.terminal, intent, &args.view);
     on_runtime(|interrupt| diff(sessions, &deployment, &args, flags, interrupt))
 }
 

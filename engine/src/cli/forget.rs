@@ -52,7 +52,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ForgetArgs) -> Result<Exit, Com
     // An orphan can be forgotten too.
     let sessions = session::open_checked(cx, &spec, &options, Depth::Identities, |_| Vec::new())?;
     let view = ViewArgs { format: PlanFormat::Human, show_unchanged: false };
-    let deployment = Deployment { terminal: cx.terminal, intent, view: &view, suggests_next: true, may_redraw: true };
+    let deployment = Deployment::new(cx.terminal, intent, &view);
     on_runtime(|interrupt| forget(sessions, &deployment, &args.name, interrupt))
 }
 

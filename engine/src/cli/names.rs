@@ -41,6 +41,28 @@ pub(super) fn reject_spec_path(name: Option<&str>, line: impl Fn(&str) -> String
     Err(CommandError::usage(problem, format!("use `{}`", line(&quoted(Path::new(name))))))
 }
 
+/// Checks that the names in `--allow-imported` are imported resources of these types.
+pub(super) fn check_imported(spec: &Spec, allowed: &[String], kinds: &[&str]) -> Result<(), CommandError> {
+    let imported = || spec.resources.iter().filter(|it| it.imported && kinds.contains(&&*it.schema().kind));
+    let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
+    let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
+    let hint = match names.is_empty() {
+        true => format!("remove `--allow-imported`: the spec imports no {}", joined(kinds, "or", "")),
+        false => format!("the imported {} are {}", joined(kinds, "and", "s"), names.join(", ")),
+    };
+    let problem = format!("`{unknown}` is not an imported {} of the spec", joined(kinds, "or", ""));
+    Err(CommandError::one(Diagnostic::error(problem, hint)))
+}
+
+/// "tables, queues and functions".
+fn joined(kinds: &[&str], conjunction: &str, ending: &str) -> String {
+    let words: Vec<String> = kinds.iter().map(|kind| format!("{kind}{ending}")).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {conjunction} {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 fn is_path(name: &str) -> bool {
     let is_yaml = Path::new(name).extension().is_some_and(|it| it == "yaml" || it == "yml");
     is_yaml || name.contains('/') || name.contains('\\')

@@ -16,12 +16,13 @@ use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
 use crate::policy_file::{self, Policies, Written};
 use crate::schema::{AwsEnv, Str};
-use crate::spec::{Depth, ResourceDecl, Spec};
+use crate::spec::Depth;
 
 use super::CommandContext;
 use super::args::{OneSpecArgs, SpecArgs};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
+use super::names;
 use super::parse::account_id;
 use super::session::{self, AwsTarget, Session};
 use super::terminal::Terminal;
@@ -198,7 +199,7 @@ impl Printer<'_> {
     /// The policy for those who deploy a team's spec.
     fn team(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
         let PolicyArgs { purpose, boundary, no_boundary, allow_imported, output, .. } = self.args;
-        check_imported(&session.spec, allow_imported)?;
+        names::check_imported(&session.spec, allow_imported, &["table", "queue", "function"])?;
         let decides = matches!(purpose, PolicyCommand::Apply | PolicyCommand::Destroy | PolicyCommand::All);
         if decides && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
@@ -242,20 +243,6 @@ impl Printer<'_> {
             ));
         }
     }
-}
-
-/// Checks the names in `--allow-imported`.
-fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
-    let is_of_kind = |it: &&ResourceDecl| matches!(&*it.schema().kind, "table" | "queue" | "function");
-    let imported = || spec.resources.iter().filter(|it| it.imported).filter(is_of_kind);
-    let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
-    let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
-    let hint = match names.is_empty() {
-        true => "remove `--allow-imported`: the spec imports no table, queue or function".to_owned(),
-        false => format!("those that can be allowed are {}", names.join(", ")),
-    };
-    let problem = format!("`{unknown}` is not an imported table, queue or function of the spec");
-    Err(CommandError::one(Diagnostic::error(problem, hint)))
 }
 
 /// The error for a spec that creates roles, without a decision about their limit.

@@ -19,14 +19,14 @@ use crate::diagnostic::Diagnostic;
 use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
-use crate::spec::{Depth, Spec};
+use crate::spec::Depth;
 use crate::verify::{self, Outcome, Pipeline, Stop, Timing};
 
 use super::CommandContext;
 use super::args::{CodeArgs, OneSpecArgs, OutputFormat, OverrideArgs, PARALLELISM, SpecArgs, ValueArgs, WhenStopped};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
-use super::names::search_scope;
+use super::names::{self, search_scope};
 use super::parse::{duration_within, whole_number};
 use super::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use super::terminal::{Confirmation, Terminal, ask, with_wait_notice};
@@ -174,7 +174,7 @@ async fn prepare<'t>(session: Session<'t>, cx: Context, args: &VerifyArgs) -> Re
     let prepared = async {
         let run = session.read(cx, intent).await?;
         let Run { session: Session { spec, target, .. }, cx, inventory } = &run;
-        check_imported(spec, &args.allow_imported)?;
+        names::check_imported(spec, &args.allow_imported, &["table", "queue"])?;
         let scope = search_scope(target, &inventory.env);
         let pipelines = verify::pipelines(spec, inventory, &scope, &args.allow_imported)
             .map_err(|diagnostics| CommandError { exit: Exit::Failed, diagnostics })?;
@@ -184,19 +184,6 @@ async fn prepare<'t>(session: Session<'t>, cx: Context, args: &VerifyArgs) -> Re
         Ok(Ready { run, pipelines, observers })
     };
     prepared.await.map_err(|failure| Unready { team, stack, failure })
-}
-
-/// Refuses names in `--allow-imported` that aren't imported tables or queues of the spec.
-fn check_imported(spec: &Spec, allowed: &[String]) -> Result<(), CommandError> {
-    let imported = || spec.resources.iter().filter(|it| it.imported && matches!(&*it.schema().kind, "table" | "queue"));
-    let Some(unknown) = allowed.iter().find(|name| !imported().any(|it| it.name == **name)) else { return Ok(()) };
-    let names: Vec<String> = imported().map(|it| format!("`{}`", it.name)).collect();
-    let hint = match names.is_empty() {
-        true => "remove `--allow-imported`: the spec imports no table or queue".to_owned(),
-        false => format!("the imported tables and queues are {}", names.join(", ")),
-    };
-    let problem = format!("`{unknown}` is not an imported table or queue of the spec");
-    Err(CommandError::one(Diagnostic::error(problem, hint)))
 }
 
 /// What the user has to know before anything is written, a line each.
