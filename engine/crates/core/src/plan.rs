@@ -965,9 +965,8 @@ impl<'a> Planner<'a> {
                 .any(|it| (&it.kind, &it.name) == (kind, name) && (is_removed(it) || it.action == Action::Update))
         };
         // Another run may delete it between the list that shows it and its own read, which decides.
-        let is_gone = |(kind, name): &(Str, String)| {
-            let declared = self.spec.managed(kind).filter(|it| it.id.name == *name);
-            declared.into_iter().any(|it| self.inventory.live(&it.name).is_none())
+        let is_deleted = |(kind, name): &(Str, String)| {
+            self.spec.managed(kind).any(|it| it.id.name == *name && self.inventory.live(&it.name).is_none())
         };
         let used = changes.iter().enumerate().filter(|(_, row)| is_removed(row)).filter_map(|(at, row)| {
             let found = match row.subject {
@@ -975,7 +974,7 @@ impl<'a> Planner<'a> {
                 Subject::Orphan(at) => &self.inventory.orphans.get(at)?.found,
             };
             let others = found.users.as_ref()?.known.iter();
-            let others = others.filter(|user| !is_part(user, changes) && !is_gone(user));
+            let others = others.filter(|user| !is_part(user, changes) && !is_deleted(user));
             let others: Vec<String> = others.map(|(kind, name)| format!("the {kind} `{name}`")).collect();
             (!others.is_empty()).then(|| (at, others.join(", ")))
         });

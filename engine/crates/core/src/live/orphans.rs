@@ -258,8 +258,7 @@ pub(super) async fn elsewhere(
         let nested = kinds.filter(|(kind, _)| matches!(kind.schema().identity, Identity::Nested { .. }));
         nested.map(move |(kind, property)| async move {
             let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
-            let parents = BTreeMap::from([(property, host.id.name.clone())]);
-            let id = Id { parents, env: Some(inventory.env.clone()), ..Id::named(owner, String::new()) };
+            let id = any_of(property, &host.id.name, owner, Some(&inventory.env));
             // What a declaration has the name of is found by its own read.
             let is_declared = |id: &Id| {
                 let mut declared = spec.managed(&kind.schema().kind).filter(|it| it.id.name == id.name);
@@ -267,7 +266,7 @@ pub(super) async fn elsewhere(
             };
             let found = super::elsewhere(cx, &kind, &id).await.map(|reading| {
                 let others = reading.others.into_iter().filter(|(id, _)| !is_declared(id));
-                others.map(|(id, live)| (Arc::clone(&kind), id, live)).collect()
+                undeclared(&kind, others.collect())
             });
             ignore_permanent(found).map_err(|error| (host.name.clone(), error))
         })
@@ -293,10 +292,18 @@ pub(super) async fn list_attached(
     owner: Owner,
     env: Option<&AwsEnv>,
 ) -> Result<Vec<Undeclared>, AwsError> {
+    let reading = read_masked(cx, &kind, &any_of(property, host, owner, env)).await?;
+    Ok(undeclared(&kind, reading.others))
+}
+
+/// The identity that reads everything which is nested in or attached to one parent, and has no name.
+fn any_of(property: Str, host: &str, owner: Owner, env: Option<&AwsEnv>) -> Id {
     let parents = BTreeMap::from([(property, host.to_owned())]);
-    let id = Id { parents, env: env.cloned(), ..Id::named(owner, String::new()) };
-    let reading = read_masked(cx, &kind, &id).await?;
-    Ok(reading.others.into_iter().map(|(id, live)| (Arc::clone(&kind), id, live)).collect())
+    Id { parents, env: env.cloned(), ..Id::named(owner, String::new()) }
+}
+
+fn undeclared(kind: &Arc<dyn Definition>, others: Vec<(Id, Live)>) -> Vec<Undeclared> {
+    others.into_iter().map(|(id, live)| (Arc::clone(kind), id, live)).collect()
 }
 
 /// Ignores permanent errors about a parent that isn't deleted: what is attached to it doesn't
