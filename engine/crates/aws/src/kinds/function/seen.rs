@@ -69,7 +69,8 @@ impl Seen {
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
             recorded: tags.get(reference::TAG).cloned(),
-            is_marked: tags.contains_key(details::MARK) || answer.tags_error.is_some(),
+            // Without any tags, they may be hidden.
+            is_marked: tags.contains_key(details::MARK) || tags.is_empty(),
             tags: crate::kinds::own_tags(pairs()),
             // Without permission for ListTags, the response has no tags; newer responses include
             // the error.

@@ -17,10 +17,7 @@ const PERMISSIONS: Scope = Scope { kind: Some("permission"), imported: None, ..F
 const ALIASES: Scope = Scope {
     kind: Some("permission"),
     why: Some("with it, engine finds the statement of a permission whose `qualifier` changes"),
-    ..Scope::new("AliasesOfFunctions", |policy| {
-        let has_permissions = policy.spec.managed("permission").next().is_some();
-        if has_permissions { policy.of_team(&FUNCTION) } else { Vec::new() }
-    })
+    ..Scope::new("AliasesOfFunctions", |policy| policy.of_team(&FUNCTION))
 };
 
 /// Roles that are allowed to invoke functions.
