@@ -102,7 +102,7 @@ pub enum Tagging {
 pub struct DeleteBlock {
     /// The reason.
     pub reason: Str,
-    /// How to allow it; `{arn}` stands for the resource's ARN.
+    /// How to allow it; `{arn}` becomes the resource's ARN.
     pub hint: Str,
 }
 

@@ -263,25 +263,25 @@ fn the_key_of_an_imported_queue_is_reported_with_the_statement_to_add() {
         world
     };
     let key = "arn:aws:kms:eu-central-1:123456789012:key/theirs";
-    let said = |world: World, project: &Project| {
+    let preflight = |world: World, project: &Project| {
         let ran = project.run(&Cloud::start(world), &["check"]);
         ran.ends_with(0);
         crate::shared::program::flat(&(ran.out + &ran.err))
     };
-    let told = said(world(key), &own_role(""));
+    let output = preflight(world(key), &own_role(""));
     for words in [
         "warning: `outbox` is encrypted with the key",
         "gets no permission for it",
         "add to `statements` of `logger`: { actions: [kms:Decrypt, kms:GenerateDataKey], resources:",
         "sqs.eu-central-1.amazonaws.com",
     ] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(output.contains(words), "{words}: {output}");
     }
-    let told = said(world("alias/theirs"), &own_role(""));
-    assert!(told.contains("kms:ResourceAliases") && told.contains(":key/*"), "{told}");
+    let output = preflight(world("alias/theirs"), &own_role(""));
+    assert!(output.contains("kms:ResourceAliases") && output.contains(":key/*"), "{output}");
     for (key, project) in [("alias/aws/sqs", own_role("")), (key, own_role(&statement(key)))] {
-        let told = said(world(key), &project);
-        assert!(!told.contains("is encrypted with the key"), "{told}");
+        let output = preflight(world(key), &project);
+        assert!(!output.contains("is encrypted with the key"), "{output}");
     }
 }
 

@@ -212,7 +212,7 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
         Extent::All => (1, 0),
         Extent::Sample(seed) => (6, usize::try_from(seed % 6).unwrap()),
     };
-    let told: Vec<usize> = std::thread::scope(|scope| {
+    let n_reported: Vec<usize> = std::thread::scope(|scope| {
         let pairs = PAIRS.into_iter().enumerate().map(|(number, pair)| {
             let project = &project;
             scope.spawn(move || {
@@ -253,7 +253,7 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
         pairs.into_iter().map(|pair| pair.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     });
     // A sample may miss the calls of a pair at which a run notices the other.
-    let n_silent = told.iter().filter(|n_told| **n_told == 0).count();
-    let most = if step == 1 { 0 } else { told.len() / 2 };
-    assert!(n_silent <= most, "told by pair: {told:?}");
+    let n_unreported = n_reported.iter().filter(|count| **count == 0).count();
+    let most = if step == 1 { 0 } else { n_reported.len() / 2 };
+    assert!(n_unreported <= most, "conflicts reported, by pair: {n_reported:?}");
 }
