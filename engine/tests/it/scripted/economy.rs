@@ -11,10 +11,11 @@ use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options, Plan};
 use engine::spec::Spec;
 use insta::assert_snapshot;
+use serde_json::Value as Json;
 use tokio::time::{Duration, advance};
 
 use super::library::{context, failures, load, team};
-use super::server::Cloud;
+use super::server::{Cloud, Edit, Fault};
 use super::world::World;
 use super::{Project, between, deployed_world, diff_is_empty, nth};
 
@@ -184,4 +185,14 @@ fn a_large_spec_reads_the_settings_of_functions_that_may_have_them() {
     assert!(cloud.world(|world| world.functions.values().all(|function| function.url.is_none())));
     read_again().ends_with(0).says("No changes.");
     assert_eq!(counts(), [1, 1], "the mark stays");
+    // Without permission for ListTags, Lambda may leave out the tags without an error.
+    let without_tags = Edit::new(|text| {
+        let mut answer: Json = serde_json::from_str(text).unwrap();
+        answer.as_object_mut().unwrap().remove("Tags");
+        answer.to_string()
+    });
+    cloud.forget();
+    cloud.always("GetFunction", Fault::DoneButEdited(without_tags));
+    project.run(&cloud, &["diff"]);
+    assert_eq!(counts(), [COUNT, COUNT], "each function may have the mark");
 }

@@ -836,6 +836,16 @@ fn keys_of_functions_and_filters_are_allowed_by_their_alias() {
     }
 }
 
+/// The statement of a permission that has left the spec may be in the policy of an alias.
+#[test]
+fn a_spec_without_permissions_may_list_aliases() {
+    let project = Project::new(|text| {
+        let (head, rest) = text.split_once("  logger-permission:\n").unwrap();
+        format!("{head}{}", &rest[rest.find("  todos-to-logger:").unwrap()..])
+    });
+    assert!(actions(&policy(&project, &["--for", "apply"])).contains(&"lambda:ListAliases".to_owned()));
+}
+
 /// The policies with `--allow-imported` allow each call of the commands with it, and only on what they
 /// name.
 #[test]
