@@ -843,7 +843,7 @@ fn a_spec_without_permissions_may_list_aliases() {
         let (head, rest) = text.split_once("  logger-permission:\n").unwrap();
         format!("{head}{}", &rest[rest.find("  todos-to-logger:").unwrap()..])
     });
-    assert!(actions(&policy(&project, &["--for", "apply"])).contains(&"lambda:ListAliases".to_owned()));
+    assert!(actions(&policy(&project, &["--for", "apply"])).contains("lambda:ListAliases"));
 }
 
 /// The policies with `--allow-imported` allow each call of the commands with it, and only on what they
