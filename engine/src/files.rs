@@ -7,7 +7,7 @@
 //! **Invariant:** writes never follow a link in the last component of a path.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use engine_core::spec::files::*;
@@ -143,6 +143,16 @@ pub fn probe(path: &Path) -> io::Result<()> {
     let new = beside(path)?;
     renew(&new, Readers::Owner)?;
     std::fs::remove_file(&new)
+}
+
+/// What to do about a file that can't be written: free space if the disk is full, else `otherwise`.
+pub fn remedy(error: &io::Error, otherwise: &str) -> String {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "free disk space, and run the command again".to_owned()
+        }
+        _ => otherwise.to_owned(),
+    }
 }
 
 /// A file to write.

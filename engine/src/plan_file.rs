@@ -23,7 +23,7 @@ pub fn has_room_at(path: &Path) -> Result<(), Diagnostic> {
         Ok(bytes) if !matches!(SavedPlan::parse(&bytes), Ok(None)) => {}
         Err(Unread::Missing) => {}
         Err(Unread::Refused(error)) => return refused(error),
-        Err(Unread::Folder) => return Err(unwritable(path, &"it is a folder")),
+        Err(Unread::Folder) => return Err(unwritable(path, &io::Error::other("it is a folder"))),
         Ok(_) | Err(Unread::Special) => {
             let problem = format!("`{}` already exists and isn't a saved plan", path.display());
             let taken = Diagnostic::error(problem, "use another file for `--out`");
@@ -39,7 +39,7 @@ pub fn has_room_at(path: &Path) -> Result<(), Diagnostic> {
 /// Another file exists there, or the file can't be written.
 pub fn write(plan: &SavedPlan, path: &Path) -> Result<(), Diagnostic> {
     has_room_at(path)?;
-    let text = plan.to_text().map_err(|error| unwritable(path, &error))?;
+    let text = plan.to_text().map_err(|error| unwritable(path, &error.into()))?;
     files::replace(path, text.as_bytes(), Readers::Owner).map_err(|error| unwritable(path, &error))
 }
 
@@ -53,7 +53,7 @@ pub fn write_packages(spec: &Spec, path: &Path) -> Result<(), Diagnostic> {
     for (name, zip) in built.filter_map(|it| Some((&it.name, it.artifact.as_ref()?))) {
         files::own::folder(&folder).map_err(|error| unwritable(&folder, &error))?;
         let file = folder.join(format!("{name}.zip"));
-        let zip = zip.bytes().map_err(|error| unwritable(&file, &error))?;
+        let zip = zip.bytes().map_err(|error| unwritable(&file, &io::Error::other(error)))?;
         files::replace(&file, &zip, Readers::Owner).map_err(|error| unwritable(&file, &error))?;
     }
     Ok(())
@@ -80,7 +80,7 @@ fn packages(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Diagnostic {
-    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()), "use a file in a writable folder")
-        .why(error.to_string())
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+    let hint = files::remedy(error, "use a file in a writable folder");
+    Diagnostic::error(format!("failed to save the plan to `{}`", path.display()), hint).why(error.to_string())
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** it overwrites nothing but other policies.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -92,7 +93,8 @@ fn check(file: &Path) -> Result<(), Diagnostic> {
     }
 }
 
-fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> Diagnostic {
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     let problem = format!("failed to write the policies to `{}`", path.display());
-    Diagnostic::error(problem, "use a writable folder for `--output`").why(error.to_string())
+    let hint = files::remedy(error, "use a writable folder for `--output`");
+    Diagnostic::error(problem, hint).why(error.to_string())
 }

@@ -179,7 +179,7 @@ impl<'t> Builds<'t> {
         for Entry { job, .. } in new {
             if let Err(error) = consent.add(&job.build) {
                 let place = consent.folder().map_or_else(|| "it".to_owned(), |it| format!("`{}`", it.display()));
-                let hint = format!("make {place} writable, or set `HOME`");
+                let hint = files::remedy(&error, &format!("make {place} writable, or set `HOME`"));
                 let problem = "the answer couldn't be recorded, so the next run asks again";
                 self.terminal.problems(&[Diagnostic::warning(problem, hint).why(error.to_string())]);
                 break;
@@ -340,7 +340,7 @@ fn diagnostic(job: &Job, at: &SpecPlaces, error: &BuildError) -> Diagnostic {
         }
         BuildError::Io(path, error) => {
             let problem = format!("can't read or write `{}` for the build `{title}`", path.display());
-            let hint = "make it writable, and remove it if it is a link";
+            let hint = files::remedy(error, "make it writable, and remove it if it is a link");
             placed(Diagnostic::error(problem, hint).why(error.to_string()), at.build.as_ref())
         }
         BuildError::Failed(failure) => {

@@ -174,11 +174,10 @@ fn first_step(args: &InitArgs) -> &'static str {
 fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "use a writable folder: `engine init FOLDER`",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free disk space, and run the command again",
         _ => "use another folder: `engine init FOLDER`",
     };
     let problem = format!("can't write `{}`, so nothing was written", path.display());
-    CommandError::one(Diagnostic::error(problem, hint).why(error.to_string()))
+    CommandError::one(Diagnostic::error(problem, files::remedy(error, hint)).why(error.to_string()))
 }
 
 /// The pipeline for an existing table.

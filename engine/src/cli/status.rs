@@ -4,6 +4,7 @@
 
 mod watched;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -122,9 +123,7 @@ fn is_replaceable(path: &Path) -> Result<(), CommandError> {
         Ok(_) => return refuse(format!("`{shown}` already exists and is not a status page"), "use another file name"),
         Err(unread) => return refuse(format!("`{shown}` {}", unread.reason()), "use another file name"),
     }
-    files::probe(path).or_else(|error| {
-        refuse(format!("can't write the page to `{shown}`: {error}"), "use a file in a writable folder")
-    })
+    files::probe(path).map_err(|error| unwritable(path, &error))
 }
 
 pub(super) fn run(cx: &CommandContext<'_>, args: StatusArgs) -> Result<Exit, CommandError> {
@@ -250,10 +249,13 @@ fn document(
         return Ok(());
     };
     let reader = Reader { runner: is_ci(), ..Reader::default() };
-    files::replace(path, sanitize::clean(&page, reader).as_bytes(), Readers::Usual).map_err(|error| {
-        let problem = format!("can't write the page to `{}`: {error}", path.display());
-        CommandError::one(Diagnostic::error(problem, "use a file in a writable folder"))
-    })
+    let page = sanitize::clean(&page, reader);
+    files::replace(path, page.as_bytes(), Readers::Usual).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> CommandError {
+    let problem = format!("can't write the page to `{}`: {error}", path.display());
+    CommandError::one(Diagnostic::error(problem, files::remedy(error, "use a file in a writable folder")))
 }
 
 fn exit(rows: &[StackRow], detailed: bool) -> Exit {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::shell_word;
+use crate::files;
 
 /// One way of installing that was tried, and its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,8 +213,9 @@ impl LocalError {
             Self::ProjectFolder { path, .. } if path.exists() && !path.is_dir() && path.ends_with(".engine") => {
                 "rename that file: the local AWS needs a folder with this name".into()
             }
-            Self::ProjectFolder { .. } => {
-                "make the project's folder writable, or move it to a file system that supports file locks".into()
+            Self::ProjectFolder { source, .. } => {
+                let hint = "make the project's folder writable, or move it to a file system that supports file locks";
+                files::remedy(source, hint)
             }
             Self::NotStarted { log, .. } => {
                 format!("see `{}`; `engine local reset --install` installs the local AWS again", log.display())

@@ -116,7 +116,7 @@ impl Folder {
     /// The lock of commands that write to the server, with this process's number in it, unless
     /// another command has it.
     pub(super) fn try_lock_writes(&self) -> Result<Option<File>, LocalError> {
-        self.try_lock_file(WRITES)?.map(|lock| self.signed(lock)).transpose()
+        Ok(self.try_lock_file(WRITES)?.map(signed))
     }
 
     /// The same after a wait. The system grants it in the order in which commands ask, so that none
@@ -124,12 +124,7 @@ impl Folder {
     pub(super) fn lock_writes(&self) -> Result<File, LocalError> {
         let lock = self.open_file(WRITES)?;
         lock.lock().map_err(|source| self.error(WRITES, source))?;
-        self.signed(lock)
-    }
-
-    fn signed(&self, mut lock: File) -> Result<File, LocalError> {
-        let signed = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
-        signed.map_err(|source| self.error(WRITES, source)).map(|()| lock)
+        Ok(signed(lock))
     }
 
     /// The process of the command that has the lock for writes, if it has written its number yet.
@@ -193,6 +188,13 @@ impl Folder {
     fn error(&self, name: &str, source: io::Error) -> LocalError {
         LocalError::ProjectFolder { path: self.path.join(name), source }
     }
+}
+
+/// The lock with this process's number in it. Without the number, as on a full disk, it is still the
+/// lock: other commands only can't show who has it.
+fn signed(mut lock: File) -> File {
+    let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+    lock
 }
 
 /// A server and its supervisor. Written by the supervisor, as soon as it has started the server.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** it overwrites nothing but earlier timelines.
 
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -40,10 +41,10 @@ impl<'a> TimelineFile<'a> {
                 ));
             }
             Err(Unread::Missing) => None,
-            Err(unread) => Some(format!("it {}", unread.reason())),
+            Err(unread) => Some(io::Error::other(format!("it {}", unread.reason()))),
         };
-        let why = why.or_else(|| files::probe(path).err().map(|error| error.to_string()));
-        why.map_or(Ok(file), |why| Err(CommandError::one(unwritable(path, why).why("nothing was changed"))))
+        let why = why.or_else(|| files::probe(path).err());
+        why.map_or(Ok(file), |why| Err(CommandError::one(unwritable(path, &why).why("nothing was changed"))))
     }
 
     /// Its path.
@@ -57,16 +58,13 @@ impl<'a> TimelineFile<'a> {
         let text = document(axis, runs, self.when);
         let reader = Reader { runner: is_ci(), ..Reader::default() };
         let text = sanitize::clean(&text, reader);
-        files::replace(self.path, text.as_bytes(), Readers::Usual)
-            .map_err(|error| unwritable(self.path, error.to_string()))
+        files::replace(self.path, text.as_bytes(), Readers::Usual).map_err(|error| unwritable(self.path, &error))
     }
 }
 
-fn unwritable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic::error(
-        format!("can't write the timeline to `{}`: {why}", path.display()),
-        "use a file in a writable folder",
-    )
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+    let hint = files::remedy(error, "use a file in a writable folder");
+    Diagnostic::error(format!("can't write the timeline to `{}`: {error}", path.display()), hint)
 }
 
 /// Writes the timeline, also when dropped: a second Ctrl-C ends the command anywhere.

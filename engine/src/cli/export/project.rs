@@ -186,5 +186,5 @@ fn ensure_new(packages: &[(PathBuf, &Vec<u8>)]) -> Result<(), CommandError> {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let problem = format!("can't write `{}`, so nothing was written", path.display());
-    CommandError::one(Diagnostic::error(problem, "use a writable folder").why(error.to_string()))
+    CommandError::one(Diagnostic::error(problem, files::remedy(error, "use a writable folder")).why(error.to_string()))
 }

@@ -306,6 +306,76 @@ fn a_failing_build_leaves_the_old_code_and_runs_once_for_each_change() {
 }
 
 #[test]
+fn code_outside_the_project_is_waited_for_and_never_deployed() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("index.js"), code("elsewhere")).unwrap();
+    let project = Project::new();
+    fs::create_dir(project.path(".git")).unwrap();
+    project.write(CODE, &code("one"));
+    let inside = project.read(TEAM);
+    let outside = inside.replace("code: ../lambda-src/log-events", &format!("code: {}", elsewhere.path().display()));
+    assert_ne!(inside, outside);
+    project.write(TEAM, &outside);
+    let mut dev = Dev::start(project, &[]);
+    dev.says("outside the project folder");
+    dev.says("waiting for a fix: save specs/team.yaml or its code");
+    dev.project.write(TEAM, &inside);
+    dev.says("watching specs/team.yaml and its code");
+    // While it runs.
+    dev.project.write(TEAM, &outside);
+    dev.says("outside the project folder");
+    dev.logs("1", "one");
+    dev.project.write(TEAM, &inside);
+    dev.settle("two");
+    dev.logs("2", "two");
+    assert!(!dev.printed().contains("elsewhere"), "{}", dev.printed());
+    dev.end();
+}
+
+/// Limits the size of the files that a process and its children write, in bytes, which to them is
+/// a full disk.
+#[cfg(target_os = "linux")]
+fn limit_files(running: &Running, bytes: Option<u64>) {
+    let process = rustix::process::Pid::from_raw(running.id().try_into().unwrap());
+    let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+    rustix::process::prlimit(process, rustix::process::Resource::Fsize, limit).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_the_old_code_and_is_over_once_there_is_space() {
+    let project = Project::new();
+    let build = "{ command: 'mkdir -p dist; cp src/index.js dist', directory: .., inputs: [src] }";
+    project.edit(TEAM, &[("code: ../lambda-src/log-events", &format!("code: ../dist\n    build: {build}"))]);
+    fs::create_dir(project.path("src")).unwrap();
+    project.write("src/index.js", &code("one"));
+    // Before the limit, which a server would inherit.
+    project.endpoint();
+    let run = format!("trap '' XFSZ; exec \"$0\" {} --allow-build", DEV.join(" "));
+    let running = project.program("sh").args(["-c", &run, ENGINE]).limit(LIMIT).start();
+    let mut dev = Dev { project, running };
+    dev.says("watching");
+    dev.logs("1", "one");
+    // The build can't write its output.
+    limit_files(&dev.running, Some(0));
+    dev.project.write("src/index.js", &code("two"));
+    dev.says("File too large");
+    dev.says("failed with exit code 1");
+    dev.logs("2", "one");
+    // It can, and engine can't write what it has built from.
+    limit_files(&dev.running, Some(64));
+    dev.project.write("src/index.js", &code("three"));
+    dev.says("free disk space");
+    dev.logs("3", "one");
+    limit_files(&dev.running, None);
+    dev.project.write("src/index.js", &code("four"));
+    dev.prints("deployed logger");
+    dev.logs("4", "four");
+    assert_eq!(dev.n_deployed(), 1, "{}", dev.printed());
+    dev.end();
+}
+
+#[test]
 fn a_file_beside_the_package_of_a_bundle_is_watched() {
     let mut dev = Dev::start(workspace(), &["--allow-build"]);
     dev.says("watching");
