@@ -2,8 +2,8 @@
 //! The comments in the specs name the projects, and what is left out.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
@@ -216,31 +216,53 @@ fn specs_of_other_public_projects_pass_their_full_lifecycle() {
     lifecycles(&OTHERS);
 }
 
-/// Java classes start with these bytes.
-const CLASS: &[u8] = b"\xca\xfe\xba\xbe";
+/// The folder of the Java code, beside its spec.
+const JAVA: &str = "specs/field/dynamodb-streams-java";
 
-fn jar(version: &[u8]) -> Vec<u8> {
-    let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, content) in [
-        ("META-INF/MANIFEST.MF", &b"Manifest-Version: 1.0\n"[..]),
-        ("example/OrderHandler.class", &[CLASS, version].concat()),
-    ] {
-        jar.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        jar.write_all(content).unwrap();
+/// Makes a jar with a class, and a folder with the same class and a jar that it needs. Returns
+/// whether a JDK has compiled them: without one, they contain what only looks like classes.
+fn make_java(project: &Project, version: &str) -> bool {
+    let has_jdk = Command::new("javac").arg("-version").output().is_ok();
+    let run = |script: &str| project.program("sh").args(["-ec", script]).run().expect(0, &[]);
+    let compile = if has_jdk {
+        "javac -d classes example/*.java library/*.java"
+    } else {
+        "mkdir -p classes/example classes/library; \
+         printf '\\312\\376\\272\\276' | tee classes/example/OrderHandler.class > classes/library/Words.class"
+    };
+    let zip = "python3 -m zipfile -c";
+    run(&format!(
+        "cd {JAVA}; rm -rf ../java classes; mkdir -p ../java/layout/lib
+         sed -i.old 's/return \".*\"/return \"{version}\"/' library/Words.java; {compile}; cd classes
+         {zip} ../../java/app.jar example library; {zip} ../../java/layout/lib/words.jar library
+         cp -r example ../../java/layout"
+    ));
+    has_jdk
+}
+
+/// What the handler prints when Java runs what was deployed, unpacked as Lambda does.
+fn run_java(project: &Project, function: &str) -> String {
+    let archive = format!("lambda-src/{function}.zip");
+    fs::remove_dir_all(project.path("task")).ok();
+    for written in [archive.as_str(), "specs/exported.yaml"] {
+        fs::remove_file(project.path(written)).ok();
     }
-    jar.finish().unwrap().into_inner()
+    let export = ["export", &format!("field-{function}"), "--local", "-o", "specs/exported.yaml"];
+    project.run(&export).expect(0, &[&format!("wrote {archive}")]);
+    zip::ZipArchive::new(fs::File::open(project.path(&archive)).unwrap())
+        .unwrap()
+        .extract(project.path("task"))
+        .unwrap();
+    let invoke = format!("{JAVA}/Invoke.java");
+    let args = ["-cp", "task:task/lib/*", &invoke, "example.OrderHandler::handleRequest"];
+    project.program("java").args(args).run().expect(0, &[]).out
 }
 
 #[test]
-fn a_jar_is_deployed_as_it_is_and_a_lib_layout_is_packed() {
+fn a_jar_is_deployed_as_it_is_a_lib_layout_is_packed_and_both_run() {
     let project = Project::new();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/field"), &project.path("specs/field"));
-    let java = project.path("specs/field/java");
-    fs::create_dir_all(java.join("layout/lib")).unwrap();
-    fs::create_dir_all(java.join("layout/example")).unwrap();
-    fs::write(java.join("app.jar"), jar(b"1")).unwrap();
-    fs::write(java.join("layout/lib/library.jar"), jar(b"library")).unwrap();
-    fs::write(java.join("layout/example/OrderHandler.class"), CLASS).unwrap();
+    let has_jdk = make_java(&project, "received");
     let aws = project.account(ACCOUNT);
     let spec = "specs/field/dynamodb-streams-java.yaml";
     let run = |args: &[&str]| project.run(&[args, &[spec, "--local"]].concat());
@@ -248,16 +270,25 @@ fn a_jar_is_deployed_as_it_is_and_a_lib_layout_is_packed() {
         let function = aws.wait(aws.lambda.get_function().function_name(format!("field-{name}")).send());
         function.configuration.unwrap().code_sha256.unwrap()
     };
-    let hash = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes));
+    let hash = |path: &str| {
+        base64::engine::general_purpose::STANDARD.encode(Sha256::digest(fs::read(project.path(path)).unwrap()))
+    };
     project.run(&["validate", spec]).expect(0, &["is valid."]);
     run(&["apply", "--yes"]).expect(0, &["0 changed, 0 destroyed."]);
     run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
-    assert_eq!(deployed("jar"), hash(&jar(b"1")));
+    assert_eq!(deployed("jar"), hash("specs/field/java/app.jar"));
+    let runs = |says: &str| {
+        for function in ["jar", "layout"].into_iter().filter(|_| has_jdk) {
+            assert_eq!(run_java(&project, function), format!("{says} INSERT\n1 records\n"), "{function}");
+        }
+    };
+    runs("received");
 
-    fs::write(java.join("app.jar"), jar(b"2")).unwrap();
+    make_java(&project, "got");
     run(&["diff", "--detailed-exitcode"]).expect(2, &["code = "]);
-    run(&["apply", "--yes"]).expect(0, &["Resources: 0 added, 1 changed, 0 destroyed."]);
-    assert_eq!(deployed("jar"), hash(&jar(b"2")));
+    run(&["apply", "--yes"]).expect(0, &["Resources: 0 added, 2 changed, 0 destroyed."]);
+    assert_eq!(deployed("jar"), hash("specs/field/java/app.jar"));
+    runs("got");
     run(&["diff", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     run(&["destroy", "--yes", "--delete-data"]).expect(0, &["Destroy complete!"]);
     assert_eq!(aws.snapshot().into_keys().collect::<Vec<_>>(), [""; 0]);
