@@ -417,7 +417,7 @@ async fn a_role_whose_interfaces_stay_is_kept_and_the_next_destroy_deletes_it() 
 
 /// Lambda needs the permissions for minutes after a function has left its VPC.
 #[test]
-fn a_role_keeps_its_permissions_for_network_interfaces_until_the_run_after_the_detachment() {
+fn a_role_keeps_its_permissions_for_network_interfaces_until_lambda_has_removed_them() {
     let cloud = Cloud::start(World::empty());
     let project = own_role();
     let vpc = "    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }\n";
@@ -429,7 +429,14 @@ fn a_role_keeps_its_permissions_for_network_interfaces_until_the_run_after_the_d
     project.edit(vpc, "    access: { todos: read }\n");
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert!(policy().contains("ec2:DeleteNetworkInterface") && policy().contains("dynamodb:Query"), "{}", policy());
-    cloud.world(|world| *world = world.clone().aged());
+    // Lambda hasn't removed them yet.
+    cloud.world(|world| {
+        *world = world.clone().aged();
+        world.interfaces = vec![(format!("{}:123456789012", world.roles[IMPLIED].id), u32::MAX)];
+    });
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert!(policy().contains("ec2:DeleteNetworkInterface") && policy().contains("dynamodb:Query"), "{}", policy());
+    cloud.world(|world| world.interfaces.clear());
     project.run(&cloud, &["diff"]).ends_with(0).says("policy.UseNetworkInterfaces");
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("0 added, 1 changed, 0 destroyed");
     assert!(!policy().contains("ec2:") && policy().contains("dynamodb:Query"), "{}", policy());

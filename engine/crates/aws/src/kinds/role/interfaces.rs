@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use crate::aws::rights::{Decision, decide};
 use crate::aws::{AwsError, Code, Context, Input, Protocol, UntypedService, Wait};
 use crate::operation::Service;
+use crate::schema::Id;
 
 /// docs.aws.amazon.com/AWSEC2/latest/APIReference
 const EC2: UntypedService =
@@ -53,6 +54,19 @@ pub(super) fn may_have(attached: &[String], engine: Option<&Json>) -> bool {
 pub(super) async fn await_removal(cx: &Context, role: &str, id: &str) -> Result<(), AwsError> {
     let are_removed = || async { Ok(of_role(cx, id).await?.is_empty().then_some(())) };
     cx.until(REMOVED, role, are_removed).await
+}
+
+/// Whether Lambda has interfaces that it created with the role of this ID; without permission to
+/// read them, this counts as none.
+///
+/// # Errors
+/// They can't be read for another reason.
+pub(super) async fn exist(cx: &Context, role: &Id, id: Option<&str>) -> Result<bool, AwsError> {
+    let Some(id) = id else { return Ok(false) };
+    match cx.read(&role.name, || of_role(cx, id)).await {
+        Err(error) if error.unreadable().is_some() => Ok(false),
+        found => Ok(!found?.is_empty()),
+    }
 }
 
 /// The interfaces that Lambda created with the role that has this ID: it is part of the ID of

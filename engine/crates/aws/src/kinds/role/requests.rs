@@ -309,7 +309,7 @@ pub(super) async fn update(cx: &Context, id: &Id, have: &Live<Props>, want: &Pro
         cx.send(BUSY, &id.name, send).await?;
     }
     update_boundary(cx, id, before, want).await?;
-    let policy = with_interfaces(cx, id, before, want);
+    let policy = with_interfaces(cx, id, have, want).await?;
     if before.policy != policy {
         put_policy(cx, id, &policy).await?;
     }
@@ -331,18 +331,18 @@ fn is_same_trust(have: &Props, want: &Props) -> bool {
     have == want || document::is_equivalent(have, want)
 }
 
-/// The wanted policy. While a function with the role has a VPC, and in the run in which it leaves
-/// the VPC, the role keeps the permissions with which Lambda removes the network interfaces
+/// The wanted policy. While a function with the role has a VPC, in the run in which it leaves the
+/// VPC, and until Lambda has removed the network interfaces, the role keeps the permissions for that
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). A later run removes them.
-fn with_interfaces(cx: &Context, id: &Id, before: &Props, want: &Props) -> Json {
+async fn with_interfaces(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<Json, AwsError> {
     let mut policy = want.policy.clone();
-    let kept = before.policy.get(INTERFACES).filter(|_| cx.aws.seen.has_vpc_function(&id.name));
-    if let (Some(kept), Json::Object(statements)) = (kept, &mut policy)
+    if let (Some(before), Json::Object(statements)) = (have.props.policy.get(INTERFACES), &mut policy)
         && !statements.contains_key(INTERFACES)
+        && (cx.aws.seen.has_vpc_function(&id.name) || interfaces::exist(cx, id, have.unique_id.as_deref()).await?)
     {
-        statements.insert(INTERFACES.to_owned(), kept.clone());
+        statements.insert(INTERFACES.to_owned(), before.clone());
     }
-    policy
+    Ok(policy)
 }
 
 /// What decides about permissions.
