@@ -1,5 +1,5 @@
-//! How long a first apply takes on an account that answers like AWS: each call takes 40 ms, a new
-//! table, function and mapping need seconds, and so does a new role until Lambda can assume it.
+//! How long a first apply, a comparison and a destroy take on an account that answers like AWS: each
+//! call takes 40 ms, a new table, function and mapping need seconds, and so does a new role until Lambda can assume it.
 //! The time that these waits require at least is printed beside it; and for a comparison of sixty
 //! functions with a role each, the time that IAM's rate requires.
 
@@ -26,7 +26,10 @@ fn main() {
             // Creates the role of others.
             project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
             let aws = slow::Aws::start(&project.endpoint());
-            for (args, least) in [(&["apply", spec, "--yes"][..], slow::least(has_own_role)), (&["diff", spec], 0.0)] {
+            let least = slow::least(has_own_role);
+            let runs =
+                [(&["apply", spec, "--yes"][..], least), (&["diff", spec], 0.0), (&["destroy", spec, "--yes"], 0.0)];
+            for (args, least) in runs {
                 let (start, before) = (Instant::now(), aws.n_calls());
                 project.run_at(&aws.endpoint(), ACCOUNT, args).expect(0, &[]);
                 let (wall, calls) = (start.elapsed().as_secs_f64(), aws.n_calls() - before);

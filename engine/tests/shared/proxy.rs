@@ -18,11 +18,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether the request matches `POST /2015-03-31/functions`, or for DynamoDB the operation.
+    /// Whether the request begins with a line like `POST /2015-03-31/functions`, or is for the
+    /// operation of that name, for services that name it in a header.
     pub(crate) fn is(&self, what: &str) -> bool {
-        let head = self.head.to_ascii_lowercase();
-        head.starts_with(&format!("{} ", what.to_ascii_lowercase()))
-            || head.contains(&format!("x-amz-target: dynamodb_20120810.{}\r\n", what.to_ascii_lowercase()))
+        let (head, what) = (self.head.to_ascii_lowercase(), what.to_ascii_lowercase());
+        let target = head.split("\r\n").find_map(|line| header(line, "x-amz-target"));
+        head.starts_with(&format!("{what} ")) || target.is_some_and(|it| it.rsplit('.').next() == Some(&what))
     }
 
     /// Sends the request to the local AWS and returns the response.
