@@ -34,7 +34,12 @@ impl Picture {
             items["Items"].as_array_mut().unwrap().sort_by_key(Json::to_string);
             let mut tags = dynamodb("ListTagsOfResource", json!({ "ResourceArn": table["Table"]["TableArn"] }));
             tags["Tags"].as_array_mut().unwrap().sort_by_key(Json::to_string);
-            let more = ["DescribeTimeToLive", "DescribeContinuousBackups"].map(of_table);
+            let mut more = ["DescribeTimeToLive", "DescribeContinuousBackups"].map(of_table);
+            // Times that pass by themselves.
+            let recovery = &mut more[1]["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"];
+            for time in ["EarliestRestorableDateTime", "LatestRestorableDateTime"] {
+                recovery.as_object_mut().map(|it| it.remove(time));
+            }
             all.insert(format!("table {name}"), json!([table, items, tags, more]));
         }
         for function in lambda("/2015-03-31/functions/")["Functions"].as_array().unwrap() {
@@ -225,6 +230,12 @@ pub(crate) fn clear(aws: &Account) {
     }
 }
 
+/// Writes an object in S3, in a new bucket.
+pub(crate) fn store(aws: &Account, bucket: &str, key: &str, content: &[u8]) {
+    ask(aws, "s3", "PUT", &format!("/{bucket}"), "", "");
+    ask(aws, "s3", "PUT", &format!("/{bucket}/{key}"), "", content);
+}
+
 fn roles(aws: &Account) -> Vec<String> {
     let listed = iam(aws, "Action=ListRoles");
     elements(listed.as_str().unwrap(), "RoleName")
@@ -271,16 +282,17 @@ fn iam(aws: &Account, body: &str) -> Json {
 
 /// Sends one request without a valid signature: the local AWS only checks the key. Returns the
 /// response as JSON, or as a string if it is no JSON.
-fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &str) -> Json {
+fn ask(aws: &Account, service: &str, method: &str, path: &str, more: &str, body: &(impl AsRef<[u8]> + ?Sized)) -> Json {
+    let body = body.as_ref();
     let mut stream = TcpStream::connect(aws.endpoint.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let scope = access_key_id(&aws.endpoint, &aws.id) + &format!("/20260101/eu-central-1/{service}/aws4_request");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: AWS4-HMAC-SHA256 Credential={scope}, \
-         SignedHeaders=host, Signature=0\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+         SignedHeaders=host, Signature=0\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(&[request.as_bytes(), body].concat()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let body = answer.split_once("\r\n\r\n").unwrap().1;

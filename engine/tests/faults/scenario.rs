@@ -1,5 +1,7 @@
 //! The scenarios that faults are injected into: each is one change of the whole pipeline.
 
+use std::io::Write as _;
+
 use aws_sdk_dynamodb::types::StreamViewType;
 use aws_sdk_lambda::types::Environment;
 
@@ -23,7 +25,7 @@ const DESTROYED: &[&str] = &["diff", "SPEC", "--destroy", "--detailed-exitcode"]
 const TABLE: &str = "blue-owls-todos";
 const FUNCTION: &str = "blue-owls-logger";
 
-pub(crate) static SCENARIOS: [Scenario; 16] = [
+pub(crate) static SCENARIOS: [Scenario; 18] = [
     Scenario { name: "create", prepare: create, command: APPLY, check: DIFF },
     Scenario {
         name: "rehearse",
@@ -39,6 +41,8 @@ pub(crate) static SCENARIOS: [Scenario; 16] = [
     Scenario { name: "roles-rename", prepare: roles_rename, command: APPLY, check: DIFF },
     Scenario { name: "roles-destroy", prepare: roles_destroy, command: DESTROY, check: DESTROYED },
     Scenario { name: "update", prepare: update, command: APPLY, check: DIFF },
+    Scenario { name: "extend", prepare: extend, command: APPLY, check: DIFF },
+    Scenario { name: "reduce", prepare: reduce, command: APPLY, check: DIFF },
     Scenario { name: "setting", prepare: setting, command: APPLY, check: DIFF },
     Scenario { name: "replace", prepare: replace, command: APPLY, check: DIFF },
     Scenario { name: "adopt", prepare: adopt, command: APPLY, check: DIFF },
@@ -159,6 +163,10 @@ resources:
       - arn:aws:iam::aws:policy/IAMReadOnlyAccess
     permissions_boundary: arn:aws:iam::aws:policy/PowerUserAccess
     tags: { course: cloud }
+  helper:
+    type: role
+    trusted_services: [events.amazonaws.com]
+    permissions_boundary: arn:aws:iam::aws:policy/ReadOnlyAccess
 ";
 
 /// Nothing exists but what the spec doesn't declare.
@@ -180,6 +188,7 @@ fn roles_update(case: &Case<'_>) {
     deploy_roles(case);
     let edits = [
         ("retention_in_days: 14, tags: { course: cloud }", "tags: { course: rust, more: \"yes\" }"),
+        ("    permissions_boundary: arn:aws:iam::aws:policy/ReadOnlyAccess\n", ""),
         ("access: { audit: write }", "access: { audit: [write, \"logs:DescribeLogStreams\"] }"),
         ("log_retention_in_days: 14", "log_retention_in_days: 7"),
         ("starts the logger", "starts it\n    max_session_duration: 7200"),
@@ -235,6 +244,104 @@ fn update(case: &Case<'_>) {
             ("TRIM_HORIZON\n", "TRIM_HORIZON\n    batch_size: 7\n    tags: { course: cloud }\n"),
         ],
     ));
+}
+
+/// A table that pays for each request, and a function with every setting that has its own API call
+/// or that depends on other resources, and the queues that these are.
+const SETTINGS: &str = "stack: team
+team: blue-owls
+region: eu-central-1
+resources:
+  role: { type: role, import: fhms-pulumi-challenge-lambda-execution-role }
+  failed: { type: queue }
+  done: { type: queue }
+  todos:
+    type: table
+    attributes: { id: S, day: S }
+    hash_key: id
+    billing_mode: PAY_PER_REQUEST
+    stream_view_type: NEW_IMAGE
+    global_secondary_indexes: { by-day: { hash_key: day } }
+    ttl_attribute: expires
+    point_in_time_recovery: true
+    on_demand_throughput: { max_read_request_units: 10 }
+    tags: { course: cloud }
+  logger:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${role.arn}
+    code: ../lambda-src/log-events
+    reserved_concurrent_executions: 5
+    environment: { LEVEL: debug }
+    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }
+    kms_key_arn: arn:aws:kms:eu-central-1:111122223333:key/1
+    dead_letter_target_arn: ${failed.arn}
+    async: { maximum_retry_attempts: 1, on_failure_destination_arn: \"${failed.arn}\" }
+    url: { auth_type: NONE, cors: { allow_origins: [\"*\"] } }
+    events:
+      todos: { on_failure_destination_arn: \"${failed.arn}\", maximum_retry_attempts: 3, tags: { course: cloud } }
+    tags: { course: cloud }
+  signed:
+    type: function
+    runtime: nodejs22.x
+    handler: index.handler
+    role: ${role.arn}
+    code: { s3: { bucket: deploys, key: signed.zip } }
+    code_signing_config_arn: arn:aws:lambda:eu-central-1:111122223333:code-signing-config:csc-1
+";
+
+/// The same without the settings.
+fn bare() -> String {
+    let is_setting = |line: &str| {
+        let settings = "global_secondary ttl_ point_in on_demand tags: reserved environment: vpc: kms_key dead_letter \
+                        async: url: code_signing";
+        settings.split(' ').any(|setting| line.trim_start().starts_with(setting))
+    };
+    let lines = SETTINGS.lines().filter(|line| !is_setting(line)).map(|line| format!("{line}\n"));
+    let text: String = lines.collect();
+    text.replace("id: S, day: S", "id: S").replace(
+        "{ on_failure_destination_arn: \"${failed.arn}\", maximum_retry_attempts: 3, tags: { course: cloud } }",
+        "{}",
+    )
+}
+
+/// Stores the code that the spec has in S3.
+fn store(case: &Case<'_>) {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("index.js", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"exports.handler = async () => {};").unwrap();
+    crate::picture::store(&case.aws, "deploys", "signed.zip", &zip.finish().unwrap().into_inner());
+}
+
+/// All settings are added, and those that have their own API call and exist change.
+fn extend(case: &Case<'_>) {
+    store(case);
+    let few = "    async: { maximum_retry_attempts: 2 }\n    url: { auth_type: AWS_IAM }\n    events:\n";
+    case.declare(&bare().replace("    events:\n", few));
+    case.engine(&["apply", &case.spec()]).expect(0, &["Apply complete!"]);
+    case.declare(SETTINGS);
+}
+
+/// Half of the settings change, and the others are removed.
+fn reduce(case: &Case<'_>) {
+    // The local AWS doesn't sign new functions.
+    extend(case);
+    case.engine(&["apply", &case.spec(), "--yes"]).expect(0, &["Apply complete!"]);
+    let edits = [
+        ("max_read_request_units: 10", "max_read_request_units: 20, max_write_request_units: 5"),
+        ("    async: { maximum_retry_attempts: 1, on_failure_destination_arn: \"${failed.arn}\" }\n", ""),
+        ("    url: { auth_type: NONE, cors: { allow_origins: [\"*\"] } }\n", ""),
+        ("    code_signing_config_arn: arn:aws:lambda:eu-central-1:111122223333:code-signing-config:csc-1\n", ""),
+        ("on_failure_destination_arn: \"${failed.arn}\", maximum_retry_attempts: 3, ", ""),
+        ("    reserved_concurrent_executions: 5\n", ""),
+        ("    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }\n", ""),
+        ("    dead_letter_target_arn: ${failed.arn}\n", ""),
+        ("    ttl_attribute: expires\n    point_in_time_recovery: true\n", ""),
+        ("id: S, day: S", "id: S"),
+        ("    global_secondary_indexes: { by-day: { hash_key: day } }\n", ""),
+    ];
+    case.declare(&edited(SETTINGS.to_owned(), &edits));
 }
 
 /// The smallest change: a single write, so that its failure leaves nothing else changed.
