@@ -270,6 +270,11 @@ fn a_build_that_goes_wrong_is_an_error_with_its_place_and_a_remedy() {
         let _ = fs::remove_dir_all(project.path("dist"));
         diff(&project, &["--allow-build", "--build-timeout", "1"]).expect(code, texts);
     }
+    // Its output would be outside of the project, so it doesn't run.
+    let outside = spec.replace("code: ../dist", "code: ../../elsewhere/dist").replace(COPY, "touch ran");
+    project.write(TEAM, &outside);
+    diff(&project, &["--allow-build"]).expect(1, &["outside the project folder", "specs/team.yaml:8:11"]);
+    assert!(!project.path("ran").exists());
     // The same inputs, with another output each time.
     project.write(TEAM, &spec.replace("cp index.js dist", "cp index.js dist; date +%s%N > dist/time"));
     diff(&project, &["--allow-build"]).expect(0, &[]);

@@ -51,7 +51,7 @@ pub(super) fn build() -> Property {
 pub(super) struct Planned {
     pub(super) build: Build,
     pub(super) makes: Makes,
-    /// Warnings about its inputs.
+    /// Problems with its inputs and its output.
     problems: Vec<Problem>,
 }
 
@@ -67,15 +67,18 @@ pub(super) enum Makes {
 
 /// What has to run before the code of a function can be loaded.
 pub(super) fn of(desired: &Tree, folder: &SpecFolder) -> Option<Planned> {
-    let code = match desired.get("code")? {
-        Value::Map(code) => code.get("path")?.as_str()?,
-        code => code.as_str()?,
+    let (code, path) = match desired.get("code")? {
+        Value::Map(code) => (code.get("path")?.as_str()?, Path::property("code").key("path")),
+        code => (code.as_str()?, Path::property("code")),
     };
     let code = &folder.path.join(code);
     let text = |name: &str| desired.get(name).and_then(Value::as_str);
     if let Some(written) = desired.get(BUILD).filter(|it| **it != Value::Null) {
         let build = by_command(written, code, folder)?;
-        return Some(Planned { build, makes: Makes::Code, problems: Vec::new() });
+        // Before it writes there.
+        let refused = source::will_be_accessible(code, folder.boundary.as_deref()).err();
+        let problems = super::code::refused(refused.into_iter().collect(), &path);
+        return Some(Planned { build, makes: Makes::Code, problems });
     }
     if let Some((build, handler)) = bundle::of(code, text("handler"), text("runtime")?, folder) {
         return Some(Planned { build, makes: Makes::Bundle(handler), problems: Vec::new() });

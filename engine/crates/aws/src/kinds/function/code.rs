@@ -193,30 +193,28 @@ fn pack(package: Result<Package, Vec<SourceError>>, path: &Path, has_layers: boo
                 })
                 .collect(),
         },
-        Err(errors) => Loaded {
-            problems: of_each_kind(errors)
-                .into_iter()
-                .map(|(error, n_more)| Problem {
-                    path: match error {
-                        SourceError::Pattern { .. } | SourceError::ExcludeFromArchive(_) => {
-                            Path::property("code").key("exclude")
-                        }
-                        SourceError::Handler { .. } => Path::property("handler"),
-                        _ => path.clone(),
-                    },
-                    problem: match n_more {
-                        0 => error.to_string(),
-                        n => format!("{error}, and {n} more like this"),
-                    },
-                    why: error.why().map(str::to_owned),
-                    hint: error.hint().to_owned(),
-                    warning: false,
-                    is_inapplicable: false,
-                })
-                .collect(),
-            ..Loaded::default()
-        },
+        Err(errors) => Loaded { problems: refused(errors, path), ..Loaded::default() },
     }
+}
+
+/// The errors of code at this path of the spec, as problems.
+pub(super) fn refused(errors: Vec<SourceError>, path: &Path) -> Vec<Problem> {
+    let problem = |(error, n_more): (SourceError, usize)| Problem {
+        path: match error {
+            SourceError::Pattern { .. } | SourceError::ExcludeFromArchive(_) => Path::property("code").key("exclude"),
+            SourceError::Handler { .. } => Path::property("handler"),
+            _ => path.clone(),
+        },
+        problem: match n_more {
+            0 => error.to_string(),
+            n => format!("{error}, and {n} more like this"),
+        },
+        why: error.why().map(str::to_owned),
+        hint: error.hint().to_owned(),
+        warning: false,
+        is_inapplicable: false,
+    };
+    of_each_kind(errors).into_iter().map(problem).collect()
 }
 
 /// The first error of each variant and the number of others: in a wrong folder, each file can have

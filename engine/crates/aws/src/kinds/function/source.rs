@@ -260,6 +260,14 @@ pub fn accessible(path: &Path, boundary: Option<&Path>) -> Result<PathBuf, Sourc
     walk::accessible(path, boundary).map(|(_, target)| target)
 }
 
+/// Checks that a spec may read what a build writes to a path, which may not exist yet.
+///
+/// # Errors
+/// It is outside of `boundary`.
+pub fn will_be_accessible(path: &Path, boundary: Option<&Path>) -> Result<(), SourceError> {
+    walk::will_be_accessible(path, boundary)
+}
+
 /// What Lambda returns as `CodeSha256` for a package.
 pub fn code_sha256(zip: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
@@ -568,9 +576,25 @@ mod tests {
             let is_whole = matches!(path, ".." | "../project");
             for (boundary, wanted) in [(Some(within), alone), (None, allowed)] {
                 let seen = packed(&project.join(path), boundary).map(drop);
+                let may_be_written = will_be_accessible(&project.join(path), boundary).is_ok();
+                // It would be beside `elsewhere`, where it doesn't exist.
+                let is_missing = path == "out/../code" && boundary.is_none();
+                assert_eq!(may_be_written, wanted.is_ok() || is_missing, "{path} {boundary:?}");
                 let wanted = if is_whole && wanted.is_ok() { Err("other") } else { wanted };
                 assert_eq!(seen, wanted, "{path} {boundary:?}");
             }
+        }
+        for (path, is_inside) in [
+            ("new", true),
+            ("new/../more/../code", true),
+            ("new/../../project/more", true),
+            ("inside/new/more", true),
+            ("../new", false),
+            ("new/../../elsewhere/more", false),
+            ("out/new", false),
+            ("all/usr/new", false),
+        ] {
+            assert_eq!(will_be_accessible(&project.join(path), Some(within)).is_ok(), is_inside, "{path}");
         }
         // A sibling whose name starts with the project's name is outside.
         write(&real, "project-2/index.js", b"x");

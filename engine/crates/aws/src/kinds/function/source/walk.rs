@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use walkdir::WalkDir;
@@ -88,12 +88,31 @@ pub(super) fn accessible(path: &Path, boundary: Option<&Path>) -> Result<(fs::Me
         _ => SourceError::Missing(path.into()),
     })?;
     let target = fs::canonicalize(path).map_err(unreadable)?;
+    check(path, target, boundary).map(|target| (metadata, target))
+}
+
+/// Checks that what is written to a path will be accessible; it may not exist yet.
+pub(super) fn will_be_accessible(path: &Path, boundary: Option<&Path>) -> Result<(), SourceError> {
+    let mut ancestors = path.ancestors().filter(|it| !it.as_os_str().is_empty()).chain([Path::new(".")]);
+    let Some((ancestor, mut target)) = ancestors.find_map(|it| Some((it, fs::canonicalize(it).ok()?))) else {
+        return Ok(());
+    };
+    for part in path.strip_prefix(ancestor).unwrap_or(path).components() {
+        match part {
+            Component::ParentDir => drop(target.pop()),
+            part => target.push(part),
+        }
+    }
+    check(path, target, boundary).map(drop)
+}
+
+fn check(path: &Path, target: PathBuf, boundary: Option<&Path>) -> Result<PathBuf, SourceError> {
     if target.parent().is_none() || SYSTEM.iter().any(|folder| target.starts_with(folder)) {
         return Err(SourceError::OperatingSystem { path: path.into(), target });
     }
     match boundary.filter(|project| !target.starts_with(project)) {
         Some(project) => Err(SourceError::Outside { path: path.into(), target, project: project.into() }),
-        None => Ok((metadata, target)),
+        None => Ok(target),
     }
 }
 
