@@ -37,8 +37,8 @@ pub(crate) const STOPS: [Stop; 4] = [
 ];
 
 /// The scenarios that these stops are tested in.
-pub(crate) const SCENARIOS: [&str; 7] =
-    ["create", "roles", "roles-update", "roles-destroy", "update", "replace", "destroy"];
+pub(crate) const SCENARIOS: [&str; 10] =
+    ["create", "queues", "roles", "roles-update", "roles-destroy", "update", "extend", "reduce", "replace", "destroy"];
 
 /// State that the proxy shares with the thread that waits for the process.
 #[derive(Default)]
