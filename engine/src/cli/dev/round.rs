@@ -27,7 +27,7 @@ use crate::diagnostic::{Diagnostic, Severity, listed};
 use crate::inventory::Inventory;
 use crate::live::{self, OrphanSearch};
 use crate::lookup::{Lookup, LookupRead};
-use crate::plan::{Action, Change, Goal, Plan, Subject};
+use crate::plan::{Action, Change, Goal, Plan, PropertyChange, Subject};
 use crate::render;
 use crate::schema::{AwsEnv, Live};
 use crate::spec::{ResourceDecl, Spec};
@@ -199,7 +199,7 @@ impl<'t> Rounds<'t> {
     ) -> Result<Session<'t>, CommandError> {
         self.known = None;
         let planned = self.deployment().plan(vec![session], self.builds.clone(), &self.interrupt).await?;
-        let planned = planned.into_iter().next().ok_or_else(CommandError::interrupted)?;
+        let mut planned = planned.into_iter().next().ok_or_else(CommandError::interrupted)?;
         self.check_identity(&planned.run)?;
         if trigger == Trigger::Start {
             self.show(&planned);
@@ -229,6 +229,10 @@ impl<'t> Rounds<'t> {
         }
         let part = if is_agreed { allowed } else { automatic };
         self.pending = rest.filter(|_| part.steps.len() < plan.steps.len());
+        let part = match !is_agreed && postpone(&mut planned.run.session.spec, &planned.plan) {
+            true => deployable(&planned.run),
+            false => part,
+        };
         self.check(&planned, &part).await?;
         self.consent(&planned, &part, trigger).await?;
         self.carry_out(planned.run, part, trigger, saved_at).await
@@ -426,7 +430,6 @@ impl<'t> Rounds<'t> {
             return is_ready.map(|_| Ended::Complete);
         }
         let plan = run.plan(Goal::Present);
-        let automatic = plan.part(|change| is_automatic(change) && !is_left_alone(&run.session.spec, change));
         let rest = rest(&plan, self.terminal);
         if plan.refusals().next().is_some() || rest.is_some() && rest != self.pending {
             let mut session = run.session;
@@ -439,7 +442,9 @@ impl<'t> Rounds<'t> {
         }
         self.pending = rest;
         self.note_left_alone(&run.session, &plan);
-        drop(self.deploy(run, &automatic, saved_at).await);
+        postpone(&mut run.session.spec, &plan);
+        let part = deployable(&run);
+        drop(self.deploy(run, &part, saved_at).await);
         Ok(Ended::Complete)
     }
 
@@ -544,14 +549,39 @@ fn deployed(names: &BTreeSet<&str>, took: Duration) -> String {
 /// what is derived from it.
 const AUTOMATIC: [&str; 5] = ["code", "code_sha256", "code_size", "code_source", "environment"];
 
+fn is_code(property: &PropertyChange) -> bool {
+    property.path.root().is_some_and(|root| AUTOMATIC.contains(&root))
+}
+
+fn is_update_of_function(change: &Change) -> bool {
+    change.kind == "function" && change.subject == Subject::Declared && change.action == Action::Update
+}
+
 /// Whether a change is of a function's code and environment alone.
 fn is_automatic(change: &Change) -> bool {
-    let is_code = |root: &str| AUTOMATIC.contains(&root);
-    change.kind == "function"
-        && change.subject == Subject::Declared
-        && change.action == Action::Update
-        && !change.needs_approval
-        && change.properties.iter().all(|it| it.path.root().is_some_and(is_code))
+    is_update_of_function(change) && !change.needs_approval && change.properties.iter().all(is_code)
+}
+
+/// Leaves all changes of functions but those of code and environment out of the next plan, as if
+/// the spec ignored them. Returns whether there are functions with both.
+fn postpone(spec: &mut Spec, plan: &Plan) -> bool {
+    let has_both = |it: &&Change| is_update_of_function(it) && !is_automatic(it) && it.properties.iter().any(is_code);
+    let mut is_postponed = false;
+    for change in plan.changes.iter().filter(has_both) {
+        let others = change.properties.iter().filter(|it| !is_code(it)).filter_map(|it| it.path.root());
+        let declared = spec.resources.iter_mut().find(|it| it.name == change.resource);
+        if let Some(declared) = declared {
+            declared.lifecycle.ignore_changes.extend(others.map(str::to_owned));
+            is_postponed = true;
+        }
+    }
+    is_postponed
+}
+
+/// What a save deploys without a question.
+fn deployable(run: &Run<'_>) -> Plan {
+    let spec = &run.session.spec;
+    run.plan(Goal::Present).part(|change| is_automatic(change) && !is_left_alone(spec, change))
 }
 
 /// Whether saves leave a change alone, because its function is protected.
@@ -569,7 +599,13 @@ fn is_destructive(change: &Change) -> bool {
 
 /// What a plan changes besides code and environment, as text.
 fn rest(plan: &Plan, terminal: &Terminal) -> Option<String> {
-    let changes = plan.changes.iter().filter(|change| !is_automatic(change)).cloned().collect();
+    let others = plan.changes.iter().filter(|change| !is_automatic(change)).cloned().map(|mut change| {
+        if is_update_of_function(&change) {
+            change.properties.retain(|it| !is_code(it));
+        }
+        change
+    });
+    let changes = others.collect();
     let rest = Plan { changes, steps: Vec::new(), remarks: Vec::new() };
     (!has_only_automatic(plan)).then(|| render::plan(&rest, false, render::Rows::Noteworthy, terminal.out))
 }

@@ -180,6 +180,34 @@ fn a_changed_environment_is_deployed_without_a_question_and_other_changes_are_no
 }
 
 #[test]
+fn code_and_environment_are_deployed_while_other_changes_of_the_function_wait() {
+    let mut dev = Dev::new();
+    let spec = dev.project.read(TEAM);
+    let with = |more: &str| spec.replace("    handler: index.handler", &format!("{more}    handler: index.handler"));
+    dev.project.write(TEAM, &with("    timeout: 9\n"));
+    dev.says("Changes of code are still deployed as you save.");
+    dev.settle("two");
+    dev.logs("1", "two");
+    // A changed value looks the same in a plan.
+    for value in ["first", "second"] {
+        dev.project
+            .write(CODE, "exports.handler = async () => { console.log(`mode of ${process.env.MODE.length}`); };\n");
+        dev.project.write(TEAM, &with(&format!("    timeout: 9\n    environment: {{ MODE: {value} }}\n")));
+        dev.prints("deployed logger");
+        dev.logs(value, &format!("mode of {}", value.len()));
+    }
+    let timeout = |project: &Project| {
+        let aws = project.account(ACCOUNT);
+        aws.wait(aws.lambda.get_function_configuration().function_name("blue-owls-logger").send()).timeout
+    };
+    assert_eq!(timeout(&dev.project), Some(3));
+    assert_eq!(dev.running.said().matches("Not applied").count(), 1, "{}", dev.running.said());
+    dev.project.run(&["apply", TEAM, "--local", "--yes"]).expect(0, &["0 added, 1 changed"]);
+    assert_eq!(timeout(&dev.project), Some(9));
+    dev.end();
+}
+
+#[test]
 fn dev_deletes_and_replaces_nothing() {
     let project = Project::new();
     project.write(CODE, &code("one"));
