@@ -19,16 +19,16 @@ fn main() {
     use std::time::{Duration, Instant};
 
     use shared::project::Project;
-    use throttle::{RATE, Shared, side_by_side, teams, together};
+    use throttle::{RATE, ThrottledAws, side_by_side, teams, together};
 
     const ACCOUNT: &str = "000000000001";
     const LIMIT: Duration = Duration::from_secs(600);
     let everybody = teams(20);
     println!("{:28} {:>8} {:>8} {:>8} {:>6} {:>6}", "twenty teams", "wall", "least", "calls", "429s", "failed");
-    type Measured = fn(&Project, &str, &[String]) -> usize;
-    let one: Measured =
+    type CountFailures = fn(&Project, &str, &[String]) -> usize;
+    let one: CountFailures =
         |project, endpoint, teams| usize::from(together(project, endpoint, ACCOUNT, "apply", teams).code() != Some(0));
-    let many: Measured = |project, endpoint, teams| {
+    let many: CountFailures = |project, endpoint, teams| {
         side_by_side(project, endpoint, ACCOUNT, "apply", teams).iter().filter(|ran| ran.code() != Some(0)).count()
     };
     for (what, apply) in [("apply, one process", one), ("apply, twenty processes", many)] {
@@ -36,7 +36,7 @@ fn main() {
         // The role is somebody else's.
         project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
         for what in [what, "the same again, no changes"] {
-            let shared = Shared::new(&project);
+            let shared = ThrottledAws::new(&project);
             let start = Instant::now();
             let n_failed = apply(&project, &shared.endpoint(), &everybody);
             let (wall, tally) = (start.elapsed().as_secs_f64(), shared.tally());
@@ -61,7 +61,7 @@ fn main() {
         ("diff, no changes", &["diff", "specs/many.yaml", "--detailed-exitcode"], read),
         ("destroy", &["destroy", "specs/many.yaml", "--yes"], write),
     ] {
-        let shared = Shared::new(&project);
+        let shared = ThrottledAws::new(&project);
         let start = Instant::now();
         let ran = project.command_at(&shared.endpoint(), ACCOUNT, args).limit(LIMIT).run();
         let wall = start.elapsed().as_secs_f64();
@@ -83,7 +83,7 @@ fn board(account: &str, everybody: &[String]) {
         "\n{:28} {:>8} {:>8} {:>8} {:>8} {:>6}",
         "board of twenty teams", "wall", "least", "ratio", "calls", "429s"
     );
-    let shared = throttle::Shared::new(&project);
+    let shared = throttle::ThrottledAws::new(&project);
     let start = std::time::Instant::now();
     let args = ["status", "--teams", "teams.txt"];
     let ran = project.command_at(&shared.endpoint(), account, &args).run().expect(0, &[]);

@@ -25,7 +25,7 @@ fn main() {
             let project = Project::new();
             // Creates the role of others.
             project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
-            let aws = slow::Aws::start(&project.endpoint());
+            let aws = slow::CountedAws::start(&project.endpoint());
             let least = slow::least(has_own_role);
             let runs =
                 [(&["apply", spec, "--yes"][..], least), (&["diff", spec], 0.0), (&["destroy", spec, "--yes"], 0.0)];
@@ -50,7 +50,7 @@ fn main() {
         .run()
         .expect(0, &[]);
     for _ in 0..RUNS {
-        let aws = slow::Aws::start(&project.endpoint());
+        let aws = slow::CountedAws::start(&project.endpoint());
         let start = Instant::now();
         project.run_at(&aws.endpoint(), ACCOUNT, &["diff", "specs/many.yaml", "--detailed-exitcode"]).expect(0, &[]);
         let (wall, calls) = (start.elapsed().as_secs_f64(), aws.n_calls());
@@ -114,14 +114,14 @@ mod slow {
     }
 
     /// A proxy in front of the local AWS.
-    pub(super) struct Aws {
+    pub(super) struct CountedAws {
         proxy: Proxy,
         n_calls: Arc<AtomicUsize>,
         n_iam_calls: Arc<AtomicUsize>,
     }
 
-    impl Aws {
-        pub(super) fn start(endpoint: &str) -> Aws {
+    impl CountedAws {
+        pub(super) fn start(endpoint: &str) -> CountedAws {
             let (n_calls, n_iam_calls) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let (count, iam_count) = (Arc::clone(&n_calls), Arc::clone(&n_iam_calls));
             let made: Mutex<HashMap<&str, Instant>> = Mutex::default();
@@ -134,7 +134,7 @@ mod slow {
                 std::thread::sleep(HALF);
                 answer
             });
-            Aws { proxy, n_calls, n_iam_calls }
+            CountedAws { proxy, n_calls, n_iam_calls }
         }
 
         pub(super) fn endpoint(&self) -> String {

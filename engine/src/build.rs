@@ -25,10 +25,10 @@ use crate::files;
 
 pub use consent::Consent;
 pub use inputs::InputError;
-pub use process::Failure;
+pub use process::BuildFailure;
 
 use inputs::Snapshot;
-use record::Record;
+use record::BuildRecord;
 
 /// How often a build runs at most until it is certain what it has read.
 const MAX_RUNS: usize = 3;
@@ -56,7 +56,7 @@ pub enum BuildError {
     /// It has an input that can't be read.
     Input(InputError),
     /// It didn't succeed.
-    Failed(Failure),
+    Failed(BuildFailure),
     /// It succeeded, but this path doesn't exist or is empty.
     NoOutput(PathBuf),
     /// engine's own folder, or the output, can't be read or written.
@@ -71,7 +71,7 @@ impl From<InputError> for BuildError {
 
 /// What is to be reported about a build that has run.
 #[derive(Debug, Default)]
-pub struct Ran {
+pub struct FinishedBuild {
     /// An input that it changed.
     pub changed_input: Option<String>,
     /// Whether the same inputs had another output before.
@@ -80,13 +80,13 @@ pub struct Ran {
 
 /// Whether a build has to run, and its inputs now.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct BuildState {
     inputs: Snapshot,
     /// Whether inputs and output are as they were after an earlier run.
     pub is_fresh: bool,
 }
 
-impl State {
+impl BuildState {
     /// A digest of its inputs.
     pub fn inputs(&self) -> String {
         self.inputs.digest()
@@ -175,12 +175,12 @@ impl Job {
     ///
     /// # Errors
     /// An input is missing or can't be read.
-    pub fn state(&self) -> Result<State, InputError> {
-        let record = Record::read(&self.folder());
+    pub fn state(&self) -> Result<BuildState, InputError> {
+        let record = BuildRecord::read(&self.folder());
         let inputs = self.snapshot(&record)?;
         let output = self.output().ok();
         let is_fresh = output.is_some() && record.output_of(&inputs.digest()) == output.as_deref();
-        Ok(State { inputs, is_fresh })
+        Ok(BuildState { inputs, is_fresh })
     }
 
     /// Runs it; `interrupted` ends once the user presses Ctrl-C.
@@ -189,14 +189,14 @@ impl Job {
     /// It can't start, fails, takes longer than `limit`, is interrupted, or writes nothing.
     pub async fn run(
         &self,
-        state: &State,
+        state: &BuildState,
         limit: Duration,
         interrupted: impl Future<Output = ()>,
-    ) -> Result<Ran, BuildError> {
+    ) -> Result<FinishedBuild, BuildError> {
         let folder = self.folder();
         let unwritable = |error| BuildError::Io(folder.clone(), error);
         files::own::project_folder(&self.project).map_err(unwritable)?;
-        let (mut record, mut inputs) = (Record::read(&folder), state.inputs.clone());
+        let (mut record, mut inputs) = (BuildRecord::read(&folder), state.inputs.clone());
         let mut interrupted = pin!(interrupted);
         for _ in 0..MAX_RUNS {
             if self.build.output == Output::Folder {
@@ -219,10 +219,10 @@ impl Job {
         let differs = record.output_of(&digest).is_some_and(|before| before != output);
         record.add(digest, output);
         record.write(&self.project, &folder).map_err(unwritable)?;
-        Ok(Ran { changed_input: inputs.first_change(&after), differs })
+        Ok(FinishedBuild { changed_input: inputs.first_change(&after), differs })
     }
 
-    fn snapshot(&self, record: &Record) -> Result<Snapshot, InputError> {
+    fn snapshot(&self, record: &BuildRecord) -> Result<Snapshot, InputError> {
         let outputs: Vec<PathBuf> = self.outputs.iter().map(|path| real(path)).collect();
         Snapshot::of(&real(&self.build.directory), &self.inputs, &record.read, &outputs)
     }
@@ -230,7 +230,7 @@ impl Job {
     /// The files that the last run has read.
     pub fn read_files(&self) -> Vec<PathBuf> {
         let directory = real(&self.build.directory);
-        Record::read(&self.folder()).read.iter().map(|name| directory.join(name)).collect()
+        BuildRecord::read(&self.folder()).read.iter().map(|name| directory.join(name)).collect()
     }
 
     /// The digest of its output.

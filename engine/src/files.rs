@@ -259,8 +259,8 @@ mod tests {
     /// Each operation on engine's own files, with links to a file, a folder and a missing target.
     #[test]
     fn nothing_is_read_or_written_through_a_link() {
-        type Way = fn(&Path) -> io::Result<()>;
-        let ways: [(&str, bool, Way); 8] = [
+        type FileOperation = fn(&Path) -> io::Result<()>;
+        let ways: [(&str, bool, FileOperation); 8] = [
             ("read", false, |path| own::read(path, 10).map(drop)),
             ("keep", false, |path| own::keep(path).map(drop)),
             ("folder", false, own::folder),

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use error::{Attempt, LocalError};
+pub use error::{InstallAttempt, LocalError};
 pub use key::ServerKey;
 #[cfg(unix)]
 pub use server::{cache_folder, ensure, lock_writes, reset, status, stop, survey, try_lock_writes, uninstall};
@@ -115,7 +115,7 @@ pub struct Running {
 }
 
 /// A requirement of the local AWS, and what was found: version and path.
-pub type Part = (&'static str, Result<String, LocalError>);
+pub type RequirementCheck = (&'static str, Result<String, LocalError>);
 
 /// The right to write to a project's local AWS. It ends with this value, or with the process,
 /// however that ends.
@@ -144,7 +144,7 @@ pub struct Script {
 
 /// What Node.js makes of a [`Script`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SyntaxVerdict {
     /// It can be parsed.
     Valid,
     /// It can't be parsed.
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    enum Cli {
+    enum TestCli {
         #[command(subcommand)]
         Local(Local),
     }
@@ -234,7 +234,7 @@ mod tests {
             let [folder, private, packages, python, node_folder] = paths;
             let args = SuperviseArgs { folder, private, packages, python, node_folder, idle_seconds };
             let line = std::iter::once("engine".into()).chain(args.to_args());
-            let Cli::Local(Local::Supervise(parsed)) = Cli::parse_from(line);
+            let TestCli::Local(Local::Supervise(parsed)) = TestCli::parse_from(line);
             prop_assert_eq!(parsed, args);
         }
     }

@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 100_000;
 /// Policies with what they are for: `blue-owls` becomes `blue-owls.json`, or `blue-owls-1.json`,
 /// `blue-owls-2.json`, … if there are several.
 #[derive(Debug)]
-pub struct Policies {
+pub struct PolicyFile {
     /// The beginning of the files' names.
     pub stem: String,
     /// Their texts.
@@ -38,10 +38,10 @@ pub struct Written {
 /// # Errors
 /// Another file has the name of one of them, or the folder can't be written. Nothing was written
 /// then, unless the disk failed in between.
-pub fn write(folder: &Path, all: &[Policies]) -> Result<Written, Diagnostic> {
+pub fn write(folder: &Path, all: &[PolicyFile]) -> Result<Written, Diagnostic> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let mut named = Vec::new();
-    for Policies { stem, texts } in all {
+    for PolicyFile { stem, texts } in all {
         let name = |number: usize| if texts.len() == 1 { format!("{stem}.json") } else { part(stem, number) };
         named.extend(texts.iter().enumerate().map(|(at, text)| (folder.join(name(at + 1)), text)));
     }

@@ -34,7 +34,7 @@ use crate::spec::Spec;
 
 pub use json::{outcome_json, plan_json};
 pub use list::{Owned, OwnerKind, checkup, outputs, outputs_env, outputs_json, owned, owned_json};
-pub use outcome::{Tally, closing, failures, outcome, total};
+pub use outcome::{ChangeCounts, closing, failures, outcome, total};
 pub use plan::{Rows, plan, summary};
 pub use progress::{Progress, TICK};
 

@@ -124,12 +124,12 @@ pub fn wants_color(stream: &impl anstream::stream::RawStream) -> bool {
 /// Standard output or standard error, which nothing else writes to. Each write is one whole text.
 #[derive(Debug)]
 pub struct Screen {
-    stream: Stream,
+    stream: StdStream,
     reader: Reader,
 }
 
 #[derive(Debug)]
-enum Stream {
+enum StdStream {
     Out(io::Stdout),
     Err(io::Stderr),
 }
@@ -144,13 +144,13 @@ impl Screen {
     /// Standard output.
     pub fn stdout() -> Screen {
         let stream = io::stdout();
-        Screen { reader: Reader::of(&stream), stream: Stream::Out(stream) }
+        Screen { reader: Reader::of(&stream), stream: StdStream::Out(stream) }
     }
 
     /// Standard error.
     pub fn stderr() -> Screen {
         let stream = io::stderr();
-        Screen { reader: Reader::of(&stream), stream: Stream::Err(stream) }
+        Screen { reader: Reader::of(&stream), stream: StdStream::Err(stream) }
     }
 
     /// The same for the program's own commands to a CI runner.
@@ -170,8 +170,8 @@ impl Screen {
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         match &self.stream {
-            Stream::Out(out) => out.is_terminal(),
-            Stream::Err(err) => err.is_terminal(),
+            StdStream::Out(out) => out.is_terminal(),
+            StdStream::Err(err) => err.is_terminal(),
         }
     }
 
@@ -182,8 +182,8 @@ impl Screen {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
-            Stream::Out(out) => out.write_all(bytes),
-            Stream::Err(err) => err.write_all(bytes),
+            StdStream::Out(out) => out.write_all(bytes),
+            StdStream::Err(err) => err.write_all(bytes),
         }
     }
 }
@@ -197,8 +197,8 @@ impl Write for Screen {
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.stream {
-            Stream::Out(out) => out.flush(),
-            Stream::Err(err) => err.flush(),
+            StdStream::Out(out) => out.flush(),
+            StdStream::Err(err) => err.flush(),
         }
     }
 }

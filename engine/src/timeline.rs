@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::apply::{Outcome, Times};
-use crate::aws::recorder::{Answer, Attempt, Pause, Records};
+use crate::aws::recorder::{Attempt, CallResult, Pause, Records};
 use crate::plan::{Plan, StepId};
 use crate::schema::Milestone;
 
@@ -159,7 +159,7 @@ pub struct TimedCall {
     /// Whether it may change something.
     pub writes: bool,
     /// The response to each attempt; `None` if the run ended first.
-    pub answers: Vec<Option<Answer>>,
+    pub answers: Vec<Option<CallResult>>,
     /// How long its attempts waited for the rate limit.
     pub rate_limited: Duration,
     /// Whether it repeats a call that failed.
@@ -169,11 +169,11 @@ pub struct TimedCall {
 impl TimedCall {
     /// Whether that response is a failure. A read that finds nothing succeeds; a rejected write
     /// doesn't.
-    pub fn is_failure(&self, answer: &Option<Answer>) -> bool {
+    pub fn is_failure(&self, answer: &Option<CallResult>) -> bool {
         match answer {
-            Some(Answer::Done) => false,
-            Some(Answer::Error(status, _)) => self.writes || *status >= 500,
-            Some(Answer::Throttled | Answer::Nothing) | None => true,
+            Some(CallResult::Done) => false,
+            Some(CallResult::Error(status, _)) => self.writes || *status >= 500,
+            Some(CallResult::Throttled | CallResult::Nothing) | None => true,
         }
     }
 }
@@ -186,7 +186,7 @@ impl Bar {
 
     /// The number of throttled attempts.
     pub fn throttled(&self) -> usize {
-        self.calls.iter().flat_map(|call| &call.answers).filter(|it| **it == Some(Answer::Throttled)).count()
+        self.calls.iter().flat_map(|call| &call.answers).filter(|it| **it == Some(CallResult::Throttled)).count()
     }
 }
 

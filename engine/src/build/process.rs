@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Why a build didn't succeed.
 #[derive(Debug)]
-pub enum Failure {
+pub enum BuildFailure {
     /// There is no program for it.
     Missing(Box<Problem>),
     /// The program isn't in `PATH`, and how to install it.
@@ -47,12 +47,12 @@ pub(super) async fn run(
     folder: &Path,
     limit: Duration,
     interrupted: impl Future<Output = ()>,
-) -> Result<(), Failure> {
+) -> Result<(), BuildFailure> {
     let mut command = command(build, folder)?;
-    let (reader, writer) = io::pipe().map_err(Failure::Unstartable)?;
-    let other = writer.try_clone().map_err(Failure::Unstartable)?;
+    let (reader, writer) = io::pipe().map_err(BuildFailure::Unstartable)?;
+    let other = writer.try_clone().map_err(BuildFailure::Unstartable)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(other);
-    let child = command.spawn().map_err(Failure::Unstartable)?;
+    let child = command.spawn().map_err(BuildFailure::Unstartable)?;
     // Its copies of the pipe would keep the output open.
     drop(command);
     let output = Capture::start(reader);
@@ -64,22 +64,22 @@ pub(super) async fn run(
         }
         tokio::select! {
             () = sleep(POLL_INTERVAL) => {}
-            () = &mut interrupted => break Some(Failure::Interrupted),
-            () = sleep_until(deadline) => break Some(Failure::Overdue(limit, String::new())),
+            () = &mut interrupted => break Some(BuildFailure::Interrupted),
+            () = sleep_until(deadline) => break Some(BuildFailure::Overdue(limit, String::new())),
         }
     };
-    let status = group.end().await.map_err(Failure::Unstartable)?;
+    let status = group.end().await.map_err(BuildFailure::Unstartable)?;
     let output = output.end().await;
     match ended {
         None if status.success() => Ok(()),
-        None => Err(Failure::Failed(status, output)),
-        Some(Failure::Overdue(limit, _)) => Err(Failure::Overdue(limit, output)),
+        None => Err(BuildFailure::Failed(status, output)),
+        Some(BuildFailure::Overdue(limit, _)) => Err(BuildFailure::Overdue(limit, output)),
         Some(failure) => Err(failure),
     }
 }
 
 /// The command with its folder and environment.
-fn command(build: &Build, folder: &Path) -> Result<std::process::Command, Failure> {
+fn command(build: &Build, folder: &Path) -> Result<std::process::Command, BuildFailure> {
     let directory = &super::real(&build.directory);
     let downloads = matches!(build.command, Command::Tool { downloads: true, .. });
     let (program, args, install) = match &build.command {
@@ -90,14 +90,14 @@ fn command(build: &Build, folder: &Path) -> Result<std::process::Command, Failur
             (program, args.to_vec(), None)
         }
         Command::Tool { program, args, install, .. } => {
-            let program = program.clone().map_err(Failure::Missing)?;
+            let program = program.clone().map_err(BuildFailure::Missing)?;
             let folder = super::real(folder).display().to_string();
             (program, args.iter().map(|arg| arg.replace(OUTPUT, &folder)).collect(), Some(*install))
         }
     };
     let path = std::env::var_os("PATH");
     let found = which::which_in(&program, path, directory)
-        .map_err(|_| Failure::NotFound(program.display().to_string(), install))?;
+        .map_err(|_| BuildFailure::NotFound(program.display().to_string(), install))?;
     let mut command = std::process::Command::new(found);
     command.args(args).current_dir(directory).env_clear().envs(environment(downloads));
     #[cfg(unix)]

@@ -19,16 +19,16 @@ const MAX_BYTES: u64 = 1 << 22;
 
 /// What is known of earlier runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct BuildRecord {
     /// The digests of inputs, each with the digest of its output, oldest first.
     runs: Vec<(String, String)>,
     /// The files that the last run read, relative to the build's folder.
     pub(super) read: BTreeSet<String>,
 }
 
-impl Record {
+impl BuildRecord {
     /// The record of the build with this folder.
-    pub(super) fn read(folder: &Path) -> Record {
+    pub(super) fn read(folder: &Path) -> BuildRecord {
         let bytes = own::read(&file(folder), MAX_BYTES).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }

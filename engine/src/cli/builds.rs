@@ -13,8 +13,8 @@ use engine_core::build::{Built, Command};
 use futures_util::future::try_join_all;
 use tokio::sync::{Semaphore, watch};
 
-use crate::build::{self, BuildError, Consent, Failure, Job, Ran, State};
-use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::build::{self, BuildError, BuildFailure, BuildState, Consent, FinishedBuild, Job};
+use crate::diagnostic::{Diagnostic, Location, Severity, SourceFile, Span};
 use crate::files;
 use crate::plan_file;
 use crate::value::Path as PropertyPath;
@@ -75,22 +75,22 @@ impl BuildMode {
 pub(super) struct Builds<'t> {
     terminal: &'t Terminal,
     mode: BuildMode,
-    jobs: Vec<Entry>,
+    jobs: Vec<PlacedBuild>,
 }
 
 /// A build and where it is in a spec.
-struct Entry {
+struct PlacedBuild {
     job: Job,
-    state: State,
+    state: BuildState,
     at: SpecPlaces,
 }
 
 /// The places of a build's properties in the spec of its first declaration.
 struct SpecPlaces {
-    build: Option<Place>,
-    directory: Option<Place>,
-    inputs: Option<Place>,
-    code: Option<Place>,
+    build: Option<Location>,
+    directory: Option<Location>,
+    inputs: Option<Location>,
+    code: Option<Location>,
 }
 
 impl SpecPlaces {
@@ -123,11 +123,11 @@ impl<'t> Builds<'t> {
         for job in build::jobs(wanted) {
             let at = SpecPlaces::of(&job, sessions);
             if let BuildMode::Planned(_) = mode {
-                jobs.push(Entry { job, state: State::default(), at });
+                jobs.push(PlacedBuild { job, state: BuildState::default(), at });
                 continue;
             }
             match job.state() {
-                Ok(state) => jobs.push(Entry { job, state, at }),
+                Ok(state) => jobs.push(PlacedBuild { job, state, at }),
                 Err(error) => errors.push(diagnostic(&job, &at, &BuildError::Input(error))),
             }
         }
@@ -142,7 +142,7 @@ impl<'t> Builds<'t> {
     }
 
     /// The builds that have to run.
-    fn stale(&self) -> impl Iterator<Item = &Entry> {
+    fn stale(&self) -> impl Iterator<Item = &PlacedBuild> {
         self.jobs.iter().filter(|it| !it.state.is_fresh && matches!(self.mode, BuildMode::Run { .. }))
     }
 
@@ -155,7 +155,7 @@ impl<'t> Builds<'t> {
     /// Asks for the builds that the user hasn't allowed, all at once, and records the answer.
     async fn ask(&self, interrupt: &watch::Receiver<bool>) -> Result<(), CommandError> {
         let consent = Consent::of_user();
-        let new: Vec<&Entry> = self.stale().filter(|it| !consent.covers(&it.job.build)).collect();
+        let new: Vec<&PlacedBuild> = self.stale().filter(|it| !consent.covers(&it.job.build)).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl<'t> Builds<'t> {
             return Err(CommandError { exit: Exit::Failed, diagnostics: errors.collect() });
         }
         self.terminal.detail("The project wants to run these builds on this machine, with your permissions:");
-        for Entry { job, .. } in &new {
+        for PlacedBuild { job, .. } in &new {
             self.terminal.detail(&format!("  {}  (in {})", job.title(), shown(&job.build.directory)));
         }
         let question = "Allow them, now and from now on?";
@@ -176,7 +176,7 @@ impl<'t> Builds<'t> {
             }
             Confirmation::Interrupted => return Err(CommandError::interrupted()),
         }
-        for Entry { job, .. } in new {
+        for PlacedBuild { job, .. } in new {
             if let Err(error) = consent.add(&job.build) {
                 let place = consent.folder().map_or_else(|| "it".to_owned(), |it| format!("`{}`", it.display()));
                 let hint = files::remedy(&error, &format!("make {place} writable, or set `HOME`"));
@@ -199,7 +199,7 @@ impl<'t> Builds<'t> {
         let BuildMode::Run { limit, parallelism, .. } = self.mode else { return Ok(false) };
         let slots = Semaphore::new(parallelism.max(1));
         let running: Mutex<Vec<String>> = Mutex::default();
-        let runs = self.stale().map(|Entry { job, state, at }| {
+        let runs = self.stale().map(|PlacedBuild { job, state, at }| {
             let (slots, running) = (&slots, &running);
             async move {
                 let _slot = slots.acquire().await;
@@ -221,10 +221,10 @@ impl<'t> Builds<'t> {
 
     /// Shows the output of a failed build, and returns the error.
     fn failed(&self, job: &Job, at: &SpecPlaces, error: &BuildError) -> CommandError {
-        if let BuildError::Failed(Failure::Interrupted) = error {
+        if let BuildError::Failed(BuildFailure::Interrupted) = error {
             return CommandError::interrupted();
         }
-        if let BuildError::Failed(Failure::Failed(_, output) | Failure::Overdue(_, output)) = error {
+        if let BuildError::Failed(BuildFailure::Failed(_, output) | BuildFailure::Overdue(_, output)) = error {
             let lines: Vec<&str> = output.trim_end().lines().collect();
             let first = lines.len().saturating_sub(MAX_LINES);
             if first > 0 {
@@ -239,7 +239,7 @@ impl<'t> Builds<'t> {
     pub(super) fn load(&self, runs: &mut [Run<'_>]) -> Result<(), CommandError> {
         let skips = matches!(self.mode, BuildMode::Skip);
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        for Entry { job, .. } in self.jobs.iter().filter(|it| it.state.is_fresh || !skips) {
+        for PlacedBuild { job, .. } in self.jobs.iter().filter(|it| it.state.is_fresh || !skips) {
             for (at, resource) in &job.users {
                 let Some(run) = runs.get_mut(*at) else { continue };
                 let built = match &self.mode {
@@ -293,7 +293,7 @@ fn short(job: &Job) -> String {
 }
 
 /// The error for a build that can't be asked for.
-fn unasked(Entry { job, at, .. }: &Entry) -> Diagnostic {
+fn unasked(PlacedBuild { job, at, .. }: &PlacedBuild) -> Diagnostic {
     let problem = format!(
         "the build `{}` hasn't been allowed on this machine, and there is no terminal to ask (or CI is set)",
         short(job)
@@ -303,7 +303,7 @@ fn unasked(Entry { job, at, .. }: &Entry) -> Diagnostic {
     placed(Diagnostic::error(problem, hint).why(why), at.build.as_ref())
 }
 
-fn placed(diagnostic: Diagnostic, place: Option<&Place>) -> Diagnostic {
+fn placed(diagnostic: Diagnostic, place: Option<&Location>) -> Diagnostic {
     match place {
         Some(place) => diagnostic.at(place.clone()),
         None => diagnostic,
@@ -345,7 +345,7 @@ fn diagnostic(job: &Job, at: &SpecPlaces, error: &BuildError) -> Diagnostic {
         }
         BuildError::Failed(failure) => {
             let explained = match failure {
-                Failure::Failed(_, output) => explained(job, output, at),
+                BuildFailure::Failed(_, output) => explained(job, output, at),
                 _ => None,
             };
             explained.unwrap_or_else(|| placed(of_failure(job, failure), at.build.as_ref()))
@@ -353,34 +353,34 @@ fn diagnostic(job: &Job, at: &SpecPlaces, error: &BuildError) -> Diagnostic {
     }
 }
 
-fn of_failure(job: &Job, failure: &Failure) -> Diagnostic {
+fn of_failure(job: &Job, failure: &BuildFailure) -> Diagnostic {
     let title = short(job);
     match failure {
-        Failure::Missing(problem) => {
+        BuildFailure::Missing(problem) => {
             let error = Diagnostic::error(problem.problem.clone(), problem.hint.clone());
             match &problem.why {
                 Some(why) => error.why(why.clone()),
                 None => error,
             }
         }
-        Failure::NotFound(program, install) => {
+        BuildFailure::NotFound(program, install) => {
             let problem = format!("the build `{title}` needs `{program}`, which isn't in your `PATH`");
             Diagnostic::error(problem, install.unwrap_or("install it, or correct the command"))
         }
-        Failure::Unstartable(error) => {
+        BuildFailure::Unstartable(error) => {
             let hint = "check that the build's `directory` exists and that its program can be run";
             Diagnostic::error(format!("the build `{title}` can't be started"), hint).why(error.to_string())
         }
-        Failure::Failed(status, _) => {
+        BuildFailure::Failed(status, _) => {
             let problem = format!("the build `{title}` failed with {}", ending(*status));
             Diagnostic::error(problem, by_hand(job)).why("its output is above; nothing was changed")
         }
-        Failure::Overdue(limit, _) => {
+        BuildFailure::Overdue(limit, _) => {
             let problem = format!("the build `{title}` was stopped after {} s", limit.as_secs());
             let hint = "if it isn't stuck, raise `--build-timeout`";
             Diagnostic::error(problem, hint).hint(by_hand(job)).why("its output so far is above; nothing was changed")
         }
-        Failure::Interrupted => Diagnostic::error(format!("the build `{title}` was interrupted"), by_hand(job)),
+        BuildFailure::Interrupted => Diagnostic::error(format!("the build `{title}` was interrupted"), by_hand(job)),
     }
 }
 
@@ -396,7 +396,7 @@ fn explained(job: &Job, output: &str, at: &SpecPlaces) -> Option<Diagnostic> {
 }
 
 /// The line of an input that begins with the first word of `subject`.
-fn line_about(job: &Job, subject: &str) -> Option<Place> {
+fn line_about(job: &Job, subject: &str) -> Option<Location> {
     let is_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     let name = subject.split(|c| !is_name(c)).next().filter(|name| !name.is_empty())?.to_lowercase();
     job.build.inputs.iter().find_map(|input| {
@@ -454,7 +454,7 @@ fn ending(status: ExitStatus) -> String {
 }
 
 /// What a build did that will be a problem in later runs.
-fn warnings(job: &Job, at: &SpecPlaces, ran: &Ran) -> Vec<Diagnostic> {
+fn warnings(job: &Job, at: &SpecPlaces, ran: &FinishedBuild) -> Vec<Diagnostic> {
     let title = short(job);
     let changed = ran.changed_input.as_ref().map(|input| {
         let problem = format!("the build `{title}` changed `{input}`, which is one of its inputs");

@@ -44,7 +44,7 @@ pub(super) struct Deployment<'d> {
 }
 
 /// A run and its plan.
-pub(super) struct Planned<'t> {
+pub(super) struct PlannedRun<'t> {
     pub(super) run: Run<'t>,
     pub(super) plan: Plan,
 }
@@ -94,11 +94,11 @@ impl Deployment<'_> {
         sessions: Vec<Session<'t>>,
         builds: BuildMode,
         interrupt: &watch::Receiver<bool>,
-    ) -> Result<Vec<Planned<'t>>, CommandError> {
+    ) -> Result<Vec<PlannedRun<'t>>, CommandError> {
         let builds = Builds::prepare(self.terminal, &sessions.iter().collect::<Vec<_>>(), builds, interrupt).await?;
         let (mut runs, _) = tokio::try_join!(session::read(sessions, self.intent, interrupt), builds.run(interrupt))?;
         builds.load(&mut runs)?;
-        Ok(runs.into_iter().map(|run| Planned { plan: run.plan(self.intent.goal), run }).collect())
+        Ok(runs.into_iter().map(|run| PlannedRun { plan: run.plan(self.intent.goal), run }).collect())
     }
 
     /// Shows the plans, asks for confirmation if needed, and applies them.
@@ -129,7 +129,7 @@ impl Deployment<'_> {
     }
 
     /// Reports what the local AWS does with the code that the plans send.
-    pub(super) fn note_local_code(&self, planned: &[Planned<'_>]) {
+    pub(super) fn note_local_code(&self, planned: &[PlannedRun<'_>]) {
         if planned.iter().any(runs_code_here) {
             self.terminal.note("local AWS: function code runs on this machine with your permissions");
         }
@@ -144,7 +144,11 @@ impl Deployment<'_> {
     }
 
     /// Checks the plans before anything is written.
-    pub(super) async fn check(&self, planned: &[Planned<'_>], saved: Option<&SavedPlan>) -> Result<(), CommandError> {
+    pub(super) async fn check(
+        &self,
+        planned: &[PlannedRun<'_>],
+        saved: Option<&SavedPlan>,
+    ) -> Result<(), CommandError> {
         self.check_refusals(planned)?;
         if self.intent.goal == Goal::Present {
             // Node.js takes as long to start as IAM takes to respond.
@@ -166,7 +170,7 @@ impl Deployment<'_> {
     }
 
     /// Checks that no resource is refused.
-    pub(super) fn check_refusals(&self, planned: &[Planned<'_>]) -> Result<(), CommandError> {
+    pub(super) fn check_refusals(&self, planned: &[PlannedRun<'_>]) -> Result<(), CommandError> {
         let refusals: Vec<Diagnostic> = planned.iter().flat_map(|it| it.run.refusals(&it.plan)).collect();
         match refusals.is_empty() {
             true => Ok(()),
@@ -175,7 +179,7 @@ impl Deployment<'_> {
     }
 
     /// Asks for confirmation; returns how the command ends without it.
-    pub(super) async fn confirm(&self, planned: &[Planned<'_>]) -> Result<Option<Exit>, CommandError> {
+    pub(super) async fn confirm(&self, planned: &[PlannedRun<'_>]) -> Result<Option<Exit>, CommandError> {
         let Some(first) = planned.first() else { return Ok(None) };
         let (terminal, destroy) = (self.terminal, self.is_destroy());
         if !self.is_for_people() {
@@ -201,7 +205,7 @@ impl Deployment<'_> {
 }
 
 /// Checks that a saved plan is still the current one.
-fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result<(), CommandError> {
+fn check_saved(saved: &SavedPlan, PlannedRun { run, plan }: &PlannedRun<'_>) -> Result<(), CommandError> {
     let Session { spec, .. } = &run.session;
     let current = SavedPlan::new(spec, &run.inventory, plan, saved.flags.clone(), saved.salt.clone());
     let changes = saved.moved(&current);
@@ -214,7 +218,7 @@ fn check_saved(saved: &SavedPlan, Planned { run, plan }: &Planned<'_>) -> Result
 }
 
 /// What the local AWS can't do with the code of functions that a plan sends.
-fn code_elsewhere(Planned { run, plan }: &Planned<'_>) -> Vec<String> {
+fn code_elsewhere(PlannedRun { run, plan }: &PlannedRun<'_>) -> Vec<String> {
     let is_local = matches!(run.session.target, AwsTarget::Local(_));
     let is_sent = |change: &&Change| {
         change.kind == "function" && matches!(change.action, Action::Create | Action::Update | Action::Replace)
@@ -235,7 +239,7 @@ fn code_elsewhere(Planned { run, plan }: &Planned<'_>) -> Vec<String> {
 
 /// The mappings of streams that a plan creates or changes and that have a destination for failures,
 /// which the local AWS doesn't use after retries.
-fn with_destination<'p>(Planned { run, plan }: &'p Planned<'_>) -> impl Iterator<Item = &'p str> {
+fn with_destination<'p>(PlannedRun { run, plan }: &'p PlannedRun<'_>) -> impl Iterator<Item = &'p str> {
     let is_local = matches!(run.session.target, AwsTarget::Local(_));
     let is_written = |change: &&Change| {
         change.kind == "mapping" && matches!(change.action, Action::Create | Action::Update | Action::Replace)
@@ -248,7 +252,7 @@ fn with_destination<'p>(Planned { run, plan }: &'p Planned<'_>) -> impl Iterator
 }
 
 /// Whether a plan sends code to the local AWS.
-fn runs_code_here(Planned { run, plan }: &Planned<'_>) -> bool {
+fn runs_code_here(PlannedRun { run, plan }: &PlannedRun<'_>) -> bool {
     let sends_code =
         |change: &Change| change.kind == "function" && matches!(change.action, Action::Create | Action::Update);
     matches!(run.session.target, AwsTarget::Local(_)) && plan.changes.iter().any(sends_code)

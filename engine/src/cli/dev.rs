@@ -32,7 +32,7 @@ use super::terminal::{Keys, Terminal};
 use super::{invoke, verify};
 
 use load::Loader;
-use round::{Ended, Rounds, Trigger};
+use round::{RoundEnd, Rounds, Trigger};
 use watch::Watch;
 
 /// Deploy code each time you save it, and follow the logs
@@ -82,7 +82,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DevArgs) -> Result<Exit, Comman
             let (terminal, event) = (cx.terminal, args.event.as_deref());
             let (is_local, target, keys, last_event) = (cx.global.local, None, None, None);
             let mut dev =
-                Dev { terminal, path, event, is_local, watch, loader, rounds, target, keys, last_event, interrupt };
+                DevLoop { terminal, path, event, is_local, watch, loader, rounds, target, keys, last_event, interrupt };
             dev.run(first).await
         })
     });
@@ -94,7 +94,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: DevArgs) -> Result<Exit, Comman
 }
 
 /// The loop of one command.
-struct Dev<'t, 'a> {
+struct DevLoop<'t, 'a> {
     terminal: &'t Terminal,
     path: PathBuf,
     /// The file with the event for the key `i`.
@@ -136,7 +136,7 @@ fn nothing<'f>() -> Followed<'f> {
     Box::pin(std::future::pending())
 }
 
-impl<'t> Dev<'t, '_> {
+impl<'t> DevLoop<'t, '_> {
     async fn run(&mut self, first: Result<Session<'t>, CommandError>) -> Result<Exit, CommandError> {
         let mut follower = Follower::from_now()?;
         if let Ok(session) = &first {
@@ -213,7 +213,7 @@ impl<'t> Dev<'t, '_> {
     async fn all(&mut self, session: Session<'t>, trigger: Trigger, at: Instant) -> Result<Session<'t>, CommandError> {
         self.target = Some((session.target.clone(), session.project().clone()));
         self.watch.follow(&session)?;
-        let Dev { rounds, target, .. } = self;
+        let DevLoop { rounds, target, .. } = self;
         let stopped = stopped(target.clone());
         let session = tokio::select! {
             session = rounds.all(session, trigger, at) => session?,
@@ -291,7 +291,7 @@ impl<'t> Dev<'t, '_> {
 
     /// Waits for what happens next, and prints logs meanwhile.
     async fn happens(&mut self, followed: &mut Followed<'_>) -> Happened {
-        let Dev { watch, keys, interrupt, target, .. } = self;
+        let DevLoop { watch, keys, interrupt, target, .. } = self;
         let pressed = async {
             match keys {
                 Some(keys) => keys.next().await,
@@ -330,13 +330,13 @@ impl<'t> Dev<'t, '_> {
         loop {
             let session = self.load().await?;
             self.watch.follow(&session)?;
-            let Dev { rounds, watch, .. } = self;
+            let DevLoop { rounds, watch, .. } = self;
             let ended = rounds.after_save(session, saved_at, || watch.has_changed()).await?;
             watch.follow_builds()?;
             match ended {
-                Ended::Complete => return Ok(None),
-                Ended::NeedsAll(session) => return Ok(Some(*session)),
-                Ended::Outdated => {
+                RoundEnd::Complete => return Ok(None),
+                RoundEnd::NeedsAll(session) => return Ok(Some(*session)),
+                RoundEnd::Outdated => {
                     watch.next().await;
                     saved_at = Instant::now();
                     watch.refresh()?;

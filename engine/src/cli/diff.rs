@@ -15,7 +15,7 @@ use crate::saved::{Flags, Salt, SavedPlan};
 use super::CommandContext;
 use super::args::{PARALLELISM, PartArgs, SpecArgs, ViewArgs, WhenStopped};
 use super::builds::{BuildArgs, BuildMode};
-use super::deploy::{Deployment, PlanScope, Planned, unless_targeted};
+use super::deploy::{Deployment, PlanScope, PlannedRun, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
@@ -109,7 +109,7 @@ async fn diff(
     deployment.show(&planned);
     let mut exit = Exit::Done;
     let mut refusals = Vec::new();
-    for Planned { run, plan } in &planned {
+    for PlannedRun { run, plan } in &planned {
         refusals.extend(run.refusals(plan));
         if let Some(out) = args.out.as_ref().filter(|_| refusals.is_empty()) {
             if plan.is_pending() {

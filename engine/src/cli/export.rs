@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::aws::{Access, Context};
 use crate::diagnostic::Diagnostic;
-use crate::export::{Conflict, Declaration, Export, Settings};
+use crate::export::{Conflict, Declaration, Export, ExportSettings};
 use crate::live;
 use crate::plan::Options;
 use crate::schema::{AwsEnv, Ownership};
@@ -27,7 +27,7 @@ use super::interrupt::on_runtime;
 use super::session::{self, Session};
 use super::terminal::{report_waits_once, with_wait_notice};
 
-use find::Found;
+use find::FoundResources;
 use project::Project;
 
 /// Write a spec of existing resources
@@ -66,7 +66,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ExportArgs) -> Result<Exit, Com
     let project = Project::new(args.output.clone(), args.with_values.clone())?;
     let session = session(cx, &args.names)?;
     on_runtime(async |interrupt| {
-        let exported = Exported::read(&session, &args.names, args.team.as_deref(), &project, &interrupt).await?;
+        let exported = ExportedSpec::read(&session, &args.names, args.team.as_deref(), &project, &interrupt).await?;
         project.write(cx, &exported, &about(&exported, &project, &args.names))
     })
 }
@@ -89,10 +89,10 @@ pub(super) fn table(cx: &CommandContext<'_>, name: &str, team: &str) -> Result<E
     let (session, mut found) = (session(cx, &names)?, None);
     let project = Project::new(None, None)?;
     on_runtime(async |interrupt| {
-        found = Some(Exported::read(&session, &names, Some(team), &project, &interrupt).await?);
+        found = Some(ExportedSpec::read(&session, &names, Some(team), &project, &interrupt).await?);
         Ok(Exit::Done)
     })?;
-    let Exported { spec, .. } = found.ok_or_else(CommandError::interrupted)?;
+    let ExportedSpec { spec, .. } = found.ok_or_else(CommandError::interrupted)?;
     if let Some(stack) = &spec.stack {
         let problem = format!("`{name}` already belongs to the stack `{stack}` of the team `{team}`");
         return Err(CommandError::one(Diagnostic::error(problem, format!("run `engine export {name}` instead"))));
@@ -107,7 +107,7 @@ pub(super) fn table(cx: &CommandContext<'_>, name: &str, team: &str) -> Result<E
 }
 
 /// A spec of existing resources, with everything that its files need.
-pub(super) struct Exported {
+pub(super) struct ExportedSpec {
     pub(super) spec: Export,
     env: AwsEnv,
     /// The packages of resources, by their names in the spec.
@@ -116,7 +116,7 @@ pub(super) struct Exported {
     gaps: Vec<String>,
 }
 
-impl Exported {
+impl ExportedSpec {
     /// Reads the resources with these names, and makes their spec.
     pub(super) async fn read(
         session: &Session<'_>,
@@ -124,14 +124,14 @@ impl Exported {
         team: Option<&str>,
         project: &Project,
         interrupt: &watch::Receiver<bool>,
-    ) -> Result<Exported, CommandError> {
+    ) -> Result<ExportedSpec, CommandError> {
         let (cx, account) = session.reader(Access::ReadOnly, interrupt).await?;
         let quiet = session.terminal.quiet;
         let cx = cx.reporting(report_waits_once(quiet));
         let env = AwsEnv::new(&cx.aws.region, &account);
         let read = async {
-            let Found { existing, mut gaps } = find::find(&cx, session, names, &env).await?;
-            let settings = Settings { team, env: &env, has_values: project.has_values() };
+            let FoundResources { existing, mut gaps } = find::find(&cx, session, names, &env).await?;
+            let settings = ExportSettings { team, env: &env, has_values: project.has_values() };
             let mut spec = Export::new(existing, &settings).map_err(conflict)?;
             gaps.extend(
                 spec.left_out.iter().map(|it| format!("The {} `{}` isn't exported: {}.", it.kind, it.name, it.why)),
@@ -145,7 +145,7 @@ impl Exported {
             () = cx.interrupt() => Err(CommandError::interrupted()),
         };
         let (spec, packages, gaps) = read?;
-        Ok(Exported { spec, env, packages, gaps })
+        Ok(ExportedSpec { spec, env, packages, gaps })
     }
 
     /// What the spec lacks.
@@ -227,8 +227,8 @@ fn conflict(conflict: Conflict) -> CommandError {
 }
 
 /// The comments at the start of the spec.
-fn about(exported: &Exported, project: &Project, names: &[String]) -> Vec<String> {
-    let Exported { spec, env, .. } = exported;
+fn about(exported: &ExportedSpec, project: &Project, names: &[String]) -> Vec<String> {
+    let ExportedSpec { spec, env, .. } = exported;
     let AwsEnv { account, region, .. } = env;
     let names: Vec<String> = names.iter().map(|it| crate::diagnostic::shell_word(it)).collect();
     let mut about = vec![format!("Exported from account {account}, {region}: `engine export {}`.", names.join(" "))];

@@ -15,7 +15,7 @@ use crate::spec::Depth;
 use super::CommandContext;
 use super::args::{PlanFormat, SpecArgs, ViewArgs, WhenStopped};
 use super::builds::BuildMode;
-use super::deploy::{Deployment, Planned};
+use super::deploy::{Deployment, PlannedRun};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
@@ -72,7 +72,7 @@ async fn forget(
 }
 
 /// The error for a resource that the stack doesn't own.
-fn not_owned(planned: &[Planned<'_>], name: &str) -> CommandError {
+fn not_owned(planned: &[PlannedRun<'_>], name: &str) -> CommandError {
     let scope = planned.first().map(|it| names::search_scope(&it.run.session.target, &it.run.inventory.env));
     let place = scope.as_ref().map_or_else(String::new, |scope| format!(" {}", scope.place()));
     let problem = format!("this team's stack owns no resource `{name}`{place}");

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
-use crate::render::graph::{Drawing, Picture};
+use crate::render::graph::{Drawing, GraphView};
 use crate::spec::Depth;
 
 use super::CommandContext;
@@ -72,7 +72,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: GraphArgs) -> Result<Exit, Comm
     check_count(loaded.len(), drawing)?;
     for it in &loaded {
         cx.terminal.problems(&it.spec.warnings);
-        cx.terminal.print(&Picture::of_spec(&it.spec).draw(drawing, cx.terminal.out));
+        cx.terminal.print(&GraphView::of_spec(&it.spec).draw(drawing, cx.terminal.out));
     }
     Ok(Exit::Done)
 }
@@ -98,7 +98,7 @@ async fn draw_plans(
     for run in session::read(sessions, intent, &interrupt).await? {
         let Session { spec, terminal, .. } = &run.session;
         let plan = run.plan(Goal::Present);
-        terminal.print(&Picture::of_plan(spec, &run.inventory, &plan).draw(drawing, terminal.out));
+        terminal.print(&GraphView::of_plan(spec, &run.inventory, &plan).draw(drawing, terminal.out));
     }
     Ok(Exit::Done)
 }

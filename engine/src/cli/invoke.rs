@@ -93,10 +93,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: InvokeArgs) -> Result<Exit, Com
         (None, None) => None,
     };
     let spec = SpecArgs { when_stopped: WhenStopped::Fail, ..SpecArgs::from(&args.spec) };
-    let check = names::check_name(name, |spec, _| Call::new(spec, &args).map(drop));
+    let check = names::check_name(name, |spec, _| Invoked::new(spec, &args).map(drop));
     let sessions = session::open_checked(cx, &spec, &Options::default(), Depth::Identities, check)?;
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
-    let call = Call::new(&session.spec, &args)?;
+    let call = Invoked::new(&session.spec, &args)?;
     on_runtime(async |interrupt| call.run(&session, event.as_ref(), args.format, interrupt).await.map(|(exit, _)| exit))
 }
 
@@ -118,21 +118,21 @@ pub(super) async fn by_key(
     let function = spec.resource(name).ok_or_else(CommandError::interrupted)?;
     let table = names::table_behind(spec, function).filter(|_| event.is_none());
     let record = table.map(|table| (EventName::Insert, table));
-    let call = Call { function, record, shows_log: false };
+    let call = Invoked { function, record, shows_log: false };
     call.run(session, event.as_ref(), OutputFormat::Human, interrupt).await.map(|(_, event)| event)
 }
 
 /// The function of one command, and the record that it gets without an event.
-struct Call<'s> {
+struct Invoked<'s> {
     function: &'s ResourceDecl,
     record: Option<(EventName, &'s ResourceDecl)>,
     /// Whether the log is shown, which may be followed anyway.
     shows_log: bool,
 }
 
-impl<'s> Call<'s> {
+impl<'s> Invoked<'s> {
     /// Checks the arguments against the spec.
-    fn new(spec: &'s Spec, args: &InvokeArgs) -> Result<Call<'s>, CommandError> {
+    fn new(spec: &'s Spec, args: &InvokeArgs) -> Result<Invoked<'s>, CommandError> {
         let function = function(spec, args)?;
         let table = names::table_behind(spec, function);
         let has_event = args.event.is_some() || args.data.is_some();
@@ -146,7 +146,7 @@ impl<'s> Call<'s> {
             }
             _ => None,
         };
-        Ok(Call { function, record, shows_log: true })
+        Ok(Invoked { function, record, shows_log: true })
     }
 
     /// Returns how the command ends, and the event.
@@ -157,7 +157,7 @@ impl<'s> Call<'s> {
         format: OutputFormat,
         interrupt: watch::Receiver<bool>,
     ) -> Result<(Exit, String), CommandError> {
-        let Call { function, record, .. } = self;
+        let Invoked { function, record, .. } = self;
         let (spec, terminal) = (&session.spec, session.terminal);
         let access = Access::Single {
             team: spec.team.clone(),
@@ -226,7 +226,7 @@ impl<'s> Call<'s> {
     }
 
     fn show(&self, session: &Session<'_>, env: &AwsEnv, event: &str, invocation: &Invocation, format: OutputFormat) {
-        let (Session { spec, terminal, .. }, Call { function, .. }) = (session, self);
+        let (Session { spec, terminal, .. }, Invoked { function, .. }) = (session, self);
         let names = (function.name.as_str(), function.id.name.as_str());
         if format == OutputFormat::Json {
             terminal.print(&format!("{}\n", invoked::json(spec, env, names, event, invocation)));

@@ -143,7 +143,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ItemsArgs) -> Result<Exit, Comm
     let Some(session) = sessions.into_iter().next() else { return Ok(Exit::Done) };
     let declared = declared(&session.spec, &table.table)?;
     let item = item(&session.spec, &table.table)?;
-    let target = Target { session: &session, declared, table: ItemTable::declared(declared), form };
+    let target = ItemsTarget { session: &session, declared, table: ItemTable::declared(declared), form };
     on_runtime(async |interrupt| match (write, item) {
         (Some((write, args)), Some(item)) => target.write(write, &item, args.yes, interrupt).await,
         _ => target.list(interrupt).await,
@@ -187,14 +187,14 @@ fn item(declared: &ResourceDecl, write: Write, json: &JsonInput, form: JsonForm)
 }
 
 /// The table of one command.
-struct Target<'s> {
+struct ItemsTarget<'s> {
     session: &'s Session<'s>,
     declared: &'s ResourceDecl,
     table: ItemTable,
     form: JsonForm,
 }
 
-impl Target<'_> {
+impl ItemsTarget<'_> {
     async fn list(&self, interrupt: watch::Receiver<bool>) -> Result<Exit, CommandError> {
         let terminal = self.session.terminal;
         let (cx, env) = self.reader(Access::ReadOnly, &interrupt).await?;
@@ -217,7 +217,7 @@ impl Target<'_> {
         yes: bool,
         interrupt: watch::Receiver<bool>,
     ) -> Result<Exit, CommandError> {
-        let Target { session, declared, table, form } = self;
+        let ItemsTarget { session, declared, table, form } = self;
         let terminal = session.terminal;
         let access = Access::Single {
             team: session.spec.team.clone(),
@@ -282,7 +282,7 @@ impl Target<'_> {
         write: Write,
         json: &str,
     ) -> Result<Option<Exit>, CommandError> {
-        let Target { session: Session { terminal, spec, .. }, declared, table, .. } = self;
+        let ItemsTarget { session: Session { terminal, spec, .. }, declared, table, .. } = self;
         if !Terminal::can_prompt() {
             let problem = "this write needs confirmation, but there is no terminal (or CI is set)";
             let hint = "pass `--yes` to write without a prompt, or `--local` to write to the local AWS";
@@ -314,7 +314,7 @@ impl Target<'_> {
     }
 
     fn missing(&self, env: &AwsEnv) -> CommandError {
-        let Target { session, declared, .. } = self;
+        let ItemsTarget { session, declared, .. } = self;
         let scope = names::search_scope(&session.target, env);
         let problem = format!("`{}` has no items: the table doesn't exist {}", declared.name, scope.place());
         let diagnostic = at(&session.spec, &declared.name, Diagnostic::error(problem, scope.elsewhere()));

@@ -14,7 +14,7 @@ use crate::execution::{self, RoleDocument};
 use crate::kinds::MAX_INLINE_CHARACTERS;
 use crate::plan::Options;
 use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
-use crate::policy_file::{self, Policies, Written};
+use crate::policy_file::{self, PolicyFile, Written};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::Depth;
 
@@ -132,7 +132,7 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
     if args.no_lookups {
         sessions.iter_mut().for_each(|session| session.spec.lookups.clear());
     }
-    let mut printer = Printer { terminal: cx.terminal, args: &args, files: Vec::new(), notes: BTreeSet::new() };
+    let mut printer = PolicyPrinter { terminal: cx.terminal, args: &args, files: Vec::new(), notes: BTreeSet::new() };
     let mut known: Option<(&AwsTarget, AwsEnv)> = None;
     for session in &sessions {
         // Teams in one place need one answer about the account.
@@ -154,15 +154,15 @@ pub(super) fn run(cx: &CommandContext<'_>, args: PolicyArgs) -> Result<Exit, Com
 }
 
 /// Prints policies, or collects them for files.
-struct Printer<'p> {
+struct PolicyPrinter<'p> {
     terminal: &'p Terminal,
     args: &'p PolicyArgs,
-    files: Vec<Policies>,
+    files: Vec<PolicyFile>,
     /// The explanations so far, each of which is printed once for all teams.
     notes: BTreeSet<String>,
 }
 
-impl Printer<'_> {
+impl PolicyPrinter<'_> {
     /// The policies of a spec's roles.
     fn roles(&mut self, session: &Session<'_>, env: &AwsEnv) -> Result<(), CommandError> {
         let (team, roles) = (&session.spec.team, execution::roles(&session.spec, env));
@@ -185,11 +185,11 @@ impl Printer<'_> {
         // Teams can share an imported role.
         let prefix = self.args.teams.as_ref().map(|_| format!("{team}-")).unwrap_or_default();
         self.files.extend(roles.iter().flat_map(|(name, policies)| {
-            let trust = Policies { stem: format!("{prefix}{name}-trust"), texts: vec![text(&policies.trust)] };
+            let trust = PolicyFile { stem: format!("{prefix}{name}-trust"), texts: vec![text(&policies.trust)] };
             let stem = format!("{prefix}{name}-permissions");
             let permissions = match &policies.permissions {
                 RoleDocument::Needed(document) => divided(stem, document),
-                RoleDocument::Granted(document) => Policies { stem, texts: vec![text(document)] },
+                RoleDocument::Granted(document) => PolicyFile { stem, texts: vec![text(document)] },
             };
             [trust, permissions]
         }));
@@ -311,12 +311,12 @@ fn check_size(subject: &str, document: &RoleDocument) -> Result<(), CommandError
 }
 
 /// A policy as the texts of files, each within IAM's size limit.
-fn divided(stem: String, document: &Document) -> Policies {
-    Policies { stem, texts: document.parts().iter().map(text).collect() }
+fn divided(stem: String, document: &Document) -> PolicyFile {
+    PolicyFile { stem, texts: document.parts().iter().map(text).collect() }
 }
 
 /// Writes policies, and prints the names of their files.
-fn write(terminal: &Terminal, folder: &Path, policies: &[Policies]) -> Result<(), CommandError> {
+fn write(terminal: &Terminal, folder: &Path, policies: &[PolicyFile]) -> Result<(), CommandError> {
     let Written { files, outdated } = policy_file::write(folder, policies).map_err(CommandError::one)?;
     for file in &files {
         terminal.print(&format!("{}\n", file.display()));

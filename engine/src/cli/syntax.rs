@@ -5,11 +5,11 @@
 
 use std::path::{Component, Path as FilePath, PathBuf};
 
-use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, Location, Severity, SourceFile, Span};
 use crate::javascript;
-use crate::local::{self, Script, Verdict};
+use crate::local::{self, Script, SyntaxVerdict};
 use crate::plan::{Action, Change, Plan};
-use crate::source::{self, Entry};
+use crate::source::{self, EntryPoint};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
@@ -18,7 +18,7 @@ use super::session::{AwsTarget, LoadedSpec, Session};
 /// A handler in JavaScript.
 struct Handler {
     /// Where the spec names its code.
-    place: Option<Place>,
+    place: Option<Location>,
     /// The file as the user knows it, unless the code is part of the spec.
     file: Option<PathBuf>,
     /// Its name in the package.
@@ -57,7 +57,7 @@ fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> boo
     let mut errors = Vec::new();
     for ((at, handler), verdict) in positions.into_iter().zip(&handlers).zip(&verdicts) {
         let Some(spec) = loaded.get_mut(at).map(|it| &mut it.spec) else { continue };
-        if *verdict == Verdict::Unknown {
+        if *verdict == SyntaxVerdict::Unknown {
             continue;
         }
         spec.warnings.retain(|warning| !(is_suspicion(warning) && warning.at == handler.place));
@@ -118,7 +118,7 @@ fn is_suspicion(warning: &Diagnostic) -> bool {
 fn handler(spec: &Spec, function: &ResourceDecl, runs_here: bool) -> Option<Handler> {
     let text = |name: &str| function.desired.get(name).and_then(Value::as_str);
     let runtime = text("runtime")?;
-    let entry = Entry { handler: text("handler")?, runtime, architecture: None };
+    let entry = EntryPoint { handler: text("handler")?, runtime, architecture: None };
     let (name, content, is_module) = source::script(function.artifact.as_ref()?, entry)?;
     let property = Path::property("code");
     let (code, property) = match function.desired.get("code")? {
@@ -160,7 +160,7 @@ fn file_of(spec: &Spec, code: &str, name: &str) -> PathBuf {
 }
 
 /// The verdict on each handler; the same script is checked once.
-fn verdicts(handlers: &[Handler]) -> Vec<Verdict> {
+fn verdicts(handlers: &[Handler]) -> Vec<SyntaxVerdict> {
     let mut scripts: Vec<&Script> = Vec::new();
     let mut positions = Vec::new();
     for Handler { script, .. } in handlers {
@@ -172,11 +172,11 @@ fn verdicts(handlers: &[Handler]) -> Vec<Verdict> {
     }
     let scripts: Vec<Script> = scripts.into_iter().cloned().collect();
     let found = local::check_syntax(&scripts);
-    positions.into_iter().map(|at| found.get(at).cloned().unwrap_or(Verdict::Unknown)).collect()
+    positions.into_iter().map(|at| found.get(at).cloned().unwrap_or(SyntaxVerdict::Unknown)).collect()
 }
 
-fn diagnostic(handler: &Handler, verdict: &Verdict) -> Option<Diagnostic> {
-    let Verdict::Invalid { line, column, reason, major } = verdict else { return None };
+fn diagnostic(handler: &Handler, verdict: &SyntaxVerdict) -> Option<Diagnostic> {
+    let SyntaxVerdict::Invalid { line, column, reason, major } = verdict else { return None };
     let Handler { place, file, name, script, runtime, has_layers, runs_here } = handler;
     let text = String::from_utf8_lossy(&script.text);
     // Node.js counts the mark.

@@ -175,7 +175,9 @@ impl Terminal {
     pub(super) fn progress(&self, may_redraw: bool) -> Progress {
         match self.logs {
             LogFormat::Text => Progress::new(self.err, self.live && may_redraw, self.quiet),
-            LogFormat::Json => Progress::on(Box::new(Lines::default()), Box::new(|| None), self.err, false, self.quiet),
+            LogFormat::Json => {
+                Progress::on(Box::new(LogLineWriter::default()), Box::new(|| None), self.err, false, self.quiet)
+            }
         }
     }
 
@@ -265,9 +267,9 @@ fn line(text: &str) {
 
 /// Turns each written line into a log line.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+struct LogLineWriter(Vec<u8>);
 
-impl Write for Lines {
+impl Write for LogLineWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.extend_from_slice(bytes);
         while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {

@@ -5,7 +5,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::diagnostic::{Diagnostic, Place, Severity, printable};
+use crate::diagnostic::{Diagnostic, Location, Severity, printable};
 use crate::preflight;
 use crate::render::remedy;
 use crate::spec::Depth;
@@ -104,7 +104,7 @@ fn annotation(problem: &Diagnostic<String>) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let place = problem.at.as_ref().map_or_else(String::new, |place: &Place| {
+    let place = problem.at.as_ref().map_or_else(String::new, |place: &Location| {
         let (line, column) = place.line_column();
         format!(" file={},line={line},col={column}", escaped(place.file.name()).replace(':', "%3A").replace(',', "%2C"))
     });

@@ -20,7 +20,7 @@ use crate::live::OrphanSearch;
 use crate::plan::{Goal, Options};
 use crate::render::verified;
 use crate::spec::Depth;
-use crate::verify::{self, Outcome, Pipeline, Stop, Timing};
+use crate::verify::{self, Intervals, Pipeline, StopReason, VerificationResult};
 
 use super::CommandContext;
 use super::args::{CodeArgs, OneSpecArgs, OutputFormat, OverrideArgs, PARALLELISM, SpecArgs, ValueArgs, WhenStopped};
@@ -121,7 +121,7 @@ struct Unready {
 }
 
 /// The outcomes of a team's mappings, in their order; those after Ctrl-C are missing.
-type Outcomes<'p> = Vec<(&'p Pipeline, Outcome)>;
+type Outcomes<'p> = Vec<(&'p Pipeline, VerificationResult)>;
 
 async fn verify(
     mut sessions: Vec<Session<'_>>,
@@ -187,7 +187,7 @@ async fn prepare<'t>(session: Session<'t>, cx: Context, args: &VerifyArgs) -> Re
 }
 
 /// What the user has to know before anything is written, a line each.
-struct Question {
+struct Confirmations {
     /// Who else will see the tests.
     observers: Vec<String>,
     /// The test items that look real.
@@ -196,9 +196,9 @@ struct Question {
     messages: Vec<String>,
 }
 
-impl Question {
+impl Confirmations {
     /// The question about all teams.
-    fn new(ready: &[&Ready<'_>], is_list: bool) -> Question {
+    fn new(ready: &[&Ready<'_>], is_list: bool) -> Confirmations {
         let mut observers: Vec<String> = ready.iter().flat_map(|it| it.observers.iter().cloned()).collect();
         // Teams may share a table.
         observers.sort();
@@ -210,7 +210,7 @@ impl Question {
             };
             ready.iter().flat_map(of_team).collect()
         };
-        Question { observers, shaped: all(verified::shaped_items), messages: all(verified::messages) }
+        Confirmations { observers, shaped: all(verified::shaped_items), messages: all(verified::messages) }
     }
 
     fn is_empty(&self) -> bool {
@@ -241,7 +241,7 @@ impl Question {
 
 /// Asks once for all teams; returns how the command ends if nothing may be written.
 async fn confirm(terminal: &Terminal, ready: &[&Ready<'_>], args: &VerifyArgs) -> Result<Option<Exit>, CommandError> {
-    let question = Question::new(ready, args.teams.is_some());
+    let question = Confirmations::new(ready, args.teams.is_some());
     let Some(cx) = ready.first().map(|it| &it.run.cx).filter(|_| !args.yes && !question.is_empty()) else {
         return Ok(None);
     };
@@ -314,8 +314,8 @@ async fn test_team<'r>(
 ) -> Outcomes<'r> {
     let Ready { run: Run { session, cx, .. }, pipelines, .. } = ready;
     let pace = match session.target {
-        AwsTarget::Local(_) => Timing::locally(args.timeout),
-        AwsTarget::Account(_) => Timing::on_aws(args.timeout),
+        AwsTarget::Local(_) => Intervals::locally(args.timeout),
+        AwsTarget::Account(_) => Intervals::on_aws(args.timeout),
     };
     let mut outcomes = Vec::new();
     for pipeline in pipelines {
@@ -328,10 +328,10 @@ async fn test_team<'r>(
             break;
         }
         show(&verified::pipeline(pipeline));
-        let mut report = |step: &verify::Step, progress| show(&verified::progress(pipeline, step, progress));
+        let mut report = |step: &verify::ProbeStep, progress| show(&verified::progress(pipeline, step, progress));
         let mut outcome = verify::verify(cx, pipeline, pace, &mut report).await;
         drop((slot, source));
-        if let Some(Stop::Finding(finding)) = &mut outcome.stop {
+        if let Some(StopReason::Finding(finding)) = &mut outcome.stop {
             finding.diagnostic.at = report::place(&session.spec, pipeline, finding.cause);
         }
         show(&verified::outcome(pipeline, &outcome));

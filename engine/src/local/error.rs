@@ -11,7 +11,7 @@ use crate::files;
 
 /// One way of installing that was tried, and its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct InstallAttempt {
     /// The program: `uv`, `pip` or `venv`.
     pub way: &'static str,
     /// The last lines of its output, or why it couldn't be run.
@@ -66,13 +66,13 @@ pub enum LocalError {
     #[error("the local AWS (MiniStack) couldn't be installed")]
     NoInstaller {
         /// The ways in the order tried.
-        attempts: Vec<Attempt>,
+        attempts: Vec<InstallAttempt>,
     },
     /// The package index couldn't be reached.
     #[error("the local AWS (MiniStack) couldn't be downloaded: the package index can't be reached")]
     NoNetwork {
         /// The ways in the order tried.
-        attempts: Vec<Attempt>,
+        attempts: Vec<InstallAttempt>,
     },
     /// A download doesn't match the lock file.
     #[error("the local AWS (MiniStack) was not installed: a download doesn't have the expected hash")]
@@ -233,7 +233,7 @@ fn product(program: &str) -> &'static str {
     if program == "node" { "Node.js" } else { "Python" }
 }
 
-fn in_turn(attempts: &[Attempt]) -> String {
+fn in_turn(attempts: &[InstallAttempt]) -> String {
     let tried: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.output)).collect();
     tried.join("\n")
 }

@@ -157,7 +157,7 @@ impl Folder {
 
     /// The recorded server; `None` also if another version of engine wrote the record in another
     /// format.
-    pub(super) fn record(&self) -> Option<Record> {
+    pub(super) fn record(&self) -> Option<ServerRecord> {
         let text = own::read(&self.path.join("local.json"), MAX_BYTES).ok()?;
         serde_json::from_slice(&text).ok()
     }
@@ -168,7 +168,7 @@ impl Folder {
         self.path.join("local.json").symlink_metadata().is_ok()
     }
 
-    pub(super) fn write(&self, record: &Record) -> Result<(), LocalError> {
+    pub(super) fn write(&self, record: &ServerRecord) -> Result<(), LocalError> {
         let failed = |source| self.error("local.json", source);
         let json = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
         files::replace(&self.path.join("local.json"), &json, Readers::Owner).map_err(failed)
@@ -199,7 +199,7 @@ fn signed(mut lock: File) -> File {
 
 /// A server and its supervisor. Written by the supervisor, as soon as it has started the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ServerRecord {
     pub(super) version: String,
     /// Where the proxy listens on 127.0.0.1.
     pub(super) port: u16,
@@ -211,7 +211,7 @@ pub(super) struct Record {
     pub(super) server: ProcessId,
 }
 
-impl Record {
+impl ServerRecord {
     /// The server, if it is alive and identifies itself as the one recorded here.
     pub(super) fn running(&self) -> Option<Running> {
         let mut ready = false;

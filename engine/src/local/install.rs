@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::error::{Attempt, LocalError};
+use super::error::{InstallAttempt, LocalError};
 use super::process;
 use super::tools::{Tool, Tools, last_lines};
 use super::wheels::{self, BadWheel};
@@ -260,7 +260,7 @@ fn install_into(
     })?;
     let mut compile = tools.command(&python.executable);
     compile.args(["-I", "-S", "-B", "-c", COMPILE]).arg(&packages).arg(folder.join("packages"));
-    let output = Runner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
+    let output = ProgramRunner { staging, monitor, shown: DOWNLOAD_MB }.run(&mut compile);
     output.map_err(|failed| match failed {
         Failed::Interrupted => Failed::interrupted(),
         Failed::Output(output) if classify(&output) == InstallFailure::Space => {
@@ -287,13 +287,13 @@ fn download(staging: &Path, tools: &Tools, python: &Tool, monitor: &mut Monitor<
     for way in [Installer::Pip, Installer::Uv, Installer::Venv] {
         // A separate folder, so that it contains no files of a failed attempt.
         let wheels = staging.join(way.name());
-        let mut runner = Runner { staging, monitor, shown: 0 };
+        let mut runner = ProgramRunner { staging, monitor, shown: 0 };
         let output = match way.run(tools, python, &mut runner, &wheels, &lock) {
             Ok(()) => return Ok(wheels),
             Err(Failed::Interrupted) => return Err(Failed::interrupted()),
             Err(Failed::Output(output)) => output,
         };
-        attempts.push(Attempt { way: way.name(), output: last_lines(&output, 4) });
+        attempts.push(InstallAttempt { way: way.name(), output: last_lines(&output, 4) });
         match classify(&output) {
             InstallFailure::Hash => {
                 return Err(LocalError::HashMismatch { output: last_lines(&output, 12) });
@@ -337,7 +337,7 @@ impl Installer {
         self,
         tools: &Tools,
         python: &Tool,
-        runner: &mut Runner<'_, '_>,
+        runner: &mut ProgramRunner<'_, '_>,
         wheels: &Path,
         lock: &Path,
     ) -> Result<(), Failed> {
@@ -458,14 +458,14 @@ impl From<io::Error> for Failed {
 const TEMPORARY: &str = "tmp";
 
 /// Runs the programs of an installation one after another and reports the progress of downloads.
-struct Runner<'r, 'm> {
+struct ProgramRunner<'r, 'm> {
     staging: &'r Path,
     monitor: &'r mut Monitor<'m>,
     /// The MB that were reported last.
     shown: u64,
 }
 
-impl Runner<'_, '_> {
+impl ProgramRunner<'_, '_> {
     /// Runs a program to its end, or ends it with all that it started once the user interrupts.
     fn run(&mut self, command: &mut Command) -> Result<(), Failed> {
         let printed = self.staging.join("output.txt");

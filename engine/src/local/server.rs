@@ -12,10 +12,10 @@ use etcetera::BaseStrategy;
 use crate::files::own;
 
 use super::error::LocalError;
-use super::folder::{Folder, Private, Record};
+use super::folder::{Folder, Private, ServerRecord};
 use super::install::Monitor;
 use super::tools::{self, Tool, Tools};
-use super::{LockAttempt, Part, Project, Running, SuperviseArgs, WriteLock, http, install};
+use super::{LockAttempt, Project, RequirementCheck, Running, SuperviseArgs, WriteLock, http, install};
 
 /// A server is usually ready after 0.2 s; the rest is for a busy machine that compiles the packages
 /// first.
@@ -41,7 +41,7 @@ pub fn ensure(project: &Project, report: &mut dyn FnMut(&str)) -> Result<Running
     folder.touch()?;
     let lost_previous = folder.has_record();
     let previous = folder.record();
-    if let Some(running) = previous.as_ref().and_then(Record::running) {
+    if let Some(running) = previous.as_ref().and_then(ServerRecord::running) {
         return Ok(running);
     }
     let tools = project.tools()?;
@@ -72,7 +72,7 @@ pub fn ensure(project: &Project, report: &mut dyn FnMut(&str)) -> Result<Running
 }
 
 /// Checks what the local AWS needs of this machine, without changing or starting anything.
-pub fn survey(project: &Project) -> Vec<Part> {
+pub fn survey(project: &Project) -> Vec<RequirementCheck> {
     let tools = match project.tools() {
         Ok(tools) => tools,
         Err(error) => return vec![("local AWS", Err(error))],
@@ -97,7 +97,7 @@ pub fn survey(project: &Project) -> Vec<Part> {
 /// The project's folder is a link. A server whose record can't be read is not running.
 pub fn status(project: &Project) -> Result<Option<Running>, LocalError> {
     let record = Folder::open(&project.dir)?.and_then(|folder| folder.record());
-    Ok(record.as_ref().and_then(Record::running))
+    Ok(record.as_ref().and_then(ServerRecord::running))
 }
 
 /// Ends the project's server with all processes of its functions, and returns whether there was
@@ -197,15 +197,15 @@ fn start(
     let _ = supervisor.kill().and_then(|()| supervisor.wait());
     private.remove();
     let reason = match unready {
-        Unready::Interrupted => return Err(LocalError::Interrupted { what: "the start of the local AWS" }),
-        Unready::Ended => "it ended by itself".to_owned(),
-        Unready::Silent => format!("it was not ready after {} s", START_LIMIT.as_secs()),
+        StartFailure::Interrupted => return Err(LocalError::Interrupted { what: "the start of the local AWS" }),
+        StartFailure::Ended => "it ended by itself".to_owned(),
+        StartFailure::Silent => format!("it was not ready after {} s", START_LIMIT.as_secs()),
     };
     let (log, log_tail) = (folder.log(), folder.log_tail());
     Err(LocalError::NotStarted { reason, log_tail, log })
 }
 
-enum Unready {
+enum StartFailure {
     Ended,
     Silent,
     Interrupted,
@@ -218,14 +218,14 @@ fn wait_until_ready(
     folder: &Folder,
     private: &Private,
     supervisor: &mut Child,
-) -> Result<Record, Unready> {
+) -> Result<ServerRecord, StartFailure> {
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
         if project.interrupted.load(Ordering::Relaxed) {
-            return Err(Unready::Interrupted);
+            return Err(StartFailure::Interrupted);
         }
         if !matches!(supervisor.try_wait(), Ok(None)) {
-            return Err(Unready::Ended);
+            return Err(StartFailure::Ended);
         }
         let record = folder.record().filter(|record| record.private == *private);
         if let Some(record) = record.filter(|_| http::is_ready(&private.socket(), install::VERSION, private.name())) {
@@ -233,7 +233,7 @@ fn wait_until_ready(
         }
         std::thread::sleep(READY_INTERVAL);
     }
-    Err(Unready::Silent)
+    Err(StartFailure::Silent)
 }
 
 /// The supervisor needs no variable of the user's environment, and lives for an hour after the

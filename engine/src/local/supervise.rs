@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::SuperviseArgs;
 use super::error::LocalError;
-use super::folder::{Folder, MARK, Private, Record};
+use super::folder::{Folder, MARK, Private, ServerRecord};
 use super::install::VERSION;
 use super::key::ServerKey;
 use super::process::{self, ProcessId};
@@ -64,7 +64,7 @@ pub fn supervise(args: SuperviseArgs) -> Result<(), LocalError> {
         let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
         // The lock is held to the end, so that the next command finds either this server or no
         // trace of it.
-        let lock = Watch { args: &args, private: &private, port, key, proxy: &proxy }.run(&server, signals).await;
+        let lock = Supervised { args: &args, private: &private, port, key, proxy: &proxy }.run(&server, signals).await;
         serving.abort();
         process::end_group(group_of(&server));
         process::end_descendants();
@@ -141,7 +141,7 @@ impl Signals {
     }
 }
 
-struct Watch<'a> {
+struct Supervised<'a> {
     args: &'a SuperviseArgs,
     private: &'a Private,
     port: u16,
@@ -149,7 +149,7 @@ struct Watch<'a> {
     proxy: &'a Proxy,
 }
 
-impl Watch<'_> {
+impl Supervised<'_> {
     /// Returns when the server shall end or has ended, with the project's lock if that was for want
     /// of use.
     async fn run(self, server: &Child, mut signals: Signals) -> Result<Option<File>, LocalError> {
@@ -158,7 +158,7 @@ impl Watch<'_> {
             return Ok(None);
         };
         let folder = Folder::known(self.args.folder.clone());
-        let record = Record {
+        let record = ServerRecord {
             version: VERSION.to_owned(),
             port: self.port,
             key: self.key,
@@ -194,7 +194,12 @@ enum Inspection {
 }
 
 /// Checks whether the server is still the project's and in use.
-fn inspect(folder: &Folder, record: &Record, proxy: &Proxy, idle_limit: Duration) -> Result<Inspection, LocalError> {
+fn inspect(
+    folder: &Folder,
+    record: &ServerRecord,
+    proxy: &Proxy,
+    idle_limit: Duration,
+) -> Result<Inspection, LocalError> {
     // Used by a command or by a request from outside.
     let idle = || folder.idle().map_or(Duration::MAX, |idle| idle.min(proxy.idle()));
     let unused = || idle() >= idle_limit;

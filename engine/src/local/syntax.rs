@@ -14,7 +14,7 @@ use crate::files::{self, Readers};
 
 use super::process::wait_until;
 use super::tools::{Tool, Tools};
-use super::{Project, Script, Verdict};
+use super::{Project, Script, SyntaxVerdict};
 
 /// How many processes run at a time. A check takes 30 to 60 ms, nearly all of it the start of
 /// Node.js.
@@ -28,22 +28,22 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MAX_OUTPUT: u64 = 4 << 20;
 
 /// Asks the first `node` in `PATH` about each script, several at a time.
-pub fn check_syntax(scripts: &[Script]) -> Vec<Verdict> {
+pub fn check_syntax(scripts: &[Script]) -> Vec<SyntaxVerdict> {
     if scripts.is_empty() {
         return Vec::new();
     }
-    let Ok(tools) = Project::new(".").tools() else { return vec![Verdict::Unknown; scripts.len()] };
-    let Some(node) = node(&tools) else { return vec![Verdict::Unknown; scripts.len()] };
+    let Ok(tools) = Project::new(".").tools() else { return vec![SyntaxVerdict::Unknown; scripts.len()] };
+    let Some(node) = node(&tools) else { return vec![SyntaxVerdict::Unknown; scripts.len()] };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(script) = scripts.get(at) else { return found };
-            found.push((at, check(tools.folder(), node, at, script).unwrap_or(Verdict::Unknown)));
+            found.push((at, check(tools.folder(), node, at, script).unwrap_or(SyntaxVerdict::Unknown)));
         }
     };
-    let mut verdicts: Vec<(usize, Verdict)> = std::thread::scope(|scope| {
+    let mut verdicts: Vec<(usize, SyntaxVerdict)> = std::thread::scope(|scope| {
         let started: Vec<_> = (0..scripts.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
         started.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect()
     });
@@ -60,7 +60,7 @@ fn node(tools: &Tools) -> Option<&'static Tool> {
     }
 }
 
-fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<Verdict> {
+fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<SyntaxVerdict> {
     // These extensions decide, whatever `package.json` there is in a folder above.
     let name = format!("{at}.{}", if script.is_module { "mjs" } else { "cjs" });
     let file: PathBuf = folder.join(&name);
@@ -80,7 +80,7 @@ fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<Verdi
     let status = child.wait().ok()?;
     let output = reader.join().ok()?.ok()?;
     match status.code()? {
-        0 => Some(Verdict::Valid),
+        0 => Some(SyntaxVerdict::Valid),
         _ => parse(&String::from_utf8_lossy(&output), &name, node.version[0]),
     }
 }
@@ -88,14 +88,14 @@ fn check(folder: &Path, node: &Tool, at: usize, script: &Script) -> Option<Verdi
 /// Reads the error of a script: a line with the file and the line number, that line of the script,
 /// carets below the error, and the reason. Other errors, such as an unknown option, have no
 /// verdict.
-fn parse(output: &str, name: &str, major: u32) -> Option<Verdict> {
+fn parse(output: &str, name: &str, major: u32) -> Option<SyntaxVerdict> {
     let lines: Vec<&str> = output.lines().collect();
     let number = |line: &str| line.rsplit_once(':').filter(|(file, _)| file.ends_with(name))?.1.parse().ok();
     let (at, line) = lines.iter().enumerate().find_map(|(at, line)| Some((at, number(line)?)))?;
     let reason = lines.iter().skip(at).find_map(|line| line.strip_prefix("SyntaxError: "))?;
     // Below an empty line of the script there are none.
     let column = lines.get(at + 2).and_then(|carets| carets.chars().position(|it| it == '^'));
-    Some(Verdict::Invalid { line, column: column.map(|it| it + 1), reason: reason.trim().to_owned(), major })
+    Some(SyntaxVerdict::Invalid { line, column: column.map(|it| it + 1), reason: reason.trim().to_owned(), major })
 }
 
 #[cfg(test)]
@@ -105,8 +105,9 @@ mod tests {
     /// Texts of Node.js 20.20.
     #[test]
     fn line_column_and_reason_are_read_from_the_output() {
-        let invalid =
-            |line, column, reason: &str| Some(Verdict::Invalid { line, column, reason: reason.to_owned(), major: 20 });
+        let invalid = |line, column, reason: &str| {
+            Some(SyntaxVerdict::Invalid { line, column, reason: reason.to_owned(), major: 20 })
+        };
         let trace = "    at wrapSafe (node:internal/modules/cjs/loader:1464:18)\n\nNode.js v20.20.2\n";
         for (output, verdict) in [
             (
@@ -143,8 +144,8 @@ mod tests {
             script("let a; let a;", true),
         ];
         let verdicts = check_syntax(&scripts);
-        let is_valid: Vec<bool> = verdicts.iter().map(|it| *it == Verdict::Valid).collect();
+        let is_valid: Vec<bool> = verdicts.iter().map(|it| *it == SyntaxVerdict::Valid).collect();
         assert_eq!(is_valid, [true, true, false, false, true, true, false], "{verdicts:?}");
-        assert!(!verdicts.contains(&Verdict::Unknown), "{verdicts:?}");
+        assert!(!verdicts.contains(&SyntaxVerdict::Unknown), "{verdicts:?}");
     }
 }

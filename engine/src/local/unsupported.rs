@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** does nothing.
 
-use super::{LocalError, LockAttempt, Part, Project, Running, Script, SuperviseArgs, Verdict, WriteLock};
+use super::{
+    LocalError, LockAttempt, Project, RequirementCheck, Running, Script, SuperviseArgs, SyntaxVerdict, WriteLock,
+};
 
 /// Fails.
 ///
@@ -13,7 +15,7 @@ pub fn ensure(_: &Project, _: &mut dyn FnMut(&str)) -> Result<Running, LocalErro
 }
 
 /// Reports that the local AWS doesn't run here.
-pub fn survey(_: &Project) -> Vec<Part> {
+pub fn survey(_: &Project) -> Vec<RequirementCheck> {
     vec![("local AWS", Err(LocalError::Windows))]
 }
 
@@ -74,6 +76,6 @@ pub fn supervise(_: SuperviseArgs) -> Result<(), LocalError> {
 }
 
 /// Checks nothing.
-pub fn check_syntax(scripts: &[Script]) -> Vec<Verdict> {
-    vec![Verdict::Unknown; scripts.len()]
+pub fn check_syntax(scripts: &[Script]) -> Vec<SyntaxVerdict> {
+    vec![SyntaxVerdict::Unknown; scripts.len()]
 }

@@ -32,14 +32,14 @@ impl From<io::Error> for BadWheel {
 
 /// A package of a lock file: its accepted hashes, and whether this Python needs it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Locked<'l> {
+struct LockedPackage<'l> {
     hashes: Vec<&'l str>,
     is_needed: bool,
 }
 
 /// Parses a lock file in the format of `uv pip compile --generate-hashes`.
-fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, Locked<'_>> {
-    let mut packages = BTreeMap::<String, Locked<'_>>::new();
+fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, LockedPackage<'_>> {
+    let mut packages = BTreeMap::<String, LockedPackage<'_>>::new();
     let mut current = None;
     for line in lock.lines() {
         let line = line.trim_end_matches('\\').trim_end();
@@ -48,7 +48,7 @@ fn parse_lock(lock: &str, python: [u32; 3]) -> BTreeMap<String, Locked<'_>> {
             package.into_iter().for_each(|package| package.hashes.push(hash));
         } else if let Some((name, rest)) = line.split_once("==").filter(|_| !line.starts_with([' ', '#'])) {
             let is_needed = rest.split_once(';').is_none_or(|(_, marker)| is_met(marker, python));
-            packages.insert(normalized(name), Locked { hashes: Vec::new(), is_needed });
+            packages.insert(normalized(name), LockedPackage { hashes: Vec::new(), is_needed });
             current = Some(normalized(name));
         }
     }

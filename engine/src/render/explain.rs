@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cause::{Code, Entry};
+use crate::cause::{CatalogEntry, Code};
 use crate::kind::Kinds;
 use crate::schema::{Effect, Presence, Property, Rule, Schema, Shape, Str, Text};
 use crate::spec::grammar;
@@ -123,7 +123,7 @@ pub fn codes(out: OutputStyle) -> String {
 
 /// One error code: its meaning, cause and remedy.
 pub fn code(code: Code, out: OutputStyle) -> String {
-    let Entry { title, why, next, more, blames } = code.entry();
+    let CatalogEntry { title, why, next, more, blames } = code.entry();
     let mut text = format!("{}: {title}\n\n", out.paint(BOLD, code.name()));
     paragraph(&mut text, PLAIN, "  why:  ", why, out);
     paragraph(&mut text, PLAIN, "  next: ", next, out);

@@ -22,7 +22,7 @@ use super::plan::{ACTIONS, ActionStyle, action_style, summary};
 
 /// Resources and their dependencies.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct GraphView {
     title: String,
     nodes: Vec<GraphNode>,
     edges: Vec<Edge>,
@@ -63,9 +63,9 @@ pub enum Drawing {
     Html,
 }
 
-impl Picture {
+impl GraphView {
     /// The graph of a spec.
-    pub fn of_spec(spec: &Spec) -> Picture {
+    pub fn of_spec(spec: &Spec) -> GraphView {
         let nodes: Vec<GraphNode> = spec.resources.iter().map(|declared| node(declared, Action::None)).collect();
         let at: HashMap<&str, usize> =
             spec.resources.iter().enumerate().map(|(at, declared)| (declared.name.as_str(), at)).collect();
@@ -94,13 +94,13 @@ impl Picture {
             }
             edges.extend(by_target.into_iter().map(|(from, properties)| Edge { from, to, properties }));
         }
-        Picture { title: format!("{}/{}", spec.team, spec.stack), nodes, edges, summary: None }
+        GraphView { title: format!("{}/{}", spec.team, spec.stack), nodes, edges, summary: None }
     }
 
     /// The graph of a plan, including orphans.
-    pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> Picture {
+    pub fn of_plan(spec: &Spec, inventory: &Inventory, plan: &Plan) -> GraphView {
         let plain = OutputStyle { color: false, width: usize::MAX, plain: false };
-        let mut picture = Picture { summary: Some(summary(plan, false, plain)), ..Picture::of_spec(spec) };
+        let mut picture = GraphView { summary: Some(summary(plan, false, plain)), ..GraphView::of_spec(spec) };
         // By kind and name in AWS, which orphans refer to.
         let mut in_aws: HashMap<(&str, &str), usize> = HashMap::new();
         let mut orphans: Vec<(usize, &Change)> = Vec::new();

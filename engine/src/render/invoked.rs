@@ -19,7 +19,7 @@ use super::logs::{entry, measured};
 /// (docs.aws.amazon.com/lambda/latest/dg/nodejs-exceptions.html).
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Failure {
+struct ReportedError {
     error_type: Option<String>,
     error_message: Option<String>,
     /// Node.js and Ruby call it `trace`, Python `stackTrace`.
@@ -61,7 +61,7 @@ fn report(lines: &[Line]) -> Option<&Report> {
 /// The error of a function that failed.
 pub fn failure(resource: &str, invocation: &Invocation) -> Option<Diagnostic> {
     invocation.error.as_ref()?;
-    let failure: Failure = serde_json::from_str(&invocation.payload).unwrap_or_default();
+    let failure: ReportedError = serde_json::from_str(&invocation.payload).unwrap_or_default();
     let message = match (failure.error_type, failure.error_message) {
         (Some(kind), Some(message)) => format!("{kind}: {message}"),
         (one, other) => one.or(other).unwrap_or_else(|| invocation.payload.clone()),

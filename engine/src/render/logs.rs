@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use textwrap::core::display_width;
 
 use crate::diagnostic::{printable, wrap};
-use crate::logs::{Change, EventName, Failure, Image, LogEntry, Record, Report};
+use crate::logs::{AttributeChange, EventName, FunctionFailure, Image, LogEntry, Record, Report};
 
 use super::json::FORMAT_VERSION;
 use super::value::word;
@@ -229,7 +229,7 @@ fn shown(entry: &LogEntry) -> DisplayEntry {
             };
             DisplayEntry { label: record.event_name.word(), style, head: record_text(record), body: Vec::new() }
         }
-        LogEntry::Failure(Failure { kind, message, trace }) => {
+        LogEntry::Failure(FunctionFailure { kind, message, trace }) => {
             let head = printable(&format!("{kind}: {message}"));
             DisplayEntry { label: "ERROR", style: RED, head, body: trace.iter().map(|line| printable(line)).collect() }
         }
@@ -263,8 +263,8 @@ fn record_text(record: &Record) -> String {
     printable(format!("{}  {changes}", keys.join(" ")).trim_end())
 }
 
-fn changed(change: Change<'_>, is_change: bool) -> String {
-    let Change { attribute, before, after } = change;
+fn changed(change: AttributeChange<'_>, is_change: bool) -> String {
+    let AttributeChange { attribute, before, after } = change;
     let name = word(attribute);
     match (before, after) {
         (Some(before), Some(after)) => format!("{name}: {} -> {}", value(before), value(after)),
@@ -341,7 +341,7 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
         LogEntry::Record(record) => {
             let Record { event_name, keys, old, new } = record;
             let changes = record.changes().into_iter().map(
-                |Change { attribute, before, after }| json!({ "attribute": attribute, "before": before, "after": after }),
+                |AttributeChange { attribute, before, after }| json!({ "attribute": attribute, "before": before, "after": after }),
             );
             let changes: Vec<Json> = changes.collect();
             let image = |image: &Option<Image>| image.as_ref().map(|it| json!(it));
@@ -354,7 +354,7 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
                 "changes": changes,
             })
         }
-        LogEntry::Failure(Failure { kind, message, trace }) => {
+        LogEntry::Failure(FunctionFailure { kind, message, trace }) => {
             json!({ "type": "error", "error": kind, "message": message, "trace": trace })
         }
         LogEntry::Report(Report { duration, billed, memory, used, init, status }) => json!({

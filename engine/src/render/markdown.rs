@@ -17,7 +17,7 @@ use crate::schema::AwsEnv;
 use crate::spec::Spec;
 
 use super::OutputStyle;
-use super::outcome::{Tally, verb_of};
+use super::outcome::{ChangeCounts, verb_of};
 use super::plan::{FORCES, PropertyLine, Rows, action_phrase, action_style, distinctive_name, grouped, lines, summary};
 use super::remedy;
 
@@ -40,7 +40,7 @@ const NO_STYLE: OutputStyle = OutputStyle { color: false, width: usize::MAX, pla
 
 /// The context of a plan.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
+pub struct PlanContext<'a> {
     /// The spec.
     pub spec: &'a Spec,
     /// Region and account.
@@ -54,12 +54,12 @@ pub struct Page<'a> {
 }
 
 /// Renders a plan.
-pub fn plan(page: &Page<'_>, plan: &Plan) -> String {
+pub fn plan(page: &PlanContext<'_>, plan: &Plan) -> String {
     compose(page, plan, "")
 }
 
 /// Renders a plan and the outcome of its steps.
-pub fn outcome(page: &Page<'_>, plan: &Plan, status: &str, endings: &[StepOutcome]) -> String {
+pub fn outcome(page: &PlanContext<'_>, plan: &Plan, status: &str, endings: &[StepOutcome]) -> String {
     compose(page, plan, &ended(plan, status, endings, page.destroy))
 }
 
@@ -86,8 +86,8 @@ impl BoundedText {
     }
 }
 
-fn compose(page: &Page<'_>, plan: &Plan, ended: &str) -> String {
-    let Page { spec, env, notes, rows, destroy } = *page;
+fn compose(page: &PlanContext<'_>, plan: &Plan, ended: &str) -> String {
+    let PlanContext { spec, env, notes, rows, destroy } = *page;
     let mut head = format!("### team {}, stack {}\n\n", code(&spec.team), code(&spec.stack));
     let _ = write!(head, "account {}, region {}", code(&env.account), code(&env.region));
     if !notes.is_empty() {
@@ -246,7 +246,7 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
             _ => String::new(),
         };
     }
-    let done = Tally::of(plan, endings).text(destroy);
+    let done = ChangeCounts::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
     if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("\n**{verb} complete! Resources: {done}.**\n");

@@ -14,7 +14,7 @@ use super::{GREEN, OutputStyle, RED, YELLOW};
 
 /// How many resources a run has adopted, added, changed and destroyed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ChangeCounts {
     adopted: usize,
     added: usize,
     changed: usize,
@@ -22,10 +22,10 @@ pub struct Tally {
     released: usize,
 }
 
-impl Tally {
+impl ChangeCounts {
     /// Counts the completed steps.
-    pub fn of(plan: &Plan, endings: &[StepOutcome]) -> Tally {
-        let mut tally = Tally::default();
+    pub fn of(plan: &Plan, endings: &[StepOutcome]) -> ChangeCounts {
+        let mut tally = ChangeCounts::default();
         for (step, _) in plan.steps.iter().zip(endings).filter(|(_, ending)| matches!(ending, StepOutcome::Done(_))) {
             let adopts = plan.changes.get(step.change).is_some_and(|change| change.action == Action::Adopt);
             match step.op {
@@ -40,8 +40,8 @@ impl Tally {
         tally
     }
 
-    fn plus(self, other: Tally) -> Tally {
-        Tally {
+    fn plus(self, other: ChangeCounts) -> ChangeCounts {
+        ChangeCounts {
             adopted: self.adopted + other.adopted,
             added: self.added + other.added,
             changed: self.changed + other.changed,
@@ -51,7 +51,7 @@ impl Tally {
     }
 
     pub(super) fn text(self, destroy: bool) -> String {
-        let Tally { adopted, added, changed, destroyed, released } = self;
+        let ChangeCounts { adopted, added, changed, destroyed, released } = self;
         let released = if released > 0 { format!(", {released} forgotten") } else { String::new() };
         let adopted = if adopted > 0 { format!("{adopted} adopted, ") } else { String::new() };
         if destroy {
@@ -97,7 +97,7 @@ pub fn outcome(spec: &Spec, plan: &Plan, endings: &[StepOutcome], destroy: bool,
 
 /// The last line of an outcome.
 pub fn closing(plan: &Plan, endings: &[StepOutcome], destroy: bool, out: OutputStyle) -> String {
-    let done = Tally::of(plan, endings).text(destroy);
+    let done = ChangeCounts::of(plan, endings).text(destroy);
     let verb = if destroy { "Destroy" } else { "Apply" };
     if endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_))) {
         return format!("{} Resources: {done}.", out.paint(GREEN, &format!("{verb} complete!")));
@@ -110,7 +110,8 @@ pub fn total<'r>(runs: impl Iterator<Item = (&'r Plan, &'r [StepOutcome])> + Clo
     let is_complete = |endings: &[StepOutcome]| endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)));
     let n_complete = runs.clone().filter(|(_, endings)| is_complete(endings)).count();
     let n_runs = runs.clone().count();
-    let done = runs.map(|(plan, endings)| Tally::of(plan, endings)).fold(Tally::default(), Tally::plus);
+    let done =
+        runs.map(|(plan, endings)| ChangeCounts::of(plan, endings)).fold(ChangeCounts::default(), ChangeCounts::plus);
     format!("Total: {n_complete} of {n_runs} complete. Resources: {}.", done.text(destroy))
 }
 

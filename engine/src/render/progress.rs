@@ -56,19 +56,19 @@ struct StepRow {
     done: &'static str,
     /// The steps that it waits for before it starts.
     needs: Vec<StepId>,
-    state: StepState,
+    state: RowState,
 }
 
-enum StepState {
+enum RowState {
     Queued,
     Running { notice: WaitNotice, what: Option<String> },
     Failed { after: Duration, why: String },
     Over { is_done: bool },
 }
 
-impl StepState {
+impl RowState {
     fn is_done(&self) -> bool {
-        matches!(self, StepState::Over { is_done: true })
+        matches!(self, RowState::Over { is_done: true })
     }
 }
 
@@ -78,12 +78,12 @@ impl StepRow {
         self.state = match (ending, &self.state) {
             (StepOutcome::Failed(error), state) if !error.is_interrupted() => {
                 let after = match state {
-                    StepState::Running { notice, .. } => notice.since.elapsed(),
+                    RowState::Running { notice, .. } => notice.since.elapsed(),
                     _ => Duration::ZERO,
                 };
-                StepState::Failed { after, why: error.message.to_string() }
+                RowState::Failed { after, why: error.message.to_string() }
             }
-            _ => StepState::Over { is_done: matches!(ending, StepOutcome::Done(_)) },
+            _ => RowState::Over { is_done: matches!(ending, StepOutcome::Done(_)) },
         };
     }
 }
@@ -151,7 +151,7 @@ impl Progress {
                 _ => label.clone(),
             };
             let needs = step.after.iter().map(|(before, _)| *before).collect();
-            self.rows.insert((run, StepId(at)), StepRow { label, task, doing, done, needs, state: StepState::Queued });
+            self.rows.insert((run, StepId(at)), StepRow { label, task, doing, done, needs, state: RowState::Queued });
         }
     }
 
@@ -163,7 +163,7 @@ impl Progress {
                     row.since.get_or_insert_with(Instant::now);
                 }
                 let Some(row) = self.rows.get_mut(&(run, *id)) else { return };
-                row.state = StepState::Running { notice: WaitNotice::new(Instant::now()), what: None };
+                row.state = RowState::Running { notice: WaitNotice::new(Instant::now()), what: None };
                 let text = format!("{}: {}...", row.label, row.doing);
                 match self.style {
                     DrawMode::Live(_) => self.draw(&[]),
@@ -171,7 +171,7 @@ impl Progress {
                 }
             }
             Event::Waiting(id, reason) => {
-                if let Some(StepRow { state: StepState::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
+                if let Some(StepRow { state: RowState::Running { what, .. }, .. }) = self.rows.get_mut(&(run, *id)) {
                     *what = Some(reason.clone());
                 }
                 self.tick();
@@ -223,7 +223,7 @@ impl Progress {
             DrawMode::Plain => {
                 // A step without a message soon waits for an answer, which is one.
                 let due = self.rows.values_mut().filter_map(|row| {
-                    let StepRow { label, doing, state: StepState::Running { notice, what: Some(what) }, .. } = row
+                    let StepRow { label, doing, state: RowState::Running { notice, what: Some(what) }, .. } = row
                     else {
                         return None;
                     };
@@ -262,19 +262,19 @@ impl Progress {
     fn drawn(&self, run: usize, row: &StepRow) -> Option<RegionRow> {
         let StepRow { label, task, doing, needs, state, .. } = row;
         Some(match state {
-            StepState::Over { .. } => return None,
-            StepState::Failed { after, why } => {
+            RowState::Over { .. } => return None,
+            RowState::Failed { after, why } => {
                 let failed = |doing: &str| {
                     vec![(PLAIN, format!("{label}: {doing}")), (RED, "failed".to_owned()), (PLAIN, format!(": {why}"))]
                 };
                 RegionRow { rank: 0, time: clock(*after), variants: vec![failed(&format!("{doing} ")), failed("")] }
             }
-            StepState::Running { notice, what: None } => RegionRow {
+            RowState::Running { notice, what: None } => RegionRow {
                 rank: RUNNING,
                 time: clock(notice.since.elapsed()),
                 variants: vec![vec![(PLAIN, format!("{label}: {doing}"))]],
             },
-            StepState::Running { notice, what: Some(what) } => {
+            RowState::Running { notice, what: Some(what) } => {
                 // Without enough room, the reason is left out.
                 let short = what.split_once(BECAUSE).map_or(what.as_str(), |(what, _)| what);
                 let variants = [
@@ -285,10 +285,10 @@ impl Progress {
                 let variants = variants.map(|text| vec![(PLAIN, text)]).to_vec();
                 RegionRow { rank: RUNNING, time: clock(notice.since.elapsed()), variants }
             }
-            StepState::Queued => {
+            RowState::Queued => {
                 let open = needs.iter().filter_map(|id| self.rows.get(&(run, *id)));
                 let mut open: Vec<&str> =
-                    open.filter(|it| !matches!(it.state, StepState::Over { .. })).map(|it| it.task.as_str()).collect();
+                    open.filter(|it| !matches!(it.state, RowState::Over { .. })).map(|it| it.task.as_str()).collect();
                 open.dedup();
                 let waits = if open.is_empty() { "its turn".to_owned() } else { open.join(", ") };
                 let mut variants = vec![vec![(DIM, format!("{task}: waits for {waits}"))]];
@@ -305,7 +305,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let DrawMode::Live(region) = &mut self.style else { return };
         // Failures were redrawn in place; now they become permanent lines.
-        let failed = self.rows.values().filter(|row| matches!(row.state, StepState::Failed { .. }));
+        let failed = self.rows.values().filter(|row| matches!(row.state, RowState::Failed { .. }));
         let failed: Vec<String> = failed.map(|row| failed_line(row, self.output_style)).collect();
         let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
         region.draw(&mut self.out, &failed, &[], self.output_style);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::diagnostic::Diagnostic;
-use crate::remedy::{Advice, AdvicePart, Command, Remedy, Request};
+use crate::remedy::{Advice, AdvicePart, CliCommand, Remedy, RunOption};
 
 /// Advice as text.
 pub fn words(advice: &Advice) -> String {
@@ -39,35 +39,35 @@ fn imperative(remedy: &Remedy) -> String {
     }
 }
 
-fn option(request: &Request) -> String {
+fn option(request: &RunOption) -> String {
     let (option, value) = match request {
-        Request::Apply => ("apply", None),
-        Request::AssumeOwner => ("--assume-owner", None),
-        Request::Destroy => ("--destroy", None),
-        Request::Local => ("--local", None),
-        Request::Profile => ("--profile", None),
-        Request::Region(region) => ("--region", region.clone()),
-        Request::Replace => ("--replace", None),
-        Request::SearchByName => ("--prune-scan", None),
-        Request::Stack(stack) => ("--stack", Some(stack.clone())),
-        Request::Stage(stage) => ("--stage", stage.clone()),
-        Request::Targets => ("--target", None),
-        Request::Team(team) => ("--team", team.clone()),
-        Request::Variable(name) => ("--var", Some(format!("{name}=…"))),
+        RunOption::Apply => ("apply", None),
+        RunOption::AssumeOwner => ("--assume-owner", None),
+        RunOption::Destroy => ("--destroy", None),
+        RunOption::Local => ("--local", None),
+        RunOption::Profile => ("--profile", None),
+        RunOption::Region(region) => ("--region", region.clone()),
+        RunOption::Replace => ("--replace", None),
+        RunOption::SearchByName => ("--prune-scan", None),
+        RunOption::Stack(stack) => ("--stack", Some(stack.clone())),
+        RunOption::Stage(stage) => ("--stage", stage.clone()),
+        RunOption::Targets => ("--target", None),
+        RunOption::Team(team) => ("--team", team.clone()),
+        RunOption::Variable(name) => ("--var", Some(format!("{name}=…"))),
     };
     value.map_or_else(|| option.to_owned(), |value| format!("{option} {value}"))
 }
 
-fn command_line(command: &Command) -> String {
+fn command_line(command: &CliCommand) -> String {
     let (name, argument) = match command {
-        Command::Apply { is_local: false } => ("apply", None),
-        Command::Apply { is_local: true } => ("apply", Some("--local")),
-        Command::Diff { spec } => ("diff", *spec),
-        Command::Doctor => ("doctor", None),
-        Command::Explain(name) => ("explain", name.as_deref()),
-        Command::Init => ("init", None),
-        Command::SavePlan => ("diff", Some("--out FILE")),
-        Command::Validate(path) => ("validate", Some(&**path)),
+        CliCommand::Apply { is_local: false } => ("apply", None),
+        CliCommand::Apply { is_local: true } => ("apply", Some("--local")),
+        CliCommand::Diff { spec } => ("diff", *spec),
+        CliCommand::Doctor => ("doctor", None),
+        CliCommand::Explain(name) => ("explain", name.as_deref()),
+        CliCommand::Init => ("init", None),
+        CliCommand::SavePlan => ("diff", Some("--out FILE")),
+        CliCommand::Validate(path) => ("validate", Some(&**path)),
     };
     argument.map_or_else(|| format!("engine {name}"), |argument| format!("engine {name} {argument}"))
 }

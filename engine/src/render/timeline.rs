@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::apply::StepOutcome;
 use crate::aws::Secrets;
-use crate::aws::recorder::Answer;
+use crate::aws::recorder::CallResult;
 use crate::files;
 use crate::plan::{Plan, StepId};
 use crate::schema::AwsEnv;
@@ -25,7 +25,7 @@ use super::page::page;
 pub const GENERATOR: &str = files::TIMELINE;
 
 /// One run of a command, as the page shows it.
-pub struct Ran<'r> {
+pub struct TimelineRun<'r> {
     /// What was applied.
     pub spec: &'r Spec,
     /// Region and account.
@@ -87,9 +87,9 @@ pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
 }
 
 /// The page of all runs of a command, which started at `when`.
-pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
+pub fn document(axis: &Axis, runs: &[TimelineRun<'_>], when: SystemTime) -> String {
     let title = match runs {
-        [Ran { spec, .. }] => format!("timeline of {}/{}", spec.team, spec.stack),
+        [TimelineRun { spec, .. }] => format!("timeline of {}/{}", spec.team, spec.stack),
         runs => format!("timeline of {} applies", runs.len()),
     };
     let second = humantime::format_rfc3339_seconds(when).to_string().replace('T', " ").replace('Z', " UTC");
@@ -102,8 +102,8 @@ pub fn document(axis: &Axis, runs: &[Ran<'_>], when: SystemTime) -> String {
     page(GENERATOR, &title, CSS, &body).into_string() + "\n"
 }
 
-fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
-    let Ran { spec, env, plan, timeline, .. } = run;
+fn section(axis: &Axis, run: &TimelineRun<'_>) -> Markup {
+    let TimelineRun { spec, env, plan, timeline, .. } = run;
     html! {
         section {
             h2 { (spec.team) "/" (spec.stack) span class="quiet" { " account " (env.account) ", " (env.region) } }
@@ -116,7 +116,7 @@ fn section(axis: &Axis, run: &Ran<'_>) -> Markup {
 }
 
 /// Whether the run was interrupted or is incomplete.
-fn verdict(Ran { plan, endings, .. }: &Ran<'_>) -> Markup {
+fn verdict(TimelineRun { plan, endings, .. }: &TimelineRun<'_>) -> Markup {
     let is_interrupted = endings.iter().any(|ending| match ending {
         StepOutcome::NotStarted => true,
         StepOutcome::Failed(error) => error.is_interrupted(),
@@ -167,8 +167,8 @@ fn critical_path(plan: &Plan, timing: &Timing) -> Markup {
 }
 
 /// A row for the reads, for each step that ran, and for each that didn't.
-fn chart(axis: &Axis, run: &Ran<'_>) -> Markup {
-    let Ran { plan, endings, timeline, .. } = run;
+fn chart(axis: &Axis, run: &TimelineRun<'_>) -> Markup {
+    let TimelineRun { plan, endings, timeline, .. } = run;
     let not_started = endings.iter().enumerate().filter_map(|(at, ending)| {
         let why = match ending {
             StepOutcome::Skipped(cause) => format!("skipped, it depends on {cause}"),
@@ -213,8 +213,8 @@ fn fact(what: &str, value: &str, meaning: &str) -> Markup {
     }
 }
 
-fn row(axis: &Axis, run: &Ran<'_>, step: StepId, bar: &Bar) -> Markup {
-    let Ran { plan, endings, timeline, .. } = run;
+fn row(axis: &Axis, run: &TimelineRun<'_>, step: StepId, bar: &Bar) -> Markup {
+    let TimelineRun { plan, endings, timeline, .. } = run;
     let is_critical = timeline.timing.path.iter().any(|link| link.step == step);
     let (doing, done) = plan.steps.get(step.0).map_or(("", ""), |step| {
         let (_, doing, done) = verb_of(step.op);
@@ -279,7 +279,7 @@ fn track(axis: &Axis, bar: &Bar, class: &str) -> Markup {
     }
 }
 
-fn notes(run: &Ran<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
+fn notes(run: &TimelineRun<'_>, bar: &Bar, failure: Option<&str>) -> Markup {
     let (again, throttled) = (bar.retries(), bar.throttled());
     let queued = bar.begin.saturating_sub(bar.ready);
     html! {
@@ -343,11 +343,11 @@ fn is_failure(call: &TimedCall) -> bool {
 
 fn answers(call: &TimedCall) -> String {
     let words = call.answers.iter().map(|answer| match answer {
-        Some(Answer::Done) => "done".to_owned(),
-        Some(Answer::Throttled) => "throttled".to_owned(),
-        Some(Answer::Error(_, Some(code))) => code.clone(),
-        Some(Answer::Error(status, None)) => format!("error {status}"),
-        Some(Answer::Nothing) => "no response".to_owned(),
+        Some(CallResult::Done) => "done".to_owned(),
+        Some(CallResult::Throttled) => "throttled".to_owned(),
+        Some(CallResult::Error(_, Some(code))) => code.clone(),
+        Some(CallResult::Error(status, None)) => format!("error {status}"),
+        Some(CallResult::Nothing) => "no response".to_owned(),
         None => "no response before the end".to_owned(),
     });
     words.collect::<Vec<_>>().join(", then ")

@@ -11,7 +11,9 @@ use crate::filter::Verdict;
 use crate::logs::EventName;
 use crate::schema::AwsEnv;
 use crate::spec::Spec;
-use crate::verify::{Hop, Outcome, Pipeline, Probe, Progress, Proof, Source, Step, Stop, item_name};
+use crate::verify::{
+    Hop, Pipeline, PipelineSource, Probe, ProbeEvent, ProbeStep, Proof, StopReason, VerificationResult, item_name,
+};
 
 use super::json::{FORMAT_VERSION, headed};
 use super::remedy;
@@ -23,24 +25,24 @@ pub fn pipeline(pipeline: &Pipeline) -> String {
 
 /// The progress of a step: the header of the table after the first write, and a row at the end of
 /// each step.
-pub fn progress(pipeline: &Pipeline, step: &Step, progress: Progress) -> String {
+pub fn progress(pipeline: &Pipeline, step: &ProbeStep, progress: ProbeEvent) -> String {
     let test = match step.probe {
         Probe::Change(EventName::Insert) => Some("item"),
         Probe::Change(_) => None,
         Probe::Message => Some("message"),
     };
     match (progress, test) {
-        (Progress::Reached(Hop::Written), Some(test)) if step.n_writes == 1 => {
+        (ProbeEvent::Reached(Hop::Written), Some(test)) if step.n_writes == 1 => {
             let words = |hop: Hop| hop.words(&pipeline.source);
             let [written, invoked, logged] = [Hop::Written, Hop::Invoked, Hop::Logged].map(words);
             format!("  {test} {}\n  {:8}{written:>14}{invoked:>18}{logged:>16}\n", item_name(pipeline), "")
         }
-        (Progress::Ended, _) => row(step),
-        (Progress::Reached(_), _) => String::new(),
+        (ProbeEvent::Ended, _) => row(step),
+        (ProbeEvent::Reached(_), _) => String::new(),
     }
 }
 
-fn row(step: &Step) -> String {
+fn row(step: &ProbeStep) -> String {
     let shown =
         |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), |time| format!("{:.3} s", time.as_secs_f64()));
     let [written, invoked, logged] = [step.written, step.invoked, step.logged].map(shown);
@@ -53,41 +55,41 @@ fn row(step: &Step) -> String {
 }
 
 /// The result: the row of a change that wasn't finished, and a summary.
-pub fn outcome(pipeline: &Pipeline, outcome: &Outcome) -> String {
+pub fn outcome(pipeline: &Pipeline, outcome: &VerificationResult) -> String {
     // A change that wasn't written has no row.
-    let is_open = |step: &&Step| step.written.is_some() && step.passes == Verdict::Yes && step.proof.is_none();
+    let is_open = |step: &&ProbeStep| step.written.is_some() && step.passes == Verdict::Yes && step.proof.is_none();
     let halfway = outcome.steps.iter().filter(is_open);
     format!("{}{}\n", halfway.map(row).collect::<String>(), last(pipeline, outcome))
 }
 
-fn last(Pipeline { function, source, .. }: &Pipeline, outcome: &Outcome) -> String {
+fn last(Pipeline { function, source, .. }: &Pipeline, outcome: &VerificationResult) -> String {
     match &outcome.stop {
         None => format!("Verified in {:.1} s: {}.", outcome.took.as_secs_f64(), proven(function, &outcome.steps)),
         // An item that can't arrive isn't written.
-        Some(Stop::Finding(finding)) if outcome.steps.is_empty() => {
+        Some(StopReason::Finding(finding)) if outcome.steps.is_empty() => {
             format!("Not verified; nothing was written. A record would fail at \"{}\".", finding.hop.words(source))
         }
-        Some(Stop::Finding(finding)) => {
+        Some(StopReason::Finding(finding)) => {
             format!("Not verified: {} failed at \"{}\".", in_words(finding.probe), finding.hop.words(source))
         }
-        Some(Stop::Failed(error)) if error.is_interrupted() => "Interrupted.".to_owned(),
-        Some(Stop::Failed(_)) => "Not verified.".to_owned(),
+        Some(StopReason::Failed(error)) if error.is_interrupted() => "Interrupted.".to_owned(),
+        Some(StopReason::Failed(_)) => "Not verified.".to_owned(),
     }
 }
 
 /// The result of a mapping in a list of teams.
-pub fn row_of_team(team: &str, pipeline: &Pipeline, outcome: &Outcome) -> String {
+pub fn row_of_team(team: &str, pipeline: &Pipeline, outcome: &VerificationResult) -> String {
     format!("{team}/{}: {}\n", pipeline.mapping, last(pipeline, outcome))
 }
 
 /// Whether all mappings were tested and have passed.
-pub fn is_verified(pipelines: &[Pipeline], outcomes: &[(&Pipeline, Outcome)]) -> bool {
+pub fn is_verified(pipelines: &[Pipeline], outcomes: &[(&Pipeline, VerificationResult)]) -> bool {
     outcomes.len() == pipelines.len() && outcomes.iter().all(|(_, outcome)| outcome.is_verified())
 }
 
 /// What is proven of which change, and what the filters drop.
-fn proven(function: &str, steps: &[Step]) -> String {
-    let words = |is: &dyn Fn(&Step) -> bool| {
+fn proven(function: &str, steps: &[ProbeStep]) -> String {
+    let words = |is: &dyn Fn(&ProbeStep) -> bool| {
         let words: Vec<&str> = steps.iter().filter(|step| is(step)).map(|step| in_words(step.probe)).collect();
         (!words.is_empty()).then(|| listed(&words))
     };
@@ -121,7 +123,7 @@ fn listed(words: &[&str]) -> String {
 /// What is known about the test items that look like real ones, a line each.
 pub fn shaped_items(pipelines: &[Pipeline]) -> Vec<String> {
     let shown = |pipeline: &Pipeline| {
-        let Source::Table(table) = &pipeline.source else { return None };
+        let PipelineSource::Table(table) = &pipeline.source else { return None };
         let (first, second) = table.shaped_item()?;
         let later = if first == second { String::new() } else { format!(", then {second}") };
         Some(format!("for `{}`: {first}{later}", pipeline.mapping))
@@ -136,9 +138,9 @@ pub fn messages(pipelines: &[Pipeline]) -> Vec<String> {
 }
 
 /// The results as one document.
-pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pipeline, Outcome)]) -> Json {
+pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pipeline, VerificationResult)]) -> Json {
     let millis = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
-    let step = |step: &Step| {
+    let step = |step: &ProbeStep| {
         json!({
             "change": step.probe,
             "passes_filters": match step.passes {
@@ -155,11 +157,11 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
             "matched_by": step.sighting.map(|it| it.by),
         })
     };
-    let failed = |outcome: &Outcome| match &outcome.stop {
-        Some(Stop::Finding(it)) => {
+    let failed = |outcome: &VerificationResult| match &outcome.stop {
+        Some(StopReason::Finding(it)) => {
             json!({ "change": it.probe, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::words) })
         }
-        Some(Stop::Failed(error)) => {
+        Some(StopReason::Failed(error)) => {
             json!({ "cause": "error", "code": error.cause.name(), "message": error.to_string() })
         }
         None => Json::Null,
@@ -169,8 +171,8 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
         .map(|(pipeline, outcome)| {
             let steps: Vec<Json> = outcome.steps.iter().map(step).collect();
             let (table, queue) = match &pipeline.source {
-                Source::Table(table) => (Some(&table.name), None),
-                Source::Queue(queue) => (None, Some(&queue.name)),
+                PipelineSource::Table(table) => (Some(&table.name), None),
+                PipelineSource::Queue(queue) => (None, Some(&queue.name)),
             };
             json!({
                 "resource": pipeline.mapping,
@@ -209,7 +211,7 @@ pub fn teams(documents: Vec<Json>) -> Json {
 }
 
 /// The weakest proof of the changes that pass the filters.
-fn weakest(steps: &[Step]) -> Option<Proof> {
+fn weakest(steps: &[ProbeStep]) -> Option<Proof> {
     steps.iter().filter(|step| step.passes == Verdict::Yes).map(|step| step.proof).min().flatten()
 }
 

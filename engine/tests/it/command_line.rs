@@ -10,11 +10,11 @@ use crate::shared::program::{Program, Ran};
 use crate::support::commands;
 
 /// A project in a temporary folder, next to a home folder.
-struct Place(tempfile::TempDir);
+struct TestProject(tempfile::TempDir);
 
-impl Place {
-    fn new() -> Place {
-        let place = Place(tempfile::tempdir().unwrap());
+impl TestProject {
+    fn new() -> TestProject {
+        let place = TestProject(tempfile::tempdir().unwrap());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for file in ["specs/team.yaml", "lambda-src/log-events/index.js"] {
             place.write(&format!("project/{file}"), &fs::read_to_string(root.join(file)).unwrap());
@@ -87,7 +87,7 @@ const OLD: [(&str, &str); 35] = [
 
 #[test]
 fn old_names_and_those_of_other_tools_behave_like_the_current_ones() {
-    let place = Place::new();
+    let place = TestProject::new();
     for (old, new) in OLD {
         let (ran, wanted) = (place.run("project", old), place.run("project", new));
         assert_eq!((ran.code(), &ran.out, &ran.err), (wanted.code(), &wanted.out, &wanted.err), "`{old}` and `{new}`");
@@ -98,7 +98,7 @@ fn old_names_and_those_of_other_tools_behave_like_the_current_ones() {
 
 #[test]
 fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
-    let place = Place::new();
+    let place = TestProject::new();
     let valid = "`../../specs/team.yaml` is valid.";
     place.expect("project/a/b", "validate", 0, &[valid]);
     place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
@@ -128,7 +128,7 @@ fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
 
 #[test]
 fn specs_outside_the_specs_folder_are_suggested_by_name() {
-    let place = Place::new();
+    let place = TestProject::new();
     let spec = fs::read_to_string(place.0.path().join("project/specs/team.yaml")).unwrap();
     place.write("loose/team.yaml", &spec);
     place.write("loose/compose.yaml", "services: {}\n");
@@ -146,7 +146,7 @@ fn specs_outside_the_specs_folder_are_suggested_by_name() {
 
 #[test]
 fn every_help_shows_the_environment_variables_and_the_exit_codes() {
-    let place = Place::new();
+    let place = TestProject::new();
     let help = |line: &str| {
         let ran = place.run("project", line);
         assert_eq!((ran.code(), ran.err.as_str()), (Some(0), ""), "{line}");
@@ -174,7 +174,7 @@ fn every_help_shows_the_environment_variables_and_the_exit_codes() {
 
 #[test]
 fn the_exit_code_of_local_status_shows_whether_it_runs() {
-    let place = Place::new();
+    let place = TestProject::new();
     let ran = place.run("project/a", "local status");
     assert_eq!((ran.code(), ran.out.as_str(), ran.err.as_str()), (Some(1), "not running\n", ""));
     let ran = place.run("project/a", "local status --json");

@@ -24,7 +24,7 @@ use engine::schema::{
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use engine::wait::limiter::RateLimits;
-use engine::wait::{Connected, Context, Overrides};
+use engine::wait::{ConnectionParts, Context, Overrides};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::watch;
@@ -34,14 +34,14 @@ use crate::support::Watchdog;
 /// A resource type as written in YAML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct KindDocument {
     kind: String,
     summary: String,
     source: String,
-    name: Name,
+    name: NameDocument,
     arn: Arn,
     holds_data: bool,
-    locked: Locked,
+    locked: LockedDocument,
     deleted: String,
     replaced: String,
     properties: serde_yaml::Mapping,
@@ -49,7 +49,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-struct Name {
+struct NameDocument {
     min: usize,
     max: usize,
     characters: String,
@@ -62,7 +62,7 @@ struct Arn {
 }
 
 #[derive(Deserialize)]
-struct Locked {
+struct LockedDocument {
     property: String,
     reason: String,
     hint: String,
@@ -147,12 +147,12 @@ fn outputs(document: serde_yaml::Mapping) -> Vec<Output> {
     document.into_iter().map(read).collect()
 }
 
-impl Document {
+impl KindDocument {
     fn schema(self) -> Schema {
-        let Name { min, max, characters } = self.name;
+        let NameDocument { min, max, characters } = self.name;
         let text =
             Text::new(min..=max, format!("`{characters}`"), move |text| text.chars().all(|c| characters.contains(c)));
-        let Locked { property, reason, hint } = self.locked;
+        let LockedDocument { property, reason, hint } = self.locked;
         Schema {
             kind: self.kind.into(),
             summary: self.summary.into(),
@@ -197,7 +197,7 @@ impl Definition for FromData {
 /// All AWS kinds and the one from the file.
 fn kinds() -> Kinds {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds/archive.yaml");
-    let document: Document = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let document: KindDocument = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let archive: Arc<dyn Definition> = Arc::new(FromData(document.schema()));
     Kinds::new(engine::kinds::all().iter().cloned().chain([archive]))
 }
@@ -209,12 +209,12 @@ struct World {
     serial: u32,
 }
 
-type Shared = Arc<Mutex<World>>;
+type SharedWorld = Arc<Mutex<World>>;
 
 /// Operations that follow the schema, for any kind.
 struct InMemory {
     kind: Arc<dyn Definition>,
-    world: Shared,
+    world: SharedWorld,
 }
 
 impl InMemory {
@@ -294,9 +294,9 @@ fn env() -> AwsEnv {
 }
 
 /// An account whose tag index covers the in-memory world.
-struct Index(Shared);
+struct IndexedAccount(SharedWorld);
 
-impl Account for Index {
+impl Account for IndexedAccount {
     fn region(&self) -> &str {
         "eu-central-1"
     }
@@ -329,7 +329,7 @@ impl Account for Index {
 
 struct Stage {
     cx: Context,
-    world: Shared,
+    world: SharedWorld,
     _interrupt: watch::Sender<bool>,
     _watchdog: Watchdog,
 }
@@ -337,7 +337,7 @@ struct Stage {
 impl Stage {
     /// A world with a role that is not managed by engine.
     fn new() -> Stage {
-        let (kinds, world) = (kinds(), Shared::default());
+        let (kinds, world) = (kinds(), SharedWorld::default());
         let role = Outputs::from([("arn".into(), "arn:aws:iam::123456789012:role/runner".into())]);
         let role = entry(Tree::new(), role, Ownership::Nobody);
         world.lock().unwrap().entries.insert(("role".to_owned(), "runner".to_owned()), role);
@@ -345,8 +345,8 @@ impl Stage {
             let provider = InMemory { kind: Arc::clone(kind), world: Arc::clone(&world) };
             (kind.schema().kind.to_string(), Arc::new(provider) as Arc<dyn Provider>)
         });
-        let connected = Connected {
-            account: Arc::new(Index(Arc::clone(&world))),
+        let connected = ConnectionParts {
+            account: Arc::new(IndexedAccount(Arc::clone(&world))),
             limits: Arc::new(RateLimits::unlimited()),
             secrets: Arc::default(),
             recorder: Arc::default(),

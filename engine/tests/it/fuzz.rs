@@ -64,13 +64,13 @@ fn run(target: targets::Target, bytes: &[u8]) -> Result<(), String> {
 
 /// A change of some bytes: where, how many old bytes it removes, and the new bytes.
 #[derive(Debug, Clone)]
-struct Edit {
+struct ByteEdit {
     at: prop::sample::Index,
     removed: usize,
     inserted: Vec<u8>,
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+fn edit() -> impl Strategy<Value = ByteEdit> {
     let words = [
         "\n",
         "  ",
@@ -125,17 +125,17 @@ fn edit() -> impl Strategy<Value = Edit> {
     let word = prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec());
     let inserted = prop_oneof![4 => word, 2 => prop::collection::vec(any::<u8>(), 0..4), 1 => Just(Vec::new())];
     (any::<prop::sample::Index>(), prop_oneof![3 => 0..2_usize, 1 => 0..40_usize], inserted)
-        .prop_map(|(at, removed, inserted)| Edit { at, removed, inserted })
+        .prop_map(|(at, removed, inserted)| ByteEdit { at, removed, inserted })
 }
 
-fn mutated(seed: &[u8], other: Option<&[u8]>, edits: &[Edit]) -> Vec<u8> {
+fn mutated(seed: &[u8], other: Option<&[u8]>, edits: &[ByteEdit]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     if let Some(other) = other {
         // The first half of one seed and the second half of the other.
         bytes.truncate(seed.len() / 2);
         bytes.extend_from_slice(&other[other.len() / 2..]);
     }
-    for Edit { at, removed, inserted } in edits {
+    for ByteEdit { at, removed, inserted } in edits {
         let at = at.index(bytes.len() + 1);
         let end = (at + removed).min(bytes.len());
         bytes.splice(at..end, inserted.iter().copied());

@@ -791,11 +791,11 @@ proptest::proptest! {
     fn nothing_in_a_picture_overlaps(
         needs in proptest::collection::vec(proptest::collection::vec(0..60_usize, 0..4), 1..60), n_chained in 0..60_usize,
     ) {
-        use engine::render::graph::{Drawing, Picture};
+        use engine::render::graph::{Drawing, GraphView};
         let look = engine::render::OutputStyle { color: false, width: 80, plain: false };
         let spec = parsed(&tables(&needs, n_chained / 2));
-        let svg = Picture::of_spec(&spec).draw(Drawing::Svg, look);
-        proptest::prop_assert_eq!(&svg, &Picture::of_spec(&spec).draw(Drawing::Svg, look));
+        let svg = GraphView::of_spec(&spec).draw(Drawing::Svg, look);
+        proptest::prop_assert_eq!(&svg, &GraphView::of_spec(&spec).draw(Drawing::Svg, look));
         let drawn = drawn(&svg);
         proptest::prop_assert_eq!(drawn.boxes.len(), needs.len());
         let overlaps = overlaps(&drawn);
@@ -805,10 +805,10 @@ proptest::proptest! {
 
 #[test]
 fn a_long_chain_is_drawn_downwards_and_independent_tables_in_rows() {
-    use engine::render::graph::{Drawing, Picture};
+    use engine::render::graph::{Drawing, GraphView};
     let look = engine::render::OutputStyle { color: false, width: 80, plain: false };
     for (needs, n_chained, most) in [(30, 30, [200.0, 3400.0]), (40, 0, [1000.0, 700.0])] {
-        let svg = Picture::of_spec(&parsed(&tables(&vec![Vec::new(); needs], n_chained))).draw(Drawing::Svg, look);
+        let svg = GraphView::of_spec(&parsed(&tables(&vec![Vec::new(); needs], n_chained))).draw(Drawing::Svg, look);
         let drawn = drawn(&svg);
         assert_eq!(overlaps(&drawn), Vec::<String>::new());
         let (width, height) = (number(&svg, "width"), number(&svg, "height"));
@@ -818,7 +818,7 @@ fn a_long_chain_is_drawn_downwards_and_independent_tables_in_rows() {
 
 #[test]
 fn a_dependency_table_fits_the_window() {
-    use engine::render::graph::{Drawing, Picture};
+    use engine::render::graph::{Drawing, GraphView};
     let spec = engine::spec::Spec::load(
         &engine::kinds::all(),
         &root().join(TEAM),
@@ -828,7 +828,7 @@ fn a_dependency_table_fits_the_window() {
     .unwrap();
     let at = |width| {
         let look = engine::render::OutputStyle { color: false, width, plain: false };
-        Picture::of_spec(&spec).draw(Drawing::Text, look)
+        GraphView::of_spec(&spec).draw(Drawing::Text, look)
     };
     insta::assert_snapshot!("widths", [50, 80, 200].map(|width| format!("{width}:\n{}", at(width))).join("\n"));
     assert!([50, 80].iter().all(|width| at(*width).lines().all(|line| line.chars().count() <= *width)));

@@ -8,7 +8,7 @@ use engine::aws::error::explained;
 use engine::aws::{AwsError, Code};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, PropertyChange, Step, Subject};
 use engine::remedy::Advice;
-use engine::render::markdown::{self, LIMIT, Page};
+use engine::render::markdown::{self, LIMIT, PlanContext};
 use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{AwsEnv, Effect, Outputs};
 use engine::spec::Spec;
@@ -164,7 +164,7 @@ fn sensitive_values_show_only_that_they_differ() {
 
     Plan: 1 to add, 1 to change, 0 to destroy.
     ");
-    let page = Page {
+    let page = PlanContext {
         spec: &load(PIPELINE),
         env: &AwsEnv::new("eu-central-1", "123456789012"),
         notes: &[],
@@ -310,7 +310,7 @@ fn varied() -> Plan {
 fn a_comment_starts_with_what_matters_and_folds_the_rest() {
     let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
     let notes = ["team from --team".to_owned(), "local AWS".to_owned()];
-    let page = Page { spec: &spec, env: &env, notes: &notes, rows: Rows::Noteworthy, destroy: false };
+    let page = PlanContext { spec: &spec, env: &env, notes: &notes, rows: Rows::Noteworthy, destroy: false };
     let refused = markdown::plan(&page, &varied());
     check(&refused, 5).unwrap();
     assert_snapshot!(refused, @r#"
@@ -484,7 +484,7 @@ fn check(text: &str, folds: usize) -> Result<(), TestCaseError> {
 #[test]
 fn a_comment_is_never_too_long_and_reports_what_it_omits() {
     let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
-    let page = Page { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
+    let page = PlanContext { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
     let long = |size: usize| vec![property(&["description"], json!("old"), json!("x".repeat(size)))];
     let one = markdown::plan(&page, &of(vec![change("logger", Action::Update, long(70_000))]));
     check(&one, 1).unwrap();
@@ -523,7 +523,7 @@ fn a_comment_is_never_too_long_and_reports_what_it_omits() {
 #[test]
 fn text_to_copy_cannot_escape_its_fence() {
     let (spec, env) = (load(PIPELINE), AwsEnv::new("eu-central-1", "123456789012"));
-    let page = Page { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
+    let page = PlanContext { spec: &spec, env: &env, notes: &[], rows: Rows::All, destroy: false };
     let hint = Some("keep it:\n```\n@owner\n    ````\n~~~".into());
     let refused = Change { hint, reason: Some("no".into()), ..change("old", Action::Refused, Vec::new()) };
     let text = markdown::plan(&page, &of(vec![refused]));
@@ -641,7 +641,7 @@ proptest! {
         let env = AwsEnv::new("eu-central-1", "123456789012");
         let [all, destroy] = shape;
         let rows = if all { Rows::All } else { Rows::Noteworthy };
-        let page = Page { spec: &spec, env: &env, notes: &notes, rows, destroy };
+        let page = PlanContext { spec: &spec, env: &env, notes: &notes, rows, destroy };
         let ends = if n_changes == 0 { Vec::new() } else { ends };
         let steps = ends.iter().map(|(at, ..)| Step { op: Op::Create, change: at.index(n_changes), after: Vec::new(), pair: None });
         let remarks = remarks.into_iter().map(Advice::from).collect();

@@ -44,25 +44,25 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// A folder that all users can enter, with the program in it. Root's permissions would hide errors,
 /// so the program runs as another user if the tests run as root.
-struct Place {
+struct SharedFolder {
     folder: tempfile::TempDir,
     program: PathBuf,
     /// The user that runs the program, if it isn't the user that runs the tests.
     user: Option<u32>,
 }
 
-impl Place {
-    fn new() -> Place {
-        Place::of(rustix::process::getuid().is_root().then_some(NOBODY))
+impl SharedFolder {
+    fn new() -> SharedFolder {
+        SharedFolder::of(rustix::process::getuid().is_root().then_some(NOBODY))
     }
 
     /// A place where the program runs as the tests' user: it needs Python and Node.js, which other
     /// users may not be able to reach.
-    fn own() -> Place {
-        Place::of(None)
+    fn own() -> SharedFolder {
+        SharedFolder::of(None)
     }
 
-    fn of(user: Option<u32>) -> Place {
+    fn of(user: Option<u32>) -> SharedFolder {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         // Other users may not be able to read the build folder.
@@ -70,7 +70,7 @@ impl Place {
         if fs::hard_link(ENGINE, &program).is_err() {
             fs::copy(ENGINE, &program).unwrap();
         }
-        let place = Place { folder, program, user };
+        let place = SharedFolder { folder, program, user };
         fs::create_dir(place.path("home")).unwrap();
         place.give("home");
         place
@@ -151,7 +151,7 @@ impl Place {
 
 #[test]
 fn a_path_that_is_not_a_spec_is_reported_without_blocking() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     fs::create_dir(place.path("folder.yaml")).unwrap();
     place.make("mkfifo", "pipe.yaml");
     let _socket = UnixListener::bind(place.path("socket.yaml")).unwrap();
@@ -222,7 +222,7 @@ const SECRET_FILES: [(&str, &str); 18] = [
 /// No command and no output format shows a line or a secret of such a file.
 #[test]
 fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     let mut files: Vec<String> = Vec::new();
     for (name, content) in SECRET_FILES {
         place.write(Path::new("secrets").join(name), content);
@@ -263,7 +263,7 @@ fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
 /// A cloned repository can contain links under the names that engine searches for.
 #[test]
 fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     let (good, secret) = ("team: owls\nregion: eu-central-1\nresources: {}\n", "password: s3cr3t\n");
     place.write("outside/team.yaml", good);
     place.write("outside/.env", secret);
@@ -313,7 +313,7 @@ fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
 /// a precious file or folder.
 #[test]
 fn no_link_below_the_projects_own_folder_is_followed() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     fs::create_dir(place.path("precious")).unwrap();
     symlink("../precious", place.path("project/.engine")).unwrap();
@@ -350,7 +350,7 @@ fn no_link_below_the_projects_own_folder_is_followed() {
 
 #[test]
 fn a_spec_can_have_any_file_name() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     place.write("code/index.js", SOURCE);
     let spec = FUNCTION.replace("CODE", "code");
     let names: [&[u8]; 4] =
@@ -377,7 +377,7 @@ fn a_spec_can_have_any_file_name() {
 
 #[test]
 fn all_unpackable_files_in_a_code_folder_are_reported_at_once() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     for name in ["index.js", "with space.js", "größe.js", "closed.js", "shut/inside.js"] {
         place.write(Path::new("code").join(name), SOURCE);
     }
@@ -414,7 +414,7 @@ fn all_unpackable_files_in_a_code_folder_are_reported_at_once() {
 
 #[test]
 fn code_that_cannot_be_opened_is_reported() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     place.write("index.js", SOURCE);
     place.write("closed.js", SOURCE);
     place.mode("closed.js", 0o000);
@@ -439,7 +439,7 @@ fn code_that_cannot_be_opened_is_reported() {
 /// allows all folders but the operating system's own.
 #[test]
 fn code_outside_the_project_needs_a_flag() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     for folder in ["git/code", "worktree/code", "plain/code", "alone/code", "elsewhere", "git/module/code"] {
         place.write(format!("{folder}/index.js"), SOURCE);
     }
@@ -534,7 +534,7 @@ fn packed(spec: &Path) -> Vec<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_other_file_systems_merge_stay_distinct() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     // The umlaut as one character and as two.
     let names = ["INDEX.js", "index.js", "u\u{308}ber.js", "\u{fc}ber.js"];
     for name in names {
@@ -546,7 +546,7 @@ fn names_that_other_file_systems_merge_stay_distinct() {
 
 #[test]
 fn long_paths_are_read_up_to_the_limit_of_the_system() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     let deep: PathBuf = (0..14).map(|at| format!("{at:x}{}", "-folder".repeat(33))).collect();
     place.write(Path::new("code").join(&deep).join("index.js"), SOURCE);
     let spec = place.write("team.yaml", FUNCTION.replace("CODE", "code"));
@@ -562,7 +562,7 @@ const MEMORY: usize = 1_000_000;
 
 #[test]
 fn too_much_code_names_the_limit_before_any_call() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     // Data that can't be compressed.
     let mut state = 1_u64;
     let mut noise = Vec::with_capacity(60 << 20);
@@ -587,7 +587,7 @@ fn too_much_code_names_the_limit_before_any_call() {
 
 #[test]
 fn a_folder_that_changes_while_it_is_read_is_packed_or_reported() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     for at in 0..200 {
         place.write(format!("code/{at}.js"), SOURCE);
     }
@@ -630,7 +630,7 @@ impl Drop for Ends<'_> {
 
 #[test]
 fn read_only_commands_work_on_a_read_only_disk() {
-    let place = Place::new();
+    let place = SharedFolder::new();
     place.write("project/specs/team.yaml", FUNCTION.replace("CODE", "../code"));
     place.write("project/code/index.js", SOURCE);
     place.write("full/.engine", "a file where the folder should be");
@@ -650,14 +650,14 @@ fn read_only_commands_work_on_a_read_only_disk() {
 }
 
 /// A project with an empty spec; its owner is the user that runs the program.
-fn empty_project(place: &Place) {
+fn empty_project(place: &SharedFolder) {
     place.write("project/specs/team.yaml", "team: owls\nresources: {}\n");
     place.give("project");
 }
 
 #[test]
 fn an_unusable_cache_folder_is_reported() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     place.write("a-file", "");
     fs::create_dir(place.path("small")).unwrap();
@@ -682,7 +682,7 @@ fn an_unusable_cache_folder_is_reported() {
 
 #[test]
 fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code(), Some(0));
     // The folders of real installations, each with only half of the first file.
@@ -700,7 +700,7 @@ fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
 
 #[test]
 fn an_invalid_server_record_is_replaced_and_kills_no_process() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     let mut bystander = place.command("sleep").arg("600").start();
     let identity = format!(r#"{{"pid":{},"started":"another-boot 4711"}}"#, bystander.id());
@@ -728,7 +728,7 @@ fn an_invalid_server_record_is_replaced_and_kills_no_process() {
 
 #[test]
 fn unwritable_output_is_a_failure_and_never_a_panic() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     place.write("project/other.yaml", "team: owls\n");
     fs::create_dir(place.path("project/folder")).unwrap();
@@ -782,7 +782,7 @@ fn unwritable_output_is_a_failure_and_never_a_panic() {
 
 #[test]
 fn without_a_home_folder_only_the_cache_is_missing() {
-    let place = Place::own();
+    let place = SharedFolder::own();
     empty_project(&place);
     let run = |home: Option<&str>, args: &[&str]| {
         let mut command = place.command(&place.program);

@@ -18,7 +18,7 @@ use rexpect::session::PtySession;
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::time::{Instant, sleep};
 
-use crate::schedule::{Node, Stage, node};
+use crate::schedule::{ResourceNode, Stage, node};
 use crate::scripted::{Cloud, Project, World};
 use crate::support::eventually;
 
@@ -26,16 +26,16 @@ const PLAIN: OutputStyle = OutputStyle { color: false, width: 80, plain: false }
 
 /// A terminal that keeps its scrollback and wraps its lines when it becomes narrower.
 #[derive(Clone)]
-struct Screen {
+struct TestScreen {
     terminal: Rc<RefCell<Terminal>>,
     size: Rc<Cell<(usize, usize)>>,
     frames: Rc<Cell<usize>>,
 }
 
-impl Screen {
-    fn new(columns: usize, lines: usize) -> Screen {
+impl TestScreen {
+    fn new(columns: usize, lines: usize) -> TestScreen {
         let terminal = Terminal::with_scrollback(columns, lines, None).unwrap();
-        Screen {
+        TestScreen {
             terminal: Rc::new(RefCell::new(terminal)),
             size: Rc::new(Cell::new((columns, lines))),
             frames: Rc::default(),
@@ -60,7 +60,7 @@ impl Screen {
     }
 }
 
-impl Write for Screen {
+impl Write for TestScreen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = std::str::from_utf8(bytes).unwrap();
         // Converts line ends as a terminal driver does.
@@ -77,10 +77,10 @@ impl Write for Screen {
 /// Applies, and captures the screen at each of these milliseconds, before the moment's change.
 async fn watch(
     stage: &Stage,
-    nodes: &[Node],
+    nodes: &[ResourceNode],
     mut progress: Progress,
-    screen: &Screen,
-    moments: &[Milestone],
+    screen: &TestScreen,
+    moments: &[Checkpoint],
 ) -> String {
     let spec = stage.spec(nodes);
     let (inventory, plan) = stage.plan(&spec, Goal::Present).await;
@@ -115,10 +115,10 @@ async fn watch(
     story
 }
 
-type Milestone = (u64, fn(&Screen));
+type Checkpoint = (u64, fn(&TestScreen));
 
 /// Two chains, a step that fails, and its dependents.
-fn nodes() -> Vec<Node> {
+fn nodes() -> Vec<ResourceNode> {
     vec![
         node("slow"),
         node("quick"),
@@ -137,12 +137,12 @@ fn stage() -> Stage {
     stage
 }
 
-const NOTHING: fn(&Screen) = |_| {};
+const NOTHING: fn(&TestScreen) = |_| {};
 
 #[tokio::test(start_paused = true)]
 async fn steps_keep_their_places_until_done_and_failures_stay_visible() {
-    let screen = Screen::new(80, 24);
-    let moments: [Milestone; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
+    let screen = TestScreen::new(80, 24);
+    let moments: [Checkpoint; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
     // The screen is redrawn only for news: once a second and for each event.
@@ -157,7 +157,7 @@ async fn the_reason_for_a_wait_is_shown_as_far_as_it_fits() {
     let news = "the table to become ACTIVE, since AWS creates it in the background, some seconds as a rule";
     let mut story = String::new();
     for columns in [160, 80, 60, 50, 30] {
-        let screen = Screen::new(columns, 24);
+        let screen = TestScreen::new(columns, 24);
         let mut progress = screen.progress(PLAIN, true);
         progress.begin(0, "", &plan);
         progress.event(0, &Event::Started(StepId(0)));
@@ -170,9 +170,9 @@ async fn the_reason_for_a_wait_is_shown_as_far_as_it_fits() {
 #[tokio::test(start_paused = true)]
 async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
     // Earlier output has filled the window.
-    let screen = Screen::new(80, 24);
+    let screen = TestScreen::new(80, 24);
     screen.terminal.borrow_mut().feed("\r\n".repeat(24));
-    let moments: [Milestone; 4] = [
+    let moments: [Checkpoint; 4] = [
         (3000, |screen| screen.resize(40, 24)),
         (5000, |screen| screen.resize(28, 24)),
         (6000, |screen| screen.resize(100, 24)),
@@ -186,13 +186,13 @@ async fn a_window_that_becomes_narrower_and_wider_keeps_each_line_once() {
 #[tokio::test(start_paused = true)]
 async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
     let names: Vec<String> = (0..30).map(|n| format!("thing-{n:02}")).collect();
-    let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
+    let nodes: Vec<ResourceNode> = names.iter().map(|name| node(name)).collect();
     let stage = Stage::new();
     names.iter().for_each(|name| stage.pace(name, 2000, 3000, 0));
     stage.pace("thing-29", 500, 0, 0);
     stage.refuse("thing-02");
-    let screen = Screen::new(60, 10);
-    let moments: [Milestone; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
+    let screen = TestScreen::new(60, 10);
+    let moments: [Checkpoint; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
     let story = watch(&stage, &nodes, screen.progress(PLAIN, true), &screen, &moments).await;
     let (before, _) = story.split_once("-- at the end").unwrap();
     assert_snapshot!(before);
@@ -203,7 +203,7 @@ async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn twenty_runs_have_a_line_each() {
-    let (stage, screen) = (Stage::new(), Screen::new(80, 24));
+    let (stage, screen) = (Stage::new(), TestScreen::new(80, 24));
     let spec = stage.spec(&[node("todos"), node("logger"), node("pipe").uses(&["todos", "logger"])]);
     let (_, plan) = stage.plan(&spec, Goal::Present).await;
     let mut progress = screen.progress(PLAIN, true);
@@ -242,11 +242,11 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
     stage.pace("waits", 100, 30_000, 0);
     stage.refuse("broken");
     let nodes = [node("silent"), node("waits"), node("broken"), node("after-broken").uses(&["broken"])];
-    let screen = Screen::new(200, 60);
+    let screen = TestScreen::new(200, 60);
     let story = watch(&stage, &nodes, screen.progress(PLAIN, false), &screen, &[]).await;
     assert_snapshot!(story);
     let colour = OutputStyle { color: true, ..PLAIN };
-    let plain = Screen::new(200, 60);
+    let plain = TestScreen::new(200, 60);
     watch(&stage, &[node("other")], plain.progress(colour, false), &plain, &[]).await;
     assert!(plain.text().contains("other: created after 0.1s ok"), "{}", plain.text());
 }
@@ -254,11 +254,11 @@ async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() 
 // The real program on a real terminal.
 
 /// Starts the program and holds it while it creates the table and the function.
-fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, Screen) {
+fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -> (PtySession, TestScreen) {
     cloud.hold();
     let mut command = project.command_on(&cloud.url, &[&["apply", "--yes"], args].concat());
     let session = command.env("TERM", "xterm-256color").envs(env.iter().copied()).terminal();
-    let screen = Screen::new(80, 40);
+    let screen = TestScreen::new(80, 40);
     resize(&session, &screen, 80, 40);
     cloud.held_reads();
     cloud.release();
@@ -269,14 +269,14 @@ fn held(project: &Project, cloud: &Cloud, args: &[&str], env: &[(&str, &str)]) -
     (session, screen)
 }
 
-fn resize(session: &PtySession, screen: &Screen, columns: u16, lines: u16) {
+fn resize(session: &PtySession, screen: &TestScreen, columns: u16, lines: u16) {
     let size = Winsize { ws_col: columns, ws_row: lines, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(session.process().get_file_handle().unwrap(), size).unwrap();
     screen.resize(columns.into(), lines.into());
 }
 
 /// Feeds output to `screen` until `done` accepts its text.
-fn until(session: &mut PtySession, screen: &Screen, what: &str, done: impl Fn(&str) -> bool) -> String {
+fn until(session: &mut PtySession, screen: &TestScreen, what: &str, done: impl Fn(&str) -> bool) -> String {
     let mut shown = String::new();
     eventually(what, || {
         let mut news = String::new();

@@ -24,7 +24,7 @@ use engine::spec::{Lifecycle, ResourceDecl, Spec};
 use engine::timeline::Timing;
 use engine::value::{Part, Placeholder, Template, Tree, Value};
 use engine::wait::limiter::{Limit, LimitId, RateLimits};
-use engine::wait::{Connected, Context, Overrides, Wait};
+use engine::wait::{ConnectionParts, Context, Overrides, Wait};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ fn grant() -> Schema {
 
 /// The resource that has a given name in the world.
 #[derive(Debug, Clone)]
-struct Entry {
+struct WorldEntry {
     kind: Str,
     props: Tree,
     serial: String,
@@ -123,7 +123,7 @@ struct Pace {
 
 #[derive(Debug, Default)]
 struct World {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, WorldEntry>,
     pace: BTreeMap<String, Pace>,
     serial: u64,
     /// The current and the maximum number of running operations.
@@ -155,11 +155,11 @@ struct World {
     kept_ties: BTreeMap<String, String>,
 }
 
-type Shared = Arc<Mutex<World>>;
+type SharedWorld = Arc<Mutex<World>>;
 
 struct Fake {
     schema: Schema,
-    world: Shared,
+    world: SharedWorld,
 }
 
 fn failure(message: impl Into<Box<str>>) -> AwsError {
@@ -235,12 +235,13 @@ impl Fake {
             limit: None,
             budget: Duration::from_secs(1000),
         };
-        let probe = || std::future::ready(Ok(self.world().entries.get(name).is_none_or(Entry::is_ready).then_some(())));
+        let probe =
+            || std::future::ready(Ok(self.world().entries.get(name).is_none_or(WorldEntry::is_ready).then_some(())));
         cx.until(wait, name, probe).await
     }
 }
 
-impl Entry {
+impl WorldEntry {
     fn is_ready(&self) -> bool {
         self.ready_at <= Instant::now()
     }
@@ -337,7 +338,7 @@ impl Provider for Fake {
                     return Err(failure(format!("{} exists already", id.name)));
                 }
                 world.serial += 1;
-                let entry = Entry {
+                let entry = WorldEntry {
                     kind: kind.clone(),
                     props: want.props.clone(),
                     serial: format!("{}#{}", id.name, world.serial),
@@ -405,7 +406,7 @@ impl Provider for Fake {
     }
 }
 
-impl Entry {
+impl WorldEntry {
     fn outputs(&self, name: &str) -> Outputs {
         let serial = || self.serial.clone();
         match &*self.kind {
@@ -418,7 +419,7 @@ impl Entry {
 
 /// One resource of a spec in this world. Its references lead to earlier nodes, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Node {
+pub(crate) struct ResourceNode {
     name: String,
     /// The thing that it ties, or is part of; a node with neither is a thing itself.
     ties: Option<String>,
@@ -431,27 +432,27 @@ pub(crate) struct Node {
     depends_on: Vec<String>,
 }
 
-pub(crate) fn node(name: &str) -> Node {
-    Node { name: name.into(), ..Node::default() }
+pub(crate) fn node(name: &str) -> ResourceNode {
+    ResourceNode { name: name.into(), ..ResourceNode::default() }
 }
 
-impl Node {
-    pub(crate) fn uses(mut self, others: &[&str]) -> Node {
+impl ResourceNode {
+    pub(crate) fn uses(mut self, others: &[&str]) -> ResourceNode {
         self.uses = others.iter().map(|other| (*other).into()).collect();
         self
     }
 
-    fn uses_made(mut self, others: &[&str]) -> Node {
+    fn uses_made(mut self, others: &[&str]) -> ResourceNode {
         self.uses_made = others.iter().map(|other| (*other).into()).collect();
         self
     }
 
-    pub(crate) fn ties(mut self, other: &str) -> Node {
+    pub(crate) fn ties(mut self, other: &str) -> ResourceNode {
         self.ties = Some(other.into());
         self
     }
 
-    pub(crate) fn on(mut self, other: &str) -> Node {
+    pub(crate) fn on(mut self, other: &str) -> ResourceNode {
         self.on = Some(other.into());
         self
     }
@@ -462,9 +463,9 @@ impl Node {
 }
 
 /// An account that contains only the world.
-struct InMemory;
+struct InMemoryAccount;
 
-impl Account for InMemory {
+impl Account for InMemoryAccount {
     fn region(&self) -> &str {
         "eu-central-1"
     }
@@ -490,7 +491,7 @@ impl Account for InMemory {
 
 /// A world, and the definitions and the context that act in it.
 pub(crate) struct Stage {
-    world: Shared,
+    world: SharedWorld,
     pub(crate) thing: Arc<dyn Definition>,
     tie: Arc<dyn Definition>,
     grant: Arc<dyn Definition>,
@@ -500,7 +501,7 @@ pub(crate) struct Stage {
 }
 
 /// The result of one apply.
-struct Run {
+struct ApplyResult {
     plan: Plan,
     endings: Vec<StepOutcome>,
     /// The reported events, each with its time in milliseconds.
@@ -510,14 +511,14 @@ struct Run {
 
 impl Stage {
     pub(crate) fn new() -> Stage {
-        let world = Shared::default();
+        let world = SharedWorld::default();
         let fake = |schema| Arc::new(Fake { schema, world: Arc::clone(&world) });
         let (thing, tie, grant) = (fake(thing()), fake(tie()), fake(grant()));
         let providers = [("thing", &thing), ("tie", &tie), ("grant", &grant)]
             .map(|(name, fake)| (name.to_owned(), Arc::<Fake>::clone(fake) as Arc<dyn Provider>));
         let [thing, tie, grant] = [thing, tie, grant].map(|fake| fake as Arc<dyn Definition>);
-        let connected = Connected {
-            account: Arc::new(InMemory),
+        let connected = ConnectionParts {
+            account: Arc::new(InMemoryAccount),
             limits: Arc::new(RateLimits::unlimited()),
             secrets: Arc::default(),
             recorder: Arc::default(),
@@ -547,7 +548,7 @@ impl Stage {
         self.world().pace.insert(format!("owls-{name}"), Pace { made, ready, delete });
     }
 
-    pub(crate) fn spec(&self, nodes: &[Node]) -> Spec {
+    pub(crate) fn spec(&self, nodes: &[ResourceNode]) -> Spec {
         let resources = nodes.iter().map(|node| {
             let serial = |name: &String| {
                 let placeholder = Placeholder::Output { resource: name.clone(), attribute: "serial".into() };
@@ -571,8 +572,8 @@ impl Stage {
             let owner = Owner { team: "owls".into(), stack: "main".into(), resource: node.name.clone() };
             let parents = node.on.iter().map(|on| ("on".into(), format!("owls-{on}"))).collect();
             let kind = match node {
-                Node { ties: Some(_), .. } => &self.tie,
-                Node { on: Some(_), .. } => &self.grant,
+                ResourceNode { ties: Some(_), .. } => &self.tie,
+                ResourceNode { on: Some(_), .. } => &self.grant,
                 _ => &self.thing,
             };
             let declared = ResourceDecl {
@@ -607,7 +608,7 @@ impl Stage {
         (inventory, plan)
     }
 
-    async fn apply(&self, nodes: &[Node], goal: Goal, parallelism: usize) -> Run {
+    async fn apply(&self, nodes: &[ResourceNode], goal: Goal, parallelism: usize) -> ApplyResult {
         let spec = self.spec(nodes);
         let ties =
             nodes.iter().filter_map(|it| Some((format!("owls-{}", it.name), format!("owls-{}", it.ties.as_ref()?))));
@@ -620,16 +621,16 @@ impl Stage {
         };
         let Outcome { endings, times, .. } =
             apply::apply(&self.cx, &spec, &inventory, &plan, parallelism, &mut hear).await;
-        Run { plan, endings, events: events.into_inner(), times }
+        ApplyResult { plan, endings, events: events.into_inner(), times }
     }
 
-    pub(crate) async fn deploy(&self, nodes: &[Node]) {
+    pub(crate) async fn deploy(&self, nodes: &[ResourceNode]) {
         let run = self.apply(nodes, Goal::Present, 16).await;
         assert!(run.is_done(), "{}", run.story());
         (self.world().calls, self.world().most) = (0, 0);
     }
 
-    async fn is_settled(&self, nodes: &[Node]) -> bool {
+    async fn is_settled(&self, nodes: &[ResourceNode]) -> bool {
         let (_, plan) = self.plan(&self.spec(nodes), Goal::Present).await;
         !plan.has_changes() && plan.steps.is_empty()
     }
@@ -650,7 +651,7 @@ impl Stage {
     }
 }
 
-impl Run {
+impl ApplyResult {
     fn is_done(&self) -> bool {
         self.endings.iter().all(|ending| matches!(ending, StepOutcome::Done(_)))
     }
@@ -774,7 +775,7 @@ async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
     // Waiting for a slot makes the run longer, not the path.
     let stage = Stage::new();
     stage.pace("late", 700, 0, 0);
-    let lined: Vec<Node> = ["first", "second", "late"].map(node).into();
+    let lined: Vec<ResourceNode> = ["first", "second", "late"].map(node).into();
     let run = stage.apply(&lined, Goal::Present, 1).await;
     assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
     let late = run.times.steps[2];
@@ -819,7 +820,7 @@ async fn parallelism_is_limited_and_waiting_steps_hold_no_slot() {
     for (parallelism, total) in [(1, 1000), (2, 500), (3, 400), (16, 100)] {
         let stage = Stage::new();
         let names: Vec<String> = (0..10).map(|index| format!("n{index}")).collect();
-        let nodes: Vec<Node> = names.iter().map(|name| node(name)).collect();
+        let nodes: Vec<ResourceNode> = names.iter().map(|name| node(name)).collect();
         for name in &names {
             // Each step waits ten times as long for AWS as its call takes, without holding a slot.
             stage.pace(name, 100, 1000, 0);
@@ -947,7 +948,7 @@ async fn after_an_interrupt_a_replacement_completes_despite_throttled_reads() {
 #[tokio::test(start_paused = true)]
 async fn with_one_slot_each_replacement_is_completed_before_the_next_begins() {
     let stage = Stage::new();
-    let mut nodes: Vec<Node> = ["a", "b", "c"].map(node).into();
+    let mut nodes: Vec<ResourceNode> = ["a", "b", "c"].map(node).into();
     nodes.extend(["a", "b", "c"].map(|host| node(&format!("grant-{host}")).on(host)));
     stage.deploy(&nodes).await;
     nodes[3..].iter_mut().for_each(|grant| grant.shape = 1);
@@ -964,13 +965,14 @@ async fn with_one_slot_each_replacement_is_completed_before_the_next_begins() {
 async fn crowd_of_one_key(parts_first: bool) -> Timing {
     let stage = Stage::new();
     let host = [node("host")];
-    let parts: Vec<Node> = (0..40).map(|at| node(&format!("part-{at}")).on("host")).collect();
-    let after = (0..40).map(|at| Node { depends_on: vec![format!("part-{at}")], ..node(&format!("after-part-{at}")) });
-    let tables: Vec<Node> = (0..6).map(|at| node(&format!("table-{at}"))).collect();
+    let parts: Vec<ResourceNode> = (0..40).map(|at| node(&format!("part-{at}")).on("host")).collect();
+    let after =
+        (0..40).map(|at| ResourceNode { depends_on: vec![format!("part-{at}")], ..node(&format!("after-part-{at}")) });
+    let tables: Vec<ResourceNode> = (0..6).map(|at| node(&format!("table-{at}"))).collect();
     tables.iter().for_each(|table| stage.pace(&table.name, 100, 8000, 0));
     let crowds = if parts_first { [parts, tables] } else { [tables, parts] };
     stage.deploy(&host).await;
-    let nodes: Vec<Node> = host.into_iter().chain(crowds.concat()).chain(after).collect();
+    let nodes: Vec<ResourceNode> = host.into_iter().chain(crowds.concat()).chain(after).collect();
     let run = stage.apply(&nodes, Goal::Present, 16).await;
     assert!(run.is_done(), "{}", run.story());
     run.assert_ordered();
@@ -989,7 +991,7 @@ async fn a_step_that_waits_for_its_write_key_blocks_no_other_step() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_remaining_path_begins_first() {
     let stage = Stage::new();
-    let mut nodes: Vec<Node> = (0..6).map(|at| node(&format!("single-{at}"))).collect();
+    let mut nodes: Vec<ResourceNode> = (0..6).map(|at| node(&format!("single-{at}"))).collect();
     nodes.push(node("link-0"));
     nodes.extend((1..6).map(|at| node(&format!("link-{at}")).uses(&[&format!("link-{}", at - 1)])));
     let run = stage.apply(&nodes, Goal::Present, 2).await;
@@ -1130,7 +1132,7 @@ async fn a_resource_that_changed_since_the_plan_is_not_written() {
             meddle(&mut stage.world());
             let Outcome { endings, times, .. } =
                 apply::apply(&stage.cx, &spec, &inventory, &plan, 16, &mut |_| {}).await;
-            let run = Run { plan, endings, events: Vec::new(), times };
+            let run = ApplyResult { plan, endings, events: Vec::new(), times };
             let said = run.endings.iter().enumerate().map(|(index, ending)| match ending {
                 StepOutcome::Done(_) => format!("{} done", run.name(StepId(index))),
                 StepOutcome::Failed(error) => format!("{} failed: {}", run.name(StepId(index)), error.message),
@@ -1166,8 +1168,8 @@ async fn an_output_that_differs_from_the_plan_stops_its_users() {
 /// A deployed spec, and its next version.
 #[derive(Debug, Clone)]
 struct Story {
-    before: Vec<Node>,
-    after: Vec<Node>,
+    before: Vec<ResourceNode>,
+    after: Vec<ResourceNode>,
     /// The resources that a user deletes by hand in between.
     vanished: Vec<String>,
     parallelism: usize,
@@ -1179,7 +1181,8 @@ fn story() -> impl Strategy<Value = Story> {
     let node = (any::<[u8; 6]>(), any::<[u8; 6]>(), (0_u64..8, 0_u64..8, 0_u64..8));
     (prop::collection::vec(node, 1..12), 1_usize..6).prop_map(|(seeds, parallelism)| {
         let (mut before, mut after, mut vanished, mut paces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let things = |nodes: &[Node]| nodes.iter().filter(|it| it.is_thing()).map(|it| it.name.clone()).collect();
+        let things =
+            |nodes: &[ResourceNode]| nodes.iter().filter(|it| it.is_thing()).map(|it| it.name.clone()).collect();
         for (index, (base, edit, pace)) in seeds.into_iter().enumerate() {
             let known: Vec<String> = things(&before);
             let pick = |seed: u8, rate: u8| -> Vec<String> {
@@ -1187,7 +1190,8 @@ fn story() -> impl Strategy<Value = Story> {
                 let hits = hits.filter(|(at, _)| (seed.rotate_left(u32::try_from(*at).unwrap()) % rate) == 0);
                 hits.map(|(_, name)| name.clone()).collect()
             };
-            let mut node = Node { name: format!("n{index}"), size: u32::from(base[0] % 3), ..Node::default() };
+            let mut node =
+                ResourceNode { name: format!("n{index}"), size: u32::from(base[0] % 3), ..ResourceNode::default() };
             if base[1] % 3 == 0 && !known.is_empty() {
                 node.ties = Some(known[usize::from(base[2]) % known.len()].clone());
             } else if base[1] % 3 == 1 && !known.is_empty() {

@@ -60,7 +60,7 @@ use engine::value::Value;
 use serde_json::{Value as Json, json};
 
 pub(crate) use server::Cloud;
-use server::{Fault, Record, named, until};
+use server::{Fault, RecordedCall, named, until};
 pub(crate) use world::{ACCOUNT, World};
 use world::{ROLE, Reply};
 
@@ -159,7 +159,7 @@ fn reads() -> Vec<&'static str> {
     operations.iter().filter(|it| it.effect == engine::operation::Effect::Read).map(|it| it.name).collect()
 }
 
-fn is_write(call: &Record) -> bool {
+fn is_write(call: &RecordedCall) -> bool {
     !reads().contains(&call.operation.trim_start_matches("IAM's "))
 }
 
@@ -174,13 +174,13 @@ fn in_order(body: &Json) -> String {
 
 /// The index of the n-th call of an operation; `n` starts at 1.
 #[track_caller]
-fn nth(calls: &[Record], operation: &str, n: usize) -> usize {
+fn nth(calls: &[RecordedCall], operation: &str, n: usize) -> usize {
     let found = calls.iter().enumerate().filter(|(_, call)| call.operation == operation).nth(n - 1);
     found.unwrap_or_else(|| panic!("no call {n} of {operation} in {:?}", calls.iter().map(named).collect::<Vec<_>>())).0
 }
 
 /// How often an operation was called between two indexes.
-fn between(calls: &[Record], from: usize, to: usize, operation: &str) -> usize {
+fn between(calls: &[RecordedCall], from: usize, to: usize, operation: &str) -> usize {
     calls[from..to].iter().filter(|call| call.operation == operation).count()
 }
 
@@ -747,11 +747,11 @@ fn a_credentials_service_set_in_the_environment_is_used() {
 // The read before each write.
 
 /// The read that precedes another writer's change, that change, and what engine reports about it.
-type Meddling = (&'static str, fn(&mut World), &'static str);
+type ConcurrentChange = (&'static str, fn(&mut World), &'static str);
 
 #[test]
 fn a_change_since_the_plan_is_not_overwritten() {
-    let cases: [Meddling; 4] = [
+    let cases: [ConcurrentChange; 4] = [
         (
             "GetFunction",
             |world| world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77)),

@@ -64,14 +64,14 @@ fn load(spec: &str, overrides: &SpecOverrides) -> Result<Spec, String> {
 }
 
 /// One cause in `CAUSES.md`: its heading, its name, and the specs that have it.
-struct Cause {
+struct ListedCause {
     group: String,
     cause: String,
     files: Vec<String>,
 }
 
 /// The causes in `CAUSES.md`, beside the broken specs.
-fn causes() -> Vec<Cause> {
+fn causes() -> Vec<ListedCause> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/broken/CAUSES.md");
     let (mut causes, mut group) = (Vec::new(), String::new());
     for line in fs::read_to_string(list).unwrap().lines() {
@@ -80,7 +80,7 @@ fn causes() -> Vec<Cause> {
         } else if let Some(row) = line.strip_prefix("- ") {
             let (cause, files) = row.split_once(": `").unwrap_or_else(|| panic!("{row}"));
             let files = files.trim_end_matches('`').split("`, `").map(str::to_owned).collect();
-            causes.push(Cause { group: group.clone(), cause: cause.to_owned(), files });
+            causes.push(ListedCause { group: group.clone(), cause: cause.to_owned(), files });
         }
     }
     causes
@@ -142,7 +142,7 @@ fn every_broken_spec_is_refused_with_a_place_and_a_hint() {
     // Two causes with the same wording are the same cause.
     let (mut names, mut gists) = (BTreeMap::new(), BTreeMap::new());
     for it in &causes {
-        let Cause { cause, .. } = it;
+        let ListedCause { cause, .. } = it;
         assert_eq!(names.insert(cause.clone(), &it.group), None, "two causes are called `{cause}`");
         if it.group != group {
             group = &it.group;

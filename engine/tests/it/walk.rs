@@ -34,7 +34,7 @@ use serde_json::Value as Json;
 use crate::e2e::Project;
 use crate::scripted::World;
 use crate::shared::program::flat;
-use stage::{ALIASES, OTHER_ROLE, Request, Stage};
+use stage::{ALIASES, AwsRequest, OTHER_ROLE, Stage};
 
 /// Rows that are walked concurrently: a walk mostly waits.
 const AT_ONCE: usize = 8;
@@ -106,12 +106,12 @@ struct Row {
     /// The values where the local AWS shows another form, which engine has to accept as well.
     seen_locally: Option<[Json; 3]>,
     /// Requests that change it outside engine.
-    drift: Vec<Request>,
+    drift: Vec<AwsRequest>,
     /// A change as a plan shows it: resource, action, and the paths that differ or their parents.
-    shown: Vec<Shown>,
+    shown: Vec<ShownChange>,
     /// The same for a removal and for drift, if a plan shows those differently.
-    shown_removed: Option<Vec<Shown>>,
-    shown_drifted: Option<Vec<Shown>>,
+    shown_removed: Option<Vec<ShownChange>>,
+    shown_drifted: Option<Vec<ShownChange>>,
     removal: Removal,
     /// Part of the reason for its refusal, which `--replace` lifts.
     refused: Option<&'static str>,
@@ -121,7 +121,7 @@ struct Row {
     not_local: Option<&'static str>,
 }
 
-type Shown = (&'static str, &'static str, Vec<&'static str>);
+type ShownChange = (&'static str, &'static str, Vec<&'static str>);
 
 /// The effect of removing the property from the spec.
 #[derive(Clone, Copy, PartialEq)]
@@ -180,7 +180,7 @@ impl Row {
         Row { seen_locally: Some([set, changed, removed]), ..self }
     }
 
-    fn drift(mut self, request: Request) -> Row {
+    fn drift(mut self, request: AwsRequest) -> Row {
         self.drift.push(request);
         self
     }
@@ -272,7 +272,7 @@ impl Row {
     }
 }
 
-fn owned(shown: &[(&'static str, &'static str, &[&'static str])]) -> Vec<Shown> {
+fn owned(shown: &[(&'static str, &'static str, &[&'static str])]) -> Vec<ShownChange> {
     shown.iter().map(|(resource, action, paths)| (*resource, *action, paths.to_vec())).collect()
 }
 
@@ -479,7 +479,7 @@ impl Walk<'_> {
         assert_eq!(value, wanted, "{when}, and AWS shows at {place}");
     }
 
-    fn expect_diff(&self, shown: &[Shown], refused: Option<&str>, when: &str) {
+    fn expect_diff(&self, shown: &[ShownChange], refused: Option<&str>, when: &str) {
         let ran = self.stage.run(&["diff", "--detailed-exitcode", "--format", "json"]);
         let plan: Json = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{when}: {ran:#?}"));
         assert_eq!(ran.code(), Some(if refused.is_some() { 1 } else { 2 }), "{when}: {ran:#?}");

@@ -54,13 +54,13 @@ impl Tally {
 }
 
 /// A local AWS behind the rate limits.
-pub(crate) struct Shared {
+pub(crate) struct ThrottledAws {
     proxy: Proxy,
     tallies: Arc<[Mutex<Tally>; 4]>,
 }
 
-impl Shared {
-    pub(crate) fn new(project: &Project) -> Shared {
+impl ThrottledAws {
+    pub(crate) fn new(project: &Project) -> ThrottledAws {
         let tallies = Arc::new(RATES.map(|rate| Mutex::new(Tally::new(rate))));
         let proxy = {
             let tallies = Arc::clone(&tallies);
@@ -73,7 +73,7 @@ impl Shared {
                 }
             })
         };
-        Shared { proxy, tallies }
+        ThrottledAws { proxy, tallies }
     }
 
     pub(crate) fn endpoint(&self) -> String {

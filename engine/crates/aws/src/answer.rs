@@ -28,7 +28,7 @@ use crate::kinds;
 use crate::lookups;
 use crate::operation::{self, Operations};
 use crate::wire::guard::Refusal;
-use engine_core::recorder::Answer;
+use engine_core::recorder::CallResult;
 use engine_core::wait::limiter::Crowded;
 
 pub use engine_core::cause::Code;
@@ -318,7 +318,7 @@ fn aws_text(message: &str) -> &str {
 
 /// Which credential source failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum CredentialSource {
     /// SSO without a valid session.
     SignOn,
     /// A `credential_process`.
@@ -350,10 +350,12 @@ pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
             let text = chain(other);
             let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
             let source = match other {
-                CredentialsError::InvalidConfiguration(_) => Source::Settings,
-                _ if says(&["external process"]) => Source::Process,
-                _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => Source::SignOn,
-                _ => Source::Other,
+                CredentialsError::InvalidConfiguration(_) => CredentialSource::Settings,
+                _ if says(&["external process"]) => CredentialSource::Process,
+                _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => {
+                    CredentialSource::SignOn
+                }
+                _ => CredentialSource::Other,
             };
             // The output of a `credential_process` may contain the keys.
             let end = [" Stderr:", ": invalid JSON", ": Error at offset"].iter().filter_map(|it| text.find(it)).min();
@@ -438,14 +440,14 @@ pub(crate) fn throttle(response: &HttpResponse) -> Option<Throttle> {
 }
 
 /// The outcome of an attempt, to be recorded.
-pub(crate) fn recorded(response: &HttpResponse) -> Answer {
+pub(crate) fn recorded(response: &HttpResponse) -> CallResult {
     match throttle(response) {
-        Some(_) => Answer::Throttled,
-        None if response.status().as_u16() < 400 => Answer::Done,
+        Some(_) => CallResult::Throttled,
+        None if response.status().as_u16() < 400 => CallResult::Done,
         None => {
             let is_code = |code: &String| code.len() < 100 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
             let code = codes(response).find(is_code).filter(|code| !code.is_empty());
-            Answer::Error(response.status().as_u16(), code)
+            CallResult::Error(response.status().as_u16(), code)
         }
     }
 }
@@ -482,7 +484,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> (Code, b
     if let Some(meaning) = rows.find_map(|row| row.means) {
         return meaning;
     }
-    let answer = code::Answer { code, text: message };
+    let answer = code::CodedMessage { code, text: message };
     let refusal = || (answer.refusal(), true);
     let cause = match code {
         "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"

@@ -111,7 +111,7 @@ pub struct Aws {
     /// Records calls and waits, if enabled.
     pub recorder: Arc<Recorder>,
     /// What reads showed about roles and the caller.
-    pub seen: permissions::Seen,
+    pub seen: permissions::ObservedRoles,
     /// Responses that all runs of the connection share.
     shared: Arc<SharedAnswers>,
     /// Reads of event source mappings that a list may answer.
@@ -361,7 +361,7 @@ impl Connection {
             limits,
             secrets: Arc::new(secrets),
             recorder,
-            seen: permissions::Seen::default(),
+            seen: permissions::ObservedRoles::default(),
             shared: Arc::clone(shared),
             event_sources: EventSources::default(),
             downloads: Downloads { connect: Arc::clone(connect), config: config.clone() },

@@ -267,7 +267,7 @@ pub fn context(
     let providers = definitions()
         .zip(registry)
         .map(|(definition, kind)| (definition.schema().kind.to_string(), Arc::clone(kind).provider(Arc::clone(&aws))));
-    let connected = wait::Connected {
+    let connected = wait::ConnectionParts {
         account: Arc::<Aws>::clone(&aws),
         limits: Arc::clone(&aws.limits),
         secrets: Arc::clone(&aws.secrets),
@@ -285,12 +285,12 @@ struct Erased<K> {
 }
 
 /// A kind with its clients.
-struct Connected<K> {
+struct ConnectedKind<K> {
     kind: Arc<Erased<K>>,
     aws: Arc<Aws>,
 }
 
-impl<K> Connected<K> {
+impl<K> ConnectedKind<K> {
     fn context(&self, cx: &Core) -> Context {
         Context::with_clients(cx.clone(), Arc::clone(&self.aws))
     }
@@ -310,7 +310,7 @@ impl<K: Kind> DynKind for Erased<K> {
     }
 
     fn provider(self: Arc<Self>, aws: Arc<Aws>) -> Arc<dyn Provider> {
-        Arc::new(Connected { kind: self, aws })
+        Arc::new(ConnectedKind { kind: self, aws })
     }
 }
 
@@ -378,7 +378,7 @@ impl<K: Kind> Definition for Erased<K> {
     }
 }
 
-impl<K: Kind> Connected<K> {
+impl<K: Kind> ConnectedKind<K> {
     fn untyped(&self, Reading { live, others }: Reading<K::Props>) -> Result<Reading, AwsError> {
         let others = others.into_iter().map(|(id, live)| Ok((id, self.kind.untyped(live)?)));
         Ok(Reading {
@@ -388,7 +388,7 @@ impl<K: Kind> Connected<K> {
     }
 }
 
-impl<K: Kind> Provider for Connected<K> {
+impl<K: Kind> Provider for ConnectedKind<K> {
     fn write_key<'a>(&self, id: &'a Id) -> Option<&'a str> {
         self.kind.kind.write_key(id)
     }

@@ -37,7 +37,7 @@ use crate::value::{Path, Tree, Value, tree_to_json};
 pub(crate) use function::async_config::destinations;
 pub(crate) use function::operations::{FUNCTION, FUNCTIONS, LAMBDA_TAGS};
 pub use function::{default_log_group, function_name};
-pub(crate) use mapping::source::{Source, VISIBILITY, visibility_problem};
+pub(crate) use mapping::source::{EventSource, VISIBILITY, visibility_problem};
 pub use permission::properties_of_policy;
 pub(crate) use queue::operations::QUEUE;
 pub(crate) use queue::{n_messages, once};

@@ -41,7 +41,7 @@ const EXPORT_KEY: &str = "cfn_export";
 const OUTPUT_KEY: &str = "cfn_output";
 
 /// What a read found: the value, or `None` if nothing has that name.
-type Found = Result<Option<LookupAnswer>, AwsError>;
+type LookupResult = Result<Option<LookupAnswer>, AwsError>;
 
 /// What the answers mean that only these services give.
 pub(crate) const ERRORS: &[ErrorRow] = &[

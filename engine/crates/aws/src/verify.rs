@@ -36,7 +36,7 @@ pub use log::{Evidence, Sighting};
 
 pub(crate) use item::OPERATIONS;
 
-use item::Item;
+use item::TestItem;
 use log::Log;
 use message::TestMessage;
 use stream::Stream;
@@ -60,7 +60,7 @@ pub struct Pipeline {
     /// Whether it reads its source.
     pub enabled: bool,
     /// What it reads.
-    pub source: Source,
+    pub source: PipelineSource,
     /// The function.
     pub function: String,
     /// The ARN of its role.
@@ -79,7 +79,7 @@ pub struct Pipeline {
 
 /// What a mapping reads, and what is written there.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum PipelineSource {
     /// The stream of a table.
     Table(Box<TableSource>),
     /// A queue.
@@ -129,38 +129,38 @@ pub struct QueueSource {
     pub message: Result<Message, Vec<String>>,
 }
 
-impl Source {
+impl PipelineSource {
     /// The name of the table or queue.
     pub fn name(&self) -> &str {
         match self {
-            Source::Table(table) => &table.name,
-            Source::Queue(queue) => &queue.name,
+            PipelineSource::Table(table) => &table.name,
+            PipelineSource::Queue(queue) => &queue.name,
         }
     }
 
     /// The ARN of the stream or queue.
     pub fn arn(&self) -> &str {
         match self {
-            Source::Table(table) => &table.stream,
-            Source::Queue(queue) => &queue.arn,
+            PipelineSource::Table(table) => &table.stream,
+            PipelineSource::Queue(queue) => &queue.arn,
         }
     }
 
     /// What is written as a test, in order.
     fn probes(&self) -> Vec<Probe> {
         match self {
-            Source::Table(_) => EventName::ALL.map(Probe::Change).to_vec(),
-            Source::Queue(_) => vec![Probe::Message],
+            PipelineSource::Table(_) => EventName::ALL.map(Probe::Change).to_vec(),
+            PipelineSource::Queue(_) => vec![Probe::Message],
         }
     }
 
     /// Whether the filters let it through.
     fn passes(&self, probe: Probe) -> Verdict {
         match (self, probe) {
-            (Source::Table(table), Probe::Change(change)) => {
+            (PipelineSource::Table(table), Probe::Change(change)) => {
                 table.solution.events.get(&change).copied().unwrap_or(Verdict::Unknown)
             }
-            (Source::Queue(QueueSource { message: Ok(_), .. }), Probe::Message) => Verdict::Yes,
+            (PipelineSource::Queue(QueueSource { message: Ok(_), .. }), Probe::Message) => Verdict::Yes,
             _ => Verdict::No,
         }
     }
@@ -189,7 +189,7 @@ impl Pipeline {
     /// The test message, if the source is a queue and one will be sent.
     pub fn message(&self) -> Option<&str> {
         match &self.source {
-            Source::Queue(QueueSource { message: Ok(message), .. }) if diagnosis::obstacle(self).is_none() => {
+            PipelineSource::Queue(QueueSource { message: Ok(message), .. }) if diagnosis::obstacle(self).is_none() => {
                 Some(&message.body)
             }
             _ => None,
@@ -244,10 +244,10 @@ pub enum Hop {
 
 impl Hop {
     /// The heading of its column.
-    pub fn words(self, source: &Source) -> &'static str {
+    pub fn words(self, source: &PipelineSource) -> &'static str {
         match (self, source) {
-            (Hop::Written, Source::Table(_)) => "item written",
-            (Hop::Written, Source::Queue(_)) => "message sent",
+            (Hop::Written, PipelineSource::Table(_)) => "item written",
+            (Hop::Written, PipelineSource::Queue(_)) => "message sent",
             (Hop::Invoked, _) => "function invoked",
             (Hop::Logged, _) => "log line found",
         }
@@ -257,7 +257,7 @@ impl Hop {
 /// Why a hop failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum FailureCause {
     /// The mapping is not Enabled.
     MappingDisabled,
     /// The mapping reads an old stream of its table.
@@ -305,7 +305,7 @@ pub struct Finding {
     /// The hop that failed.
     pub hop: Hop,
     /// The reason for programs.
-    pub cause: Cause,
+    pub cause: FailureCause,
     /// The reason and the fix for people.
     pub diagnostic: Diagnostic,
 }
@@ -324,7 +324,7 @@ pub enum Proof {
 
 /// The progress of a change or message. Times count from the answer to the write.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct ProbeStep {
     /// What is written.
     pub probe: Probe,
     /// Number of writes.
@@ -343,16 +343,16 @@ pub struct Step {
     pub proof: Option<Proof>,
 }
 
-impl Step {
-    fn of(source: &Source, probe: Probe) -> Step {
+impl ProbeStep {
+    fn of(source: &PipelineSource, probe: Probe) -> ProbeStep {
         let (n_writes, passes) = (0, source.passes(probe));
-        Step { probe, n_writes, written: None, invoked: None, logged: None, sighting: None, passes, proof: None }
+        ProbeStep { probe, n_writes, written: None, invoked: None, logged: None, sighting: None, passes, proof: None }
     }
 }
 
 /// News about a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ProbeEvent {
     /// It reached this hop.
     Reached(Hop),
     /// Its test has ended.
@@ -361,18 +361,18 @@ pub enum Progress {
 
 /// The result for one mapping.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct VerificationResult {
     /// The steps that were begun.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ProbeStep>,
     /// What stopped it early, if anything.
-    pub stop: Option<Stop>,
+    pub stop: Option<StopReason>,
     /// Why the test item couldn't be deleted.
     pub left: Option<AwsError>,
     /// Total duration.
     pub took: Duration,
 }
 
-impl Outcome {
+impl VerificationResult {
     /// Whether every change that the filters let through reached the function.
     pub fn is_verified(&self) -> bool {
         self.stop.is_none() && self.left.is_none()
@@ -381,22 +381,22 @@ impl Outcome {
 
 /// What stopped a verification.
 #[derive(Debug)]
-pub enum Stop {
+pub enum StopReason {
     /// A hop failed.
     Finding(Box<Finding>),
     /// A call to AWS failed, or the user pressed Ctrl-C.
     Failed(AwsError),
 }
 
-impl From<AwsError> for Stop {
-    fn from(error: AwsError) -> Stop {
-        Stop::Failed(error)
+impl From<AwsError> for StopReason {
+    fn from(error: AwsError) -> StopReason {
+        StopReason::Failed(error)
     }
 }
 
 /// Timeouts and intervals.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
+pub struct Intervals {
     /// Time limit for one mapping.
     pub timeout: Duration,
     /// Interval between two reads of the log.
@@ -416,10 +416,10 @@ pub struct Timing {
     pub skew: Duration,
 }
 
-impl Timing {
+impl Intervals {
     /// For AWS, where a new mapping may need minutes before it reads its stream.
-    pub fn on_aws(timeout: Option<Duration>) -> Timing {
-        Timing {
+    pub fn on_aws(timeout: Option<Duration>) -> Intervals {
+        Intervals {
             timeout: timeout.unwrap_or(Duration::from_secs(300)),
             look: Duration::from_millis(500),
             again: Some(Duration::from_secs(15)),
@@ -432,8 +432,8 @@ impl Timing {
     }
 
     /// For the local AWS.
-    pub fn locally(timeout: Option<Duration>) -> Timing {
-        Timing {
+    pub fn locally(timeout: Option<Duration>) -> Intervals {
+        Intervals {
             timeout: timeout.unwrap_or(Duration::from_secs(15)),
             look: Duration::from_millis(15),
             again: None,
@@ -462,7 +462,7 @@ pub fn pipelines(
     let mappings = spec.resources.iter().filter(|declared| declared.schema().kind == "mapping");
     let (mut pipelines, mut errors) = (Vec::<Pipeline>::new(), Vec::new());
     for mapping in mappings {
-        let lookup = Lookup { spec, inventory, searched, allowed, mapping };
+        let lookup = PipelineReader { spec, inventory, searched, allowed, mapping };
         match lookup.pipeline().and_then(|it| lookup.beside(&pipelines, it)) {
             Ok(pipeline) => pipelines.push(pipeline),
             Err(error) => errors.push(match spec.place(&mapping.name, &crate::value::Path::default()) {
@@ -485,7 +485,7 @@ pub fn note_sharing<'p>(stacks: impl Iterator<Item = &'p mut Vec<Pipeline>>) {
         stacks.iter().map(|stack| stack.iter().map(|it| it.source.arn().to_owned()).collect()).collect();
     for (at, stack) in stacks.iter_mut().enumerate() {
         for pipeline in stack.iter_mut() {
-            let Source::Table(table) = &mut pipeline.source else { continue };
+            let PipelineSource::Table(table) = &mut pipeline.source else { continue };
             let is_elsewhere = |(of, all): (usize, &Vec<String>)| of != at && all.contains(&table.stream);
             table.is_shared |= sources.iter().enumerate().any(is_elsewhere);
         }
@@ -493,7 +493,7 @@ pub fn note_sharing<'p>(stacks: impl Iterator<Item = &'p mut Vec<Pipeline>>) {
 }
 
 /// A mapping of the spec, and where the parts of its pipeline are looked up.
-struct Lookup<'s> {
+struct PipelineReader<'s> {
     spec: &'s Spec,
     inventory: &'s Inventory,
     searched: &'s SearchScope,
@@ -501,9 +501,9 @@ struct Lookup<'s> {
     mapping: &'s ResourceDecl,
 }
 
-impl<'s> Lookup<'s> {
+impl<'s> PipelineReader<'s> {
     fn pipeline(&self) -> Result<Pipeline, Diagnostic> {
-        let Lookup { spec, mapping, .. } = self;
+        let PipelineReader { spec, mapping, .. } = self;
         let live = self.live(mapping).ok_or_else(|| self.missing("the mapping"))?;
         let filters: Vec<Json> = match live.props.get("filters") {
             Some(Value::List(filters)) => filters.iter().map(Json::from).collect(),
@@ -541,28 +541,28 @@ impl<'s> Lookup<'s> {
     fn beside(&self, earlier: &[Pipeline], mut pipeline: Pipeline) -> Result<Pipeline, Diagnostic> {
         let other = earlier.iter().find(|it| it.source.arn() == pipeline.source.arn());
         match (&mut pipeline.source, other) {
-            (Source::Table(table), other) => table.is_shared = other.is_some(),
-            (Source::Queue(queue), Some(other)) => {
+            (PipelineSource::Table(table), other) => table.is_shared = other.is_some(),
+            (PipelineSource::Queue(queue), Some(other)) => {
                 let problem = format!("`{}` reads the queue `{}` too", other.mapping, queue.name);
                 let hint = "send a message yourself, then check `engine logs`";
                 return Err(self.problem(problem, hint).why("Lambda passes each message to only one of them"));
             }
-            (Source::Queue(_), None) => {}
+            (PipelineSource::Queue(_), None) => {}
         }
         Ok(pipeline)
     }
 
     /// The source with this ARN, if a test can be written to it, and how long it delays a record.
-    fn source(&self, arn: &str, filters: &[Pattern]) -> Result<(Source, Duration), Diagnostic> {
-        let Lookup { spec: Spec { team, stack, .. }, mapping, .. } = self;
+    fn source(&self, arn: &str, filters: &[Pattern]) -> Result<(PipelineSource, Duration), Diagnostic> {
+        let PipelineReader { spec: Spec { team, stack, .. }, mapping, .. } = self;
         let own = item::own(team, stack, &mapping.name);
-        match kinds::Source::of_arn(arn) {
-            Some(kinds::Source::Kinesis) => {
+        match kinds::EventSource::of_arn(arn) {
+            Some(kinds::EventSource::Kinesis) => {
                 let hint = "put a record into it yourself, then check `engine logs`";
                 let problem = self.problem("its source is a Kinesis stream".to_owned(), hint);
                 Err(problem.why("engine doesn't write to the streams of others, so this mapping isn't proven"))
             }
-            Some(kinds::Source::Queue) => {
+            Some(kinds::EventSource::Queue) => {
                 let name = arn.rsplit(':').next().unwrap_or_default();
                 let (queue, live) = self.writable("queue", name)?;
                 let own = format!("{}-{}", own.0, item::nonce());
@@ -570,9 +570,9 @@ impl<'s> Lookup<'s> {
                 let (name, arn, imported) = (name.to_owned(), arn.to_owned(), queue.imported);
                 let is_fifo = name.ends_with(".fifo");
                 let delay = Duration::from_secs(number(&live.props, "delay_seconds").unwrap_or_default());
-                Ok((Source::Queue(QueueSource { name, arn, imported, is_fifo, own, message }), delay))
+                Ok((PipelineSource::Queue(QueueSource { name, arn, imported, is_fifo, own, message }), delay))
             }
-            Some(kinds::Source::Table) | None => {
+            Some(kinds::EventSource::Table) | None => {
                 let name = arn.split_once(":table/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
                 let (table, live) = self.writable("table", name)?;
                 let types = match live.props.get("attributes").or(table.desired.get("attributes")) {
@@ -595,7 +595,7 @@ impl<'s> Lookup<'s> {
                     solution: Solution::default(),
                 };
                 table.solution = filter::solve(filters, &item::facts(&table));
-                Ok((Source::Table(Box::new(table)), Duration::ZERO))
+                Ok((PipelineSource::Table(Box::new(table)), Duration::ZERO))
             }
         }
     }
@@ -708,7 +708,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
         }
         let name = source.name();
         match source {
-            Source::Table(table) => {
+            PipelineSource::Table(table) => {
                 if table.imported {
                     company.push(format!(
                         "the spec imports the table `{name}`, so its owner and its readers will see the test item"
@@ -716,10 +716,10 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
                 }
                 company.extend(other_items(cx, table, pipelines).await?);
             }
-            Source::Queue(queue) if queue.imported => company.push(format!(
+            PipelineSource::Queue(queue) if queue.imported => company.push(format!(
                 "the spec imports the queue `{name}`, so its owner and its receivers may see the test message"
             )),
-            Source::Queue(_) => {}
+            PipelineSource::Queue(_) => {}
         }
         let list = || async {
             let pages = cx.aws.lambda.list_event_source_mappings().event_source_arn(source.arn()).into_paginator();
@@ -732,8 +732,10 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
             }
             let function = function_name(&other.function_arn.unwrap_or_default());
             company.push(match source {
-                Source::Table(_) => format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`"),
-                Source::Queue(_) => format!(
+                PipelineSource::Table(_) => {
+                    format!("the mapping {uuid}, which isn't in this spec, sends it to `{function}`")
+                }
+                PipelineSource::Queue(_) => format!(
                     "the mapping {uuid}, which isn't in this spec, reads `{name}` too, so Lambda may pass the test \
                      message to `{function}` instead"
                 ),
@@ -747,7 +749,7 @@ pub async fn company(cx: &Context, pipelines: &[Pipeline]) -> Result<Vec<String>
 async fn other_items(cx: &Context, table: &TableSource, pipelines: &[Pipeline]) -> Result<Option<String>, AwsError> {
     let TableSource { name, keys, .. } = table;
     let tables = pipelines.iter().filter_map(|it| match &it.source {
-        Source::Table(other) if other.name == *name => Some(&**other),
+        PipelineSource::Table(other) if other.name == *name => Some(&**other),
         _ => None,
     });
     let ours: Vec<_> = tables.map(item::key).collect();
@@ -776,8 +778,8 @@ async fn other_items(cx: &Context, table: &TableSource, pipelines: &[Pipeline]) 
 /// The test item's partition key, or the text of the test message, as a log shows it.
 pub fn item_name(pipeline: &Pipeline) -> String {
     match &pipeline.source {
-        Source::Table(table) => item::names(table).into_iter().next().unwrap_or_default(),
-        Source::Queue(queue) => queue.own.clone(),
+        PipelineSource::Table(table) => item::names(table).into_iter().next().unwrap_or_default(),
+        PipelineSource::Queue(queue) => queue.own.clone(),
     }
 }
 
@@ -786,26 +788,26 @@ pub fn item_name(pipeline: &Pipeline) -> String {
 pub async fn verify(
     cx: &Context,
     pipeline: &Pipeline,
-    pace: Timing,
-    report: &mut dyn FnMut(&Step, Progress),
-) -> Outcome {
+    pace: Intervals,
+    report: &mut dyn FnMut(&ProbeStep, ProbeEvent),
+) -> VerificationResult {
     let start = Instant::now();
     let (mut sample, mut steps) = (Sample::new(&pipeline.source), Vec::new());
     let stop = prove(cx, pipeline, pace, &mut sample, &mut steps, report).await.err();
     let left = sample.remove(&cx.with_interrupt_policy(InterruptPolicy::FinishAll)).await.err();
-    Outcome { steps, stop, left, took: start.elapsed() }
+    VerificationResult { steps, stop, left, took: start.elapsed() }
 }
 
 async fn prove(
     cx: &Context,
     pipeline: &Pipeline,
-    pace: Timing,
+    pace: Intervals,
     sample: &mut Sample<'_>,
-    steps: &mut Vec<Step>,
-    report: &mut dyn FnMut(&Step, Progress),
-) -> Result<(), Stop> {
+    steps: &mut Vec<ProbeStep>,
+    report: &mut dyn FnMut(&ProbeStep, ProbeEvent),
+) -> Result<(), StopReason> {
     if let Some(finding) = diagnosis::obstacle(pipeline) {
-        return Err(Stop::Finding(Box::new(finding)));
+        return Err(StopReason::Finding(Box::new(finding)));
     }
     let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
     let name = item_name(pipeline);
@@ -813,13 +815,13 @@ async fn prove(
     let result = async { Ok(diagnosis::result(cx, pipeline).await.ok()) };
     let (mut log, before) = futures_util::future::try_join(log, result).await?;
     match &pipeline.source {
-        Source::Table(table) if table.is_shared => settle(cx, pipeline, pace, &mut log).await?,
-        Source::Table(_) => {}
+        PipelineSource::Table(table) if table.is_shared => settle(cx, pipeline, pace, &mut log).await?,
+        PipelineSource::Table(_) => {}
         // The read of the spec may be older, and a message can't be taken back.
-        Source::Queue(_) => {
+        PipelineSource::Queue(_) => {
             let state = before.as_ref().map(|(state, _)| state.as_str()).unwrap_or_default();
             if let Some(finding) = diagnosis::disabled_meanwhile(pipeline, state) {
-                return Err(Stop::Finding(Box::new(finding)));
+                return Err(StopReason::Finding(Box::new(finding)));
             }
             log.look(cx).await?;
         }
@@ -829,7 +831,7 @@ async fn prove(
     let dropped = Vec::new();
     let mut verification = Verification { cx, pipeline, pace, deadline, log, sample, report, before, dropped };
     for probe in pipeline.source.probes() {
-        steps.push(Step::of(&pipeline.source, probe));
+        steps.push(ProbeStep::of(&pipeline.source, probe));
         let Some(step) = steps.last_mut() else { continue };
         verification.verify_step(step).await?;
     }
@@ -838,7 +840,7 @@ async fn prove(
 
 /// Waits until the function has got the records of the previous test item in its table, so that they
 /// are not taken for this one's.
-async fn settle(cx: &Context, pipeline: &Pipeline, pace: Timing, log: &mut Log) -> Result<(), AwsError> {
+async fn settle(cx: &Context, pipeline: &Pipeline, pace: Intervals, log: &mut Log) -> Result<(), AwsError> {
     for _ in 0..MAX_SETTLING {
         cx.rest(pace.quiet + pipeline.window, "records of the previous test item", pipeline.source.name()).await?;
         log.look(cx).await?;
@@ -853,7 +855,7 @@ async fn settle(cx: &Context, pipeline: &Pipeline, pace: Timing, log: &mut Log) 
 enum Sample<'p> {
     Item {
         table: &'p TableSource,
-        item: Box<Item>,
+        item: Box<TestItem>,
         /// Its partition key in the forms in which the log may show it.
         names: Vec<String>,
         stream: Stream,
@@ -862,13 +864,13 @@ enum Sample<'p> {
 }
 
 impl<'p> Sample<'p> {
-    fn new(source: &'p Source) -> Sample<'p> {
+    fn new(source: &'p PipelineSource) -> Sample<'p> {
         match source {
-            Source::Table(table) => {
-                let (item, names, stream) = (Box::new(Item::new(table)), item::names(table), Stream::new(table));
+            PipelineSource::Table(table) => {
+                let (item, names, stream) = (Box::new(TestItem::new(table)), item::names(table), Stream::new(table));
                 Sample::Item { table, item, names, stream }
             }
-            Source::Queue(queue) => Sample::Message(TestMessage::new(queue)),
+            PipelineSource::Queue(queue) => Sample::Message(TestMessage::new(queue)),
         }
     }
 
@@ -971,11 +973,11 @@ impl<'p> Sample<'p> {
 struct Verification<'p, 's> {
     cx: &'p Context,
     pipeline: &'p Pipeline,
-    pace: Timing,
+    pace: Intervals,
     deadline: Instant,
     log: Log,
     sample: &'p mut Sample<'s>,
-    report: &'p mut dyn FnMut(&Step, Progress),
+    report: &'p mut dyn FnMut(&ProbeStep, ProbeEvent),
     /// The mapping's result before the first write, if it could be read.
     before: Option<String>,
     /// The changes that the filters dropped since the last one that passed.
@@ -995,7 +997,7 @@ struct Waiting {
 
 impl Verification<'_, '_> {
     /// Makes a write, and waits until it reached the function if the filters let it through.
-    async fn verify_step(&mut self, step: &mut Step) -> Result<(), Stop> {
+    async fn verify_step(&mut self, step: &mut ProbeStep) -> Result<(), StopReason> {
         if self.dropped.is_empty() {
             self.log.forget();
             self.sample.forget();
@@ -1004,7 +1006,7 @@ impl Verification<'_, '_> {
         self.write(step).await?;
         let written = Instant::now();
         step.written = Some(written - start);
-        (self.report)(step, Progress::Reached(Hop::Written));
+        (self.report)(step, ProbeEvent::Reached(Hop::Written));
         if step.passes == Verdict::Yes {
             self.wait(step, written).await?;
             self.dropped.clear();
@@ -1013,11 +1015,11 @@ impl Verification<'_, '_> {
         } else if let (Verdict::No, Probe::Change(change)) = (step.passes, step.probe) {
             self.dropped.push(change);
         }
-        (self.report)(step, Progress::Ended);
+        (self.report)(step, ProbeEvent::Ended);
         Ok(())
     }
 
-    async fn wait(&mut self, step: &mut Step, written: Instant) -> Result<(), Stop> {
+    async fn wait(&mut self, step: &mut ProbeStep, written: Instant) -> Result<(), StopReason> {
         let Verification { cx, pipeline, pace, .. } = *self;
         let is_repeatable = self.sample.is_repeatable();
         let next_write = || Some(Instant::now() + pace.again? + pipeline.window).filter(|_| is_repeatable);
@@ -1052,33 +1054,35 @@ impl Verification<'_, '_> {
         }
     }
 
-    async fn write(&mut self, step: &mut Step) -> Result<(), Stop> {
+    async fn write(&mut self, step: &mut ProbeStep) -> Result<(), StopReason> {
         step.n_writes += 1;
         let written = self.sample.write(self.cx, step.probe, self.deadline).await;
         written.map_err(|error| match error.cause {
-            Code::Interrupted => Stop::Failed(error),
-            _ if self.sample.is_taken() => Stop::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.probe))),
-            _ => Stop::Finding(Box::new(diagnosis::write(self.pipeline, step.probe, &error))),
+            Code::Interrupted => StopReason::Failed(error),
+            _ if self.sample.is_taken() => {
+                StopReason::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.probe)))
+            }
+            _ => StopReason::Finding(Box::new(diagnosis::write(self.pipeline, step.probe, &error))),
         })
     }
 
     /// Whether the log shows the step; reports the hops that it shows for the first time.
-    fn is_logged(&mut self, step: &mut Step, written: Instant) -> bool {
+    fn is_logged(&mut self, step: &mut ProbeStep, written: Instant) -> bool {
         if step.invoked.is_none() && self.log.shows_a_call() {
             step.invoked = Some(written.elapsed());
-            (self.report)(step, Progress::Reached(Hop::Invoked));
+            (self.report)(step, ProbeEvent::Reached(Hop::Invoked));
         }
         let sighting = self.log.is_fresh().then(|| self.sample.sighting(&self.log, step.probe)).flatten();
         if sighting.is_some() {
             step.logged = Some(written.elapsed());
             step.sighting = sighting;
-            (self.report)(step, Progress::Reached(Hop::Logged));
+            (self.report)(step, ProbeEvent::Reached(Hop::Logged));
         }
         sighting.is_some()
     }
 
     /// Whether an invocation that the log doesn't name can only be the one for the step.
-    async fn is_invoked(&mut self, step: &Step, waiting: &mut Waiting) -> Result<bool, Stop> {
+    async fn is_invoked(&mut self, step: &ProbeStep, waiting: &mut Waiting) -> Result<bool, StopReason> {
         if !self.log.has_ended_call(0) || self.log.error().is_some() {
             waiting.ended = None;
             return Ok(false);
@@ -1107,7 +1111,7 @@ impl Verification<'_, '_> {
     }
 
     /// Stops if Lambda already knows why the step can't reach the function.
-    async fn check_mapping(&mut self, step: &Step, waiting: &mut Waiting) -> Result<(), Stop> {
+    async fn check_mapping(&mut self, step: &ProbeStep, waiting: &mut Waiting) -> Result<(), StopReason> {
         let (state, result) = match diagnosis::result(self.cx, self.pipeline).await {
             Ok(answer) => answer,
             Err(error) if error.passes() => return Err(error.into()),
@@ -1129,27 +1133,27 @@ impl Verification<'_, '_> {
     }
 
     /// Stops if the log shows a change that the filters drop.
-    fn check_dropped(&self) -> Result<(), Stop> {
+    fn check_dropped(&self) -> Result<(), StopReason> {
         let Sample::Item { item, names, .. } = &*self.sample else { return Ok(()) };
         let is_logged = |change: &EventName| self.log.shows_own(names, item, *change);
         match self.dropped.iter().copied().find(is_logged) {
-            Some(change) => Err(Stop::Finding(Box::new(diagnosis::not_filtered(self.pipeline, change)))),
+            Some(change) => Err(StopReason::Finding(Box::new(diagnosis::not_filtered(self.pipeline, change)))),
             None => Ok(()),
         }
     }
 
     /// Why the step didn't reach the function.
-    async fn finding(&mut self, step: &Step) -> Result<Stop, Stop> {
+    async fn finding(&mut self, step: &ProbeStep) -> Result<StopReason, StopReason> {
         let Verification { cx, pipeline, .. } = *self;
         if self.log.shows_a_call() {
             self.sample.look(cx).await?;
         }
         let before = self.before.as_deref();
         let mut finding = diagnosis::of(cx, pipeline, step.probe, &self.log, self.sample, before).await?;
-        if let Source::Queue(queue) = &pipeline.source {
+        if let PipelineSource::Queue(queue) = &pipeline.source {
             finding.diagnostic = finding.diagnostic.hint(message::fate(queue));
         }
-        Ok(Stop::Finding(Box::new(finding)))
+        Ok(StopReason::Finding(Box::new(finding)))
     }
 }
 

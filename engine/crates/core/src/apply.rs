@@ -240,10 +240,10 @@ impl<'p> Execution<'p> {
         updates.into_iter().for_each(|(id, ending)| on_event(&Event::Finished(id, ending)));
     }
 
-    fn receive(&self, message: Message, on_event: &mut dyn FnMut(&Event)) {
+    fn receive(&self, message: StepUpdate, on_event: &mut dyn FnMut(&Event)) {
         match message {
-            Message::Made(id) => self.tracker.borrow_mut().made(id),
-            Message::Waiting(id, what) => on_event(&Event::Waiting(id, what)),
+            StepUpdate::Made(id) => self.tracker.borrow_mut().made(id),
+            StepUpdate::Waiting(id, what) => on_event(&Event::Waiting(id, what)),
         }
     }
 
@@ -299,13 +299,13 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 }
 
 enum Wakeup {
-    Message(Message),
+    Message(StepUpdate),
     Ended(StepId, Result<Duration, AwsError>),
     Slot(OwnedSemaphorePermit),
     Interrupt,
 }
 
-enum Message {
+enum StepUpdate {
     Made(StepId),
     Waiting(StepId, String),
 }
@@ -328,7 +328,7 @@ struct Run<'a> {
     outputs: &'a RefCell<BTreeMap<String, Outputs>>,
     /// Resources that this run deleted to replace them, by row in the plan.
     deleted: RefCell<BTreeMap<usize, Live>>,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<StepUpdate>,
 }
 
 /// A step at work.
@@ -350,7 +350,7 @@ struct Work<'a> {
 #[derive(Clone)]
 struct StepReporter {
     id: StepId,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<StepUpdate>,
     last: Arc<Mutex<LastReport>>,
 }
 
@@ -363,7 +363,7 @@ struct LastReport {
 }
 
 impl StepReporter {
-    fn new(id: StepId, sender: mpsc::UnboundedSender<Message>) -> StepReporter {
+    fn new(id: StepId, sender: mpsc::UnboundedSender<StepUpdate>) -> StepReporter {
         StepReporter { id, sender, last: Arc::new(Mutex::new(LastReport { at: Instant::now(), what: None })) }
     }
 
@@ -373,7 +373,7 @@ impl StepReporter {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         if let Some(what) = what {
             // Fails only after the run has ended.
-            let _ = self.sender.send(Message::Waiting(self.id, what.to_owned()));
+            let _ = self.sender.send(StepUpdate::Waiting(self.id, what.to_owned()));
         }
     }
 
@@ -710,7 +710,7 @@ impl Run<'_> {
         }
         self.outputs.borrow_mut().entry(change.resource.clone()).or_default().extend(outputs);
         // Fails only after the run has ended.
-        let _ = self.sender.send(Message::Made(id));
+        let _ = self.sender.send(StepUpdate::Made(id));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 
 /// The texts of a code. All except `more` are lower-case sentences without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// What happened.
     pub title: &'static str,
     /// Why it happens.
@@ -41,9 +41,9 @@ macro_rules! catalogue {
             }
 
             /// The texts of the code.
-            pub const fn entry(self) -> Entry {
+            pub const fn entry(self) -> CatalogEntry {
                 match self {
-                    $(Code::$code => Entry {
+                    $(Code::$code => CatalogEntry {
                         title: $title, why: $why, next: $next, more: $more, blames: &$blames,
                     },)*
                 }

@@ -19,7 +19,7 @@ pub use crate::printable::printable;
 use crate::printable::printable_char;
 use crate::remedy::Advice;
 use origin::SourceMap;
-pub use origin::{Origin, Source};
+pub use origin::{Origin, ValueSource};
 
 /// What a hidden stretch of source is shown as. Its length is fixed, so that the length of a secret
 /// doesn't show.
@@ -33,7 +33,7 @@ pub struct Diagnostic<Text = Advice> {
     /// What is wrong.
     pub problem: Text,
     /// Its place in a file, if it has one.
-    pub at: Option<Place>,
+    pub at: Option<Location>,
     /// The reason, if the problem alone doesn't explain it.
     pub why: Option<Text>,
     /// What the user can do next.
@@ -107,7 +107,7 @@ impl Diagnostic {
 impl<Text> Diagnostic<Text> {
     /// Sets the place.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: Location) -> Self {
         self.at = Some(place);
         self
     }
@@ -146,7 +146,7 @@ impl Serialize for Diagnostic<String> {
             code: Option<&'a str>,
             said: Option<&'a str>,
         }
-        let position = self.at.as_ref().map(Place::line_column);
+        let position = self.at.as_ref().map(Location::line_column);
         Flat {
             severity: self.severity,
             problem: &self.problem,
@@ -154,7 +154,7 @@ impl Serialize for Diagnostic<String> {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             why: self.why.as_deref(),
-            origins: self.at.iter().flat_map(Place::origins).collect(),
+            origins: self.at.iter().flat_map(Location::origins).collect(),
             hints: &self.hints,
             code: self.code(),
             said: self.aws_text(),
@@ -181,7 +181,7 @@ impl Span {
 
 /// A range of a file that a [`Diagnostic`] points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file.
     pub file: Arc<SourceFile>,
     /// The range.
@@ -190,7 +190,7 @@ pub struct Place {
     pub origin: Option<Box<Origin>>,
 }
 
-impl Place {
+impl Location {
     /// Where the value comes from, one sentence for each place on its way; empty if it is written
     /// at this place.
     pub fn origins(&self) -> impl Iterator<Item = String> {
@@ -351,8 +351,9 @@ pub fn in_order(diagnostics: &[Diagnostic<String>]) -> Vec<&Diagnostic<String>> 
         (a, b) => a.is_some().cmp(&b.is_some()),
     });
     let mut seen = HashSet::new();
-    ordered
-        .retain(|d| seen.insert((d.at.as_ref().map(Place::key), d.severity, &d.problem, &d.why, &d.hints, d.code())));
+    ordered.retain(|d| {
+        seen.insert((d.at.as_ref().map(Location::key), d.severity, &d.problem, &d.why, &d.hints, d.code()))
+    });
     ordered
 }
 
@@ -407,7 +408,7 @@ fn in_words(diagnostic: &Diagnostic<String>) -> String {
         };
         text += &where_;
     }
-    let origins: Vec<String> = diagnostic.at.iter().flat_map(Place::origins).collect();
+    let origins: Vec<String> = diagnostic.at.iter().flat_map(Location::origins).collect();
     let notes = origins.iter().map(|origin| ("from", origin.as_str()));
     let notes = notes.chain(diagnostic.why.iter().map(|why| ("why", why.as_str())));
     let notes = notes.chain(diagnostic.hints.iter().map(|hint| ("hint", hint.as_str())));
@@ -427,7 +428,7 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic<String>, width: usize
         Some(code) => title.id(code),
         None => title,
     };
-    let origins = diagnostic.at.iter().flat_map(Place::origins).map(|origin| message("from", &origin, width));
+    let origins = diagnostic.at.iter().flat_map(Location::origins).map(|origin| message("from", &origin, width));
     let why = diagnostic.why.iter().map(|why| message("why", why, width));
     let quote = diagnostic.aws_text().into_iter().map(|text| message("aws", text, width));
     let hints = diagnostic.hints.iter().map(|hint| message("hint", hint, width));
@@ -498,7 +499,7 @@ struct ShownLine {
 
 /// The first line of `place`: masked, free of control characters, and cut to `columns` characters
 /// around the mark.
-fn shown_line(place: &Place, columns: usize) -> ShownLine {
+fn shown_line(place: &Location, columns: usize) -> ShownLine {
     let file = &place.file;
     let columns = columns.max(20);
     let line = file.line_at(place.span.start);
@@ -647,7 +648,7 @@ mod tests {
 
     /// The first occurrence of `needle` in a file that may be shown, except for text between `‹`
     /// and `›`.
-    fn place(name: &str, marked_up: &str, needle: &str) -> Place {
+    fn place(name: &str, marked_up: &str, needle: &str) -> Location {
         let mut text = String::new();
         let mut sensitive = Vec::new();
         for (i, part) in marked_up.split(['‹', '›']).enumerate() {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
-use crate::remedy::{Advice, Command};
+use crate::remedy::{Advice, CliCommand};
 
 /// A failed call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl AwsError {
                 };
                 let see = Advice::from(format!("{next}; for what `{}`{on} accepts, see ", self.operation));
                 let see = match kind {
-                    Some(kind) => see.then(Command::Explain(Some((*kind).to_owned()))).then(" and "),
+                    Some(kind) => see.then(CliCommand::Explain(Some((*kind).to_owned()))).then(" and "),
                     None => see,
                 };
                 see.then(format!(
@@ -197,7 +197,7 @@ impl AwsError {
                 ))
             }
             _ if self.leaves_open() => Advice::from(format!("{next}; completed changes are kept, and "))
-                .then(Command::Diff { spec: None })
+                .then(CliCommand::Diff { spec: None })
                 .then(" shows what is left"),
             _ => next.into(),
         }

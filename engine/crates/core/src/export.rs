@@ -21,7 +21,7 @@ use crate::spec::{Lifecycle, ResourceDecl};
 use crate::value::{Tree, Value};
 
 /// A resource that a spec is to declare.
-pub struct Existing {
+pub struct ExistingResource {
     /// Its kind.
     pub kind: Arc<dyn Definition>,
     /// Its identity.
@@ -33,7 +33,7 @@ pub struct Existing {
 }
 
 /// What the spec is to be.
-pub struct Settings<'s> {
+pub struct ExportSettings<'s> {
     /// The team, if the tags of the resources name none.
     pub team: Option<&'s str>,
     /// Where the resources are.
@@ -89,7 +89,7 @@ pub struct Declaration {
     /// Its name in the spec.
     pub name: String,
     /// What it declares.
-    pub existing: Existing,
+    pub existing: ExistingResource,
     /// The property with the path of its package, which has to be saved to a file.
     pub package: Option<String>,
     /// Whether the stack doesn't own it yet.
@@ -110,7 +110,7 @@ impl Export {
     ///
     /// # Errors
     /// They can't be in one spec.
-    pub fn new(existing: Vec<Existing>, settings: &Settings<'_>) -> Result<Export, Conflict> {
+    pub fn new(existing: Vec<ExistingResource>, settings: &ExportSettings<'_>) -> Result<Export, Conflict> {
         let (team, stack) = owner(&existing, settings.team)?;
         let mut export = Export {
             owns: BTreeSet::new(),
@@ -135,7 +135,7 @@ impl Export {
     }
 
     /// The declaration of one resource, without references.
-    fn declared(&mut self, existing: Existing, name: String, settings: &Settings<'_>) -> Declaration {
+    fn declared(&mut self, existing: ExistingResource, name: String, settings: &ExportSettings<'_>) -> Declaration {
         let is_adopted = !existing.imported && self.is_foreign(&existing.live.owner);
         let mut declaration = Declaration {
             name,
@@ -158,7 +158,7 @@ impl Export {
     }
 
     /// The resources that a spec can declare.
-    fn without_unfit(&mut self, existing: Vec<Existing>) -> Vec<Existing> {
+    fn without_unfit(&mut self, existing: Vec<ExistingResource>) -> Vec<ExistingResource> {
         let named: BTreeSet<String> = existing.iter().map(|it| it.id.name.clone()).collect();
         let (fit, unfit): (Vec<_>, Vec<_>) =
             existing.into_iter().map(|it| (self.unfit(&it, &named), it)).partition(|(why, _)| why.is_none());
@@ -170,7 +170,11 @@ impl Export {
     }
 
     /// Why a spec can't declare a resource.
-    fn unfit(&self, Existing { kind, id, live, imported }: &Existing, named: &BTreeSet<String>) -> Option<String> {
+    fn unfit(
+        &self,
+        ExistingResource { kind, id, live, imported }: &ExistingResource,
+        named: &BTreeSet<String>,
+    ) -> Option<String> {
         let schema = kind.schema();
         if *imported {
             return None;
@@ -219,7 +223,7 @@ impl Export {
 
     /// Writes out a name in AWS that isn't the default.
     fn name_it(&mut self, declaration: &mut Declaration) {
-        let Existing { kind, id, live, .. } = &declaration.existing;
+        let ExistingResource { kind, id, live, .. } = &declaration.existing;
         let schema = kind.schema();
         let mut usual = format!("{}-{}", self.team, declaration.name);
         let has_suffix = |name: &str| live.props.get(name) == Some(&Value::Bool(true));
@@ -276,7 +280,7 @@ impl Export {
     }
 
     fn explain_owner(&self, declaration: &mut Declaration) {
-        let Existing { live, imported, .. } = &declaration.existing;
+        let ExistingResource { live, imported, .. } = &declaration.existing;
         if *imported {
             let is_ours = matches!(&live.owner, Ownership::Engine(owner) if owner.team == self.team);
             let note = "It has engine's tags, but this spec only refers to it.".to_owned();
@@ -302,7 +306,7 @@ impl Export {
             }
         }
         self.resources.retain(|it| {
-            let Existing { kind, id, .. } = &it.existing;
+            let ExistingResource { kind, id, .. } = &it.existing;
             let key = |parent: &String| (kind.schema().kind.to_string(), id.name.clone(), parent.clone());
             !id.parents.values().any(|parent| implied.contains(&key(parent)))
         });
@@ -318,7 +322,7 @@ impl Export {
 impl Declaration {
     /// It as the spec has it, without references.
     fn as_declared(&self, owner: Owner) -> ResourceDecl {
-        let Existing { kind, id, live, .. } = &self.existing;
+        let ExistingResource { kind, id, live, .. } = &self.existing;
         let implied = kind.schema().properties.iter().filter(|it| matches!(it.presence, Presence::Implied));
         let written = self.properties.iter().map(|(name, _)| name.clone());
         ResourceDecl {
@@ -339,9 +343,9 @@ impl Declaration {
 
 /// Team and stack that own the resources, from their tags. What the spec only refers to counts if
 /// there is nothing else.
-fn owner(existing: &[Existing], team: Option<&str>) -> Result<(String, Option<String>), Conflict> {
-    let is_named = |it: &&Existing| matches!(it.kind.schema().identity, Identity::Named { .. });
-    let (imported, managed): (Vec<&Existing>, Vec<&Existing>) =
+fn owner(existing: &[ExistingResource], team: Option<&str>) -> Result<(String, Option<String>), Conflict> {
+    let is_named = |it: &&ExistingResource| matches!(it.kind.schema().identity, Identity::Named { .. });
+    let (imported, managed): (Vec<&ExistingResource>, Vec<&ExistingResource>) =
         existing.iter().filter(is_named).partition(|it| it.imported);
     let named = if managed.is_empty() { imported } else { managed };
     let owners = named.into_iter().filter_map(|it| match &it.live.owner {

@@ -12,7 +12,7 @@ use crate::error::AwsError;
 use crate::kind::Definition;
 use crate::lookup::LookupValues;
 use crate::ownership::OwnershipVerdict;
-use crate::remedy::{Advice, Command, Request};
+use crate::remedy::{Advice, CliCommand, RunOption};
 use crate::schema::{AwsEnv, Contents, Id, Identity, Live, Owner, Ownership, Status, Str, Users};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
@@ -111,7 +111,7 @@ impl Inventory {
     #[must_use]
     pub fn match_assigned(&mut self, spec: &Spec, declared: &ResourceDecl, others: Vec<(Id, Live)>) -> Vec<(Id, Live)> {
         let wanted = identities(declared, self);
-        let mut candidates: Vec<(Fit, Id, Live)> = Vec::new();
+        let mut candidates: Vec<(CandidateRank, Id, Live)> = Vec::new();
         let mut rest = Vec::new();
         for (id, live) in others {
             match rank(spec, declared, &id, &live) {
@@ -187,7 +187,7 @@ impl Inventory {
 
 /// How well a candidate fits a declaration, best first: not being deleted, connecting the same
 /// resources, and its [`rank`].
-type Fit = (bool, bool, u8);
+type CandidateRank = (bool, bool, u8);
 
 /// How well a resource fits a declaration by its owner; `None` means not at all.
 fn rank(spec: &Spec, declared: &ResourceDecl, id: &Id, live: &Live) -> Option<u8> {
@@ -246,19 +246,19 @@ impl SearchScope {
     /// there.
     pub fn elsewhere(&self) -> Advice {
         match self.is_local {
-            true => Advice::from("to search your account, leave out ").then(Request::Local),
+            true => Advice::from("to search your account, leave out ").then(RunOption::Local),
             false => Advice::from("to search elsewhere, pass ")
-                .then(Request::Region(None))
+                .then(RunOption::Region(None))
                 .then(" or ")
-                .then(Request::Profile)
+                .then(RunOption::Profile)
                 .then("; ")
-                .then(Command::Doctor)
+                .then(CliCommand::Doctor)
                 .then(" shows the current ones"),
         }
     }
 
     /// The command that creates what is missing there.
-    pub fn apply(&self) -> Command {
-        Command::Apply { is_local: self.is_local }
+    pub fn apply(&self) -> CliCommand {
+        CliCommand::Apply { is_local: self.is_local }
     }
 }

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use crate::diagnostic::{Diagnostic, Place, Span};
+use crate::diagnostic::{Diagnostic, Location, Span};
 use crate::error::AwsError;
-use crate::remedy::{Advice, Command, Request};
+use crate::remedy::{Advice, CliCommand, RunOption};
 use crate::schema::{Str, Text};
 use crate::value::Value;
 
@@ -202,7 +202,7 @@ fn texts(value: &Value) -> Vec<&str> {
 
 impl Unfound<'_> {
     /// What is wrong with a lookup, where it is declared, and what needs it.
-    pub fn diagnostic(&self, at: Place, uses: &[String]) -> Diagnostic {
+    pub fn diagnostic(&self, at: Location, uses: &[String]) -> Diagnostic {
         let Lookup { name, what, .. } = self.lookup;
         let needed = if uses.is_empty() { String::new() } else { format!("{} need it", listed(uses)) };
         let needed = if uses.len() == 1 { needed.replace(" need it", " needs it") } else { needed };
@@ -216,9 +216,9 @@ impl Unfound<'_> {
                 let names = self.lookup.names();
                 let problem = format!("`lookups.{name}` has no value: {what} named {names} doesn't exist");
                 let hint = Advice::from("create it, correct the name, or add `default:`; ")
-                    .then(Command::Doctor)
+                    .then(CliCommand::Doctor)
                     .then(" shows the account, and ")
-                    .then(Request::Region(None))
+                    .then(RunOption::Region(None))
                     .then(" searches another region");
                 let diagnostic = Diagnostic::error(problem, hint);
                 if needed.is_empty() { diagnostic } else { diagnostic.why(needed) }

@@ -25,11 +25,11 @@ const ELLIPSES: [&str; 2] = ["...", "…"];
 
 /// The secrets of a run, in every form in which AWS or a log may quote them.
 #[derive(Default)]
-pub struct Secrets(Mutex<Known>);
+pub struct Secrets(Mutex<KnownSecrets>);
 
 #[derive(Default)]
-struct Known {
-    forms: BTreeSet<Form>,
+struct KnownSecrets {
+    forms: BTreeSet<SecretForm>,
     /// The forms that may be truncated.
     plain: BTreeSet<String>,
 }
@@ -37,13 +37,13 @@ struct Known {
 /// Sorted by length, the longest first, so that no part of a secret remains if another is its
 /// prefix.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Form(std::cmp::Reverse<usize>, String);
+struct SecretForm(std::cmp::Reverse<usize>, String);
 
 impl Secrets {
     /// Adds a secret.
     pub fn register(&self, secret: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.forms.extend(forms(secret).into_iter().map(|form| Form(std::cmp::Reverse(form.len()), form)));
+        known.forms.extend(forms(secret).into_iter().map(|form| SecretForm(std::cmp::Reverse(form.len()), form)));
         if secret.chars().count() > ENCODED {
             known.plain.extend([secret.to_owned(), inner(&json(secret))]);
         }
@@ -53,7 +53,7 @@ impl Secrets {
     pub fn mask(&self, text: &str) -> String {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = text.to_owned();
-        for Form(_, form) in &known.forms {
+        for SecretForm(_, form) in &known.forms {
             if text.contains(form.as_str()) {
                 text = text.replace(form, if form.starts_with('"') { "\"***\"" } else { "***" });
             }

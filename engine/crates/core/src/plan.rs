@@ -20,7 +20,7 @@ use crate::inventory::{Found, Inventory, Search};
 use crate::ownership::{
     OtherOwner, OwnershipVerdict, READ_TAGS, SKIPPED_UNTAGGED, UNPROVEN, UnreadableTags, how_to_prove,
 };
-use crate::remedy::{Advice, Remedy, Request};
+use crate::remedy::{Advice, Remedy, RunOption};
 use crate::schema::{
     Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
     is_arn_within,
@@ -384,12 +384,12 @@ impl<'a> Planner<'a> {
         }
         row.outputs = schema.computed(&self.inventory.env, &declared.id.name);
         if live.is_none() && in_aws.is_some() {
-            let reason = Advice::from("AWS is still deleting the previous one; ").then(Request::Apply);
+            let reason = Advice::from("AWS is still deleting the previous one; ").then(RunOption::Apply);
             row.reason = Some(reason.then(" waits until it is deleted"));
         }
         if let Some((live, reason)) = live.and_then(|live| Some((live, live.pending()?))) {
             row.outputs.extend(live.outputs.clone());
-            let reason = Advice::from(format!("{reason}; ")).then(Request::Apply).then(" waits for that");
+            let reason = Advice::from(format!("{reason}; ")).then(RunOption::Apply).then(" waits for that");
             return Change { reason: Some(reason), pending: true, ..row };
         }
         if let Some((reason, hint)) = self.unsatisfiable(declared, live, &row.desired) {
@@ -513,7 +513,7 @@ impl<'a> Planner<'a> {
     fn made_anew(&self, declared: &ResourceDecl, live: &Live) -> Option<Advice> {
         // If it had another name before, `--replace` is about that one.
         if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
-            return Some(Advice::from("requested with ").then(Request::Replace));
+            return Some(Advice::from("requested with ").then(RunOption::Replace));
         }
         if let Status::Failed(reason) = &live.status {
             return Some(format!("it failed and has to be re-created: {reason}").into());
@@ -1016,7 +1016,7 @@ impl<'a> Planner<'a> {
             remarks.push(remark.then(Remedy::AssumeOwner));
         }
         if !self.options.targets.is_empty() && goal != Goal::Unmanaged {
-            let remark = Advice::from("this plan covers only part of the spec (").then(Request::Targets);
+            let remark = Advice::from("this plan covers only part of the spec (").then(RunOption::Targets);
             remarks.push(remark.then("); the rest may differ from AWS"));
         } else if let (Search::Partial(why), true) = (&self.inventory.search, goal != Goal::Unmanaged) {
             remarks.push(why.clone());

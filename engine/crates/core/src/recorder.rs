@@ -51,12 +51,12 @@ pub struct Attempt {
     /// When it was sent.
     pub left: Option<Instant>,
     /// The result and its time.
-    pub answer: Option<(Instant, Answer)>,
+    pub answer: Option<(Instant, CallResult)>,
 }
 
 /// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum CallResult {
     /// It succeeded.
     Done,
     /// AWS throttled it.
@@ -82,13 +82,13 @@ pub struct Pause {
 
 /// The index of an attempt or a pause.
 #[derive(Debug, Clone, Copy)]
-pub struct Place(usize);
+pub struct EntryIndex(usize);
 
 /// A pause that ends when this is dropped.
 #[derive(Debug)]
 pub struct Paused<'r> {
     recorder: &'r Recorder,
-    place: Option<Place>,
+    place: Option<EntryIndex>,
 }
 
 impl Recorder {
@@ -107,7 +107,7 @@ impl Recorder {
     }
 
     /// Records the start of an attempt.
-    pub fn attempt(&self, operation: &str, target: &str, writes: bool, call: Option<&str>) -> Option<Place> {
+    pub fn attempt(&self, operation: &str, target: &str, writes: bool, call: Option<&str>) -> Option<EntryIndex> {
         let mut kept = self.kept()?;
         kept.attempts.push(Attempt {
             step: step(),
@@ -119,21 +119,21 @@ impl Recorder {
             left: None,
             answer: None,
         });
-        Some(Place(kept.attempts.len() - 1))
+        Some(EntryIndex(kept.attempts.len() - 1))
     }
 
     /// Records that an attempt was sent.
-    pub fn left(&self, place: Option<Place>) {
+    pub fn left(&self, place: Option<EntryIndex>) {
         self.change(place, |attempt| attempt.left = Some(Instant::now()));
     }
 
     /// Records how an attempt was answered; `answer` runs only if calls are recorded.
-    pub fn answered(&self, place: Option<Place>, answer: impl FnOnce() -> Answer) {
+    pub fn answered(&self, place: Option<EntryIndex>, answer: impl FnOnce() -> CallResult) {
         self.change(place, |attempt| attempt.answer = Some((Instant::now(), answer())));
     }
 
-    fn change(&self, place: Option<Place>, change: impl FnOnce(&mut Attempt)) {
-        let Some((Place(at), mut kept)) = place.zip(self.kept()) else { return };
+    fn change(&self, place: Option<EntryIndex>, change: impl FnOnce(&mut Attempt)) {
+        let Some((EntryIndex(at), mut kept)) = place.zip(self.kept()) else { return };
         kept.attempts.get_mut(at).map(change);
     }
 
@@ -142,7 +142,7 @@ impl Recorder {
         let place = self.kept().map(|mut kept| {
             let pause = Pause { step: step(), reason: reason.to_owned(), begun: Instant::now(), ended: None };
             kept.pauses.push(pause);
-            Place(kept.pauses.len() - 1)
+            EntryIndex(kept.pauses.len() - 1)
         });
         Paused { recorder: self, place }
     }
@@ -150,7 +150,7 @@ impl Recorder {
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        let Some((Place(at), mut kept)) = self.place.zip(self.recorder.kept()) else { return };
+        let Some((EntryIndex(at), mut kept)) = self.place.zip(self.recorder.kept()) else { return };
         if let Some(pause) = kept.pauses.get_mut(at) {
             pause.ended = Some(Instant::now());
         }

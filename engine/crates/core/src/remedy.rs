@@ -30,7 +30,7 @@ pub enum Remedy {
 
 /// What the user can request of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Request {
+pub enum RunOption {
     /// To apply the plan.
     Apply,
     /// To assume ownership by name if tags can't be read.
@@ -61,7 +61,7 @@ pub enum Request {
 
 /// A command of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Command {
+pub enum CliCommand {
     /// Create and update the resources of a spec.
     Apply {
         /// Whether in the local AWS.
@@ -92,9 +92,9 @@ pub enum AdvicePart {
     /// A remedy as an imperative.
     Remedy(Remedy),
     /// A request as a noun.
-    Request(Request),
+    Request(RunOption),
     /// A command as a noun.
-    Command(Command),
+    Command(CliCommand),
 }
 
 /// A text for the user, in which the program words remedies, requests and commands.
@@ -167,14 +167,14 @@ impl From<Remedy> for Advice {
     }
 }
 
-impl From<Request> for Advice {
-    fn from(request: Request) -> Advice {
+impl From<RunOption> for Advice {
+    fn from(request: RunOption) -> Advice {
         Advice(vec![AdvicePart::Request(request)])
     }
 }
 
-impl From<Command> for Advice {
-    fn from(command: Command) -> Advice {
+impl From<CliCommand> for Advice {
+    fn from(command: CliCommand) -> Advice {
         Advice(vec![AdvicePart::Command(command)])
     }
 }

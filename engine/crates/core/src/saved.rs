@@ -33,7 +33,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::plan::{Action, Change, Plan};
-use crate::remedy::{Advice, Command, Request};
+use crate::remedy::{Advice, CliCommand, RunOption};
 use crate::schema::{Live, Ownership, Property, Rule, Schema, Status};
 use crate::spec::{ResourceDecl, Spec, files};
 use crate::value::{Part, Tree, Value};
@@ -92,7 +92,7 @@ pub struct SavedPlan {
     #[serde(rename = "leftovers")]
     orphans: BTreeMap<Digest, Orphan>,
     /// The changes, in the order of the plan.
-    rows: Vec<Row>,
+    rows: Vec<SavedChange>,
 }
 
 /// The flags that affect a plan, without variables.
@@ -155,7 +155,7 @@ struct Orphan {
 /// The change of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct SavedChange {
     resource: String,
     kind: String,
     action: String,
@@ -249,7 +249,7 @@ impl SavedPlan {
             sources: sources.collect(),
             found: found.collect(),
             orphans: orphans.collect(),
-            rows: plan.changes.iter().map(|change| Row::new(change, spec, &salt)).collect(),
+            rows: plan.changes.iter().map(|change| SavedChange::new(change, spec, &salt)).collect(),
             salt,
         }
     }
@@ -260,12 +260,13 @@ impl SavedPlan {
     /// The saved plan is damaged or from another version of engine.
     pub fn parse(bytes: &[u8]) -> Result<Option<SavedPlan>, Diagnostic> {
         let unusable = |problem: String| {
-            let hint = Advice::from("save the plan again with ").then(Command::SavePlan).then(", and review it again");
+            let hint =
+                Advice::from("save the plan again with ").then(CliCommand::SavePlan).then(", and review it again");
             Diagnostic::error(problem, hint)
         };
         // Not parsed into a tree, which would need many times the memory of an untrusted file.
         #[derive(Deserialize)]
-        struct Kind<'b> {
+        struct KindField<'b> {
             #[serde(borrow)]
             kind: std::borrow::Cow<'b, str>,
         }
@@ -273,7 +274,7 @@ impl SavedPlan {
         struct Version {
             format_version: u64,
         }
-        let Ok(Kind { kind }) = serde_json::from_slice(bytes) else {
+        let Ok(KindField { kind }) = serde_json::from_slice(bytes) else {
             // An incomplete saved plan must not be taken for a spec.
             let start = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).replace(char::is_whitespace, "");
             let is_half = start.starts_with(&format!(r#"{{"kind":"{}""#, KIND.replace(' ', "")));
@@ -359,7 +360,7 @@ impl SavedPlan {
         }
         if moved.is_empty() {
             // Every difference above may change the plan, so it is reported only alone.
-            let of = |plan: &SavedPlan| plan.rows.iter().cloned().enumerate().collect::<BTreeMap<usize, Row>>();
+            let of = |plan: &SavedPlan| plan.rows.iter().cloned().enumerate().collect::<BTreeMap<usize, SavedChange>>();
             let (then, now) = (of(self), of(now));
             moved.extend(differing(&then, &now).filter_map(|at| {
                 let row = then.get(at).or(now.get(at))?;
@@ -371,17 +372,17 @@ impl SavedPlan {
 }
 
 impl Flags {
-    fn differing(&self, other: &Flags) -> impl Iterator<Item = Request> {
+    fn differing(&self, other: &Flags) -> impl Iterator<Item = RunOption> {
         let flags = [
-            (Request::Destroy, self.destroy != other.destroy),
-            (Request::Local, self.local != other.local),
-            (Request::AssumeOwner, self.assume_owner != other.assume_owner),
-            (Request::SearchByName, self.prune_scan != other.prune_scan),
-            (Request::Replace, self.replace != other.replace),
-            (Request::Targets, self.target != other.target),
-            (Request::Team(None), self.team != other.team),
-            (Request::Region(None), self.region != other.region),
-            (Request::Stage(None), self.stage != other.stage),
+            (RunOption::Destroy, self.destroy != other.destroy),
+            (RunOption::Local, self.local != other.local),
+            (RunOption::AssumeOwner, self.assume_owner != other.assume_owner),
+            (RunOption::SearchByName, self.prune_scan != other.prune_scan),
+            (RunOption::Replace, self.replace != other.replace),
+            (RunOption::Targets, self.target != other.target),
+            (RunOption::Team(None), self.team != other.team),
+            (RunOption::Region(None), self.region != other.region),
+            (RunOption::Stage(None), self.stage != other.stage),
         ];
         flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag))
     }
@@ -437,8 +438,8 @@ fn differing<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K,
     keys.into_iter().filter(|key| a.get(key) != b.get(key))
 }
 
-impl Row {
-    fn new(change: &Change, spec: &Spec, salt: &Salt) -> Row {
+impl SavedChange {
+    fn new(change: &Change, spec: &Spec, salt: &Salt) -> SavedChange {
         let kind = change.kind.to_string();
         let schema = spec.resource(&change.resource).map(ResourceDecl::schema);
         let is_sensitive = |name: &str| schema.is_some_and(|schema| is_sensitive(schema, name));
@@ -461,7 +462,7 @@ impl Row {
             json!([property.path.to_string(), both(&property.before), both(&property.after), effect])
         });
         let digested = json!([change.name, desired.collect::<Vec<_>>(), values.collect::<Vec<_>>()]);
-        Row {
+        SavedChange {
             resource: change.resource.clone(),
             digest: salt.digest(&["row", &kind, &change.resource], &digested),
             kind,

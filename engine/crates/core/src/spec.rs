@@ -28,12 +28,12 @@ pub use check::kind_elsewhere;
 pub(crate) use render::plain;
 
 use crate::build::{Build, Built};
-use crate::diagnostic::{Diagnostic, Place, Severity, SourceFile, Span};
+use crate::diagnostic::{Diagnostic, Location, Severity, SourceFile, Span};
 use crate::error::AwsError;
 use crate::graph::{Cycle, Graph};
 use crate::kind::{Artifact, Definition, Kinds, Loaded, SpecFolder};
 use crate::lookup::{Lookup, LookupValues};
-use crate::remedy::{Advice, Command, Remedy};
+use crate::remedy::{Advice, CliCommand, Remedy};
 use crate::schema::{Id, Identity, Names, Problem, Property, Schema, Shape};
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{self, Node, Yaml};
@@ -90,14 +90,14 @@ pub struct Spec {
     /// What was loaded from local files, by resource.
     loaded: BTreeMap<String, Loaded>,
     /// What it was checked from; `None` if it has no file.
-    source: Option<Arc<Source>>,
-    places: Places,
+    source: Option<Arc<SpecSource>>,
+    places: Locations,
     rendering: render::Rendering,
 }
 
 /// What a spec is checked from.
 #[derive(Debug)]
-struct Source {
+struct SpecSource {
     file: Arc<SourceFile>,
     root: Node,
     /// The file's name without its extension.
@@ -123,7 +123,7 @@ pub struct LookupUse {
 
 impl LookupUse {
     /// The error of a secret that would be shown there.
-    fn shows_secret(&self, lookup: &str, at: Place) -> Diagnostic {
+    fn shows_secret(&self, lookup: &str, at: Location) -> Diagnostic {
         let problem = format!("the value of `lookups.{lookup}` is secret, so {self} can't use it");
         let hint = "use it in `environment`, or let the function's code read it";
         let error = Diagnostic::error(problem, hint).at(at);
@@ -297,9 +297,9 @@ pub enum Depth {
 
 /// Positions of resources and properties in the file.
 #[derive(Debug, Default)]
-struct Places(HashMap<String, HashMap<Path, Span>>);
+struct Locations(HashMap<String, HashMap<Path, Span>>);
 
-impl Places {
+impl Locations {
     fn set(&mut self, resource: &str, path: Path, span: Span) {
         match self.0.get_mut(resource) {
             Some(places) => drop(places.insert(path, span)),
@@ -380,7 +380,7 @@ impl Spec {
         };
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let source = Source { file, root, stem, dir, overrides: overrides.clone(), depth };
+        let source = SpecSource { file, root, stem, dir, overrides: overrides.clone(), depth };
         let (spec, found) = check::check(kinds, &source, &LookupValues::default(), None);
         let spec = spec.map(|spec| Spec { source: Some(Arc::new(source)), ..spec });
         match (spec, [errors, found].concat()) {
@@ -401,7 +401,8 @@ impl Spec {
         let Ok(bytes) = read(path) else { return Vec::new() };
         let (file, root, _) = yaml::read(&path.display().to_string(), &bytes);
         let dir = path.parent().map_or_else(PathBuf::new, FilePath::to_owned);
-        let setting = expand::Setting { kinds, file: &file, dir: &dir, overrides, lookups: &LookupValues::default() };
+        let setting =
+            expand::ExpandContext { kinds, file: &file, dir: &dir, overrides, lookups: &LookupValues::default() };
         root.map_or_else(Vec::new, |root| expand::stages(&setting, &root))
     }
 
@@ -461,7 +462,7 @@ impl Spec {
             folder: SpecFolder { path: PathBuf::new(), boundary: None, cache: None },
             loaded: BTreeMap::new(),
             source: None,
-            places: Places::default(),
+            places: Locations::default(),
             rendering: render::Rendering::default(),
         })
     }
@@ -531,7 +532,7 @@ impl Spec {
     }
 
     /// The position of a lookup in the file.
-    pub fn place_of_lookup(&self, lookup: &Lookup) -> Place {
+    pub fn place_of_lookup(&self, lookup: &Lookup) -> Location {
         self.file.place(lookup.span)
     }
 
@@ -617,13 +618,13 @@ impl Spec {
     }
 
     /// The position of a resource's property in the file, or of its closest ancestor.
-    pub fn place(&self, resource: &str, path: &Path) -> Option<Place> {
+    pub fn place(&self, resource: &str, path: &Path) -> Option<Location> {
         Some(self.file.place(self.places.get(resource, path)?))
     }
 
     /// The position to show for an AWS error: the property that AWS names, else a property that
     /// often causes this error, else the resource.
-    pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Place> {
+    pub fn blamed(&self, resource: &str, error: &AwsError) -> Option<Location> {
         let declared = self.resource(resource)?;
         let api = error.api.as_deref();
         let members = api.map_or(&[][..], |api| &api.members);
@@ -642,10 +643,10 @@ fn read(path: &FilePath) -> Result<Vec<u8>, Diagnostic> {
         let shown = path.display();
         let hint = match unread {
             Unread::Folder => Advice::from("pass a file in it; ")
-                .then(Command::Validate(shown.to_string()))
+                .then(CliCommand::Validate(shown.to_string()))
                 .then(" checks every spec in the folder"),
             Unread::Refused(_) => "make the file readable, or pass another file".into(),
-            _ => Advice::from("pass the path of a YAML file, like ").then(Command::Diff { spec: Some(EXAMPLE) }),
+            _ => Advice::from("pass the path of a YAML file, like ").then(CliCommand::Diff { spec: Some(EXAMPLE) }),
         };
         let error = Diagnostic::error(format!("the spec `{shown}` {}", unread.reason()), hint);
         match unread {

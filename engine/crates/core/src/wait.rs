@@ -58,7 +58,7 @@ pub struct Context {
 }
 
 /// The parts of a [`Context`] that belong to a connection.
-pub struct Connected {
+pub struct ConnectionParts {
     /// See [`Context::account`].
     pub account: Arc<dyn Account>,
     /// See [`Context::limits`].
@@ -171,8 +171,8 @@ const FAULTS: u32 = 1;
 
 impl Context {
     /// A context whose waits end when `interrupt` becomes true.
-    pub fn new(connected: Connected, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
-        let Connected { account, limits, secrets, recorder, kinds, providers } = connected;
+    pub fn new(connected: ConnectionParts, overrides: Overrides, interrupt: watch::Receiver<bool>) -> Context {
+        let ConnectionParts { account, limits, secrets, recorder, kinds, providers } = connected;
         let (report, on_accepted): (Reporter, OnAccepted) = (Arc::new(|_| {}), Arc::new(|| {}));
         Context {
             account,
@@ -516,11 +516,11 @@ impl Context {
         waits
     }
 
-    fn open(&self, what: String) -> Open {
+    fn open(&self, what: String) -> OpenWait {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = open.last_key_value().map_or(0, |(key, _)| key + 1);
         open.insert(key, what);
-        Open { key, all: Arc::clone(&self.open) }
+        OpenWait { key, all: Arc::clone(&self.open) }
     }
 
     /// The error of a wait that timed out, with a command that shows AWS's progress.
@@ -610,12 +610,12 @@ impl Drop for Reported {
 }
 
 /// A current wait; it ends when this is dropped.
-struct Open {
+struct OpenWait {
     key: u64,
     all: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
-impl Drop for Open {
+impl Drop for OpenWait {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

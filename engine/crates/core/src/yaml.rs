@@ -136,7 +136,7 @@ pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Dia
     }
 
     let file = SourceFile::new(name, text);
-    let mut reader = Reader {
+    let mut reader = TreeBuilder {
         file: &file,
         last: Span::new(0, 0),
         open: Vec::new(),
@@ -169,7 +169,7 @@ fn is_refused_character(from_here: &str, c: char) -> bool {
 }
 
 /// A list or mapping that is not closed yet.
-struct Open {
+struct OpenCollection {
     start: usize,
     style: StructureStyle,
     content: Content,
@@ -186,11 +186,11 @@ enum Content {
 }
 
 /// Builds the tree from granit's events, without recursion.
-struct Reader<'a> {
+struct TreeBuilder<'a> {
     file: &'a Arc<SourceFile>,
     /// The position of the last event.
     last: Span,
-    open: Vec<Open>,
+    open: Vec<OpenCollection>,
     root: Option<Node>,
     errors: Vec<Diagnostic>,
     n_errors: usize,
@@ -198,7 +198,7 @@ struct Reader<'a> {
     n_harmless: usize,
 }
 
-impl Reader<'_> {
+impl TreeBuilder<'_> {
     fn read(&mut self) {
         let mut options = Options::default();
         options.disallow_directives = true;
@@ -239,11 +239,11 @@ impl Reader<'_> {
                         Some(before) if style == StructureStyle::Block && !after.starts_with('-') => before.len(),
                         _ => span.start,
                     };
-                    self.open.push(Open { start, style, content: Content::List(Vec::new()) });
+                    self.open.push(OpenCollection { start, style, content: Content::List(Vec::new()) });
                 }
                 Event::MappingStart(style, ..) => {
                     let content = Content::Map { entries: Vec::new(), key: None };
-                    self.open.push(Open { start: span.start, style, content });
+                    self.open.push(OpenCollection { start: span.start, style, content });
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
                 Event::Anchor(..) => self.error(span, |_| anchor_error()),
@@ -325,7 +325,7 @@ impl Reader<'_> {
                 None => {
                     let key_span = node.span;
                     let text = self.key(node);
-                    if let Some(Open { content: Content::Map { key, .. }, .. }) = self.open.last_mut() {
+                    if let Some(OpenCollection { content: Content::Map { key, .. }, .. }) = self.open.last_mut() {
                         *key = Some((text, key_span));
                     }
                 }
@@ -362,7 +362,7 @@ impl Reader<'_> {
 
     /// Closes the innermost list or mapping.
     fn close(&mut self, end: usize) {
-        let Some(Open { start, style, content }) = self.open.pop() else {
+        let Some(OpenCollection { start, style, content }) = self.open.pop() else {
             return;
         };
         let (value, last) = match content {

@@ -23,13 +23,13 @@ use crate::timeline::Timing;
 use crate::value::Value;
 
 use super::timeline::{TimelineFile, TimelineGuard};
-use super::{Deployment, Planned};
+use super::{Deployment, PlannedRun};
 
 impl Deployment<'_> {
     /// Applies all plans concurrently, and reports the outcome of each.
     pub(in crate::cli) async fn carry_out(
         &self,
-        planned: &[Planned<'_>],
+        planned: &[PlannedRun<'_>],
         parallelism: usize,
         timeline: Option<&TimelineFile<'_>>,
     ) -> Result<Exit, CommandError> {
@@ -76,7 +76,7 @@ impl Deployment<'_> {
     /// Applies all plans concurrently, and shows their progress.
     async fn execute(
         &self,
-        planned: &[Planned<'_>],
+        planned: &[PlannedRun<'_>],
         prefixes: &[String],
         executions: &[Execution<'_>],
         parallelism: usize,
@@ -87,7 +87,7 @@ impl Deployment<'_> {
         for (at, (it, prefix)) in planned.iter().zip(prefixes).enumerate() {
             progress.borrow_mut().begin(at, prefix, &it.plan);
         }
-        let runs = planned.iter().zip(executions).enumerate().map(|(at, (Planned { run, .. }, execution))| {
+        let runs = planned.iter().zip(executions).enumerate().map(|(at, (PlannedRun { run, .. }, execution))| {
             let (progress, slots) = (&progress, &slots);
             async move {
                 let mut report = |event: &Event| progress.borrow_mut().event(at, event);
@@ -101,8 +101,8 @@ impl Deployment<'_> {
     }
 
     /// Reports the outcome of a run, one of several or the only one.
-    fn report(&self, it: &Planned<'_>, outcome: &Outcome, timing: &Timing, is_one_of_several: bool) {
-        let Planned { run, plan } = it;
+    fn report(&self, it: &PlannedRun<'_>, outcome: &Outcome, timing: &Timing, is_one_of_several: bool) {
+        let PlannedRun { run, plan } = it;
         let (spec, terminal, endings) = (&run.session.spec, self.terminal, &outcome.endings);
         let (status, exit) = status(run, endings);
         let outputs = if exit == Exit::Done { self.outputs(run, outcome) } else { Vec::new() };
@@ -149,8 +149,8 @@ impl Deployment<'_> {
 }
 
 /// What precedes the names of each run's resources, where there are several runs.
-fn prefixes(planned: &[Planned<'_>]) -> Vec<String> {
-    let prefix = |Planned { run, .. }: &Planned<'_>| {
+fn prefixes(planned: &[PlannedRun<'_>]) -> Vec<String> {
+    let prefix = |PlannedRun { run, .. }: &PlannedRun<'_>| {
         let spec = &run.session.spec;
         if planned.len() > 1 { format!("{}/{}/", spec.team, spec.stack) } else { String::new() }
     };
@@ -171,9 +171,9 @@ fn status(run: &Run<'_>, endings: &[StepOutcome]) -> (&'static str, Exit) {
 }
 
 /// The commands to run after an apply.
-fn next_command(planned: &[Planned<'_>]) -> Option<String> {
+fn next_command(planned: &[PlannedRun<'_>]) -> Option<String> {
     let is_mapping = |it: &ResourceDecl| it.schema().kind == "mapping" && !it.imported;
-    let Planned { run: Run { session, .. }, .. } =
+    let PlannedRun { run: Run { session, .. }, .. } =
         planned.iter().find(|it| it.run.session.spec.resources.iter().any(is_mapping))?;
     let each = if planned.len() > 1 { ", for each spec and team" } else { "" };
     let (verify, logs) = (command_line(session, "verify"), command_line(session, "logs"));

@@ -6,16 +6,16 @@ use crate::apply::StepOutcome;
 use crate::cli::args::{PlanFormat, ViewArgs};
 use crate::cli::session::Session;
 use crate::plan::{Action, Change, Plan};
-use crate::render::markdown::{self, Page};
+use crate::render::markdown::{self, PlanContext};
 use crate::render::{self, Rows, remedy};
 use crate::timeline::Timing;
 use crate::value::Value;
 
-use super::{Deployment, Planned};
+use super::{Deployment, PlannedRun};
 
 impl Deployment<'_> {
     /// Shows the plans.
-    pub(in crate::cli) fn show(&self, planned: &[Planned<'_>]) {
+    pub(in crate::cli) fn show(&self, planned: &[PlannedRun<'_>]) {
         for it in planned {
             let (spec, env) = (&it.run.session.spec, &it.run.inventory.env);
             match self.view.format {
@@ -31,9 +31,9 @@ impl Deployment<'_> {
         }
     }
 
-    fn show_groups(&self, planned: &[Planned<'_>]) {
+    fn show_groups(&self, planned: &[PlannedRun<'_>]) {
         for (at, group) in self.groups(planned).iter().enumerate() {
-            let Some((Planned { run, .. }, text)) = group.first() else { continue };
+            let Some((PlannedRun { run, .. }, text)) = group.first() else { continue };
             let Session { spec, notes, .. } = &run.session;
             let teams: Vec<&str> = group.iter().map(|(it, _)| it.run.session.spec.team.as_str()).collect();
             let heading = render::heading_of(&teams, &spec.stack, &run.inventory.env, notes, self.terminal.out);
@@ -43,8 +43,8 @@ impl Deployment<'_> {
     }
 
     /// The plans as text, grouped if they differ only in the team.
-    fn groups<'p, 't>(&self, planned: &'p [Planned<'t>]) -> Vec<Vec<(&'p Planned<'t>, String)>> {
-        let mut groups: Vec<(String, Vec<(&Planned<'_>, String)>)> = Vec::new();
+    fn groups<'p, 't>(&self, planned: &'p [PlannedRun<'t>]) -> Vec<Vec<(&'p PlannedRun<'t>, String)>> {
+        let mut groups: Vec<(String, Vec<(&PlannedRun<'_>, String)>)> = Vec::new();
         for it in planned {
             let Session { spec, notes, .. } = &it.run.session;
             let text = self.text(it);
@@ -59,7 +59,7 @@ impl Deployment<'_> {
     }
 
     /// The plan as text, without the reasons for refusals: the errors that follow report them.
-    fn text(&self, Planned { run, plan }: &Planned<'_>) -> String {
+    fn text(&self, PlannedRun { run, plan }: &PlannedRun<'_>) -> String {
         let (destroy, style) = (self.is_destroy(), self.terminal.out);
         if run.renamed(plan).is_some() {
             return format!("{}\n", render::summary(plan, destroy, style));
@@ -77,20 +77,20 @@ impl Deployment<'_> {
     }
 
     /// Prints the document of each plan that isn't applied, if one is requested.
-    pub(super) fn print_documents(&self, planned: &[Planned<'_>], status: &str) {
+    pub(super) fn print_documents(&self, planned: &[PlannedRun<'_>], status: &str) {
         planned.iter().for_each(|it| self.print_document(it, status, &[], None, &[]));
     }
 
     /// Prints the JSON or Markdown document of a plan and its outcome, if one is requested.
     pub(super) fn print_document(
         &self,
-        planned: &Planned<'_>,
+        planned: &PlannedRun<'_>,
         status: &str,
         endings: &[StepOutcome],
         timing: Option<&Timing>,
         outputs: &[(String, Value)],
     ) {
-        let Planned { run, plan } = planned;
+        let PlannedRun { run, plan } = planned;
         match self.view.format {
             PlanFormat::Human => {}
             PlanFormat::Json => {
@@ -104,9 +104,9 @@ impl Deployment<'_> {
         }
     }
 
-    fn page<'r>(&self, Planned { run, .. }: &'r Planned<'_>) -> Page<'r> {
+    fn page<'r>(&self, PlannedRun { run, .. }: &'r PlannedRun<'_>) -> PlanContext<'r> {
         let Session { spec, notes, .. } = &run.session;
-        Page { spec, env: &run.inventory.env, notes, rows: rows(self.view), destroy: self.is_destroy() }
+        PlanContext { spec, env: &run.inventory.env, notes, rows: rows(self.view), destroy: self.is_destroy() }
     }
 }
 

@@ -11,11 +11,11 @@ use crate::aws::recorder::Records;
 use crate::cli::exit::CommandError;
 use crate::diagnostic::Diagnostic;
 use crate::files::{self, Readers, Unread};
-use crate::render::timeline::{GENERATOR, Ran, document};
+use crate::render::timeline::{GENERATOR, TimelineRun, document};
 use crate::sanitize::{self, Reader, is_ci};
 use crate::timeline::{Axis, Timeline};
 
-use super::Planned;
+use super::PlannedRun;
 
 /// Enough bytes to recognize a timeline.
 const HEAD: usize = 400;
@@ -54,7 +54,7 @@ impl<'a> TimelineFile<'a> {
 
     /// # Errors
     /// The file is no longer writable.
-    fn write(&self, axis: &Axis, runs: &[Ran<'_>]) -> Result<(), Diagnostic> {
+    fn write(&self, axis: &Axis, runs: &[TimelineRun<'_>]) -> Result<(), Diagnostic> {
         let text = document(axis, runs, self.when);
         let reader = Reader { runner: is_ci(), ..Reader::default() };
         let text = sanitize::clean(&text, reader);
@@ -70,7 +70,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
 /// Writes the timeline, also when dropped: a second Ctrl-C ends the command anywhere.
 pub(super) struct TimelineGuard<'d> {
     file: &'d TimelineFile<'d>,
-    planned: &'d [Planned<'d>],
+    planned: &'d [PlannedRun<'d>],
     executions: &'d [Execution<'d>],
     is_written: bool,
 }
@@ -78,7 +78,7 @@ pub(super) struct TimelineGuard<'d> {
 impl<'d> TimelineGuard<'d> {
     pub(super) fn new(
         file: &'d TimelineFile<'d>,
-        planned: &'d [Planned<'d>],
+        planned: &'d [PlannedRun<'d>],
         executions: &'d [Execution<'d>],
     ) -> TimelineGuard<'d> {
         TimelineGuard { file, planned, executions, is_written: false }
@@ -104,16 +104,17 @@ impl Drop for TimelineGuard<'_> {
     }
 }
 
-fn write(file: &TimelineFile<'_>, planned: &[Planned<'_>], outcomes: &[Outcome]) -> Result<(), Diagnostic> {
+fn write(file: &TimelineFile<'_>, planned: &[PlannedRun<'_>], outcomes: &[Outcome]) -> Result<(), Diagnostic> {
     let records: Vec<Records> = planned.iter().map(|it| it.run.cx.aws.recorder.records()).collect();
     let Some(axis) = Axis::of(outcomes.iter().map(|outcome| &outcome.times).zip(&records)) else { return Ok(()) };
-    let runs = planned.iter().zip(outcomes).zip(&records).map(|((Planned { run, plan }, outcome), records)| Ran {
-        spec: &run.session.spec,
-        env: &run.inventory.env,
-        plan,
-        endings: &outcome.endings,
-        timeline: Timeline::new(&axis, plan, outcome, records),
-        secrets: &run.cx.aws.secrets,
-    });
-    file.write(&axis, &runs.collect::<Vec<Ran<'_>>>())
+    let runs =
+        planned.iter().zip(outcomes).zip(&records).map(|((PlannedRun { run, plan }, outcome), records)| TimelineRun {
+            spec: &run.session.spec,
+            env: &run.inventory.env,
+            plan,
+            endings: &outcome.endings,
+            timeline: Timeline::new(&axis, plan, outcome, records),
+            secrets: &run.cx.aws.secrets,
+        });
+    file.write(&axis, &runs.collect::<Vec<TimelineRun<'_>>>())
 }

@@ -15,11 +15,11 @@ use crate::cli::session::{self, AwsTarget, Session};
 use crate::plan::Options;
 use crate::spec::Depth;
 
-type Loaded<'t> = Result<Session<'t>, CommandError>;
+type LoadedSession<'t> = Result<Session<'t>, CommandError>;
 
 /// Loads the spec of a command.
 pub(super) struct Loader<'t> {
-    requests: Sender<(Option<AwsTarget>, oneshot::Sender<Loaded<'t>>)>,
+    requests: Sender<(Option<AwsTarget>, oneshot::Sender<LoadedSession<'t>>)>,
 }
 
 impl<'t> Loader<'t> {
@@ -32,7 +32,7 @@ impl<'t> Loader<'t> {
     where
         't: 'scope,
     {
-        let (requests, received) = channel::<(Option<AwsTarget>, oneshot::Sender<Loaded<'t>>)>();
+        let (requests, received) = channel::<(Option<AwsTarget>, oneshot::Sender<LoadedSession<'t>>)>();
         scope.spawn(move || {
             for (target, answer) in received {
                 let loaded = match &target {
@@ -50,7 +50,7 @@ impl<'t> Loader<'t> {
     ///
     /// # Errors
     /// Those of the spec.
-    pub(super) async fn reload(&self, target: &AwsTarget) -> Loaded<'t> {
+    pub(super) async fn reload(&self, target: &AwsTarget) -> LoadedSession<'t> {
         self.request(Some(target.clone())).await
     }
 
@@ -58,11 +58,11 @@ impl<'t> Loader<'t> {
     ///
     /// # Errors
     /// Those of the spec, and of the start.
-    pub(super) async fn open(&self) -> Loaded<'t> {
+    pub(super) async fn open(&self) -> LoadedSession<'t> {
         self.request(None).await
     }
 
-    async fn request(&self, target: Option<AwsTarget>) -> Loaded<'t> {
+    async fn request(&self, target: Option<AwsTarget>) -> LoadedSession<'t> {
         let (sender, answer) = oneshot::channel();
         drop(self.requests.send((target, sender)));
         // The thread ends only with the command.
@@ -71,6 +71,6 @@ impl<'t> Loader<'t> {
 }
 
 /// The only session of a command with one spec.
-fn one(sessions: Result<Vec<Session<'_>>, CommandError>) -> Loaded<'_> {
+fn one(sessions: Result<Vec<Session<'_>>, CommandError>) -> LoadedSession<'_> {
     sessions?.pop().ok_or_else(CommandError::interrupted)
 }

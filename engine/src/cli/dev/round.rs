@@ -18,7 +18,7 @@ use crate::apply::{self, Event, Execution, StepOutcome};
 use crate::aws::{AwsError, Context};
 use crate::cli::args::{PARALLELISM, PlanFormat, ViewArgs};
 use crate::cli::builds::{BuildMode, Builds};
-use crate::cli::deploy::{Deployment, Planned, command_line};
+use crate::cli::deploy::{Deployment, PlannedRun, command_line};
 use crate::cli::exit::{CommandError, Exit};
 use crate::cli::session::{self, AwsTarget, Intent, LookupReads, Run, Session};
 use crate::cli::syntax;
@@ -39,20 +39,20 @@ const INTENT: Intent =
 
 /// Which stack a command works on.
 #[derive(PartialEq)]
-struct Identity {
+struct StackIdentity {
     team: String,
     stack: String,
     env: AwsEnv,
 }
 
-impl Identity {
-    fn of(spec: &Spec, env: &AwsEnv) -> Identity {
-        Identity { team: spec.team.clone(), stack: spec.stack.clone(), env: env.clone() }
+impl StackIdentity {
+    fn of(spec: &Spec, env: &AwsEnv) -> StackIdentity {
+        StackIdentity { team: spec.team.clone(), stack: spec.stack.clone(), env: env.clone() }
     }
 }
 
 /// What earlier rounds know of AWS.
-struct Known {
+struct LastRead {
     cx: Context,
     inventory: Inventory,
     target: AwsTarget,
@@ -78,7 +78,7 @@ pub(super) enum Trigger {
 }
 
 /// How a round after a save ended.
-pub(super) enum Ended<'t> {
+pub(super) enum RoundEnd<'t> {
     /// It is complete.
     Complete,
     /// A file was saved meanwhile, so nothing was deployed.
@@ -98,8 +98,8 @@ pub(super) struct Rounds<'t> {
     pub(super) has_keys: bool,
     interrupt: watch::Receiver<bool>,
     /// The stack that the user has agreed to.
-    identity: Option<Identity>,
-    known: Option<Known>,
+    identity: Option<StackIdentity>,
+    known: Option<LastRead>,
     /// The plan that waits for the user's answer, as text.
     pending: Option<String>,
     /// The last problems that were shown, as text.
@@ -239,7 +239,7 @@ impl<'t> Rounds<'t> {
     }
 
     /// Checks what is applied, before anything is written.
-    async fn check(&mut self, planned: &Planned<'_>, part: &Plan) -> Result<(), CommandError> {
+    async fn check(&mut self, planned: &PlannedRun<'_>, part: &Plan) -> Result<(), CommandError> {
         if has_only_automatic(part) {
             return self.check_syntax(&planned.run.session, part).await;
         }
@@ -262,14 +262,14 @@ impl<'t> Rounds<'t> {
         Ok(())
     }
 
-    fn show(&self, planned: &Planned<'_>) {
+    fn show(&self, planned: &PlannedRun<'_>) {
         self.deployment().show(std::slice::from_ref(planned));
     }
 
     /// Asks before the first apply on AWS, and before one that needs approval.
-    async fn consent(&mut self, planned: &Planned<'_>, part: &Plan, trigger: Trigger) -> Result<(), CommandError> {
-        let Planned { run, .. } = planned;
-        let identity = Identity::of(&run.session.spec, &run.inventory.env);
+    async fn consent(&mut self, planned: &PlannedRun<'_>, part: &Plan, trigger: Trigger) -> Result<(), CommandError> {
+        let PlannedRun { run, .. } = planned;
+        let identity = StackIdentity::of(&run.session.spec, &run.inventory.env);
         let is_first_on_aws = self.identity.is_none() && matches!(run.session.target, AwsTarget::Account(_));
         let needs_approval = trigger == Trigger::Start && !part.steps.is_empty() && part.needs_approval();
         if is_first_on_aws && !self.yes {
@@ -284,8 +284,8 @@ impl<'t> Rounds<'t> {
         Ok(())
     }
 
-    async fn ask_for_stack(&self, cx: &Context, to: &Identity) -> Result<(), CommandError> {
-        let Identity { team, stack, env: AwsEnv { account, region, .. } } = to;
+    async fn ask_for_stack(&self, cx: &Context, to: &StackIdentity) -> Result<(), CommandError> {
+        let StackIdentity { team, stack, env: AwsEnv { account, region, .. } } = to;
         if !Terminal::can_prompt() {
             let problem = "`dev` on AWS needs confirmation, but there is no terminal";
             let hint = "pass `--yes`, or `--local` to work on the local AWS";
@@ -307,7 +307,7 @@ impl<'t> Rounds<'t> {
 
     /// Checks that the spec is still for the stack that the user has agreed to.
     fn check_identity(&self, run: &Run<'_>) -> Result<(), CommandError> {
-        let now = Identity::of(&run.session.spec, &run.inventory.env);
+        let now = StackIdentity::of(&run.session.spec, &run.inventory.env);
         match &self.identity {
             Some(before) if *before != now => Err(other_stack(before)),
             _ => Ok(()),
@@ -323,7 +323,7 @@ impl<'t> Rounds<'t> {
         self.terminal.note(&format!("Not applied: {applies}. Changes of code are still deployed as you save."));
     }
 
-    fn note_destructive(&self, planned: &Planned<'_>, safe: &Plan) {
+    fn note_destructive(&self, planned: &PlannedRun<'_>, safe: &Plan) {
         let is_left = |row: &usize| {
             let has_step = |plan: &Plan| plan.steps.iter().any(|step| step.change == *row);
             has_step(&planned.plan) && !has_step(safe)
@@ -364,7 +364,7 @@ impl<'t> Rounds<'t> {
         if trigger != Trigger::Start && has_only_automatic(&part) {
             return Ok(self.deploy(run, &part, saved_at).await);
         }
-        let planned = Planned { run, plan: part };
+        let planned = PlannedRun { run, plan: part };
         let slice = std::slice::from_ref(&planned);
         self.deployment().note_local_code(slice);
         let exit = match planned.plan.steps.is_empty() {
@@ -375,7 +375,7 @@ impl<'t> Rounds<'t> {
             return Err(CommandError { exit, diagnostics: Vec::new() });
         }
         let has_written = !planned.plan.steps.is_empty();
-        let Planned { run, .. } = planned;
+        let PlannedRun { run, .. } = planned;
         let run = if has_written { run.session.read(run.cx, INTENT).await? } else { run };
         Ok(self.remember(run, BTreeSet::new()))
     }
@@ -388,7 +388,7 @@ impl<'t> Rounds<'t> {
         let functions = session.spec.managed("function");
         let wanted = functions.map(|it| (it.name.clone(), it.desired.clone())).collect();
         let (shape, lookups, target) = (shape(&session.spec), lookups(&session.spec), session.target.clone());
-        self.known = Some(Known { cx, inventory, target, shape, lookups, wanted, stale });
+        self.known = Some(LastRead { cx, inventory, target, shape, lookups, wanted, stale });
         session
     }
 
@@ -401,15 +401,15 @@ impl<'t> Rounds<'t> {
         mut session: Session<'t>,
         saved_at: Instant,
         has_changed: impl Fn() -> bool,
-    ) -> Result<Ended<'t>, CommandError> {
-        let is_known = |known: &mut Known| {
+    ) -> Result<RoundEnd<'t>, CommandError> {
+        let is_known = |known: &mut LastRead| {
             let has_value = |lookup: &Lookup| known.inventory.lookups.known.contains_key(&lookup.name);
             known.target == session.target
                 && known.shape == shape(&session.spec)
                 && known.lookups == lookups(&session.spec)
                 && session.spec.used_lookups().all(has_value)
         };
-        let Some(known) = self.known.take_if(is_known) else { return Ok(Ended::NeedsAll(Box::new(session))) };
+        let Some(known) = self.known.take_if(is_known) else { return Ok(RoundEnd::NeedsAll(Box::new(session))) };
         session::lock_writes(std::slice::from_mut(&mut session), &self.interrupt).await?;
         if let Err(failure) = session.fill(&known.cx, &known.inventory.lookups).await {
             self.known = Some(known);
@@ -417,35 +417,35 @@ impl<'t> Rounds<'t> {
         }
         session.identify(&known.inventory);
         live::register_secrets(&known.cx, &session.spec);
-        let Known { cx, inventory, wanted, mut stale, .. } = known;
+        let LastRead { cx, inventory, wanted, mut stale, .. } = known;
         let mut runs = vec![Run { session, cx, inventory }];
         let built = self.build(&mut runs).await;
-        let Some(mut run) = runs.pop() else { return Ok(Ended::Complete) };
+        let Some(mut run) = runs.pop() else { return Ok(RoundEnd::Complete) };
         let is_ready = match built {
             Ok(true) => self.check_again(&mut run, &wanted, &mut stale).await.map(|()| true),
             built => built,
         };
         if !matches!(is_ready, Ok(true)) {
             self.remember(run, stale);
-            return is_ready.map(|_| Ended::Complete);
+            return is_ready.map(|_| RoundEnd::Complete);
         }
         let plan = run.plan(Goal::Present);
         let rest = rest(&plan, self.terminal);
         if plan.refusals().next().is_some() || rest.is_some() && rest != self.pending {
             let mut session = run.session;
             session.unlock_writes();
-            return Ok(Ended::NeedsAll(Box::new(session)));
+            return Ok(RoundEnd::NeedsAll(Box::new(session)));
         }
         if has_changed() {
             self.remember(run, stale);
-            return Ok(Ended::Outdated);
+            return Ok(RoundEnd::Outdated);
         }
         self.pending = rest;
         self.note_left_alone(&run.session, &plan);
         postpone(&mut run.session.spec, &plan);
         let part = deployable(&run);
         drop(self.deploy(run, &part, saved_at).await);
-        Ok(Ended::Complete)
+        Ok(RoundEnd::Complete)
     }
 
     /// Reads the functions again that a save changes or that are stale, and checks their code.
@@ -620,8 +620,8 @@ fn shape(spec: &Spec) -> Vec<(String, String, String, bool)> {
     spec.resources.iter().map(of).collect()
 }
 
-fn other_stack(before: &Identity) -> CommandError {
-    let Identity { team, stack, env: AwsEnv { account, region, .. } } = before;
+fn other_stack(before: &StackIdentity) -> CommandError {
+    let StackIdentity { team, stack, env: AwsEnv { account, region, .. } } = before;
     let problem = "the spec is now for another team, stack, account or region";
     let hint = "change it back, or press Ctrl-C and run `engine dev` again";
     let why = format!("this command deploys to team `{team}`, stack `{stack}` in account {account}, {region}");

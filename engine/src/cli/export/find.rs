@@ -12,7 +12,7 @@ use crate::cli::exit::CommandError;
 use crate::cli::names;
 use crate::cli::session::Session;
 use crate::diagnostic::Diagnostic;
-use crate::export::Existing;
+use crate::export::ExistingResource;
 use crate::kind::Definition;
 use crate::live;
 use crate::schema::{AwsEnv, Id, Identity, Live, Owner};
@@ -22,9 +22,9 @@ const FUNCTION: &str = "function";
 const ROLE: &str = "role";
 
 /// What was found.
-pub(super) struct Found {
+pub(super) struct FoundResources {
     /// The resources that were named, and what belongs to them.
-    pub(super) existing: Vec<Existing>,
+    pub(super) existing: Vec<ExistingResource>,
     /// What couldn't be read, one sentence each.
     pub(super) gaps: Vec<String>,
 }
@@ -38,16 +38,16 @@ pub(super) async fn find(
     session: &Session<'_>,
     names: &[String],
     env: &AwsEnv,
-) -> Result<Found, CommandError> {
-    let mut found = Found { existing: Vec::new(), gaps: Vec::new() };
+) -> Result<FoundResources, CommandError> {
+    let mut found = FoundResources { existing: Vec::new(), gaps: Vec::new() };
     let reads = names.iter().map(|name| async move { (name, read_named(cx, name, env).await) });
     let mut errors = Vec::new();
     for (name, read) in join_all(reads).await {
         match read? {
-            Named { existing, unread } if existing.is_empty() => {
+            NamedResources { existing, unread } if existing.is_empty() => {
                 errors.push(missing(name, &unread, session, env));
             }
-            Named { existing, unread } => {
+            NamedResources { existing, unread } => {
                 found.existing.extend(existing);
                 found.gaps.extend(unread.iter().map(|(kind, why)| {
                     format!("engine couldn't check whether there is a {kind} `{name}`, because {why}.")
@@ -60,7 +60,7 @@ pub(super) async fn find(
     }
     let functions = found.existing.iter().filter(|it| it.kind.schema().kind == FUNCTION);
     let more = functions.map(|function| belongings(cx, function));
-    for Found { existing, gaps } in try_join_all(more).await? {
+    for FoundResources { existing, gaps } in try_join_all(more).await? {
         found.existing.extend(existing);
         found.gaps.extend(gaps);
     }
@@ -73,32 +73,32 @@ pub(super) async fn find(
 }
 
 /// What one name refers to.
-struct Named {
-    existing: Vec<Existing>,
+struct NamedResources {
+    existing: Vec<ExistingResource>,
     /// The kinds for which it couldn't be read, and why.
     unread: Vec<(String, String)>,
 }
 
 /// Reads what has a name. A role is only referred to, and one that a function uses is found through
 /// it, so a role is looked for only if nothing else has the name.
-async fn read_named(cx: &Context, name: &str, env: &AwsEnv) -> Result<Named, CommandError> {
+async fn read_named(cx: &Context, name: &str, env: &AwsEnv) -> Result<NamedResources, CommandError> {
     let (roles, others): (Vec<_>, Vec<_>) =
         candidates(cx, name, env)?.into_iter().partition(|(kind, _)| kind.schema().kind == ROLE);
     let mut named = read_candidates(cx, name, &others).await?;
     if named.existing.is_empty() {
-        let Named { existing, unread } = read_candidates(cx, name, &roles).await?;
+        let NamedResources { existing, unread } = read_candidates(cx, name, &roles).await?;
         named.existing.extend(existing);
         named.unread.extend(unread);
     }
     Ok(named)
 }
 
-async fn read_candidates(cx: &Context, name: &str, candidates: &[Candidate]) -> Result<Named, CommandError> {
+async fn read_candidates(cx: &Context, name: &str, candidates: &[Candidate]) -> Result<NamedResources, CommandError> {
     let reads = candidates.iter().map(|(kind, id)| async move {
         let read = cx.read(&id.name, || live::read_existing(cx, kind, id));
         (kind, id, read.await)
     });
-    let mut named = Named { existing: Vec::new(), unread: Vec::new() };
+    let mut named = NamedResources { existing: Vec::new(), unread: Vec::new() };
     for (kind, id, read) in join_all(reads).await {
         match read {
             Ok(None) => {}
@@ -112,8 +112,8 @@ async fn read_candidates(cx: &Context, name: &str, candidates: &[Candidate]) -> 
     Ok(named)
 }
 
-fn existing(kind: &Arc<dyn Definition>, id: Id, live: Live) -> Existing {
-    Existing { kind: Arc::clone(kind), id, live, imported: kind.schema().kind == ROLE }
+fn existing(kind: &Arc<dyn Definition>, id: Id, live: Live) -> ExistingResource {
+    ExistingResource { kind: Arc::clone(kind), id, live, imported: kind.schema().kind == ROLE }
 }
 
 /// What a name or an ARN can refer to.
@@ -148,25 +148,26 @@ fn candidates(cx: &Context, name: &str, env: &AwsEnv) -> Result<Vec<Candidate>, 
 }
 
 /// The mappings, the permissions and the role of a function.
-async fn belongings(cx: &Context, function: &Existing) -> Result<Found, CommandError> {
-    let Existing { kind, id, live, .. } = function;
+async fn belongings(cx: &Context, function: &ExistingResource) -> Result<FoundResources, CommandError> {
+    let ExistingResource { kind, id, live, .. } = function;
     let (attached, role) = tokio::join!(live::read_attached(cx, &kind.schema().kind, id), role(cx, live, id));
     let (attached, unread) =
         attached.map_err(|error| CommandError::of_call(&error, &format!("read what `{}` has", id.name)))?;
     let name = &id.name;
     let mut gaps: Vec<String> =
         unread.iter().map(|(kind, why)| format!("A {kind} of `{name}` can't be read, because {why}.")).collect();
-    let mut more: Vec<Existing> = attached.into_iter().map(|(kind, id, live)| existing(&kind, id, live)).collect();
+    let mut more: Vec<ExistingResource> =
+        attached.into_iter().map(|(kind, id, live)| existing(&kind, id, live)).collect();
     match role? {
         Some(role) => more.push(role),
         None => gaps.push(format!("The role of `{name}` doesn't exist, so the spec has only its ARN.")),
     }
-    Ok(Found { existing: more, gaps })
+    Ok(FoundResources { existing: more, gaps })
 }
 
 /// The role of a function. Its ARN is all that a spec needs, so no permission to read it is
 /// required.
-async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<Existing>, CommandError> {
+async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<ExistingResource>, CommandError> {
     let arn = function.props.get(ROLE).and_then(Value::as_str);
     let Some((arn, kind)) = arn.zip(cx.kinds.get(ROLE)) else { return Ok(None) };
     let name = cx.kinds.name_in_arn(arn).to_owned();

@@ -14,7 +14,7 @@ use crate::inventory::{Found, Inventory};
 use crate::plan::{Action, Change, Goal, Options, plan};
 use crate::spec::{Depth, Spec, SpecOverrides};
 
-use super::Exported;
+use super::ExportedSpec;
 
 /// The folder for packages.
 const CODE: &str = "lambda-src";
@@ -60,7 +60,7 @@ impl Project {
     }
 
     /// The comments about the files.
-    pub(super) fn about(&self, exported: &Exported) -> Vec<String> {
+    pub(super) fn about(&self, exported: &ExportedSpec) -> Vec<String> {
         let mut about = Vec::new();
         if !exported.packages.is_empty() {
             let from_source = "To deploy from source instead, name its folder in `code:`.";
@@ -91,7 +91,7 @@ impl Project {
     pub(super) fn write(
         &self,
         cx: &CommandContext<'_>,
-        exported: &Exported,
+        exported: &ExportedSpec,
         about: &[String],
     ) -> Result<Exit, CommandError> {
         let terminal = cx.terminal;
@@ -129,7 +129,7 @@ impl Project {
     }
 
     /// Plans the spec with what was read, and reports what differs.
-    fn check(&self, cx: &CommandContext<'_>, exported: &Exported, text: &str) -> Result<Exit, CommandError> {
+    fn check(&self, cx: &CommandContext<'_>, exported: &ExportedSpec, text: &str) -> Result<Exit, CommandError> {
         let path = self.spec.clone().unwrap_or_else(|| PathBuf::from("exported.yaml"));
         let has_values = !exported.spec.values.is_empty();
         let overrides = SpecOverrides {

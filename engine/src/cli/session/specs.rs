@@ -134,30 +134,30 @@ fn overrides(global: &Global, args: &SpecArgs, team: Option<String>) -> SpecOver
 
 /// Where a resource is, as far as its spec says so.
 #[derive(Clone, Copy)]
-struct Location<'s> {
+struct AccountRegion<'s> {
     account: Option<&'s str>,
     region: Option<&'s str>,
 }
 
-impl<'s> Location<'s> {
+impl<'s> AccountRegion<'s> {
     /// The local AWS is one account for all specs.
-    fn of(LoadedSpec { spec, overrides, .. }: &'s LoadedSpec) -> Location<'s> {
+    fn of(LoadedSpec { spec, overrides, .. }: &'s LoadedSpec) -> AccountRegion<'s> {
         let account = spec.account.as_deref().filter(|_| !overrides.is_local);
-        Location { account, region: spec.region.as_deref() }
+        AccountRegion { account, region: spec.region.as_deref() }
     }
 
     /// Whether it may be the same: what isn't known may be.
-    fn overlaps(self, other: Location<'_>) -> bool {
+    fn overlaps(self, other: AccountRegion<'_>) -> bool {
         let may_be = |one: Option<&str>, other: Option<&str>| one.zip(other).is_none_or(|(one, other)| one == other);
         may_be(self.account, other.account) && may_be(self.region, other.region)
     }
 }
 
 /// What is called by a key in some locations.
-type Named<'s> = HashMap<(&'s str, &'s str), Vec<(Location<'s>, String)>>;
+type Claims<'s> = HashMap<(&'s str, &'s str), Vec<(AccountRegion<'s>, String)>>;
 
 /// Adds what is called by a key; returns what has the same key where it may be the same.
-fn claim<'s>(all: &mut Named<'s>, key: (&'s str, &'s str), at: Location<'s>, what: &str) -> Option<String> {
+fn claim<'s>(all: &mut Claims<'s>, key: (&'s str, &'s str), at: AccountRegion<'s>, what: &str) -> Option<String> {
     let known = all.entry(key).or_default();
     let first = known.iter().find(|(other, _)| at.overlaps(*other)).map(|(_, first)| first.clone());
     known.push((at, what.to_owned()));
@@ -166,10 +166,10 @@ fn claim<'s>(all: &mut Named<'s>, key: (&'s str, &'s str), at: Location<'s>, wha
 
 /// Conflicts between the specs of one command.
 fn collisions(loaded: &[LoadedSpec]) -> Vec<Diagnostic> {
-    let (mut stacks, mut names) = (Named::new(), Named::new());
+    let (mut stacks, mut names) = (Claims::new(), Claims::new());
     let mut errors = Vec::new();
     for it in loaded {
-        let (LoadedSpec { path, spec, .. }, at) = (it, Location::of(it));
+        let (LoadedSpec { path, spec, .. }, at) = (it, AccountRegion::of(it));
         let shown = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
         if let Some(first) = claim(&mut stacks, (&spec.team, &spec.stack), at, &shown) {
             let owner = format!("team `{}`, stack `{}`", spec.team, spec.stack);
@@ -190,7 +190,7 @@ fn collisions(loaded: &[LoadedSpec]) -> Vec<Diagnostic> {
             let what = format!("`{}` of team `{}` in `{shown}`", declared.name, spec.team);
             let kind = &*declared.schema().kind;
             // IAM has no regions.
-            let at = if kind == "role" { Location { region: None, ..at } } else { at };
+            let at = if kind == "role" { AccountRegion { region: None, ..at } } else { at };
             if let Some(first) = claim(&mut names, (kind, &declared.id.name), at, &what) {
                 let problem =
                     format!("{first} and {what} are both the {} `{}`", declared.schema().kind, declared.id.name);

@@ -30,7 +30,7 @@ const OVERLAP: Duration = Duration::from_secs(60);
 
 /// A stack, or everything that a team owns.
 pub(super) struct Watched<'t> {
-    source: Source<'t>,
+    source: RowSource<'t>,
     cx: Option<Context>,
     since: i64,
     /// The logs of its functions, by log group.
@@ -39,7 +39,7 @@ pub(super) struct Watched<'t> {
 }
 
 /// Where a row is read from.
-enum Source<'t> {
+enum RowSource<'t> {
     /// A spec.
     Spec(Box<Session<'t>>),
     /// The tags of a team. The first team has the session for all.
@@ -85,7 +85,7 @@ pub(super) async fn connect(
     let sessions: Vec<&Session<'_>> = watched.iter().filter_map(Watched::session).collect();
     let mut contexts = session::contexts(&sessions, intent, interrupt).await?.into_iter();
     let mut last = None;
-    for it in watched.iter_mut().filter(|it| !matches!(it.source, Source::Broken)) {
+    for it in watched.iter_mut().filter(|it| !matches!(it.source, RowSource::Broken)) {
         if it.session().is_some() {
             last = contexts.next();
         }
@@ -116,7 +116,7 @@ impl<'t> Watched<'t> {
         let (team, stack) = (session.spec.team.clone(), session.spec.stack.clone());
         let name = if stack == "team" || stack == team { team.clone() } else { format!("{team}/{stack}") };
         let row = StackRow { name, team, stacks: vec![stack], ..StackRow::default() };
-        Watched { source: Source::Spec(Box::new(session)), cx: None, since, tails: BTreeMap::new(), row }
+        Watched { source: RowSource::Spec(Box::new(session)), cx: None, since, tails: BTreeMap::new(), row }
     }
 
     /// The rows of teams, which are all read through one session.
@@ -126,7 +126,7 @@ impl<'t> Watched<'t> {
         let mut left = unique;
         let rows = teams.iter().filter(move |team| left.remove(team)).map(|team| {
             let row = StackRow { name: team.clone(), team: team.clone(), ..StackRow::default() };
-            Watched { source: Source::Team(session.take()), cx: None, since, tails: BTreeMap::new(), row }
+            Watched { source: RowSource::Team(session.take()), cx: None, since, tails: BTreeMap::new(), row }
         });
         rows.collect()
     }
@@ -136,18 +136,18 @@ impl<'t> Watched<'t> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let problem = Some(format!("its spec {} has errors: {}", path.display(), problem(failure)));
         let row = StackRow { name, problem, ..StackRow::default() };
-        Watched { source: Source::Broken, cx: None, since: 0, tails: BTreeMap::new(), row }
+        Watched { source: RowSource::Broken, cx: None, since: 0, tails: BTreeMap::new(), row }
     }
 
     fn session(&self) -> Option<&Session<'t>> {
         match &self.source {
-            Source::Spec(session) | Source::Team(Some(session)) => Some(session),
-            Source::Team(None) | Source::Broken => None,
+            RowSource::Spec(session) | RowSource::Team(Some(session)) => Some(session),
+            RowSource::Team(None) | RowSource::Broken => None,
         }
     }
 
     fn is_team(&self) -> bool {
-        matches!(self.source, Source::Team(_))
+        matches!(self.source, RowSource::Team(_))
     }
 
     /// Which AWS it is in.
@@ -160,7 +160,7 @@ impl<'t> Watched<'t> {
         let Some(cx) = self.cx.clone() else { return };
         if let Round::Full(listing) = round {
             let read = match (&self.source, listing) {
-                (Source::Spec(session), _) => read_spec(&cx, session, &mut self.row).await,
+                (RowSource::Spec(session), _) => read_spec(&cx, session, &mut self.row).await,
                 (_, Some(Ok(Listing { env, listed }))) => {
                     self.row.unlisted.clone_from(&listed.unlisted);
                     let listed = listed.teams.get(&self.row.team).map_or(&[][..], Vec::as_slice);

@@ -7,17 +7,17 @@ use serde_json::Value as Json;
 use crate::cli::exit::Exit;
 use crate::cli::session::Run;
 use crate::cli::terminal::Terminal;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::remedy::Advice;
 use crate::render::{self, verified};
 use crate::spec::Spec;
 use crate::value::Path;
-use crate::verify::{self, Cause, Outcome, Pipeline, Stop};
+use crate::verify::{self, FailureCause, Pipeline, StopReason, VerificationResult};
 
 use super::{Outcomes, Ready, Unready};
 
 /// A team whose test has ended, or why it couldn't begin.
-pub(super) type Ended<'r, 't> = Result<(&'r Ready<'t>, Outcomes<'r>), &'r Unready>;
+pub(super) type TeamResult<'r, 't> = Result<(&'r Ready<'t>, Outcomes<'r>), &'r Unready>;
 
 /// The first line.
 pub(super) fn heading(terminal: &Terminal, ready: &[&Ready<'_>]) -> Option<String> {
@@ -62,8 +62,8 @@ pub(super) fn problems(team: &str, outcomes: &Outcomes<'_>) -> Vec<Diagnostic> {
 }
 
 /// The results as one document: that of the team, or with a list of teams one with an entry for each.
-pub(super) fn json(ended: &[Ended<'_, '_>], is_list: bool) -> Json {
-    let document = |it: &Ended<'_, '_>| match it {
+pub(super) fn json(ended: &[TeamResult<'_, '_>], is_list: bool) -> Json {
+    let document = |it: &TeamResult<'_, '_>| match it {
         Ok((ready, outcomes)) => {
             let Run { session, inventory, .. } = &ready.run;
             verified::json(&session.spec, &inventory.env, &ready.pipelines, outcomes)
@@ -78,7 +78,7 @@ pub(super) fn json(ended: &[Ended<'_, '_>], is_list: bool) -> Json {
 }
 
 /// Reports the errors of the one team, or the total of a list, and returns how the command ends.
-pub(super) fn end(terminal: &Terminal, ended: &[Ended<'_, '_>], is_list: bool) -> Exit {
+pub(super) fn end(terminal: &Terminal, ended: &[TeamResult<'_, '_>], is_list: bool) -> Exit {
     let mut n_verified = 0_usize;
     let mut is_interrupted = false;
     for it in ended.iter().flatten() {
@@ -100,11 +100,11 @@ pub(super) fn end(terminal: &Terminal, ended: &[Ended<'_, '_>], is_list: bool) -
 }
 
 /// Why a mapping failed the test, and an item that is left.
-fn failures(pipeline: &Pipeline, outcome: &Outcome) -> Vec<Diagnostic> {
+fn failures(pipeline: &Pipeline, outcome: &VerificationResult) -> Vec<Diagnostic> {
     let stop = match &outcome.stop {
-        Some(Stop::Finding(finding)) => Some(finding.diagnostic.clone()),
-        Some(Stop::Failed(error)) if error.is_interrupted() => None,
-        Some(Stop::Failed(error)) => Some(error.diagnostic(&format!("verify `{}`", pipeline.mapping))),
+        Some(StopReason::Finding(finding)) => Some(finding.diagnostic.clone()),
+        Some(StopReason::Failed(error)) if error.is_interrupted() => None,
+        Some(StopReason::Failed(error)) => Some(error.diagnostic(&format!("verify `{}`", pipeline.mapping))),
         None => None,
     };
     let left = outcome.left.as_ref().map(|error| {
@@ -117,22 +117,25 @@ fn failures(pipeline: &Pipeline, outcome: &Outcome) -> Vec<Diagnostic> {
 }
 
 /// The place in the spec that causes the failure, or else the mapping.
-pub(super) fn place(spec: &Spec, pipeline: &Pipeline, cause: Cause) -> Option<Place> {
+pub(super) fn place(spec: &Spec, pipeline: &Pipeline, cause: FailureCause) -> Option<Location> {
     let of_function = |property| {
         let function =
             spec.resources.iter().find(|it| it.schema().kind == "function" && it.id.name == pipeline.function);
         Some((function?.name.as_str(), property))
     };
     let blamed = match cause {
-        Cause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
-        Cause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
-        Cause::Filtered | Cause::FiltersUnknown | Cause::NotFiltered | Cause::KeyTaken => {
+        FailureCause::MappingDisabled => Some((pipeline.mapping.as_str(), "enabled")),
+        FailureCause::StreamGone => Some((pipeline.mapping.as_str(), "event_source_arn")),
+        FailureCause::Filtered | FailureCause::FiltersUnknown | FailureCause::NotFiltered | FailureCause::KeyTaken => {
             Some((pipeline.mapping.as_str(), "filters"))
         }
-        Cause::FunctionError | Cause::NotLogged | Cause::OtherTraffic | Cause::StreamUnknown => of_function("code"),
-        Cause::FunctionBroken => of_function(""),
-        Cause::RoleNotTrusting | Cause::MappingProblem | Cause::NoLogGroup => of_function("role"),
-        Cause::Throttled | Cause::NotInvoked | Cause::Changed | Cause::Refused => None,
+        FailureCause::FunctionError
+        | FailureCause::NotLogged
+        | FailureCause::OtherTraffic
+        | FailureCause::StreamUnknown => of_function("code"),
+        FailureCause::FunctionBroken => of_function(""),
+        FailureCause::RoleNotTrusting | FailureCause::MappingProblem | FailureCause::NoLogGroup => of_function("role"),
+        FailureCause::Throttled | FailureCause::NotInvoked | FailureCause::Changed | FailureCause::Refused => None,
     };
     let (resource, property) = blamed.unwrap_or((pipeline.mapping.as_str(), ""));
     spec.place(resource, &Path::property(property)).or_else(|| spec.place(resource, &Path::default()))

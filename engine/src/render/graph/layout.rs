@@ -28,7 +28,7 @@ const LEAST_ROW: f64 = 900.0;
 
 /// A box to place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
+pub(super) struct BoxSize {
     pub(super) along: f64,
     /// The minimum: a box with many incoming lines grows.
     pub(super) across: f64,
@@ -40,7 +40,7 @@ pub(super) struct LayoutEdge {
     pub(super) from: usize,
     pub(super) to: usize,
     /// The size of its label.
-    pub(super) words: Extent,
+    pub(super) words: BoxSize,
 }
 
 /// The place of a box.
@@ -54,7 +54,7 @@ pub(super) struct BoxPlace {
 
 /// A straight part of a line; a bend connects it to the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Segment {
+pub(super) struct LineSegment {
     pub(super) begin: f64,
     pub(super) end: f64,
     pub(super) across: f64,
@@ -66,13 +66,13 @@ pub(super) struct Layout {
     /// In the order of the boxes.
     pub(super) places: Vec<BoxPlace>,
     /// In the order of the lines. The label is next to the last run.
-    pub(super) lines: Vec<Vec<Segment>>,
+    pub(super) lines: Vec<Vec<LineSegment>>,
     pub(super) along: f64,
     pub(super) across: f64,
 }
 
 /// Places everything. The graph has no cycles.
-pub(super) fn layout(boxes: &[Extent], links: &[LayoutEdge]) -> Layout {
+pub(super) fn layout(boxes: &[BoxSize], links: &[LayoutEdge]) -> Layout {
     let boxes = grown(boxes, links);
     let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
     let (linked, single): (Vec<usize>, Vec<usize>) = (0..boxes.len()).partition(is_linked);
@@ -85,22 +85,22 @@ pub(super) fn layout(boxes: &[Extent], links: &[LayoutEdge]) -> Layout {
 }
 
 /// The boxes, grown to have room for the labels of all incoming lines.
-fn grown(boxes: &[Extent], links: &[LayoutEdge]) -> Vec<Extent> {
+fn grown(boxes: &[BoxSize], links: &[LayoutEdge]) -> Vec<BoxSize> {
     let grown = boxes.iter().enumerate().map(|(at, own)| {
         let arriving = links.iter().filter(|link| link.to == at);
         let slot = arriving.clone().map(|link| link.words.across).fold(0.0, f64::max);
-        Extent { across: own.across.max(slot * count(arriving.count() + 1)).ceil(), ..*own }
+        BoxSize { across: own.across.max(slot * count(arriving.count() + 1)).ceil(), ..*own }
     });
     grown.collect()
 }
 
 /// Places connected boxes in columns.
-fn columns(layout: &mut Layout, boxes: &[Extent], links: &[LayoutEdge], linked: &[usize]) {
+fn columns(layout: &mut Layout, boxes: &[BoxSize], links: &[LayoutEdge], linked: &[usize]) {
     let grid = Grid::new(boxes, links, linked);
     let columns = grid.columns(links);
     for at in linked {
         let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
-        let Extent { along, across } = *own;
+        let BoxSize { along, across } = *own;
         let (begin, top) = (grid.column(&columns, *at).begin, (grid.mid(*at) - across / 2.0).round());
         *place = BoxPlace { along: begin, across: top, extent_along: along, extent_across: across };
     }
@@ -112,7 +112,7 @@ fn columns(layout: &mut Layout, boxes: &[Extent], links: &[LayoutEdge], linked: 
 
 /// Connected boxes and their lines, before the columns have a place.
 struct Grid<'g> {
-    boxes: &'g [Extent],
+    boxes: &'g [BoxSize],
     linked: &'g [usize],
     ranks: HashMap<usize, usize>,
     /// The boxes, and then the lanes of all lines.
@@ -124,7 +124,7 @@ struct Grid<'g> {
 }
 
 impl<'g> Grid<'g> {
-    fn new(boxes: &'g [Extent], links: &[LayoutEdge], linked: &'g [usize]) -> Grid<'g> {
+    fn new(boxes: &'g [BoxSize], links: &[LayoutEdge], linked: &'g [usize]) -> Grid<'g> {
         let ranks = ranks(links, linked);
         let rank = |at: usize| ranks.get(&at).copied().unwrap_or_default();
         let mut spots: Vec<Spot> =
@@ -183,17 +183,17 @@ impl<'g> Grid<'g> {
     }
 
     /// The straight parts of a line.
-    fn runs(&self, route: &[usize], columns: &[Column], places: &[BoxPlace]) -> Vec<Segment> {
+    fn runs(&self, route: &[usize], columns: &[Column], places: &[BoxPlace]) -> Vec<LineSegment> {
         let runs = route.iter().enumerate().map(|(nth, at)| {
             let own = places.get(*at).copied().unwrap_or_default();
             let Column { straight, end, .. } = self.column(columns, *at);
             if nth == 0 {
-                Segment { begin: own.along + own.extent_along, end, across: self.mid(*at) }
+                LineSegment { begin: own.along + own.extent_along, end, across: self.mid(*at) }
             } else if nth + 1 < route.len() {
-                Segment { begin: straight, end, across: self.mid(*at) }
+                LineSegment { begin: straight, end, across: self.mid(*at) }
             } else {
                 let across = (own.across + own.extent_across * self.share(route, *at)).round();
-                Segment { begin: straight, end: own.along, across }
+                LineSegment { begin: straight, end: own.along, across }
             }
         });
         runs.collect()
@@ -298,8 +298,8 @@ fn orientation(members: &[(usize, f64)]) -> f64 {
 }
 
 /// Places boxes without lines in rows below.
-fn rows(layout: &mut Layout, boxes: &[Extent], single: &[usize]) {
-    let cell = |extent: fn(&Extent) -> f64| {
+fn rows(layout: &mut Layout, boxes: &[BoxSize], single: &[usize]) {
+    let cell = |extent: fn(&BoxSize) -> f64| {
         single.iter().filter_map(|at| boxes.get(*at)).map(extent).fold(0.0, f64::max) + SPACING
     };
     let (along, across) = (cell(|it| it.along), cell(|it| it.across));

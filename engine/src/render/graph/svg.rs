@@ -11,10 +11,10 @@ use crate::plan::Action;
 
 use super::super::page::page;
 use super::super::plan::{ACTIONS, ActionStyle, action_style};
-use super::layout::{BoxPlace, Extent, Layout, LayoutEdge, Segment, count, layout};
-use super::{Edge, GraphNode, Paint, Picture, paint};
+use super::layout::{BoxPlace, BoxSize, Layout, LayoutEdge, LineSegment, count, layout};
+use super::{Edge, GraphNode, GraphView, Paint, paint};
 
-impl Picture {
+impl GraphView {
     /// The SVG; a standalone one includes its style.
     pub(super) fn svg(&self, is_alone: bool) -> Markup {
         let (turned, Layout { places, lines, along, across }) = self.placed();
@@ -98,9 +98,9 @@ impl Picture {
     fn placed_along(&self, turned: Turned) -> Layout {
         let extent = |width: f64, height: f64| {
             let (along, across) = turned.point(width, height);
-            Extent { along, across }
+            BoxSize { along, across }
         };
-        let boxes: Vec<Extent> = self.nodes.iter().map(|node| extent(self.width_of(node), HEIGHT)).collect();
+        let boxes: Vec<BoxSize> = self.nodes.iter().map(|node| extent(self.width_of(node), HEIGHT)).collect();
         let links = self.edges.iter().map(|Edge { from, to, properties }| {
             let words = extent(width(&properties.join(", "), LABEL_LETTER) + LABEL_PAD, LABEL_HEIGHT);
             LayoutEdge { from: *from, to: *to, words }
@@ -115,9 +115,9 @@ impl Picture {
 }
 
 /// A line between two boxes, labeled with its properties next to its last straight part.
-fn line(edge: &Edge, runs: &[Segment], turned: Turned) -> Markup {
+fn line(edge: &Edge, runs: &[LineSegment], turned: Turned) -> Markup {
     let mut path = String::new();
-    let mut before = None::<Segment>;
+    let mut before = None::<LineSegment>;
     for run in runs {
         let point = |along: f64, across: f64| {
             let (x, y) = turned.point(along, across);

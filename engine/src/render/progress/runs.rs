@@ -11,7 +11,7 @@ use crate::aws::BECAUSE;
 use crate::plan::StepId;
 
 use super::region::{Parts, RUNNING, RegionRow};
-use super::{DIM, GREEN, PLAIN, Progress, RED, StepRow, StepState, clock, duration};
+use super::{DIM, GREEN, PLAIN, Progress, RED, RowState, StepRow, clock, duration};
 
 /// A run with steps.
 pub(super) struct RunRow {
@@ -59,18 +59,18 @@ impl Progress {
         self.rows.range((run, StepId(0))..(run + 1, StepId(0))).map(|(_, row)| row)
     }
 
-    fn count(&self, run: usize, is_counted: impl Fn(&StepState) -> bool) -> usize {
+    fn count(&self, run: usize, is_counted: impl Fn(&RowState) -> bool) -> usize {
         self.steps_of(run).filter(|row| is_counted(&row.state)).count()
     }
 
     fn drawn_run(&self, run: usize, row: &RunRow) -> Option<RegionRow> {
-        let n_failed = self.count(run, |state| matches!(state, StepState::Failed { .. }));
-        let n_open = self.count(run, |state| matches!(state, StepState::Queued | StepState::Running { .. }));
+        let n_failed = self.count(run, |state| matches!(state, RowState::Failed { .. }));
+        let n_open = self.count(run, |state| matches!(state, RowState::Queued | RowState::Running { .. }));
         if n_open + n_failed == 0 {
             return None;
         }
         let counts =
-            format!("{}: {} of {}", row.label(), self.count(run, StepState::is_done), self.count(run, |_| true));
+            format!("{}: {} of {}", row.label(), self.count(run, RowState::is_done), self.count(run, |_| true));
         let with = |text: &str| -> Parts {
             let mut parts = vec![(PLAIN, counts.clone())];
             if n_failed > 0 {
@@ -80,8 +80,8 @@ impl Progress {
             parts
         };
         let time = clock(row.elapsed());
-        let running = self.steps_of(run).filter(|it| matches!(it.state, StepState::Running { .. })).collect::<Vec<_>>();
-        let Some(StepRow { label, doing, state: StepState::Running { what, .. }, .. }) = running.first() else {
+        let running = self.steps_of(run).filter(|it| matches!(it.state, RowState::Running { .. })).collect::<Vec<_>>();
+        let Some(StepRow { label, doing, state: RowState::Running { what, .. }, .. }) = running.first() else {
             return Some(match (n_failed, row.since) {
                 (0, None) => RegionRow {
                     rank: 2,

@@ -166,7 +166,7 @@ fn a_refused_adoption_prints_the_lines_that_keep_the_settings() {
 }
 
 /// A function's mappings, and what the plan does with them.
-struct Several {
+struct Duplicates {
     /// Creates the mappings of `blue-owls-logger`, given the live stream and the UUID of this
     /// stack's mapping.
     make: fn(&Account, &str, &str),
@@ -179,7 +179,7 @@ struct Several {
 #[test]
 fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
     let cases = [
-        Several {
+        Duplicates {
             make: |aws, stream, ours| {
                 aws.wait(aws.lambda.delete_event_source_mapping().uuid(ours).send());
                 aws.create_mapping(FUNCTION, stream, &[]);
@@ -188,7 +188,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             done: "Resources: 1 adopted, 0 added, 0 changed, 0 destroyed.",
             keeps_ours: false,
         },
-        Several {
+        Duplicates {
             make: |aws, stream, _| {
                 aws.create_mapping(FUNCTION, stream, &[]);
             },
@@ -196,7 +196,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             done: "Resources: 0 added, 0 changed, 1 destroyed.",
             keeps_ours: true,
         },
-        Several {
+        Duplicates {
             make: |aws, stream, ours| {
                 aws.wait(aws.lambda.delete_event_source_mapping().uuid(ours).send());
                 let tags = [("engine:team", "blue-owls"), ("engine:stack", "app"), ("engine:resource", "feed")];
@@ -208,7 +208,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
         },
         // This stack's mapping is on an ended stream: the one on the live stream is kept, the other
         // one is deleted.
-        Several {
+        Duplicates {
             make: |aws, _, _| {
                 let stream = aws.new_stream(TABLE, StreamViewType::NewAndOldImages);
                 aws.create_mapping(FUNCTION, &stream, &[]);
@@ -218,7 +218,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             keeps_ours: false,
         },
         // A mapping between the function and another table isn't managed by this stack.
-        Several {
+        Duplicates {
             make: |aws, _, _| {
                 aws.create_table("blue-owls-others", &[]);
                 let stream = aws.new_stream("blue-owls-others", StreamViewType::KeysOnly);
@@ -230,7 +230,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
         },
     ];
     let project = Project::new();
-    for (case, Several { make, says, done, keeps_ours }) in cases.iter().enumerate() {
+    for (case, Duplicates { make, says, done, keeps_ours }) in cases.iter().enumerate() {
         let account = format!("10000000010{case}");
         let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
         project.edit(spec, &[("team: blue-owls", "team: blue-owls\nstack: app")]);

@@ -107,7 +107,7 @@ fn is_allowed(aws: &super::Account, iam: &aws_sdk_iam::Client, RoleCall(action, 
 
 /// A pipeline: lines after those of the function, resources, what Lambda and the code do with the
 /// role, and what the role must not allow.
-struct Pipeline {
+struct RoleCase {
     function: &'static str,
     resources: &'static str,
     calls: fn(&str) -> Vec<RoleCall>,
@@ -137,8 +137,8 @@ fn stream_calls(stream: &str) -> Vec<RoleCall> {
     reads.into_iter().chain([here("dynamodb:ListStreams", "*".to_owned())]).collect()
 }
 
-const PIPELINES: [Pipeline; 3] = [
-    Pipeline {
+const PIPELINES: [RoleCase; 3] = [
+    RoleCase {
         function: "",
         resources: "",
         calls: |stream| {
@@ -157,7 +157,7 @@ const PIPELINES: [Pipeline; 3] = [
             others
         },
     },
-    Pipeline {
+    RoleCase {
         function: "    log_retention_in_days: 7\n    tracing: Active\n    dead_letter_target_arn: ${dead.arn}\n    \
                    access: { archive: read, outbox: [send, receive], dead: sqs:PurgeQueue }\n",
         resources: "  dead: { type: queue }\n  outbox: { type: queue }\n  jobs: { type: queue, visibility_timeout_seconds: 30 }\n  archive:\n    \
@@ -208,7 +208,7 @@ const PIPELINES: [Pipeline; 3] = [
             ]
         },
     },
-    Pipeline {
+    RoleCase {
         function: "    vpc: { subnet_ids: [subnet-1], security_group_ids: [sg-1] }\n    kms_key_arn: arn:aws:kms:eu-central-1:${account}:key/one\n    environment: { \
                    LEVEL: debug }\n    dead_letter_target_arn: arn:aws:sns:eu-central-1:${account}:failures\n    async: {\n      \
                    on_success_destination_arn: \"arn:aws:events:eu-central-1:${account}:event-bus/default\",\n      \
@@ -292,7 +292,7 @@ fn without(policy: &Json, n: usize) -> Option<(String, Json)> {
 /// The policy evaluator of the local AWS decides about each call that a pipeline makes.
 #[test]
 fn the_derived_role_is_enough_and_no_more() {
-    for Pipeline { function, resources, calls, others } in PIPELINES {
+    for RoleCase { function, resources, calls, others } in PIPELINES {
         let project = Project::new();
         let text = project.read("specs/examples/own-role.yaml");
         let text = text.replace("    code: ../../", &format!("{function}    code: ../"));

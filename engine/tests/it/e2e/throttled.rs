@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::project::{ACCOUNT, Project};
-use super::throttle::{Shared, is_counted, line, side_by_side, teams, throttled, together};
+use super::throttle::{ThrottledAws, is_counted, line, side_by_side, teams, throttled, together};
 use super::{NO_CHANGES, TEAM};
 use crate::shared::program::flat;
 use crate::shared::proxy::Proxy;
@@ -13,7 +13,7 @@ use crate::shared::proxy::Proxy;
 const PLACE: &str = "waiting for AWS's rate limit";
 
 /// Expects one pipeline for each of twenty teams, and nothing else.
-fn expect_pipelines(project: &Project, shared: &Shared) {
+fn expect_pipelines(project: &Project, shared: &ThrottledAws) {
     let teams = teams(20);
     let aws = project.account(ACCOUNT);
     let of = |kind: &str| aws.tags().into_iter().filter(|(name, _)| name.starts_with(kind)).collect::<Vec<_>>();
@@ -42,7 +42,7 @@ fn expect_pipelines(project: &Project, shared: &Shared) {
 fn one_process_applies_twenty_teams_despite_the_rate_limit() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
-    let shared = Shared::new(&project);
+    let shared = ThrottledAws::new(&project);
     let done = together(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)).expect(0, &[]);
     assert_eq!(done.out.matches("Apply complete! Resources: 4 added, 0 changed, 0 destroyed.").count(), 20);
     expect_pipelines(&project, &shared);
@@ -52,7 +52,7 @@ fn one_process_applies_twenty_teams_despite_the_rate_limit() {
 fn twenty_concurrent_processes_succeed_despite_the_rate_limit() {
     let project = Project::new();
     project.run(&["diff", TEAM, "--local"]).expect(0, &[]);
-    let shared = Shared::new(&project);
+    let shared = ThrottledAws::new(&project);
     for done in side_by_side(&project, &shared.endpoint(), ACCOUNT, "apply", &teams(20)) {
         done.expect(0, &["Apply complete! Resources: 4 added, 0 changed, 0 destroyed."]);
     }

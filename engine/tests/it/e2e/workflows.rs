@@ -92,7 +92,7 @@ struct Runner<'p> {
 
 /// The result of a job.
 #[derive(Debug)]
-struct Job {
+struct JobResult {
     failed: bool,
     /// The output of its steps, each after the step's name.
     log: String,
@@ -100,9 +100,9 @@ struct Job {
     actions: Vec<String>,
 }
 
-impl Job {
+impl JobResult {
     #[track_caller]
-    fn expect(self, failed: bool, texts: &[&str]) -> Job {
+    fn expect(self, failed: bool, texts: &[&str]) -> JobResult {
         assert_eq!(self.failed, failed, "{}", self.log);
         for text in texts {
             assert!(self.log.contains(text), "`{text}` is not in\n{}", self.log);
@@ -177,7 +177,7 @@ impl<'p> Runner<'p> {
     }
 
     /// Runs the steps of a job, on a machine without any files of another job.
-    fn job(&self, workflow: &Json, name: &str) -> Job {
+    fn job(&self, workflow: &Json, name: &str) -> JobResult {
         let job = &workflow["jobs"][name];
         let (folder, mut path) = (self.project.path("played"), Vec::new());
         for part in ["temp", "output", "summary", "path"] {
@@ -186,7 +186,7 @@ impl<'p> Runner<'p> {
         }
         fs::create_dir(folder.join("temp")).unwrap();
         let shared = [entries(&workflow["env"]), entries(&job["env"])].concat();
-        let mut done = Job { failed: false, log: String::new(), outputs: BTreeMap::new(), actions: Vec::new() };
+        let mut done = JobResult { failed: false, log: String::new(), outputs: BTreeMap::new(), actions: Vec::new() };
         for step in job["steps"].as_array().unwrap() {
             let condition = step["if"].as_str();
             let also_after_failure = condition.is_some_and(|it| it.contains("!cancelled()"));
@@ -249,7 +249,7 @@ impl<'p> Runner<'p> {
     }
 
     /// Builds the release that the workflows download, with the steps that build a real one.
-    fn release(&mut self, target: &str, program: &str) -> Job {
+    fn release(&mut self, target: &str, program: &str) -> JobResult {
         for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "engine/CHANGELOG.md", "engine/Cargo.toml"] {
             fs::create_dir_all(self.project.path(file).parent().unwrap()).unwrap();
             fs::copy(root().join(file), self.project.path(file)).unwrap();
@@ -425,7 +425,7 @@ fn the_shares_of_many_specs_cover_each_spec_once_and_are_applied() {
         runner.define(&[("inputs.specs", specs), ("inputs.runners", n_runners)]);
         runner.job(&ours, "shares")
     };
-    let shares_of = |job: &Job| serde_json::from_str::<Json>(&job.outputs["shares"]).unwrap()["include"].take();
+    let shares_of = |job: &JobResult| serde_json::from_str::<Json>(&job.outputs["shares"]).unwrap()["include"].take();
     let specs_of = |share: &Json| {
         let lines = share["specs"].as_str().unwrap().lines();
         lines.map(str::to_owned).collect::<Vec<_>>()

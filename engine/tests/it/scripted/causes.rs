@@ -20,7 +20,7 @@ use super::{FUNCTION, Project, ROLE, TABLE, deployed_world, replaced};
 
 /// How a case is run.
 #[derive(Clone, Copy)]
-enum How {
+enum RunMode {
     /// The binary with these arguments.
     Binary(&'static [&'static str]),
     /// The binary without credentials, with these environment variables.
@@ -35,12 +35,12 @@ struct Case {
     edit: fn(String) -> String,
     world: fn() -> World,
     faults: Vec<(&'static str, Range<usize>, Fault)>,
-    how: How,
+    how: RunMode,
 }
 
-const APPLY: How = How::Binary(&["apply", "--yes"]);
-const DIFF: How = How::Binary(&["diff"]);
-const DESTROY: How = How::Binary(&["destroy", "--yes"]);
+const APPLY: RunMode = RunMode::Binary(&["apply", "--yes"]);
+const DIFF: RunMode = RunMode::Binary(&["diff"]);
+const DESTROY: RunMode = RunMode::Binary(&["destroy", "--yes"]);
 const ROLE_TO_ASSUME: &str = "arn:aws:iam::123456789012:role/deployer";
 const ALWAYS: Range<usize> = 1..usize::MAX;
 
@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
         edit: same,
         world: World::empty,
         faults: Vec::new(),
-        how: How::Nobody(variables),
+        how: RunMode::Nobody(variables),
     };
     let lambda = |status, code: &str, text: &str| Fault::Answer(Reply::lambda(status, code, text));
     let invalid = |text: &str| lambda(400, "InvalidParameterValueException", text);
@@ -125,7 +125,7 @@ fn cases() -> Vec<Case> {
             ALWAYS,
             Fault::Answer(world::not_assumable()),
         ),
-        new("role-not-assumable", How::Flying, "CreateFunction", Fault::Answer(world::not_assumable())),
+        new("role-not-assumable", RunMode::Flying, "CreateFunction", Fault::Answer(world::not_assumable())),
         new(
             "role-of-other-account",
             APPLY,
@@ -134,7 +134,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "role-lacks-right",
-            How::Flying,
+            RunMode::Flying,
             World::empty,
             |text| function_with(&text, "dead_letter_target_arn: \"arn:aws:sqs:eu-central-1:123456789012:letters\""),
             "CreateFunction",
@@ -143,7 +143,7 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "stream-not-readable",
-            How::Flying,
+            RunMode::Flying,
             "CreateEventSourceMapping",
             Fault::Answer(world::stream_not_readable()),
         ),
@@ -167,7 +167,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "kms-key-not-usable",
-            How::Flying,
+            RunMode::Flying,
             World::empty,
             |text| function_with(&text, "environment: { TOKEN: hunter2 }"),
             "CreateFunction",
@@ -326,12 +326,12 @@ fn cases() -> Vec<Case> {
             lambda(403, "AccessDeniedException", "The caller lacks a permission"),
         ),
         new("no-answer", DIFF, "GetCallerIdentity", Fault::Cut),
-        Case { code: "out-of-reach", edit: same, world: World::empty, faults: Vec::new(), how: How::Flying },
+        Case { code: "out-of-reach", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::Flying },
         new("not-aws", DIFF, "GetCallerIdentity", Fault::Answer(Reply::raw(200, "<html>Please sign in</html>"))),
         new("not-aws", APPLY, "CreateTable", Fault::Answer(Reply::raw(405, "<html>Method Not Allowed</html>"))),
         new(
             "aws-fault",
-            How::Flying,
+            RunMode::Flying,
             "CreateTable",
             Fault::Answer(Reply::of(
                 "CreateTable",
@@ -342,13 +342,13 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "throttled",
-            How::Flying,
+            RunMode::Flying,
             "CreateTable",
             table("ThrottlingException", "The rate of control plane requests made by this account is too high"),
         ),
         new(
             "busy",
-            How::Flying,
+            RunMode::Flying,
             "AddPermission",
             lambda(
                 409,
@@ -358,20 +358,20 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "being-deleted",
-            How::Flying,
+            RunMode::Flying,
             "CreateTable",
             table("ResourceInUseException", "Table is being deleted: blue-owls-todos"),
         ),
         case(
             "wait-overdue",
-            How::Flying,
+            RunMode::Flying,
             World::empty,
             same,
             "DescribeTable",
             2..usize::MAX,
             shows(&json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } })),
         ),
-        Case { code: "name-taken", edit: same, world: World::empty, faults: Vec::new(), how: How::Flying },
+        Case { code: "name-taken", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::Flying },
         old(
             "not-found",
             APPLY,
@@ -655,7 +655,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "not-as-asked",
-            How::Flying,
+            RunMode::Flying,
             deployed_world,
             capacity,
             "UpdateTable",
@@ -715,7 +715,7 @@ fn play(case: &Case) -> String {
         }
     };
     let printed = match case.how {
-        How::Flying => {
+        RunMode::Flying => {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().unwrap();
             runtime.block_on(async {
@@ -724,14 +724,14 @@ fn play(case: &Case) -> String {
                 apply_on_paused_clock(&cloud, &project).await
             })
         }
-        How::Binary(args) => {
+        RunMode::Binary(args) => {
             let cloud = Cloud::start((case.world)());
             set(&cloud);
             let run = project.run(&cloud, args);
             assert!(matches!(run.code(), Some(1 | 3)), "{}: {:?}\n{}{}", case.code, run.code(), run.out, run.err);
             format!("{}{}", run.out, run.err).replace(&cloud.url, "http://ADDRESS")
         }
-        How::Nobody(variables) => {
+        RunMode::Nobody(variables) => {
             let mut command = project.command(&["diff"]);
             command.envs(variables.iter().copied());
             let run = command.run();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::policy::{Seen, allows, required_permissions};
+use super::policy::{ObservedCall, allows, required_permissions};
 use super::server::{Cloud, Witness};
 use super::world::role::Role;
 use super::world::{ACCOUNT, Call, Reply, World};
@@ -44,7 +44,7 @@ impl Witness for Enforcer {
         let boundary =
             if is_new { call.query.get("PermissionsBoundary") } else { role.and_then(|it| it.boundary.as_ref()) };
         let path = if is_new { call.query.get("Path") } else { role.map(|it| &it.path) };
-        let rights = required_permissions(&Seen { call, account: ACCOUNT, mapping });
+        let rights = required_permissions(&ObservedCall { call, account: ACCOUNT, mapping });
         let lacking = rights.into_iter().find(|right| {
             let mut right = right.clone();
             if let Some(boundary) = boundary.filter(|_| right.action.starts_with("iam:")) {
@@ -67,7 +67,7 @@ impl Witness for Enforcer {
 
 /// What ends an attempt.
 #[derive(Clone, Copy)]
-enum End {
+enum StoppedBy {
     /// engine refuses the spec or the plan, with these words.
     Refused(&'static str),
     /// AWS refuses this action.
@@ -76,39 +76,39 @@ enum End {
     Limited,
 }
 
-use End::{Denied, Limited, Refused};
+use StoppedBy::{Denied, Limited, Refused};
 
 /// An attempt: edits of the host's spec, before or after its first apply, and further arguments.
-struct Attempt {
+struct Escape {
     name: &'static str,
     is_deployed: bool,
     edits: Vec<(String, String)>,
     args: &'static [&'static str],
-    end: End,
+    end: StoppedBy,
 }
 
-fn attempt(name: &'static str, from: &str, to: &str, end: End) -> Attempt {
+fn attempt(name: &'static str, from: &str, to: &str, end: StoppedBy) -> Escape {
     let edits = vec![(from.to_owned(), to.to_owned())];
-    Attempt { name, is_deployed: false, edits, args: &[], end }
+    Escape { name, is_deployed: false, edits, args: &[], end }
 }
 
-impl Attempt {
+impl Escape {
     /// After the host's version was deployed.
-    fn later(self) -> Attempt {
-        Attempt { is_deployed: true, ..self }
+    fn later(self) -> Escape {
+        Escape { is_deployed: true, ..self }
     }
 
-    fn and(mut self, from: &str, to: &str) -> Attempt {
+    fn and(mut self, from: &str, to: &str) -> Escape {
         self.edits.push((from.to_owned(), to.to_owned()));
         self
     }
 
-    fn with(self, args: &'static [&'static str]) -> Attempt {
-        Attempt { args, ..self }
+    fn with(self, args: &'static [&'static str]) -> Escape {
+        Escape { args, ..self }
     }
 }
 
-fn attempts() -> Vec<Attempt> {
+fn attempts() -> Vec<Escape> {
     let limit = &format!("permissions_boundary: {LIMIT}");
     let role = &format!("type: role\n    {limit}");
     let and = |more: &str| format!("{limit}\n    {more}");
@@ -179,8 +179,8 @@ fn attempts() -> Vec<Attempt> {
 }
 
 /// Plays one attempt, and checks what the account has then.
-fn play(attempt: &Attempt) {
-    let Attempt { name, is_deployed, edits, args, end } = attempt;
+fn play(attempt: &Escape) {
+    let Escape { name, is_deployed, edits, args, end } = attempt;
     let project = Project::new(|text| hosts_spec(&text));
     let printed = project.command(&["policy", "--account", ACCOUNT, "--boundary", LIMIT]).run().expect(0, &[]);
     let policy: Json = serde_json::from_str(&printed.out).unwrap();
@@ -244,6 +244,6 @@ fn a_team_gains_no_permission_through_its_own_spec() {
 /// The policy is enough for the host's own spec, so the attempts fail for no other reason.
 #[test]
 fn the_policy_with_a_limit_covers_the_hosts_spec() {
-    let deployed = Attempt { name: "the host's spec", is_deployed: true, edits: Vec::new(), args: &[], end: Limited };
+    let deployed = Escape { name: "the host's spec", is_deployed: true, edits: Vec::new(), args: &[], end: Limited };
     play(&deployed);
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::Project;
 use super::server::{Cloud, Fault};
 use super::world::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
-use case::{Aim, Case, Denied, Run, STACK, case, declared, known, shared};
+use case::{Aim, Case, Denied, RunSeed, STACK, case, declared, known, shared};
 use judge::{Deed, Judge, Rules, contents};
 
 /// Event counts over all cases.
@@ -66,7 +66,7 @@ fn deny(cloud: &Cloud, denied: Denied) {
 }
 
 /// The ownership changes that another actor makes during a run.
-fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
+fn deeds(cloud: &Cloud, run: &RunSeed) -> Vec<Deed> {
     let all: Vec<String> = cloud.world(|world| contents(world).into_keys().collect());
     let whom: Vec<&String> = all
         .iter()
@@ -75,7 +75,7 @@ fn deeds(cloud: &Cloud, run: &Run) -> Vec<Deed> {
     if whom.is_empty() {
         return Vec::new();
     }
-    let deed = |it: &case::Meddling| Deed {
+    let deed = |it: &case::ConcurrentChange| Deed {
         before: it.before,
         whom: whom[it.whom % whom.len()].clone(),
         tagged: it.tagged.clone(),
@@ -89,7 +89,7 @@ async fn drive(
     cloud: &Cloud,
     project: &Project,
     case: &Case,
-    run: &Run,
+    run: &RunSeed,
     names: &[String],
     tally: &Tally,
     judge: Judge,
@@ -183,7 +183,7 @@ async fn drive(
     guarded.collect()
 }
 
-fn rules(case: &Case, run: &Run, spec: &str) -> Rules {
+fn rules(case: &Case, run: &RunSeed, spec: &str) -> Rules {
     let (declared, imported) = match run.aim {
         Aim::DestroyBare => Default::default(),
         _ => declared(spec, case.us()),

@@ -76,7 +76,7 @@ const CANARY: &str = "CANARY";
 
 /// Where a bad value is set.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum BadValue {
     Variable(&'static str),
     /// In the selected profile.
     Setting(&'static str),
@@ -90,17 +90,17 @@ fn bad(bytes: &[u8]) -> OsString {
     OsString::from_vec([CANARY.as_bytes(), bytes, b"tail"].concat())
 }
 
-fn every() -> Vec<(Place, &'static [u8])> {
-    let variables = VARIABLES.map(Place::Variable);
+fn every() -> Vec<(BadValue, &'static [u8])> {
+    let variables = VARIABLES.map(BadValue::Variable);
     let keys = &SETTINGS[..3];
-    let printed = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(Place::Printed);
-    let places = variables.into_iter().chain(SETTINGS.map(Place::Setting)).chain(printed);
-    let places = places.chain(keys.iter().map(|key| Place::OfSource(key)));
+    let printed = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(BadValue::Printed);
+    let places = variables.into_iter().chain(SETTINGS.map(BadValue::Setting)).chain(printed);
+    let places = places.chain(keys.iter().map(|key| BadValue::OfSource(key)));
     places.flat_map(|place| BAD.map(|bytes| (place, bytes))).collect()
 }
 
 /// Runs the program with one bad value.
-fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option<i32>, String) {
+fn play(project: &Project, cloud: &Cloud, place: BadValue, bytes: &[u8]) -> (Option<i32>, String) {
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
     let value = bad(bytes);
     let keys = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", "secret")];
@@ -109,7 +109,7 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
     let (mut config, profile) = (b"[profile own]\n".to_vec(), "own");
     let mut set = |name: &str, value: &[u8]| config.extend([name.as_bytes(), b" = ", value, b"\n"].concat());
     match place {
-        Place::Variable(name) => {
+        BadValue::Variable(name) => {
             if !has_no_keys(name) {
                 command.envs(keys);
             }
@@ -118,7 +118,7 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
             }
             command.env(name, &value);
         }
-        Place::Setting(name) => {
+        BadValue::Setting(name) => {
             if name.starts_with("role_") || name == "external_id" {
                 set("role_arn", b"arn:aws:iam::123456789012:role/any");
                 set("credential_source", b"Environment");
@@ -130,13 +130,13 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
             }
             set(name, value.as_bytes());
         }
-        Place::OfSource(name) => {
+        BadValue::OfSource(name) => {
             set("role_arn", b"arn:aws:iam::123456789012:role/any");
             set("source_profile", b"base");
             config.extend(b"[profile base]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n");
             config.extend([name.as_bytes(), b" = ", value.as_bytes(), b"\n"].concat());
         }
-        Place::Printed(name) => {
+        BadValue::Printed(name) => {
             let mut keys = serde_json::json!({
                 "Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "secret", "SessionToken": "token",
             });
@@ -150,7 +150,7 @@ fn play(project: &Project, cloud: &Cloud, place: Place, bytes: &[u8]) -> (Option
             command.env("PATH", "/usr/bin:/bin");
         }
     }
-    if !matches!(place, Place::Variable(_)) {
+    if !matches!(place, BadValue::Variable(_)) {
         fs::create_dir_all(project.path("home/.aws")).unwrap();
         fs::write(project.path("home/.aws/config"), config).unwrap();
         command.args(["--profile", profile]);
@@ -190,8 +190,8 @@ fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
         assert!(!text.contains("panicked"), "{place:?} {bytes:?}:\n{text}");
         let is_name = |name: &str| ["PROFILE", "FILE", "BUNDLE"].iter().any(|it| name.contains(it));
         let may_be_shown = match place {
-            Place::Variable(name) => is_name(name) || *name == "HOME",
-            Place::Setting(name) => ["source_profile", "ca_bundle"].contains(name),
+            BadValue::Variable(name) => is_name(name) || *name == "HOME",
+            BadValue::Setting(name) => ["source_profile", "ca_bundle"].contains(name),
             _ => false,
         };
         assert!(may_be_shown || !text.contains(CANARY), "{place:?} {bytes:?}:\n{text}");
@@ -205,23 +205,23 @@ fn a_value_that_can_not_be_sent_is_reported_with_its_source() {
     let cloud = cloud();
     let project = Project::usual();
     for (place, bytes, words) in [
-        (Place::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID contains a line break"),
-        (Place::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY contains a line break"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN contains a control character"),
-        (Place::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN contains invalid Unicode"),
+        (BadValue::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID contains a line break"),
+        (BadValue::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY contains a line break"),
+        (BadValue::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN contains a control character"),
+        (BadValue::Variable("AWS_SESSION_TOKEN"), b"\xff", "AWS_SESSION_TOKEN contains invalid Unicode"),
         (
-            Place::Variable("AWS_ENDPOINT_URL_STS"),
+            BadValue::Variable("AWS_ENDPOINT_URL_STS"),
             "é".as_bytes(),
             "AWS_ENDPOINT_URL_STS contains a non-ASCII character",
         ),
-        (Place::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV contains a line break"),
+        (BadValue::Variable("AWS_EXECUTION_ENV"), b"\n", "AWS_EXECUTION_ENV contains a line break"),
         (
-            Place::Setting("aws_session_token"),
+            BadValue::Setting("aws_session_token"),
             b" ",
             "`aws_session_token` of the profile `own` in `~/.aws/config` contains a space",
         ),
-        (Place::OfSource("aws_access_key_id"), "é".as_bytes(), "`aws_access_key_id` of the profile `base`"),
-        (Place::Printed("SessionToken"), b"\x7f", "from `credential_process` of the profile `base`"),
+        (BadValue::OfSource("aws_access_key_id"), "é".as_bytes(), "`aws_access_key_id` of the profile `base`"),
+        (BadValue::Printed("SessionToken"), b"\x7f", "from `credential_process` of the profile `base`"),
     ] {
         let (code, text) = play(&project, &cloud, place, bytes);
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -236,7 +236,7 @@ fn a_value_that_can_not_be_sent_is_reported_with_its_source() {
         "AWS_ACCESS_KEY_ID contains a line break; AWS_SECRET_ACCESS_KEY contains a space; AWS_EXECUTION_ENV contains a line",
     );
     project.edit("region: eu-central-1\n", "");
-    let (_, text) = play(&project, &cloud, Place::Variable("AWS_REGION"), b"\n");
+    let (_, text) = play(&project, &cloud, BadValue::Variable("AWS_REGION"), b"\n");
     assert!(text.contains("AWS_REGION contains a line break"), "{text}");
 }
 

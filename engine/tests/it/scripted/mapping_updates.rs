@@ -206,8 +206,8 @@ fn each_form_of_a_principal_is_read_back_as_written() {
 
 #[test]
 fn statement_elements_beyond_the_spec_are_a_difference() {
-    type Meddling = fn(&mut Json);
-    let meddlings: [(Meddling, &str); 4] = [
+    type ConcurrentChange = fn(&mut Json);
+    let meddlings: [(ConcurrentChange, &str); 4] = [
         (|statement| statement["Effect"] = json!("Deny"), r#"{"Effect":"Deny"}"#),
         (
             |statement| statement["Condition"]["Bool"]["aws:SecureTransport"] = json!("true"),

@@ -36,14 +36,14 @@ fn is_one_pipeline(cloud: &Cloud, what: &str) {
 
 /// A connection between the binary and the scripted AWS that can be cut: then nothing listens on
 /// it.
-struct Wire {
+struct Link {
     url: String,
     /// Whether to restore the connection, and where to confirm that.
     orders: mpsc::UnboundedSender<(bool, std::sync::mpsc::Sender<()>)>,
 }
 
-impl Wire {
-    fn to(cloud: &Cloud) -> Wire {
+impl Link {
+    fn to(cloud: &Cloud) -> Link {
         let target: SocketAddr = cloud.url.trim_start_matches("http://").parse().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -63,7 +63,7 @@ impl Wire {
                 }
             });
         });
-        Wire { url: format!("http://{address}"), orders }
+        Link { url: format!("http://{address}"), orders }
     }
 
     fn order(&self, mends: bool) {
@@ -107,7 +107,7 @@ fn a_run_waits_for_a_network_that_fails_midway() {
     ];
     for (args, operation, world) in cases {
         let cloud = Cloud::start(world);
-        let wire = Wire::to(&cloud);
+        let wire = Link::to(&cloud);
         let project = Project::usual();
         let running = project.command_on(&wire.url, args).start();
         cloud.wait_for(operation, 1);

@@ -52,7 +52,7 @@ fn deny_tags(cloud: &Cloud) {
 }
 
 /// One way to reach a table that this stack must not write to.
-struct Attempt {
+struct WriteAttempt {
     what: &'static str,
     spec: String,
     args: &'static [&'static str],
@@ -63,8 +63,14 @@ struct Attempt {
     says: &'static str,
 }
 
-fn attempt(what: &'static str, spec: String, args: &'static [&'static str], code: i32, says: &'static str) -> Attempt {
-    Attempt { what, spec, args, tags: Tags::new(), are_tags_denied: false, code, says }
+fn attempt(
+    what: &'static str,
+    spec: String,
+    args: &'static [&'static str],
+    code: i32,
+    says: &'static str,
+) -> WriteAttempt {
+    WriteAttempt { what, spec, args, tags: Tags::new(), are_tags_denied: false, code, says }
 }
 
 const APPLY: &[&str] = &["apply", "--yes", "--assume-owner", "--delete-data"];
@@ -83,7 +89,7 @@ const BARE: &[&str] = &[
 ];
 
 /// Errors in the spec or on the command line.
-fn rejected() -> Vec<Attempt> {
+fn rejected() -> Vec<WriteAttempt> {
     let named = |owns: &str, name: &str| spec(owns, &format!("name: {name}, adopt: true"));
     let must = "must start with `blue-owls-`";
     vec![
@@ -169,10 +175,10 @@ fn rejected() -> Vec<Attempt> {
 }
 
 /// Owners that the tags of the table show, and what depends on them.
-fn refused() -> Vec<Attempt> {
+fn refused() -> Vec<WriteAttempt> {
     let orders = || spec("[Orders]", "name: Orders, adopt: true");
-    let with_tags = |tags: Tags, attempt: Attempt| Attempt { tags, ..attempt };
-    let denied = |attempt: Attempt| Attempt { are_tags_denied: true, ..attempt };
+    let with_tags = |tags: Tags, attempt: WriteAttempt| WriteAttempt { tags, ..attempt };
+    let denied = |attempt: WriteAttempt| WriteAttempt { are_tags_denied: true, ..attempt };
     let cloudformation = Tags::from([("aws:cloudformation:stack-name".to_owned(), "shop".to_owned())]);
     let foxes = || tags("red-foxes", "team", "orders");
     let other = || tags("blue-owls", "other", "orders");
@@ -251,9 +257,9 @@ fn kept_by_forget() -> &'static str {
 
 #[test]
 fn no_command_gets_past_the_names_in_owns() {
-    let attempts: Vec<Attempt> = rejected().into_iter().chain(refused()).collect();
+    let attempts: Vec<WriteAttempt> = rejected().into_iter().chain(refused()).collect();
     assert!(attempts.len() >= 30, "{}", attempts.len());
-    for Attempt { what, spec, args, tags, are_tags_denied, code, says } in attempts {
+    for WriteAttempt { what, spec, args, tags, are_tags_denied, code, says } in attempts {
         let cloud = account(&[("Orders", tags), ("orders", Tags::new()), ("Orders-archive", Tags::new())]);
         if are_tags_denied {
             deny_tags(&cloud);

@@ -33,7 +33,7 @@ pub(super) struct Right {
 }
 
 /// A call, and what its permissions depend on besides the request itself.
-pub(super) struct Seen<'c> {
+pub(super) struct ObservedCall<'c> {
     pub(super) call: &'c Call,
     pub(super) account: &'c str,
     /// The function and the tags of the mapping that the call is about, if that mapping exists.
@@ -43,8 +43,8 @@ pub(super) struct Seen<'c> {
 /// The permissions that AWS requires, by its service authorization reference
 /// (docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html,
 /// …/list_amazondynamodb.html, …/list_amazoncloudwatchlogs.html).
-pub(super) fn required_permissions(seen: &Seen<'_>) -> Vec<Right> {
-    let Seen { call: Call { operation, about, body, query }, account, mapping } = seen;
+pub(super) fn required_permissions(seen: &ObservedCall<'_>) -> Vec<Right> {
+    let ObservedCall { call: Call { operation, about, body, query }, account, mapping } = seen;
     let arn = |service: &str, resource: &str| format!("arn:aws:{service}:{REGION}:{account}:{resource}");
     let right = |action: &str, resource: String, context: &[(&str, String)]| Right {
         action: action.to_owned(),
@@ -348,7 +348,7 @@ impl Witness for Clerk {
     fn before(&mut self, call: &Call, world: &mut World) {
         let mapping = world.mappings.iter().find(|it| it.uuid == call.about);
         let mapping = mapping.map(|it| (it.function.clone(), it.tags.clone()));
-        self.0.lock().unwrap().extend(required_permissions(&Seen { call, account: ACCOUNT, mapping }));
+        self.0.lock().unwrap().extend(required_permissions(&ObservedCall { call, account: ACCOUNT, mapping }));
     }
 }
 
@@ -596,7 +596,7 @@ fn real_life() -> Ledger {
         Proxy::new(&project.endpoint(), move |request| {
             let call = parsed(request);
             let mapping = mapping(request, &call);
-            seen.lock().unwrap().extend(required_permissions(&Seen { call: &call, account: LOCAL, mapping }));
+            seen.lock().unwrap().extend(required_permissions(&ObservedCall { call: &call, account: LOCAL, mapping }));
             let answer = request.forward();
             if request.is("DescribeTable") { aged(&answer) } else { answer }
         })

@@ -154,13 +154,13 @@ enum End {
     Unread(&'static str),
 }
 
-type Hook = (&'static str, usize, Box<dyn FnOnce(&mut World) + Send>);
+type CallHook = (&'static str, usize, Box<dyn FnOnce(&mut World) + Send>);
 
 struct Case {
     row: &'static str,
     scene: Scene,
     faults: Vec<(&'static str, Range<usize>, Fault)>,
-    hooks: Vec<Hook>,
+    hooks: Vec<CallHook>,
     end: End,
 }
 

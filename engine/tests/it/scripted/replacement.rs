@@ -26,7 +26,7 @@ fn aged_deployment(project: &Project, spec: &str) -> Cloud {
 
 /// The names of the writes that AWS accepted, in order.
 fn accepted_writes(cloud: &Cloud) -> Vec<String> {
-    let taken = |call: &&super::server::Record| is_write(call) && call.status < 400;
+    let taken = |call: &&super::server::RecordedCall| is_write(call) && call.status < 400;
     cloud.calls().iter().filter(taken).map(|call| call.operation.clone()).collect()
 }
 

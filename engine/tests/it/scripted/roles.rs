@@ -199,8 +199,8 @@ fn a_role_of_the_same_stack_in_another_region_is_refused() {
 /// What the create can't set is set afterwards, so it can be another run's.
 #[test]
 fn settings_of_another_run_that_creates_the_role_first_are_not_overwritten() {
-    type Edit = fn(&mut Role);
-    let edits: [(&str, Edit); 4] = [
+    type RoleEdit = fn(&mut Role);
+    let edits: [(&str, RoleEdit); 4] = [
         ("`policy`", |role| drop(role.inline.insert("engine".to_owned(), SES.replace("ses:", "s3:")))),
         ("`managed_policy_arns`", |role| role.attached = [READ_ONLY.to_owned()].into()),
         ("`inline_policies`", |role| drop(role.inline.insert("audit".to_owned(), SES.to_owned()))),

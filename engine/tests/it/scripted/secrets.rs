@@ -58,39 +58,39 @@ const DEFAULTED: &str = "default-of-functions-sw0rdfish";
 const VAR_FILE: &str = "values.yaml";
 
 /// How each command is tested, besides its `--help`.
-const COMMANDS: [(&str, How); 26] = [
-    ("apply", How::Scripted),
-    ("diff", How::Scripted),
-    ("destroy", How::Scripted),
-    ("forget", How::Scripted),
-    ("output", How::Scripted),
-    ("list", How::Scripted),
-    ("logs", How::Scripted),
-    ("preflight", How::Scripted),
-    ("init", How::Scripted),
-    ("validate", How::Scripted),
-    ("graph", How::Scripted),
-    ("schema", How::Scripted),
-    ("explain", How::Scripted),
-    ("verify", How::Scripted),
-    ("policy", How::Scripted),
-    ("doctor", How::Scripted),
-    ("completions", How::Scripted),
-    ("man", How::Scripted),
-    ("status", How::Scripted),
-    ("items", How::Scripted),
-    ("invoke", How::Scripted),
-    ("export", How::Scripted),
-    ("dev", How::Scripted),
-    ("render", How::Whole),
-    ("local", How::Local),
-    ("help", How::Scripted),
+const COMMANDS: [(&str, Backend); 26] = [
+    ("apply", Backend::Scripted),
+    ("diff", Backend::Scripted),
+    ("destroy", Backend::Scripted),
+    ("forget", Backend::Scripted),
+    ("output", Backend::Scripted),
+    ("list", Backend::Scripted),
+    ("logs", Backend::Scripted),
+    ("preflight", Backend::Scripted),
+    ("init", Backend::Scripted),
+    ("validate", Backend::Scripted),
+    ("graph", Backend::Scripted),
+    ("schema", Backend::Scripted),
+    ("explain", Backend::Scripted),
+    ("verify", Backend::Scripted),
+    ("policy", Backend::Scripted),
+    ("doctor", Backend::Scripted),
+    ("completions", Backend::Scripted),
+    ("man", Backend::Scripted),
+    ("status", Backend::Scripted),
+    ("items", Backend::Scripted),
+    ("invoke", Backend::Scripted),
+    ("export", Backend::Scripted),
+    ("dev", Backend::Scripted),
+    ("render", Backend::Whole),
+    ("local", Backend::Local),
+    ("help", Backend::Scripted),
 ];
 const LOCAL_COMMANDS: [&str; 6] = ["start", "stop", "status", "env", "reset", "help"];
 
 /// The AWS that a command runs against.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum How {
+enum Backend {
     Scripted,
     Local,
     /// Not at all: it prints the values that the spec has, since its output is a spec.
@@ -497,7 +497,7 @@ fn no_command_prints_a_secret_in_any_format() {
     let project = planted();
     let deployed = deployed(&project);
     let froms = [From::Environment, From::Profile("file"), From::Profile("process")];
-    for (command, _) in COMMANDS.iter().filter(|(_, how)| *how == How::Scripted) {
+    for (command, _) in COMMANDS.iter().filter(|(_, how)| *how == Backend::Scripted) {
         for (at, args) in says(command).iter().enumerate() {
             // An empty account, and accounts that differ from the spec or match it.
             let mut changed = deployed.clone();

@@ -108,7 +108,7 @@ fn an_update_reads_its_function_once_before_and_until_it_is_done() {
     let project = Project::new(|text| replaced(&text, HANDLER, &format!("{HANDLER}    timeout: 10\n")));
     project.run(&cloud, &["apply"]).ends_with(0);
     let calls = cloud.calls();
-    let role_needs = |it: &&super::server::Record| !super::world::IAM_READS.contains(&it.operation.as_str());
+    let role_needs = |it: &&super::server::RecordedCall| !super::world::IAM_READS.contains(&it.operation.as_str());
     let all: Vec<String> = calls.iter().filter(role_needs).map(named).collect();
     let write = all.iter().position(|it| it.starts_with("UpdateFunctionConfiguration")).unwrap();
     let reads = |calls: &[String]| calls.iter().filter(|it| it.starts_with("GetFunction ")).count();

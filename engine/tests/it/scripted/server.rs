@@ -26,7 +26,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// One recorded call.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
+pub(super) struct RecordedCall {
     /// The operation, such as `CreateTable`.
     pub(super) operation: String,
     /// Its subject: a name, a UUID or a statement's ID.
@@ -98,7 +98,7 @@ struct Shared {
 
 struct State {
     world: World,
-    calls: Vec<Record>,
+    calls: Vec<RecordedCall>,
     counts: HashMap<String, usize>,
     faults: Vec<(String, std::ops::Range<usize>, Fault)>,
     hooks: Vec<(String, usize, Hook)>,
@@ -160,7 +160,7 @@ impl Cloud {
     }
 
     /// All calls so far, in order.
-    pub(super) fn calls(&self) -> Vec<Record> {
+    pub(super) fn calls(&self) -> Vec<RecordedCall> {
         self.state().calls.clone()
     }
 
@@ -297,7 +297,7 @@ impl Drop for Cloud {
 }
 
 /// The call as text, such as `CreateTable blue-owls-todos`.
-pub(super) fn named(call: &Record) -> String {
+pub(super) fn named(call: &RecordedCall) -> String {
     format!("{} {}", call.operation, call.about).trim_end().to_owned()
 }
 
@@ -378,7 +378,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let (index, fault, held) = {
         let mut state = shared.state.lock().unwrap();
         state.in_flight += 1;
-        let record = Record {
+        let record = RecordedCall {
             operation: call.operation.to_owned(),
             about: call.about.clone(),
             start: Instant::now(),

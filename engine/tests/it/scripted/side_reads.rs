@@ -17,7 +17,7 @@ const SAMPLE: usize = 8;
 
 /// An optional read, which only adds a detail.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Side {
+struct SideRead {
     operation: &'static str,
     /// A resource that the spec omits, so that the read isn't about a declared one.
     undeclared: Option<&'static str>,
@@ -27,21 +27,21 @@ struct Side {
     shows_owner: bool,
 }
 
-const fn side(operation: &'static str) -> Side {
-    Side { operation, undeclared: None, is_reported: true, shows_owner: false }
+const fn side(operation: &'static str) -> SideRead {
+    SideRead { operation, undeclared: None, is_reported: true, shows_owner: false }
 }
 
-const SIDES: [Side; 10] = [
-    Side { shows_owner: true, ..side("ListTagsOfResource") },
-    Side { shows_owner: true, ..side("ListTags") },
+const SIDES: [SideRead; 10] = [
+    SideRead { shows_owner: true, ..side("ListTagsOfResource") },
+    SideRead { shows_owner: true, ..side("ListTags") },
     side("DescribeTimeToLive"),
     side("DescribeContinuousBackups"),
     side("GetResources"),
     side("GetEventSourceMapping"),
     side("GetFunctionEventInvokeConfig"),
     side("GetFunctionUrlConfig"),
-    Side { undeclared: Some("logger-permission"), is_reported: false, ..side("GetPolicy") },
-    Side { undeclared: Some("todos-to-logger"), is_reported: false, ..side("ListEventSourceMappings") },
+    SideRead { undeclared: Some("logger-permission"), is_reported: false, ..side("GetPolicy") },
+    SideRead { undeclared: Some("todos-to-logger"), is_reported: false, ..side("ListEventSourceMappings") },
 ];
 
 /// The key of the mapping's filters.
@@ -69,7 +69,7 @@ const COMMANDS: [Command; 6] =
     [Command::Diff, Command::Apply, Command::Change, Command::Destroy, Command::Verify, Command::Logs];
 
 /// The pipeline, with a mapping that needs a separate read.
-fn cloud(side: Side) -> Cloud {
+fn cloud(side: SideRead) -> Cloud {
     let cloud = deployed();
     cloud.world(|world: &mut World| {
         match side.undeclared {
@@ -84,7 +84,7 @@ fn cloud(side: Side) -> Cloud {
     cloud
 }
 
-fn project(side: Side) -> Project {
+fn project(side: SideRead) -> Project {
     Project::new(|text| match side.undeclared {
         None if side.operation == "GetEventSourceMapping" => {
             let encrypted = format!(
@@ -103,7 +103,7 @@ fn project(side: Side) -> Project {
 }
 
 /// Asserts that a command succeeds without the detail.
-fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
+fn goes_on(side: SideRead, refusal: (&str, &str), command: Command) {
     let (code, text) = refusal;
     let cloud = cloud(side);
     let project = project(side);
@@ -156,7 +156,7 @@ fn goes_on(side: Side, refusal: (&str, &str), command: Command) {
 
 /// Asserts that a run succeeds, with one note about the detail.
 #[track_caller]
-fn reports(run: &super::Ran, side: Side, words: &str) {
+fn reports(run: &super::Ran, side: SideRead, words: &str) {
     run.ends_with(0).says(words);
     let flat = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
     let notes = [
@@ -174,7 +174,7 @@ fn reports(run: &super::Ran, side: Side, words: &str) {
 
 #[test]
 fn a_failed_optional_read_only_omits_its_detail() {
-    let mut cases: Vec<(Side, (&str, &str), Command)> = Vec::new();
+    let mut cases: Vec<(SideRead, (&str, &str), Command)> = Vec::new();
     for side in SIDES {
         for refusal in REFUSALS {
             cases.extend(COMMANDS.map(|command| (side, refusal, command)));

@@ -166,9 +166,9 @@ fn a_mapping_on_a_dead_stream_is_replaced() {
 #[test]
 fn of_several_mappings_the_one_on_the_live_stream_is_kept() {
     /// The additional mappings, the one to keep, and the summary of the run.
-    type Several<'a> = (fn(&mut World), &'a str, &'a str);
+    type Duplicates<'a> = (fn(&mut World), &'a str, &'a str);
     let first = cloud_uuid();
-    let cases: [Several<'_>; 5] = [
+    let cases: [Duplicates<'_>; 5] = [
         (
             |world| {
                 toggle_stream(world);

@@ -12,7 +12,7 @@ use insta::assert_snapshot;
 use serde_json::{Value as Json, json};
 
 use super::library::{context, team};
-use super::server::{Cloud, Fault, Record};
+use super::server::{Cloud, Fault, RecordedCall};
 use super::world::{ACCOUNT, REGION, Reply, World};
 use super::{Project, TABLE, diff_is_empty, is_write};
 
@@ -45,7 +45,7 @@ fn skip_cooldowns(cloud: &Cloud) {
 
 /// The writes, one per line, without the fields that all of them have.
 fn sent(cloud: &Cloud) -> String {
-    let line = |call: &Record| {
+    let line = |call: &RecordedCall| {
         let mut body = call.body.clone();
         let fields = body.as_object_mut().unwrap();
         fields.retain(|name, _| !["TableName", "ResourceArn"].contains(&name.as_str()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::apply;
-use engine::aws::recorder::Answer;
+use engine::aws::recorder::CallResult;
 use engine::live::{self, OrphanSearch};
 use engine::plan::{self, Goal, Options};
 use engine::timeline::{Axis, Timeline};
@@ -264,12 +264,12 @@ async fn a_hanging_call_is_shown_with_its_full_duration() {
     let timeline = Timeline::new(&axis, &plan, &outcome, &records);
     let (_, table) = &timeline.bars[0];
     let create = table.calls.iter().find(|call| call.operation == "CreateTable").unwrap();
-    assert_eq!((create.target.as_str(), create.answers.as_slice()), (TABLE, &[Some(Answer::Nothing)][..]));
+    assert_eq!((create.target.as_str(), create.answers.as_slice()), (TABLE, &[Some(CallResult::Nothing)][..]));
     // The time limit of a call.
     let hung = create.end - create.begin;
     assert!((Duration::from_secs(29)..Duration::from_secs(32)).contains(&hung), "{hung:?}");
     let again = table.calls.iter().filter(|call| call.operation == "CreateTable").nth(1);
-    assert!(again.is_some_and(|call| call.is_retry && call.answers == [Some(Answer::Done)]), "{:#?}", table.calls);
+    assert!(again.is_some_and(|call| call.is_retry && call.answers == [Some(CallResult::Done)]), "{:#?}", table.calls);
     assert!(table.waits.iter().any(|wait| wait.reason.starts_with("the table to become ACTIVE")), "{:#?}", table.waits);
     let reads = timeline.reads.as_ref().unwrap();
     assert!(reads.end <= table.begin && reads.calls.iter().any(|call| call.operation == "DescribeTable"));

@@ -304,7 +304,7 @@ pub(crate) struct World {
     pub(super) roles_born: Option<&'static str>,
     /// When functions are created or changed from now on; `None`: at the default time.
     pub(super) lambda_time: Option<&'static str>,
-    pub(crate) index: tagging::Index,
+    pub(crate) index: tagging::TagIndex,
     /// How many reads of a new table's tags find nothing, even once it is ACTIVE.
     pub(super) tag_lag: u32,
     /// Whether reading a function's tags is denied.

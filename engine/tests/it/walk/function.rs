@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
+use super::stage::AwsRequest::{self, Iam, Lambda};
 use super::stage::IMPLIED_ROLE;
-use super::stage::Request::{self, Iam, Lambda};
 use super::{Row, row};
 
 const KIND: &str = "function";
@@ -13,11 +13,11 @@ const CODE: &[(&str, &str, &[&str])] = &[(SELF, "update", &["code_sha256", "code
 /// A zip without files.
 const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
 
-fn configure(body: Json) -> Request {
+fn configure(body: Json) -> AwsRequest {
     Lambda("PUT /2015-03-31/functions/{function}/configuration", body)
 }
 
-fn upload(architecture: &str) -> Request {
+fn upload(architecture: &str) -> AwsRequest {
     let body = json!({ "ZipFile": EMPTY_ZIP, "Architectures": [architecture] });
     Lambda("PUT /2015-03-31/functions/{function}/code", body)
 }
@@ -49,7 +49,7 @@ const VISITS: &str = "  visits: { type: table, attributes: { id: S }, hash_key: 
 const GROUP: &str = "/aws/lambda/blue-owls-logger";
 
 /// A change of the implied role's policy by hand.
-const BY_HAND: Request = Iam(
+const BY_HAND: AwsRequest = Iam(
     "PutRolePolicy",
     &[
         ("RoleName", IMPLIED_ROLE),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{Logs, Remake};
+use super::stage::AwsRequest::{Logs, Remake};
 use super::{Row, row};
 
 const KIND: &str = "log_group";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{Lambda, Remake};
+use super::stage::AwsRequest::{Lambda, Remake};
 use super::{Row, row};
 
 const KIND: &str = "mapping";
@@ -25,7 +25,7 @@ fn setting(
     row(KIND, property, set, changed).seen(place, first, second, last).drift(update(body))
 }
 
-fn update(body: Json) -> super::Request {
+fn update(body: Json) -> super::AwsRequest {
     Lambda("PUT /2015-03-31/event-source-mappings/{uuid}", body)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{Lambda, Remake};
+use super::stage::AwsRequest::{Lambda, Remake};
 use super::{Row, row};
 
 const KIND: &str = "permission";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::Sqs;
+use super::stage::AwsRequest::Sqs;
 use super::{Row, row};
 
 const KIND: &str = "queue";

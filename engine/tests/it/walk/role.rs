@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{Iam, Remake};
+use super::stage::AwsRequest::{Iam, Remake};
 use super::{RUNNER, Row, row};
 
 const KIND: &str = "role";

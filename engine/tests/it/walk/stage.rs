@@ -38,7 +38,7 @@ const NO_ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/walk/root.
 /// A request to AWS. The account's values replace `{account}`, `{function}`, `{uuid}` and
 /// `{stream}` in it.
 #[derive(Debug, Clone)]
-pub(super) enum Request {
+pub(super) enum AwsRequest {
     /// An operation of DynamoDB on the table.
     Dynamodb(&'static str, Json),
     /// An operation of SQS on the queue.
@@ -420,12 +420,12 @@ impl Stage {
 
     /// Changes something outside engine, and waits until AWS has completed the change.
     #[track_caller]
-    pub(super) fn meddle(&self, kind: &str, request: &Request) {
+    pub(super) fn meddle(&self, kind: &str, request: &AwsRequest) {
         let (status, body) = match request {
-            Request::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
-            Request::Sqs(operation, body) => self.sqs(operation, body.clone()),
-            Request::Logs(operation, body) => self.logs(operation, body.clone()),
-            Request::Lambda(line, body) => {
+            AwsRequest::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
+            AwsRequest::Sqs(operation, body) => self.sqs(operation, body.clone()),
+            AwsRequest::Logs(operation, body) => self.logs(operation, body.clone()),
+            AwsRequest::Lambda(line, body) => {
                 let (method, path) = line.split_once(' ').unwrap();
                 let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
                 // An ARN is one segment of a path.
@@ -437,11 +437,11 @@ impl Stage {
                 let path = query.map_or(path.clone(), |query| format!("{path}?{query}"));
                 self.lambda(method, &path, body)
             }
-            Request::Iam(action, fields) => {
+            AwsRequest::Iam(action, fields) => {
                 let (status, text) = self.iam(action, OWN_ROLE, fields);
                 (status, json!(text))
             }
-            Request::Remake(fields) => self.remake(kind, fields),
+            AwsRequest::Remake(fields) => self.remake(kind, fields),
         };
         assert!((200..300).contains(&status), "{request:?}: {status} {body}");
         self.settle(kind);

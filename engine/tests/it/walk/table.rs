@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::stage::Request::{self, Dynamodb, Remake};
+use super::stage::AwsRequest::{self, Dynamodb, Remake};
 use super::{Row, row};
 
 const KIND: &str = "table";
@@ -16,7 +16,7 @@ global_secondary_indexes: { kept: { hash_key: owner, range_key: due } }";
 const LOCAL: &str = "attributes: { id: S, at: N, due: N, owner: S }
 global_secondary_indexes: { kept: { hash_key: owner, range_key: due } }";
 
-fn change(body: Json) -> Request {
+fn change(body: Json) -> AwsRequest {
     Dynamodb("UpdateTable", body)
 }
 
@@ -35,7 +35,7 @@ fn all_definitions() -> Json {
 }
 
 /// Builds an index as another tool would.
-fn build(attributes: Json, name: &str, key: Json, projection: Json) -> Request {
+fn build(attributes: Json, name: &str, key: Json, projection: Json) -> AwsRequest {
     change(json!({
         "AttributeDefinitions": attributes,
         "GlobalSecondaryIndexUpdates": [{ "Create": {
@@ -47,7 +47,7 @@ fn build(attributes: Json, name: &str, key: Json, projection: Json) -> Request {
     }))
 }
 
-fn drop_index(name: &str) -> Request {
+fn drop_index(name: &str) -> AwsRequest {
     change(json!({ "GlobalSecondaryIndexUpdates": [{ "Delete": { "IndexName": name } }] }))
 }
 

@@ -48,12 +48,12 @@ pub(super) fn members(message: &str) -> Vec<&str> {
 }
 
 /// AWS's error code and message.
-pub(super) struct Answer<'a> {
+pub(super) struct CodedMessage<'a> {
     pub(super) code: &'a str,
     pub(super) text: &'a str,
 }
 
-impl Answer<'_> {
+impl CodedMessage<'_> {
     fn says(&self, text: &str) -> bool {
         self.text.contains(text)
     }

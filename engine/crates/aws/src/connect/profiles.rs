@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Settings;
 use super::headers::{self, KEY_SETTINGS};
-use crate::answer::{AwsError, Source};
+use crate::answer::{AwsError, CredentialSource};
 use crate::cause::Code;
 use crate::diagnostic::{nearest, shell_word};
 
@@ -59,7 +59,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// Why credentials can't be used, and what to do.
-type Explanation = (Code, String, String);
+type CredentialProblem = (Code, String, String);
 
 /// The option with which AWS's tools use a profile; nothing for the default one.
 fn profile_flag(name: &str) -> String {
@@ -249,18 +249,18 @@ impl Profiles {
 
     /// The error of a failed credential source; `text`: the message of the SDK, which is shown
     /// last.
-    pub(crate) fn failed(&self, source: Source, text: String) -> AwsError {
+    pub(crate) fn failed(&self, source: CredentialSource, text: String) -> AwsError {
         let (cause, why, remedy) = match source {
-            Source::SignOn => self.no_sso_session(),
-            Source::Process => self.failed_process(),
-            Source::Settings => self.unusable_settings(),
-            Source::Other => self.mfa_required().unwrap_or_else(|| self.not_fetched()),
+            CredentialSource::SignOn => self.no_sso_session(),
+            CredentialSource::Process => self.failed_process(),
+            CredentialSource::Settings => self.unusable_settings(),
+            CredentialSource::Other => self.mfa_required().unwrap_or_else(|| self.not_fetched()),
         };
         let error = AwsError { code: Some("AWS SDK".into()), ..AwsError::own(cause, "", "", text) };
         error.with_reason(why, remedy)
     }
 
-    fn no_sso_session(&self) -> Explanation {
+    fn no_sso_session(&self) -> CredentialProblem {
         let name = self.with_setting("sso_").unwrap_or(&self.name);
         let why = format!(
             "the profile `{name}` gets its credentials from SSO, but this machine has no valid SSO session: the session \
@@ -270,7 +270,7 @@ impl Profiles {
         (Code::CredentialsExpired, why, remedy)
     }
 
-    fn failed_process(&self) -> Explanation {
+    fn failed_process(&self) -> CredentialProblem {
         let name = self.with_setting("credential_process").unwrap_or(&self.name);
         let why = format!(
             "the `credential_process` command of the profile `{name}` failed or printed no credentials; its output is \
@@ -285,7 +285,7 @@ impl Profiles {
     }
 
     /// Invalid settings, or those of `aws login`.
-    fn unusable_settings(&self) -> Explanation {
+    fn unusable_settings(&self) -> CredentialProblem {
         let name = &self.name;
         let (why, remedy) = if self.with_setting("login_session").is_some() {
             let remedy = format!(
@@ -304,7 +304,7 @@ impl Profiles {
         (Code::CredentialsNotFetched, why, remedy)
     }
 
-    fn mfa_required(&self) -> Option<Explanation> {
+    fn mfa_required(&self) -> Option<CredentialProblem> {
         let name = self.with_setting("mfa_serial")?;
         let why = format!(
             "the profile `{name}` has an `mfa_serial`, so its role requires an MFA code, and engine doesn't prompt for \
@@ -318,7 +318,7 @@ impl Profiles {
         Some((Code::MfaRequired, why, remedy))
     }
 
-    fn not_fetched(&self) -> Explanation {
+    fn not_fetched(&self) -> CredentialProblem {
         let (why, remedy) = if let Some((file, by, error)) = self.token_file(&self.chain()) {
             let remedy = format!(
                 "make sure that the token is written there (by a CI job or a pod's service account), or remove the \
@@ -388,7 +388,7 @@ mod tests {
             [("o'hara dev", "`aws sso login --profile 'o'\\''hara dev'`"), ("default", "`aws sso login`")]
         {
             let read = profiles(name, &format!("[profile {name}]\nsso_session = s\n[default]\nsso_session = s\n"), "");
-            assert!(read.failed(Source::SignOn, String::new()).hint().contains(said));
+            assert!(read.failed(CredentialSource::SignOn, String::new()).hint().contains(said));
         }
     }
 }

@@ -24,14 +24,14 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// Responses of one operation, by resource.
 pub(crate) struct Answers<T> {
-    calls: Mutex<HashMap<String, Call<T>>>,
+    calls: Mutex<HashMap<String, SharedCall<T>>>,
 }
 
-type Answer<T> = Shared<Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send>>>;
+type SharedResult<T> = Shared<Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send>>>;
 
-struct Call<T> {
+struct SharedCall<T> {
     begun: Instant,
-    answer: Answer<T>,
+    answer: SharedResult<T>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Answers<T> {
@@ -54,18 +54,18 @@ impl<T: Clone + Send + Sync + 'static> Answers<T> {
         result
     }
 
-    fn join<F>(&self, key: &str, call: F) -> Answer<T>
+    fn join<F>(&self, key: &str, call: F) -> SharedResult<T>
     where
         F: Future<Output = Result<T, AwsError>> + Send + 'static,
     {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_usable = |call: &&Call<T>| call.answer.peek().is_none() || call.begun.elapsed() < FRESH;
+        let is_usable = |call: &&SharedCall<T>| call.answer.peek().is_none() || call.begun.elapsed() < FRESH;
         if let Some(call) = calls.get(key).filter(is_usable) {
             return call.answer.clone();
         }
         let call: Pin<Box<dyn Future<Output = Result<T, AwsError>> + Send>> = Box::pin(call);
         let answer = call.shared();
-        calls.insert(key.to_owned(), Call { begun: Instant::now(), answer: answer.clone() });
+        calls.insert(key.to_owned(), SharedCall { begun: Instant::now(), answer: answer.clone() });
         answer
     }
 }
@@ -105,7 +105,7 @@ pub(crate) struct Batches<T> {
 struct OpenBatch<T> {
     n_reads: AtomicUsize,
     is_needed: AtomicBool,
-    answer: Answer<Option<Arc<T>>>,
+    answer: SharedResult<Option<Arc<T>>>,
 }
 
 /// A batch whose last read has joined.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::aws::trust::LAMBDA;
-use crate::kinds::{QUEUE, Source, TABLE, default_log_group, destinations, printed, printed_document};
+use crate::kinds::{EventSource, QUEUE, TABLE, default_log_group, destinations, printed, printed_document};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::Value;
@@ -286,10 +286,10 @@ impl Needs<'_, '_> {
 
     /// What Lambda does with the function's role to read a mapping's source.
     fn source(&mut self, mapping: &ResourceDecl) {
-        match Source::of_declared(mapping, self.policy.spec) {
-            Some(Source::Queue) => self.queue(mapping),
-            Some(Source::Kinesis) => self.kinesis(mapping),
-            Some(Source::Table) | None => self.stream(mapping),
+        match EventSource::of_declared(mapping, self.policy.spec) {
+            Some(EventSource::Queue) => self.queue(mapping),
+            Some(EventSource::Kinesis) => self.kinesis(mapping),
+            Some(EventSource::Table) | None => self.stream(mapping),
         }
     }
 

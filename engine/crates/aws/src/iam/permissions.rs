@@ -74,9 +74,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 /// Names of resources that something has been noted about.
 #[derive(Debug, Default)]
-struct Names(Mutex<BTreeSet<String>>);
+struct NameSet(Mutex<BTreeSet<String>>);
 
-impl Names {
+impl NameSet {
     fn add(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
@@ -88,23 +88,23 @@ impl Names {
 
 /// What other reads have shown.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ObservedRoles {
     trusts: Mutex<BTreeMap<String, Trust>>,
     /// When roles were created, in milliseconds since 1970.
     births: Mutex<BTreeMap<String, i64>>,
-    new_roles: Names,
-    changed_roles: Names,
-    replaced_roles: Names,
+    new_roles: NameSet,
+    changed_roles: NameSet,
+    replaced_roles: NameSet,
     /// The roles of functions that have a VPC, by name.
-    vpc_roles: Names,
+    vpc_roles: NameSet,
     /// The queues whose visibility timeout this run has set.
-    changed_queues: Names,
+    changed_queues: NameSet,
     caller: OnceLock<String>,
     /// Whether the plan already says that the account's functions can't be listed.
     lacks_functions: AtomicBool,
 }
 
-impl Seen {
+impl ObservedRoles {
     /// Records the trust policy of a role, as IAM returns it.
     pub fn note_trust(&self, role: &str, document: &str) {
         let trust = trust(document, LAMBDA);
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     fn principal(caller: &str) -> Option<String> {
-        let seen = Seen::default();
+        let seen = ObservedRoles::default();
         seen.note_caller(caller);
         seen.principal()
     }

@@ -198,11 +198,11 @@ pub(super) fn matches(pattern: &str, what: &str) -> Covers {
 /// The diagnosis of a function's role while Lambda refuses it. IAM is called once.
 #[derive(Debug, Default)]
 pub struct RoleDiagnosis {
-    verdict: Mutex<Option<Verdict>>,
+    verdict: Mutex<Option<TrustVerdict>>,
 }
 
 #[derive(Debug, Clone)]
-enum Verdict {
+enum TrustVerdict {
     /// Waiting may help; the reason.
     Wait(String),
     /// The policy is right; the reason, and what to do if waiting doesn't help.
@@ -233,11 +233,11 @@ impl RoleDiagnosis {
             }
         };
         match verdict {
-            Verdict::Wait(reason) => AwsError { reason: Some(reason.into()), ..error },
-            Verdict::Right(reason, remedy) => {
+            TrustVerdict::Wait(reason) => AwsError { reason: Some(reason.into()), ..error },
+            TrustVerdict::Right(reason, remedy) => {
                 AwsError { reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
-            Verdict::Hopeless(reason, remedy) => {
+            TrustVerdict::Hopeless(reason, remedy) => {
                 AwsError { is_final: true, reason: Some(reason.into()), remedy: Some(remedy.into()), ..error }
             }
         }
@@ -260,10 +260,10 @@ fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
 ///
 /// # Errors
 /// Transient failures.
-async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict, AwsError> {
-    let Some((of_account, name)) = role_in(role) else { return Ok(Verdict::Wait(SPREADING.to_owned())) };
+async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<TrustVerdict, AwsError> {
+    let Some((of_account, name)) = role_in(role) else { return Ok(TrustVerdict::Wait(SPREADING.to_owned())) };
     if account != Some(of_account) {
-        return Ok(Verdict::Wait(format!(
+        return Ok(TrustVerdict::Wait(format!(
             "{SPREADING}; engine can't read the role, because it is in account {of_account}"
         )));
     }
@@ -272,28 +272,28 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
         // A new role may not be found, or have an ID instead of an ARN, for some seconds
         // (docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
         Err(error) if error.is(Code::NotFound) && cx.aws.seen.is_new_role(name) => {
-            return Ok(Verdict::Wait(SPREADING.to_owned()));
+            return Ok(TrustVerdict::Wait(SPREADING.to_owned()));
         }
         Err(error) if error.is(Code::NotFound) => {
             let remedy = format!("check the role's name, or ask the account's administrator to create `{name}`");
-            return Ok(Verdict::Hopeless(format!("account {of_account} has no role `{name}`"), remedy));
+            return Ok(TrustVerdict::Hopeless(format!("account {of_account} has no role `{name}`"), remedy));
         }
-        Err(_) => return Ok(Verdict::Wait(format!("{SPREADING}; its trust policy can't be read"))),
+        Err(_) => return Ok(TrustVerdict::Wait(format!("{SPREADING}; its trust policy can't be read"))),
         Ok(answer) => answer,
     };
     let Some(found) = answer.role.filter(|role| role.arn.starts_with("arn:")) else {
-        return Ok(Verdict::Wait(SPREADING.to_owned()));
+        return Ok(TrustVerdict::Wait(SPREADING.to_owned()));
     };
     if found.arn != role {
         let (reason, remedy) = misnamed(role, &found.arn);
-        return Ok(Verdict::Hopeless(reason, remedy));
+        return Ok(TrustVerdict::Hopeless(reason, remedy));
     }
     let role = found;
     if let Ok(created) = role.create_date.to_millis() {
         cx.aws.seen.note_birth(name, created);
     }
     Ok(match trust(role.assume_role_policy_document.as_deref().unwrap_or_default(), LAMBDA) {
-        Trust::Granted => Verdict::Right(
+        Trust::Granted => TrustVerdict::Right(
             format!("its trust policy is correct, and {SPREADING}"),
             format!(
                 "the trust policy of the role `{name}` allows the service `{LAMBDA}` to assume it, but IAM may be slow to \
@@ -302,11 +302,11 @@ async fn ask(cx: &Context, role: &str, account: Option<&str>) -> Result<Verdict,
             ),
         ),
         Trust::Unknown(why) => {
-            Verdict::Wait(format!("{SPREADING}; engine can't evaluate its trust policy, because {why}"))
+            TrustVerdict::Wait(format!("{SPREADING}; engine can't evaluate its trust policy, because {why}"))
         }
         Trust::Missing(others) => {
             let (reason, remedy) = closed(name, &others);
-            Verdict::Hopeless(reason, remedy)
+            TrustVerdict::Hopeless(reason, remedy)
         }
     })
 }

@@ -158,13 +158,13 @@ fn blob(json: &RawValue) -> Result<Blob, String> {
 
 /// Attributes as one line of JSON, in their order.
 pub(super) fn json<'v>(attributes: impl Iterator<Item = (&'v str, &'v AttributeValue)>, form: JsonForm) -> String {
-    let shown: Vec<_> = attributes.map(|(name, value)| (name, Shown { value, form })).collect();
+    let shown: Vec<_> = attributes.map(|(name, value)| (name, FormattedValue { value, form })).collect();
     // This never fails: it contains only strings, lists and maps.
     serde_json::to_string(&Object(&shown)).unwrap_or_default()
 }
 
 /// A JSON object with its members in this order.
-struct Object<'v>(&'v [(&'v str, Shown<'v>)]);
+struct Object<'v>(&'v [(&'v str, FormattedValue<'v>)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -174,12 +174,12 @@ impl Serialize for Object<'_> {
 
 /// A value in a form.
 #[derive(Clone, Copy)]
-struct Shown<'v> {
+struct FormattedValue<'v> {
     value: &'v AttributeValue,
     form: JsonForm,
 }
 
-impl Serialize for Shown<'_> {
+impl Serialize for FormattedValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.form {
             JsonForm::Plain => self.bare(serializer),
@@ -193,7 +193,7 @@ impl Serialize for Shown<'_> {
 }
 
 /// The same without its type.
-struct Bare<'v>(Shown<'v>);
+struct Bare<'v>(FormattedValue<'v>);
 
 impl Serialize for Bare<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -201,17 +201,17 @@ impl Serialize for Bare<'_> {
     }
 }
 
-impl Shown<'_> {
+impl FormattedValue<'_> {
     fn bare<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Shown { value, form } = *self;
+        let FormattedValue { value, form } = *self;
         match value {
             AttributeValue::B(bytes) => serializer.serialize_str(&STANDARD.encode(bytes)),
             AttributeValue::Bool(flag) => serializer.serialize_bool(*flag),
             AttributeValue::Bs(all) => serializer.collect_seq(all.iter().map(|bytes| STANDARD.encode(bytes))),
-            AttributeValue::L(all) => serializer.collect_seq(all.iter().map(|value| Shown { value, form })),
+            AttributeValue::L(all) => serializer.collect_seq(all.iter().map(|value| FormattedValue { value, form })),
             AttributeValue::M(all) => {
-                let sorted: BTreeMap<&String, Shown<'_>> =
-                    all.iter().map(|(name, value)| (name, Shown { value, form })).collect();
+                let sorted: BTreeMap<&String, FormattedValue<'_>> =
+                    all.iter().map(|(name, value)| (name, FormattedValue { value, form })).collect();
                 sorted.serialize(serializer)
             }
             AttributeValue::N(number) if form == JsonForm::Plain => Number(number).serialize(serializer),

@@ -54,9 +54,9 @@ use crate::value::{Path, Tree, Value};
 use async_config::AsyncConfig;
 use engine_core::build::Built;
 use engine_core::kind::{AccessLevel, Derived, Exported, Implied, Loaded, SpecFolder, Want};
-use reference::{Image, SIGNING, SOURCE};
+use reference::{ContainerImage, SIGNING, SOURCE};
 use requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, once, tracing};
-use seen::{LOOK, Seen, active, failed_update, look, updated};
+use seen::{FunctionRead, LOOK, active, failed_update, look, updated};
 use update::{Before, Update};
 
 use super::{Delta, Input};
@@ -78,7 +78,7 @@ pub(super) struct Props {
     code_sha256: Option<String>,
     code_size: Option<i64>,
     code_source: Option<String>,
-    image: Option<Image>,
+    image: Option<ContainerImage>,
     code_signing_config_arn: Option<String>,
     description: String,
     memory_size: i32,
@@ -280,7 +280,7 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let live = look(cx, id).await?.map(Seen::live);
+            let live = look(cx, id).await?.map(FunctionRead::live);
             let Some(live) = live.filter(|live| live.status != Status::Deleting) else { return Ok(None) };
             if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
                 super::ensure_matches("CreateFunction", id, &live.props.otherwise_made(&props))?;
@@ -406,7 +406,7 @@ impl Props {
         let rest = other.clone();
         // Its URI is part of the code.
         let image = match (&self.image, rest.image) {
-            (Some(image), Some(rest)) => Some(Image { uri: rest.uri, ..image.clone() }),
+            (Some(image), Some(rest)) => Some(ContainerImage { uri: rest.uri, ..image.clone() }),
             (_, rest) => rest,
         };
         let with_the_rest = Props {

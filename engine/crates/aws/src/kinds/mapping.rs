@@ -68,7 +68,7 @@ use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Derived, Want};
 
 use super::{Delta, ExistenceTracker, function_name};
-use source::Source;
+use source::EventSource;
 
 pub(super) struct Mapping;
 
@@ -228,7 +228,7 @@ impl Kind for Mapping {
 
     fn normalize(&self, _id: &Id, desired: &mut Tree) {
         if desired.get("batch_size") == Some(&Value::Null) {
-            let default = Source::batch_size(Source::of(desired));
+            let default = EventSource::batch_size(EventSource::of(desired));
             desired.insert("batch_size".to_owned(), Value::from(json!(default)));
         }
         let time = desired.get("starting_position_timestamp").and_then(Value::as_str).and_then(source::time);
@@ -326,7 +326,7 @@ impl Kind for Mapping {
         let send_with = |tags: Option<HashMap<String, String>>| {
             seeing_queue(cx, id, source, move || send_create(cx, id, beyond, tags.clone()))
         };
-        let is_kinesis = Source::of_arn(&props.event_source_arn) == Some(Source::Kinesis);
+        let is_kinesis = EventSource::of_arn(&props.event_source_arn) == Some(EventSource::Kinesis);
         let send = || async {
             let answer = match send_with(Some(super::all_tags(&id.owner, &props.tags))).await {
                 // Without tags, reads can't show an owner, as if the tags were unreadable.
@@ -432,7 +432,8 @@ impl Kind for Mapping {
         };
         let deleted = || AwsError::changed("GetEventSourceMapping", &id.name, "it was deleted outside this run");
         let probe = || async {
-            let Some(mapping) = tracker.note("GetEventSourceMapping", id, get_in_turn(cx, uuid, Turn::Poll).await?)?
+            let Some(mapping) =
+                tracker.note("GetEventSourceMapping", id, get_within_limit(cx, uuid, ReadLimit::Poll).await?)?
             else {
                 return Ok(None);
             };
@@ -475,7 +476,7 @@ impl Kind for Mapping {
         };
         cx.send(BUSY, &id.name, delete).await?;
         cx.note_accepted();
-        let is_gone = || async { Ok(get_in_turn(cx, &uuid, Turn::Poll).await?.is_none().then_some(())) };
+        let is_gone = || async { Ok(get_within_limit(cx, &uuid, ReadLimit::Poll).await?.is_none().then_some(())) };
         cx.until(GONE, &uuid, is_gone).await
     }
 
@@ -627,13 +628,13 @@ fn of_invocations() -> Vec<Property> {
 /// What a new mapping of the same source reads, from the desired properties.
 fn recreate_note(props: &Tree) -> Str {
     let position = props.get("starting_position").and_then(Value::as_str);
-    match (Source::of(props), position) {
-        (Some(Source::Queue), _) => "messages wait in the queue until the new mapping is Enabled".into(),
+    match (EventSource::of(props), position) {
+        (Some(EventSource::Queue), _) => "messages wait in the queue until the new mapping is Enabled".into(),
         (_, Some("LATEST")) => "a new mapping with LATEST skips records that are written before it is Enabled".into(),
         (_, Some("AT_TIMESTAMP")) => {
             "a new mapping with AT_TIMESTAMP redelivers the stream's records since then".into()
         }
-        (Some(Source::Kinesis), _) => {
+        (Some(EventSource::Kinesis), _) => {
             "a new mapping with TRIM_HORIZON redelivers all records that the stream retains".into()
         }
         _ => "a new mapping with TRIM_HORIZON redelivers the stream's records from the last 24 hours".into(),
@@ -767,7 +768,7 @@ async fn find_created(cx: &Context, id: &Id, props: &Props) -> Result<Option<Out
 }
 
 /// Names of properties of a found mapping that differ from those that a create has sent.
-fn unlike_created(mapping: &EventSourceMappingConfiguration, tags: Tags, sent: &Props) -> Vec<String> {
+fn unlike_created(mapping: &EventSourceMappingConfiguration, tags: MappingTags, sent: &Props) -> Vec<String> {
     let has_tags = tags.unknown.is_none();
     let unknown = unknown(mapping);
     let unknown: Vec<&str> = unknown.keys().map(|name| &**name).collect();
@@ -778,7 +779,7 @@ fn unlike_created(mapping: &EventSourceMappingConfiguration, tags: Tags, sent: &
     unlike.chain(tags).collect()
 }
 
-fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
+fn live(mapping: EventSourceMappingConfiguration, tags: MappingTags) -> Live<Props> {
     let mut unknown = unknown(&mapping);
     unknown.extend(tags.unknown.map(|why| ("tags".into(), why)));
     Live {
@@ -804,7 +805,7 @@ fn live(mapping: EventSourceMappingConfiguration, tags: Tags) -> Live<Props> {
 /// it. A mapping of a queue has no properties of streams.
 fn unknown(mapping: &EventSourceMappingConfiguration) -> Unknown {
     let sends_all = mapping.tumbling_window_in_seconds().is_some();
-    let is_stream = source_of(mapping) != Some(Source::Queue);
+    let is_stream = source_of(mapping) != Some(EventSource::Queue);
     let is_at_timestamp = mapping.starting_position() == Some(&EventSourcePosition::AtTimestamp);
     let mut unknown = super::missing([
         ("event_source_arn", mapping.event_source_arn().is_none()),
@@ -878,10 +879,10 @@ fn id_of(mapping: &EventSourceMappingConfiguration, owner: &Owner, resource: Str
 /// The name of a source as in an identity (`Kinds::identity`), with its service unless it is a
 /// table.
 fn source_name(arn: &str) -> String {
-    match Source::of_arn(arn) {
-        None | Some(Source::Table) => table_of(arn).to_owned(),
-        Some(Source::Queue) => format!("sqs/{}", last(arn)),
-        Some(Source::Kinesis) => format!("kinesis/{}", last(arn)),
+    match EventSource::of_arn(arn) {
+        None | Some(EventSource::Table) => table_of(arn).to_owned(),
+        Some(EventSource::Queue) => format!("sqs/{}", last(arn)),
+        Some(EventSource::Kinesis) => format!("kinesis/{}", last(arn)),
     }
 }
 
@@ -924,12 +925,12 @@ async fn explained<T>(
         return Err(error);
     }
     let (partition, role) = (id.env.as_ref().map_or("aws", |env| env.partition), cx.kinds.name_in_arn(&role));
-    let (needs, policy) = match Source::of_arn(source) {
-        Some(Source::Queue) => (
+    let (needs, policy) = match EventSource::of_arn(source) {
+        Some(EventSource::Queue) => (
             "sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue",
             "AWSLambdaSQSQueueExecutionRole",
         ),
-        Some(Source::Kinesis) => (
+        Some(EventSource::Kinesis) => (
             "kinesis:DescribeStream, kinesis:DescribeStreamSummary, kinesis:GetRecords, kinesis:GetShardIterator, \
              kinesis:ListShards and kinesis:ListStreams on the stream",
             "AWSLambdaKinesisExecutionRole",
@@ -960,7 +961,7 @@ fn lacks_read(error: &AwsError) -> bool {
             && ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"].iter().any(is_named)
 }
 
-struct Tags {
+struct MappingTags {
     own: BTreeMap<String, String>,
     owner: Ownership,
     /// The reason if they can't be read.
@@ -1043,29 +1044,29 @@ async fn list_all(aws: &Aws, max_pages: usize) -> Result<Option<Vec<EventSourceM
 
 /// Which rate limit's turn a read of a mapping waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum ReadLimit {
     Call,
     Poll,
 }
 
 /// One mapping as [`get`] shows it, from a list of all if many wait for their turn. A list without
 /// it decides only that a poll found nothing.
-async fn get_in_turn(
+async fn get_within_limit(
     cx: &Context,
     uuid: &str,
-    turn: Turn,
+    turn: ReadLimit,
 ) -> Result<Option<EventSourceMappingConfiguration>, AwsError> {
     let (aws, limits) = (Arc::clone(&cx.aws), Arc::clone(&cx.limits));
     let own_turn = async move {
         // A wait that was ended ends that of the call, too.
-        let _ = limits.reserve(limits::LAMBDA, turn == Turn::Poll).await;
+        let _ = limits.reserve(limits::LAMBDA, turn == ReadLimit::Poll).await;
     };
     let EventSources { reads, polls, .. } = &cx.aws.event_sources;
-    let batches = if turn == Turn::Poll { polls } else { reads };
+    let batches = if turn == ReadLimit::Poll { polls } else { reads };
     match batches.join(false, own_turn, |batch| list_by_uuid(aws, batch)).await {
         Ok(Some(all)) => match all.get(uuid) {
             Some(mapping) => in_full(cx, mapping).await,
-            None if turn == Turn::Poll => Ok(None),
+            None if turn == ReadLimit::Poll => Ok(None),
             None => get(cx, uuid).await,
         },
         _ => get(cx, uuid).await,
@@ -1091,13 +1092,13 @@ async fn get_with_tags(
     cx: &Context,
     id: &Id,
     uuid: &str,
-) -> Result<Option<(EventSourceMappingConfiguration, Tags)>, AwsError> {
+) -> Result<Option<(EventSourceMappingConfiguration, MappingTags)>, AwsError> {
     let Some(env) = &id.env else {
-        let Some(mapping) = get_in_turn(cx, uuid, Turn::Call).await? else { return Ok(None) };
+        let Some(mapping) = get_within_limit(cx, uuid, ReadLimit::Call).await? else { return Ok(None) };
         return Ok(list_tags(cx, &mapping).await?.map(|tags| (mapping, tags)));
     };
     let arn = operations::MAPPING.arn(env, uuid);
-    let (mapping, answer) = tokio::join!(get_in_turn(cx, uuid, Turn::Call), ask_for_tags(cx, &arn, uuid));
+    let (mapping, answer) = tokio::join!(get_within_limit(cx, uuid, ReadLimit::Call), ask_for_tags(cx, &arn, uuid));
     let Some(mapping) = mapping? else { return Ok(None) };
     let tags = match mapping.event_source_mapping_arn() {
         Some(shown) if shown == arn => tags_of(cx, uuid, answer).await?,
@@ -1144,12 +1145,12 @@ async fn get_itself(cx: &Context, uuid: &str) -> Result<Option<EventSourceMappin
 }
 
 /// A mapping's tags; `None` if the mapping no longer exists.
-async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<Tags>, AwsError> {
+async fn list_tags(cx: &Context, mapping: &EventSourceMappingConfiguration) -> Result<Option<MappingTags>, AwsError> {
     let (arn, uuid) = (mapping.event_source_mapping_arn().unwrap_or_default(), mapping.uuid().unwrap_or_default());
     if arn.is_empty() {
         // AWS gives mappings an ARN where it gives them tags.
         let why = "AWS doesn't support tags of mappings here".to_owned();
-        return Ok(Some(Tags { own: BTreeMap::new(), owner: Ownership::Untaggable, unknown: Some(why) }));
+        return Ok(Some(MappingTags { own: BTreeMap::new(), owner: Ownership::Untaggable, unknown: Some(why) }));
     }
     tags_of(cx, uuid, ask_for_tags(cx, arn, uuid).await).await
 }
@@ -1164,8 +1165,8 @@ async fn tags_of(
     cx: &Context,
     uuid: &str,
     answer: Result<HashMap<String, String>, AwsError>,
-) -> Result<Option<Tags>, AwsError> {
-    let nothing = |owner, unknown| Ok(Some(Tags { own: BTreeMap::new(), owner, unknown }));
+) -> Result<Option<MappingTags>, AwsError> {
+    let nothing = |owner, unknown| Ok(Some(MappingTags { own: BTreeMap::new(), owner, unknown }));
     let error = match answer {
         Ok(tags) => {
             if tags.is_empty() && drops_tags(&cx.aws.region) {
@@ -1174,7 +1175,7 @@ async fn tags_of(
             }
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             let own = super::own_tags(pairs());
-            return Ok(Some(Tags { own, owner: Ownership::from_tags(pairs()), unknown: None }));
+            return Ok(Some(MappingTags { own, owner: Ownership::from_tags(pairs()), unknown: None }));
         }
         Err(error) => error,
     };
@@ -1202,7 +1203,7 @@ fn drops_tags(region: &str) -> bool {
 
 /// Whether a table now has another stream, as far as known.
 async fn is_dead(cx: &Context, stream_arn: &str) -> bool {
-    if Source::of_arn(stream_arn) != Some(Source::Table) {
+    if EventSource::of_arn(stream_arn) != Some(EventSource::Table) {
         return false;
     }
     let Ok(Some(table)) = table(cx, stream_arn).await else { return false };
@@ -1232,10 +1233,10 @@ impl StreamEnd {
 
 /// Why a source gets no new records any more; `None` if it may still get them.
 async fn ended(cx: &Context, id: &Id, stream_arn: &str) -> Option<&'static str> {
-    match Source::of_arn(stream_arn)? {
-        Source::Table => {}
-        Source::Queue => return queue_ended(cx, stream_arn).await,
-        Source::Kinesis => return None,
+    match EventSource::of_arn(stream_arn)? {
+        EventSource::Table => {}
+        EventSource::Queue => return queue_ended(cx, stream_arn).await,
+        EventSource::Kinesis => return None,
     }
     let is_here = id
         .env
@@ -1302,7 +1303,7 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
         event_source_arn: mapping.event_source_arn().unwrap_or_default().to_owned(),
         starting_position: mapping.starting_position().map(|position| position.as_str().to_owned()),
         starting_position_timestamp: mapping.starting_position_timestamp().and_then(source::shown_time),
-        batch_size: mapping.batch_size().unwrap_or_else(|| Source::batch_size(source_of(mapping))),
+        batch_size: mapping.batch_size().unwrap_or_else(|| EventSource::batch_size(source_of(mapping))),
         maximum_batching_window_in_seconds: mapping.maximum_batching_window_in_seconds().unwrap_or(0),
         filters: filters(mapping).unwrap_or_default(),
         kms_key_arn: mapping.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
@@ -1321,8 +1322,8 @@ fn props(mapping: &EventSourceMappingConfiguration, tags: BTreeMap<String, Strin
 }
 
 /// What a mapping reads.
-fn source_of(mapping: &EventSourceMappingConfiguration) -> Option<Source> {
-    mapping.event_source_arn().and_then(Source::of_arn)
+fn source_of(mapping: &EventSourceMappingConfiguration) -> Option<EventSource> {
+    mapping.event_source_arn().and_then(EventSource::of_arn)
 }
 
 /// The patterns as JSON, in the same order as in a spec: AWS returns the text as sent, in which

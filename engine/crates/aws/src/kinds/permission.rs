@@ -581,15 +581,15 @@ pub fn properties_of_policy(policy: &str) -> Result<Vec<(String, Tree)>, serde_j
 #[derive(Debug, Deserialize)]
 struct Policy {
     #[serde(rename = "Statement", default)]
-    statements: Vec<Statement>,
+    statements: Vec<ParsedStatement>,
 }
 
 /// A statement's elements by name.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-struct Statement(Map<String, Json>);
+struct ParsedStatement(Map<String, Json>);
 
-impl Statement {
+impl ParsedStatement {
     fn sid(&self) -> &str {
         self.0.get("Sid").and_then(Json::as_str).unwrap_or_default()
     }

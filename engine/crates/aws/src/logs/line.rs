@@ -37,7 +37,7 @@ pub enum LogEntry {
     /// A change of an item.
     Record(Record),
     /// An error of the function.
-    Failure(Failure),
+    Failure(FunctionFailure),
     /// Lambda's report at the end of an invocation.
     Report(Report),
     /// Anything else, unchanged.
@@ -76,7 +76,7 @@ pub struct Record {
 
 /// An attribute before and after.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Change<'r> {
+pub struct AttributeChange<'r> {
     /// Its name.
     pub attribute: &'r str,
     /// `None`: it didn't exist, or the stream's view type leaves it out.
@@ -87,7 +87,7 @@ pub struct Change<'r> {
 
 /// An error that a function threw or logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct FunctionFailure {
     /// Its type, such as `TypeError`.
     pub kind: String,
     /// Its message.
@@ -159,7 +159,7 @@ impl Line {
 impl LogEntry {
     fn error(&self) -> Option<(String, Vec<&str>)> {
         match self {
-            LogEntry::Failure(Failure { kind, message, trace }) => {
+            LogEntry::Failure(FunctionFailure { kind, message, trace }) => {
                 Some((format!("{kind}: {message}"), trace.iter().map(String::as_str).collect()))
             }
             // What a function logs of an error that it handles has another level.
@@ -200,13 +200,13 @@ impl EventName {
 impl Record {
     /// The attributes outside the key that were added, changed or removed, sorted by name. If the
     /// stream's view type includes only one image, all its attributes.
-    pub fn changes(&self) -> Vec<Change<'_>> {
-        let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
+    pub fn changes(&self) -> Vec<AttributeChange<'_>> {
+        let mut changes: BTreeMap<&str, AttributeChange<'_>> = BTreeMap::new();
         for (attribute, before) in self.old.iter().flatten() {
-            changes.insert(attribute, Change { attribute, before: Some(before), after: None });
+            changes.insert(attribute, AttributeChange { attribute, before: Some(before), after: None });
         }
         for (attribute, after) in self.new.iter().flatten() {
-            let fresh = Change { attribute, before: None, after: None };
+            let fresh = AttributeChange { attribute, before: None, after: None };
             changes.entry(attribute).or_insert(fresh).after = Some(after);
         }
         let changed = changes.into_values().filter(|it| it.before != it.after);
@@ -370,7 +370,7 @@ fn payload(text: &str, level: Option<&str>) -> Vec<LogEntry> {
 /// An error without a level, as a runtime prints it: `TypeError: no luck` above the frames of
 /// Node.js, the same below those of Python, and `[ERROR] KeyError: 'x'` of Lambda's Python runtime,
 /// with or without frames.
-fn thrown(text: &str) -> Option<Failure> {
+fn thrown(text: &str) -> Option<FunctionFailure> {
     // The runtime separates the lines of an event with carriage returns, and indents with no-break
     // spaces (github.com/aws/aws-lambda-python-runtime-interface-client,
     // awslambdaric/bootstrap.py).
@@ -378,7 +378,7 @@ fn thrown(text: &str) -> Option<Failure> {
     let failure = |head: &str, trace: &[&str]| {
         let (kind, message) = typed(head)?;
         let trace = trace.iter().map(|line| line.trim_end().to_owned()).collect();
-        Some(Failure { kind: kind.to_owned(), message: message.trim_end().to_owned(), trace })
+        Some(FunctionFailure { kind: kind.to_owned(), message: message.trim_end().to_owned(), trace })
     };
     let lines: Vec<&str> = text.lines().collect();
     if let Some(error) = text.strip_prefix("[ERROR] ") {
@@ -395,7 +395,7 @@ fn thrown(text: &str) -> Option<Failure> {
     let (head, frames) = lines.split_at_checked(first)?;
     let is_whole = frames.iter().all(|line| trace::is_of_node(line));
     // `console.trace` prints frames as well.
-    let is_error = |it: &Failure| ["Error", "Exception"].iter().any(|end| it.kind.ends_with(end));
+    let is_error = |it: &FunctionFailure| ["Error", "Exception"].iter().any(|end| it.kind.ends_with(end));
     failure(&head.join("\n"), frames).filter(|it| is_whole && is_error(it))
 }
 
@@ -531,7 +531,7 @@ fn inspected(text: &str) -> Option<Vec<LogEntry>> {
 }
 
 /// An error as the runtimes log it in JSON.
-fn failure(map: &Map<String, Json>) -> Option<Failure> {
+fn failure(map: &Map<String, Json>) -> Option<FunctionFailure> {
     let text = |name: &str| map.get(name).and_then(Json::as_str).map(str::to_owned);
     let (kind, message) = (text("errorType")?, text("errorMessage")?);
     let trace = ["stack", "stackTrace", "trace"].into_iter().find_map(|name| map.get(name)?.as_array());
@@ -541,7 +541,7 @@ fn failure(map: &Map<String, Json>) -> Option<Failure> {
     if let Some(first) = trace.iter().position(|line| trace::is_of_node(line)) {
         trace.drain(..first);
     }
-    Some(Failure { kind, message, trace })
+    Some(FunctionFailure { kind, message, trace })
 }
 
 /// Whether a line continues the error that ends `last`: a frame of Node.js, or the frames and the

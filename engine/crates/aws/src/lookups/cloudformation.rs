@@ -14,7 +14,7 @@ use crate::answer::{AwsError, Existing};
 use crate::connect::{Answers, Input};
 use crate::value::Value;
 
-use super::{Found, STACKS, garbled, unusable};
+use super::{LookupResult, STACKS, garbled, unusable};
 
 const LIST: &str = "ListExports";
 const DESCRIBE: &str = "DescribeStacks";
@@ -50,7 +50,7 @@ pub(super) async fn exports(
     sdk: &SdkConfig,
     shared: &SharedStacks,
     reads: Vec<&LookupRead>,
-) -> Vec<(LookupRead, Found)> {
+) -> Vec<(LookupRead, LookupResult)> {
     if reads.is_empty() {
         return Vec::new();
     }
@@ -85,7 +85,7 @@ pub(super) async fn outputs(
     sdk: &SdkConfig,
     shared: &SharedStacks,
     reads: Vec<&LookupRead>,
-) -> Vec<(LookupRead, Found)> {
+) -> Vec<(LookupRead, LookupResult)> {
     let named = |read: &LookupRead| stack_and_output(&read.name).map(|(stack, _)| stack.to_owned());
     let names: BTreeSet<String> = reads.iter().filter_map(|read| named(read)).collect();
     let stacks = join_all(names.into_iter().map(|name| async move {
@@ -112,7 +112,7 @@ async fn described(sdk: SdkConfig, name: String) -> Result<Option<Arc<Stack>>, A
 
 impl Stack {
     /// An output, which is final only when no change of the stack is in progress.
-    fn output(&self, name: &str, output: &str) -> Found {
+    fn output(&self, name: &str, output: &str) -> LookupResult {
         if !self.status.ends_with("_COMPLETE") || self.status.starts_with("DELETE") {
             let why = format!("the stack `{name}` is in the state {}, so its outputs may change", self.status);
             return Err(unusable(DESCRIBE, name, why, "wait until the stack's change is complete, and run this again"));

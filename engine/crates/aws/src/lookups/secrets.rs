@@ -14,7 +14,7 @@ use crate::connect::Input;
 use crate::schema::Text;
 use crate::value::Value;
 
-use super::{Found, SECRETS, garbled, unusable};
+use super::{LookupResult, SECRETS, garbled, unusable};
 
 const GET: &str = "GetSecretValue";
 
@@ -44,7 +44,7 @@ struct Response {
 }
 
 /// Reads secrets, each once.
-pub(super) async fn read(sdk: &SdkConfig, reads: Vec<&LookupRead>) -> Vec<(LookupRead, Found)> {
+pub(super) async fn read(sdk: &SdkConfig, reads: Vec<&LookupRead>) -> Vec<(LookupRead, LookupResult)> {
     let names: BTreeSet<&str> = reads.iter().map(|read| read.name.as_str()).collect();
     let found = join_all(names.into_iter().map(|name| async move { (name, get(sdk, name).await) })).await;
     let found: BTreeMap<&str, Result<Option<Response>, AwsError>> = found.into_iter().collect();

@@ -13,7 +13,7 @@ use crate::connect::Input;
 use crate::schema::Text;
 use crate::value::Value;
 
-use super::{Found, SSM, garbled};
+use super::{LookupResult, SSM, garbled};
 
 const GET: &str = "GetParameters";
 /// The maximum number of names in a call.
@@ -90,9 +90,9 @@ impl Parameter {
 }
 
 /// Reads parameters, ten in a call.
-pub(super) async fn read(sdk: &SdkConfig, reads: Vec<&LookupRead>) -> Vec<(LookupRead, Found)> {
+pub(super) async fn read(sdk: &SdkConfig, reads: Vec<&LookupRead>) -> Vec<(LookupRead, LookupResult)> {
     let found = join_all(batches(&reads).into_iter().map(|names| batch(sdk, names))).await;
-    let found: BTreeMap<&str, Found> = found.into_iter().flatten().collect();
+    let found: BTreeMap<&str, LookupResult> = found.into_iter().flatten().collect();
     let of = |read: &LookupRead| found.get(read.name.as_str()).cloned();
     reads.into_iter().filter_map(|read| Some((read.clone(), of(read)?))).collect()
 }
@@ -117,7 +117,7 @@ fn batches<'r>(reads: &[&'r LookupRead]) -> Vec<Vec<&'r str>> {
 }
 
 /// One call; if AWS refuses it for one of its names, one for each of them.
-async fn batch<'r>(sdk: &SdkConfig, names: Vec<&'r str>) -> Vec<(&'r str, Found)> {
+async fn batch<'r>(sdk: &SdkConfig, names: Vec<&'r str>) -> Vec<(&'r str, LookupResult)> {
     match get(sdk, &names).await {
         Ok(response) => assigned(response, &names),
         Err(error) if names.len() > 1 && (error.is_denied() || error.is_final) => {
@@ -143,7 +143,7 @@ async fn get(sdk: &SdkConfig, names: &[&str]) -> Result<Response, AwsError> {
 }
 
 /// What the response says about each name.
-fn assigned<'r>(response: Response, names: &[&'r str]) -> Vec<(&'r str, Found)> {
+fn assigned<'r>(response: Response, names: &[&'r str]) -> Vec<(&'r str, LookupResult)> {
     let Response { mut parameters, invalid_parameters } = response;
     let found = names.iter().map(|name| {
         let at = parameters.iter().position(|parameter| parameter.is(name));

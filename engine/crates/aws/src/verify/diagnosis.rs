@@ -10,7 +10,9 @@ use crate::filter::{Obstacle, Verdict};
 use crate::logs::{EventName, LoggedError};
 
 use super::log::Log;
-use super::{Cause, Finding, Hop, Pipeline, Probe, QueueSource, Sample, Source, TableSource, is_problem};
+use super::{
+    FailureCause, Finding, Hop, Pipeline, PipelineSource, Probe, QueueSource, Sample, TableSource, is_problem,
+};
 
 /// Maximum number of lines of a stack trace that are shown.
 const TRACE: usize = 8;
@@ -21,37 +23,37 @@ pub(super) fn obstacle(pipeline: &Pipeline) -> Option<Finding> {
     let probe = source.probes().into_iter().next()?;
     let finding = |cause, diagnostic| Some(Finding { probe, hop: Hop::Invoked, cause, diagnostic });
     if !pipeline.enabled {
-        return finding(Cause::MappingDisabled, disabled(pipeline, "Disabled"));
+        return finding(FailureCause::MappingDisabled, disabled(pipeline, "Disabled"));
     }
-    if matches!(source, Source::Table(table) if !table.current) {
+    if matches!(source, PipelineSource::Table(table) if !table.current) {
         let problem = format!("`{mapping}` doesn't read the current stream of its table");
         let diagnostic = Diagnostic::error(problem, "run `engine apply` to make it read the current stream");
-        return finding(Cause::StreamGone, diagnostic);
+        return finding(FailureCause::StreamGone, diagnostic);
     }
     if pipeline.throttled {
         let problem = format!("Lambda can't run `{function}`: its reserved concurrency is 0");
         let diagnostic =
             Diagnostic::error(problem, "set `reserved_concurrent_executions` to more than 0, or remove it");
-        return finding(Cause::Throttled, diagnostic);
+        return finding(FailureCause::Throttled, diagnostic);
     }
     if let Some(why) = &pipeline.broken {
         let problem = format!("Lambda can't run `{function}`");
         let diagnostic = Diagnostic::error(problem, "run `engine diff`, which shows what is wrong with it");
-        return finding(Cause::FunctionBroken, diagnostic.why(why.clone()));
+        return finding(FailureCause::FunctionBroken, diagnostic.why(why.clone()));
     }
     if source.probes().into_iter().any(|it| source.passes(it) == Verdict::Yes) {
         return None;
     }
     let (cause, diagnostic) = match source {
-        Source::Table(table) => nothing_passes(pipeline, table),
-        Source::Queue(queue) => no_message(pipeline, queue),
+        PipelineSource::Table(table) => nothing_passes(pipeline, table),
+        PipelineSource::Queue(queue) => no_message(pipeline, queue),
     };
     finding(cause, diagnostic)
 }
 
 /// A mapping that was disabled after engine read the spec's resources; `state` is the current one.
 pub(super) fn disabled_meanwhile(pipeline: &Pipeline, state: &str) -> Option<Finding> {
-    let (hop, cause) = (Hop::Invoked, Cause::MappingDisabled);
+    let (hop, cause) = (Hop::Invoked, FailureCause::MappingDisabled);
     is_disabled(state).then(|| Finding { probe: Probe::Message, hop, cause, diagnostic: disabled(pipeline, state) })
 }
 
@@ -61,16 +63,16 @@ pub(super) fn is_disabled(state: &str) -> bool {
 }
 
 /// Why engine has no message that the filters let through.
-fn no_message(pipeline: &Pipeline, queue: &QueueSource) -> (Cause, Diagnostic) {
+fn no_message(pipeline: &Pipeline, queue: &QueueSource) -> (FailureCause, Diagnostic) {
     let problem =
         format!("engine can't build a test message that the filters of `{}` certainly let through", pipeline.mapping);
     let hint = "send a message yourself that they let through, then check `engine logs`";
     let reasons = queue.message.as_ref().err().map(|reasons| reasons.join("; ")).unwrap_or_default();
-    (Cause::FiltersUnknown, Diagnostic::error(problem, hint).why(format!("{reasons}\n{}", shown(pipeline))))
+    (FailureCause::FiltersUnknown, Diagnostic::error(problem, hint).why(format!("{reasons}\n{}", shown(pipeline))))
 }
 
 /// Why the filters let no change of an item through.
-fn nothing_passes(pipeline: &Pipeline, table: &TableSource) -> (Cause, Diagnostic) {
+fn nothing_passes(pipeline: &Pipeline, table: &TableSource) -> (FailureCause, Diagnostic) {
     let Pipeline { mapping, .. } = pipeline;
     let obstacles = || EventName::ALL.into_iter().filter_map(|it| Some((it, table.obstacle(it)?)));
     // The same reason for several changes is reported once.
@@ -90,13 +92,13 @@ fn nothing_passes(pipeline: &Pipeline, table: &TableSource) -> (Cause, Diagnosti
         let problem = format!("engine can't build a test item that the filters of `{mapping}` certainly let through");
         let hint = "write an item yourself that they let through, then check `engine logs`";
         let diagnostic = Diagnostic::error(problem, hint).why(why);
-        return (Cause::FiltersUnknown, diagnostic);
+        return (FailureCause::FiltersUnknown, diagnostic);
     }
     let problem = format!("the filters of `{mapping}` drop every change that engine can make");
     let hint =
         "if they are right, this mapping can only be tested by what causes such a record; otherwise edit `filters`";
     let diagnostic = Diagnostic::error(problem, hint).why(why);
-    (Cause::Filtered, diagnostic.cause(Code::RecordsFiltered.name(), None))
+    (FailureCause::Filtered, diagnostic.cause(Code::RecordsFiltered.name(), None))
 }
 
 /// The function got a change that the filters drop.
@@ -106,7 +108,7 @@ pub(super) fn not_filtered(pipeline: &Pipeline, change: EventName) -> Finding {
         format!("`{function}` got the {} of the test item, which the filters of `{mapping}` drop", change.word());
     let hint = "check whether another mapping invokes the same function: run `engine list`";
     let diagnostic = Diagnostic::error(problem, hint).why(shown(pipeline));
-    Finding { probe: Probe::Change(change), hop: Hop::Logged, cause: Cause::NotFiltered, diagnostic }
+    Finding { probe: Probe::Change(change), hop: Hop::Logged, cause: FailureCause::NotFiltered, diagnostic }
 }
 
 /// Another item has the key that the filters require.
@@ -117,7 +119,7 @@ pub(super) fn key_taken(pipeline: &Pipeline, probe: Probe) -> Finding {
     let name = super::item_name(pipeline);
     let why = format!("its key is `{name}`, and engine changes no item but its own; {}", shown(pipeline));
     let diagnostic = Diagnostic::error(problem, hint).why(why);
-    Finding { probe, hop: Hop::Written, cause: Cause::KeyTaken, diagnostic }
+    Finding { probe, hop: Hop::Written, cause: FailureCause::KeyTaken, diagnostic }
 }
 
 /// Whether a mapping's result is that of a batch of the function, not of the stream. Lambda keeps
@@ -128,8 +130,8 @@ pub(super) fn is_of_function(result: &str) -> bool {
 
 fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
     let source = match pipeline.source {
-        Source::Table(_) => "stream",
-        Source::Queue(_) => "queue",
+        PipelineSource::Table(_) => "stream",
+        PipelineSource::Queue(_) => "queue",
     };
     let problem = format!("`{}` is {state}, so it doesn't read the {source}", pipeline.mapping);
     let hint = "run `engine apply` to enable it, unless the spec sets `enabled: false`";
@@ -146,7 +148,7 @@ pub(super) fn write(pipeline: &Pipeline, probe: Probe, error: &AwsError) -> Find
     let table = pipeline.source.name();
     if probe == Probe::Message {
         let diagnostic = error.diagnostic(&format!("send the test message to `{table}`"));
-        let cause = if error.is(Code::Throttled) { Cause::Throttled } else { Cause::Refused };
+        let cause = if error.is(Code::Throttled) { FailureCause::Throttled } else { FailureCause::Refused };
         return Finding { probe, hop: Hop::Written, cause, diagnostic };
     }
     let mut diagnostic = error.diagnostic(&format!("write the test item to `{table}`"));
@@ -156,16 +158,16 @@ pub(super) fn write(pipeline: &Pipeline, probe: Probe, error: &AwsError) -> Find
             diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic =
                 diagnostic.hint("run the command again when there are fewer writes, or raise `write_capacity`");
-            Cause::Throttled
+            FailureCause::Throttled
         }
         Code::ChangedMeanwhile => {
             let problem = format!("another process changed the test item `{}`", super::item_name(pipeline));
             diagnostic = Diagnostic { problem: problem.into(), hints: Vec::new(), ..diagnostic };
             diagnostic = diagnostic.why("another `engine verify` of this mapping may be running");
             diagnostic = diagnostic.hint("run the command again when the other one has finished");
-            Cause::Changed
+            FailureCause::Changed
         }
-        _ => Cause::Refused,
+        _ => FailureCause::Refused,
     };
     Finding { probe, hop: Hop::Written, cause, diagnostic }
 }
@@ -193,7 +195,7 @@ pub(super) async fn of(
     let finding = |hop, cause, diagnostic| Ok(Finding { probe, hop, cause, diagnostic });
     let mask = |text: &str| cx.aws.secrets.mask(text);
     if let Some(error) = log.error() {
-        return finding(Hop::Logged, Cause::FunctionError, function_fails(pipeline, error, mask));
+        return finding(Hop::Logged, FailureCause::FunctionError, function_fails(pipeline, error, mask));
     }
     // The other causes can be found without it.
     let answer = match self::result(cx, pipeline).await {
@@ -202,32 +204,32 @@ pub(super) async fn of(
     };
     let (state, result) = answer.as_ref().map_or(("", ""), |(state, result)| (state.as_str(), result.as_str()));
     if let Some(others) = sample.others(log).filter(|_| log.shows_a_call()) {
-        return finding(Hop::Logged, Cause::OtherTraffic, other_traffic(pipeline, probe, &others));
+        return finding(Hop::Logged, FailureCause::OtherTraffic, other_traffic(pipeline, probe, &others));
     }
     if let Some(blind) = sample.blind().filter(|_| log.has_ended_call(0)) {
         let source = if probe == Probe::Message { "queue had" } else { "stream carried" };
         let hint = format!("an invocation would be enough if the {source} nothing else, but {blind}");
         let diagnostic = not_logged(pipeline, probe, log).hint(hint);
-        return finding(Hop::Logged, Cause::StreamUnknown, diagnostic);
+        return finding(Hop::Logged, FailureCause::StreamUnknown, diagnostic);
     }
     if log.shows_a_call() {
-        return finding(Hop::Logged, Cause::NotLogged, not_logged(pipeline, probe, log));
+        return finding(Hop::Logged, FailureCause::NotLogged, not_logged(pipeline, probe, log));
     }
     if is_disabled(state) {
-        return finding(Hop::Invoked, Cause::MappingDisabled, disabled(pipeline, state));
+        return finding(Hop::Invoked, FailureCause::MappingDisabled, disabled(pipeline, state));
     }
     if let Some(diagnostic) = role_not_assumable(cx, pipeline) {
-        return finding(Hop::Invoked, Cause::RoleNotTrusting, diagnostic);
+        return finding(Hop::Invoked, FailureCause::RoleNotTrusting, diagnostic);
     }
     if is_problem(result) {
-        return finding(Hop::Invoked, Cause::MappingProblem, source_not_readable(pipeline, mask(result)));
+        return finding(Hop::Invoked, FailureCause::MappingProblem, source_not_readable(pipeline, mask(result)));
     }
     if !log.exists && result.starts_with("OK") {
-        return finding(Hop::Logged, Cause::NoLogGroup, no_log_group(pipeline));
+        return finding(Hop::Logged, FailureCause::NoLogGroup, no_log_group(pipeline));
     }
     let is_newer = before.is_some_and(|before| before != result);
     if is_newer && result.starts_with("OK") {
-        return finding(Hop::Logged, Cause::NotLogged, invocation_not_logged(pipeline, &mask(result)));
+        return finding(Hop::Logged, FailureCause::NotLogged, invocation_not_logged(pipeline, &mask(result)));
     }
     let written = if probe == Probe::Message { "message was sent" } else { "item was written" };
     let of_when = if before == Some(result) { format!(", as before the {written}") } else { String::new() };
@@ -235,7 +237,7 @@ pub(super) async fn of(
         Some(_) => format!("the mapping is {state}, and its last result is \"{}\"{of_when}", mask(result)),
         None => "you lack permission to read the mapping's state and last result".to_owned(),
     };
-    finding(Hop::Invoked, Cause::NotInvoked, not_invoked(pipeline, probe, log, status))
+    finding(Hop::Invoked, FailureCause::NotInvoked, not_invoked(pipeline, probe, log, status))
 }
 
 /// `others`: what else the invocation may have been for.
@@ -262,13 +264,13 @@ fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) 
 fn not_logged(pipeline: &Pipeline, probe: Probe, log: &Log) -> Diagnostic {
     let problem = format!("Lambda invoked `{}`, but its log doesn't show {}", pipeline.function, probe.in_words());
     let (test, named, hint) = match &pipeline.source {
-        Source::Table(table) => (
+        PipelineSource::Table(table) => (
             "item",
             super::item::names(table).join("` or `"),
             "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its key and its \
              `eventName`",
         ),
-        Source::Queue(queue) => (
+        PipelineSource::Queue(queue) => (
             "message",
             queue.own.clone(),
             "log the whole record, like `console.log(JSON.stringify(record))`, so that the log shows its body and its \
@@ -306,8 +308,10 @@ fn role_not_assumable(cx: &Context, pipeline: &Pipeline) -> Option<Diagnostic> {
 fn source_not_readable(pipeline: &Pipeline, result: String) -> Diagnostic {
     let Pipeline { mapping, role, .. } = pipeline;
     let needed = match pipeline.source {
-        Source::Table(_) => "dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream",
-        Source::Queue(_) => "sqs:ReceiveMessage, DeleteMessage and GetQueueAttributes on the queue",
+        PipelineSource::Table(_) => {
+            "dynamodb:DescribeStream, GetRecords, GetShardIterator and ListStreams on the stream"
+        }
+        PipelineSource::Queue(_) => "sqs:ReceiveMessage, DeleteMessage and GetQueueAttributes on the queue",
     };
     let hint = format!("the role {role} needs {needed}, and its trust policy must allow lambda.amazonaws.com");
     let diagnostic = Diagnostic::error(format!("Lambda reports a problem with `{mapping}`"), hint).why(result);

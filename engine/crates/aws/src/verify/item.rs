@@ -41,7 +41,7 @@ const NOTE: (&str, &str) = ("engine_note", "a test item of `engine verify`, whic
 
 /// The test item of one mapping, as one run knows it.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct TestItem {
     table: String,
     solution: Solution,
     /// Whether its key is engine's own, so that nothing else can have it.
@@ -69,7 +69,7 @@ pub(super) fn names(table: &TableSource) -> Vec<String> {
 }
 
 /// The item's key.
-pub(super) fn key(table: &TableSource) -> Attributes {
+pub(super) fn key(table: &TableSource) -> ItemAttributes {
     attributes(&table.solution.keys)
 }
 
@@ -92,9 +92,9 @@ pub(super) fn facts(table: &TableSource) -> TableFacts {
     }
 }
 
-type Attributes = HashMap<String, AttributeValue>;
+type ItemAttributes = HashMap<String, AttributeValue>;
 
-fn attributes(typed: &Map<String, Json>) -> Attributes {
+fn attributes(typed: &Map<String, Json>) -> ItemAttributes {
     typed.iter().filter_map(|(name, value)| Some((name.clone(), attribute(value)?))).collect()
 }
 
@@ -151,7 +151,7 @@ impl Marks<'_> {
 
     /// Whether the text is about this change: `Some(false)` if its marks are of other writes,
     /// `None` if it has none.
-    pub(super) fn mean(&self, item: &Item, change: EventName) -> Option<bool> {
+    pub(super) fn mean(&self, item: &TestItem, change: EventName) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
         let meant = |mark: &&str| *mark == now || (change == EventName::Modify && *mark == before);
@@ -163,14 +163,14 @@ impl Marks<'_> {
     }
 }
 
-impl Item {
-    pub(super) fn new(table: &TableSource) -> Item {
+impl TestItem {
+    pub(super) fn new(table: &TableSource) -> TestItem {
         let solution = table.solution.clone();
         let has_own_key = facts(table).keys.iter().all(|(name, type_, value)| {
             solution.keys.get(name).and_then(|typed| typed.get(type_)?.as_str()) == Some(value.as_str())
         });
         let (table, nonce) = (table.name.clone(), nonce());
-        Item { table, solution, has_own_key, nonce, serial: 0, exists: false, is_taken: false }
+        TestItem { table, solution, has_own_key, nonce, serial: 0, exists: false, is_taken: false }
     }
 
     fn mark(&self, serial: u32) -> String {
@@ -201,7 +201,7 @@ impl Item {
         self.is_taken
     }
 
-    fn key(&self) -> Attributes {
+    fn key(&self) -> ItemAttributes {
         attributes(&self.solution.keys)
     }
 
@@ -315,7 +315,7 @@ impl Item {
     /// Deletes the item if this run wrote it.
     ///
     /// # Errors
-    /// As [`Item::write`].
+    /// As [`TestItem::write`].
     pub(super) async fn remove(&mut self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
         let delete = || async {
             let request = cx.aws.dynamodb.delete_item().table_name(&self.table).set_key(Some(self.key()));

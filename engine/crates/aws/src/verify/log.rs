@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::aws::{AwsError, Context};
 use crate::logs::{self, EventName, LogEntry, LogEvent, LoggedError, Mention, Tail};
 
-use super::item::Item;
+use super::item::TestItem;
 
 /// A function's log since the first write.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl Log {
     }
 
     /// Whether the log shows this change with a mark of this run.
-    pub(super) fn shows_own(&self, names: &[String], item: &Item, change: EventName) -> bool {
+    pub(super) fn shows_own(&self, names: &[String], item: &TestItem, change: EventName) -> bool {
         let lines = self.lines.values().flatten();
         let mut mentions = lines.flat_map(|line| logs::mentions(&line.text));
         mentions.any(|it| {
@@ -185,7 +185,7 @@ impl Log {
     /// The line that shows the change. Lines that don't show it alone are read together with the
     /// others of their invocation: a text of several lines is one event on AWS, and several in the
     /// local AWS.
-    pub(super) fn shows(&self, names: &[String], item: &Item, change: EventName) -> Option<Sighting> {
+    pub(super) fn shows(&self, names: &[String], item: &TestItem, change: EventName) -> Option<Sighting> {
         let is_named = |text: &str| names.iter().any(|name| text.contains(name.as_str()));
         let is_whole = |text: &str| is_named(text) && logs::has_change_word(text);
         let mut lines = self.lines.values().flatten();
@@ -226,7 +226,7 @@ fn before(skew: Duration) -> i64 {
 }
 
 /// The change of the item that a text shows.
-fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: EventName) -> Option<Sighting> {
+fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &TestItem, change: EventName) -> Option<Sighting> {
     if !is_named(text) {
         return None;
     }
@@ -238,7 +238,7 @@ fn read(text: &str, is_named: &impl Fn(&str) -> bool, item: &Item, change: Event
     of_change.find_map(|it| sighting(&it.record, change.word(), item, change))
 }
 
-fn sighting(text: &str, word: &'static str, item: &Item, change: EventName) -> Option<Sighting> {
+fn sighting(text: &str, word: &'static str, item: &TestItem, change: EventName) -> Option<Sighting> {
     match item.marks(text).mean(item, change) {
         Some(false) => None,
         Some(true) => Some(Sighting { word: Some(word), by: Evidence::Mark }),
@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::filter::{self, Solution};
-    use crate::logs::{Failure, Line, Record};
+    use crate::logs::{FunctionFailure, Line, Record};
     use crate::verify::{KeyAttribute, TableSource, item};
 
     const REQUEST: &str = "8f0c1d2e-3a4b-4c5d-8e6f-708192a3b4c5";
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn logs_and_verify_see_the_same_changes_errors_and_own_lines() {
         let table = table();
-        let (names, item) = (item::names(&table), Item::new(&table));
+        let (names, item) = (item::names(&table), TestItem::new(&table));
         let (mut n_changes, mut n_errors, mut n_platform) = (0, 0, 0);
         for lines in corpus(&names[0]) {
             let (shown, log) = (shown(&lines), followed(&lines));
@@ -386,7 +386,7 @@ mod tests {
                 n_changes += usize::from(is_shown);
             }
             let errors = entries().filter_map(|entry| match entry {
-                LogEntry::Failure(Failure { kind, message, trace }) => {
+                LogEntry::Failure(FunctionFailure { kind, message, trace }) => {
                     Some((format!("{kind}: {message}"), trace.clone()))
                 }
                 LogEntry::Text { level, text } if level.as_deref() == Some("ERROR") => {
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn a_change_in_a_handlers_own_log_format_is_found() {
         let table = table();
-        let (names, item) = (item::names(&table), Item::new(&table));
+        let (names, item) = (item::names(&table), TestItem::new(&table));
         let name = &names[0];
         let nested = json!({ "got": { "event": record(EventName::Modify, name) } }).to_string();
         for (text, change, word) in [

@@ -89,7 +89,7 @@ impl HttpConnector for Door {
                     lost => lost,
                 };
             }
-            recorder.answered(place, || response.as_ref().map_or(recorder::Answer::Nothing, answer::recorded));
+            recorder.answered(place, || response.as_ref().map_or(recorder::CallResult::Nothing, answer::recorded));
             match response.as_ref().map(answer::throttle) {
                 Ok(Some(Throttle { pause })) => pass.throttled(pause),
                 Ok(None) => pass.accepted(),

@@ -54,7 +54,7 @@ type Fields = Vec<(String, String)>;
 
 /// The values in a request, by the part that contains them.
 #[derive(Debug, Default)]
-struct Values {
+struct RequestValues {
     body: Fields,
     form: Fields,
     path: Fields,
@@ -62,7 +62,7 @@ struct Values {
 }
 
 /// A request on the wire.
-struct Message<'m> {
+struct RawRequest<'m> {
     method: &'m str,
     path: &'m str,
     query: &'m str,
@@ -79,14 +79,14 @@ impl Operations {
             None => uri,
         };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let message = Message { method, path, query, target, body };
+        let message = RawRequest { method, path, query, target, body };
         let mut readings = self.iter().filter_map(|operation| message.read(operation, self.limit_of(operation)));
         let first = readings.next()?;
         readings.all(|other| other == first).then_some(first)
     }
 }
 
-impl Message<'_> {
+impl RawRequest<'_> {
     /// The request as a call of this operation.
     fn read(&self, operation: &Operation, limit: LimitId) -> Option<Request> {
         let values = self.values(operation)?;
@@ -133,30 +133,31 @@ impl Message<'_> {
     }
 
     /// The values in the request, if it has the form of this operation.
-    fn values(&self, operation: &Operation) -> Option<Values> {
+    fn values(&self, operation: &Operation) -> Option<RequestValues> {
         // Anything outside of the body could make AWS read the request differently than this code.
         let is_in_body = self.method == "POST" && self.path == "/" && self.query.is_empty();
         match (operation.wire, self.target) {
             (Wire::Json(prefix), Some(target)) if is_in_body => {
                 let name = target.strip_prefix(prefix)?.strip_prefix('.')?;
                 (name == operation.name).then_some(())?;
-                Some(Values { body: members(self.body, operation)?, ..Values::default() })
+                Some(RequestValues { body: members(self.body, operation)?, ..RequestValues::default() })
             }
             (Wire::Query, None) if is_in_body => {
-                let values = Values { form: pairs(std::str::from_utf8(self.body).ok()?), ..Values::default() };
+                let values =
+                    RequestValues { form: pairs(std::str::from_utf8(self.body).ok()?), ..RequestValues::default() };
                 (values.get(At::Form("Action"))? == operation.name).then_some(values)
             }
             (Wire::Rest(method, pattern), None) if method == self.method => {
                 let (path, query) = (placeholders(pattern, self.path)?, pairs(self.query));
                 let body = if self.body.is_empty() { Fields::new() } else { members(self.body, operation)? };
-                Some(Values { body, path, query, ..Values::default() })
+                Some(RequestValues { body, path, query, ..RequestValues::default() })
             }
             _ => None,
         }
     }
 }
 
-impl Values {
+impl RequestValues {
     /// The value there; `None` if there is none, or several in any case, of which it is unclear
     /// which one AWS uses.
     fn get(&self, at: At) -> Option<&str> {
@@ -231,12 +232,12 @@ fn members(body: &[u8], operation: &Operation) -> Option<Fields> {
         return Some(Fields::new());
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let fields = json.deserialize_map(Members { wanted, item, lists: operation.asks.is_some() }).ok()?;
+    let fields = json.deserialize_map(MemberVisitor { wanted, item, lists: operation.asks.is_some() }).ok()?;
     json.end().ok()?;
     Some(fields)
 }
 
-struct Members<'w> {
+struct MemberVisitor<'w> {
     /// Members with texts.
     wanted: Vec<&'w str>,
     /// A member that is kept as JSON.
@@ -254,7 +255,7 @@ enum Texts {
     Several(Vec<String>),
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
     type Value = Fields;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Place, SourceFile, Span};
+use super::{Location, SourceFile, Span};
 
 /// The distance between the first spans of two files, which is more than the size of one.
 const FILE_STRIDE: usize = 1 << 21;
@@ -22,7 +22,7 @@ pub struct Origin {
     /// What is there, and that it is there: "`var.days` is set".
     pub text: String,
     /// The place, or where else it is: "on the command line".
-    pub place: Result<Place, &'static str>,
+    pub place: Result<Location, &'static str>,
 }
 
 impl fmt::Display for Origin {
@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
 
 /// A value that is used at one place and comes from another one.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ValueSource {
     /// Where it is used.
     pub used: Span,
     /// What it is, as in [`Origin::text`]; empty if that is obvious.
@@ -53,7 +53,7 @@ pub struct Source {
     pub is_applied: bool,
 }
 
-impl Source {
+impl ValueSource {
     /// Where the value is written.
     fn origin(&self) -> Span {
         if self.is_applied { self.used } else { self.from }
@@ -64,7 +64,7 @@ impl Source {
 struct Entries {
     /// Further files, and where each is if it is no file.
     files: Vec<(Arc<SourceFile>, Option<&'static str>)>,
-    sources: Vec<Source>,
+    sources: Vec<ValueSource>,
 }
 
 /// The meaning of all spans beyond a file's text.
@@ -78,7 +78,7 @@ enum Meaning {
     /// A place in another file, or in a text that is elsewhere.
     Other(Arc<SourceFile>, Option<&'static str>, Span),
     /// A substituted value.
-    Substituted(Source),
+    Substituted(ValueSource),
 }
 
 impl SourceMap {
@@ -129,7 +129,7 @@ impl SourceFile {
     }
 
     /// The span of a value that is used at one place and comes from another one.
-    pub fn substituted(&self, source: Source) -> Span {
+    pub fn substituted(&self, source: ValueSource) -> Span {
         let mut entries = self.beyond.write();
         let start = SUBSTITUTED + entries.sources.len();
         entries.sources.push(source);
@@ -150,12 +150,12 @@ impl SourceFile {
     }
 
     /// The place of `span`; for a substituted value, where it is used.
-    pub fn place(self: &Arc<Self>, span: Span) -> Place {
-        let own = |span| Place { file: Arc::clone(self), span, origin: None };
+    pub fn place(self: &Arc<Self>, span: Span) -> Location {
+        let own = |span| Location { file: Arc::clone(self), span, origin: None };
         match self.beyond.meaning(span) {
             Meaning::Own => own(span),
-            Meaning::Other(file, _, span) => Place { file, span, origin: None },
-            Meaning::Substituted(Source { used, text, from, .. }) => {
+            Meaning::Other(file, _, span) => Location { file, span, origin: None },
+            Meaning::Substituted(ValueSource { used, text, from, .. }) => {
                 let mut place = self.place(used);
                 if text.is_empty() {
                     return place;
@@ -167,7 +167,7 @@ impl SourceFile {
     }
 
     /// Where something comes from.
-    fn origin(self: &Arc<Self>, span: Span) -> Result<Place, &'static str> {
+    fn origin(self: &Arc<Self>, span: Span) -> Result<Location, &'static str> {
         match self.beyond.meaning(span) {
             Meaning::Other(_, Some(elsewhere), _) => Err(elsewhere),
             _ => Ok(self.place(span)),

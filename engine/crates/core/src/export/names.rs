@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use crate::schema::{ArnForm, Identity, Ownership, is_of_team};
 use crate::spec::grammar::is_resource_name;
 
-use super::Existing;
+use super::ExistingResource;
 
 /// The maximum length of a name that is derived, which leaves room for a suffix.
 const MAX_LENGTH: usize = 50;
 
 /// A name for each resource, in their order.
-pub(super) fn of(team: &str, existing: &[Existing]) -> Vec<String> {
+pub(super) fn of(team: &str, existing: &[ExistingResource]) -> Vec<String> {
     let mut names: Vec<Option<String>> = vec![None; existing.len()];
     let mut taken = BTreeSet::new();
     // Another name than the one in the tags would be a change.
@@ -39,7 +39,7 @@ pub(super) fn of(team: &str, existing: &[Existing]) -> Vec<String> {
 }
 
 /// A valid name that may be taken.
-fn suggestion(team: &str, it: &Existing, existing: &[Existing], names: &[Option<String>]) -> String {
+fn suggestion(team: &str, it: &ExistingResource, existing: &[ExistingResource], names: &[Option<String>]) -> String {
     let schema = it.kind.schema();
     let Identity::ServiceAssigned = schema.identity else {
         let name = schema.arn.as_ref().map_or(&*it.id.name, |form: &ArnForm| form.split_folders(&it.id.name).1);

@@ -5,11 +5,11 @@
 use crate::schema::{Identity, Presence, Property, Rule, Schema, Shape};
 use crate::value::{Tree, Value};
 
-use super::{Declaration, Existing};
+use super::{Declaration, ExistingResource};
 
 /// Adds the properties of a resource to its declaration.
 pub(super) fn write(declaration: &mut Declaration) {
-    let Existing { kind, id, live, .. } = &declaration.existing;
+    let ExistingResource { kind, id, live, .. } = &declaration.existing;
     let schema = kind.schema();
     let exported = kind.export(&live.props);
     let complete = complete(schema, &live.props);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::schema::{AwsEnv, Property, Rule, Schema, Shape, Str};
 use crate::value::Value;
 
-use super::{Declaration, Existing, Export};
+use super::{Declaration, ExistingResource, Export};
 
 /// Replaces texts by references wherever a spec can have them, and puts each resource after those
 /// that it refers to.
@@ -106,7 +106,7 @@ struct Pass<'p> {
 impl Pass<'_> {
     /// The references of a declaration to its parent, or all others.
     fn declaration(&mut self, declaration: &mut Declaration, is_parent: bool) {
-        let Existing { kind, live, .. } = &declaration.existing;
+        let ExistingResource { kind, live, .. } = &declaration.existing;
         let written = &mut declaration.properties;
         for property in kind.schema().settable().filter(|it| it.parent == is_parent && can_refer(it)) {
             match written.iter_mut().find(|(name, _)| *name == property.name) {

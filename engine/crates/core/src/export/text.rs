@@ -9,7 +9,7 @@ use crate::spec::grammar::takes;
 use crate::spec::plain;
 use crate::value::Value;
 
-use super::{Declaration, Existing, Export};
+use super::{Declaration, ExistingResource, Export};
 
 /// The maximum length of a line with a comment.
 const WIDTH: usize = 100;
@@ -51,7 +51,7 @@ impl Declaration {
         let notes = self.notes.iter().cloned();
         let gaps = self.gaps.iter().map(|gap| format!("Not exported: {gap}"));
         notes.chain(gaps).for_each(|note| comment(text, 2, &note));
-        let Existing { kind, id, imported, .. } = &self.existing;
+        let ExistingResource { kind, id, imported, .. } = &self.existing;
         let schema = kind.schema();
         let mut body = Mapping::new();
         body.insert("type".into(), schema.kind.to_string().into());

@@ -400,7 +400,7 @@ async fn verify(
     }));
     for (kind, id, read) in reads.await {
         match read {
-            Ok(Candidate { reading: Reading { live, others }, attached, contents, users }) => {
+            Ok(CandidateReads { reading: Reading { live, others }, attached, contents, users }) => {
                 if let Some(live) = live {
                     let id = with_tagged_name(id, &live);
                     inventory.add_orphan(spec, &kind, id.clone(), live, None);
@@ -421,7 +421,7 @@ async fn verify(
 
 /// Reads a possible orphan, what is attached to it, and what would be lost with it, as far as that
 /// can be read.
-async fn read_candidate(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<Candidate, AwsError> {
+async fn read_candidate(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Result<CandidateReads, AwsError> {
     let schema = kind.schema();
     let contents = async {
         if !schema.holds_data || cx.overrides.delete_data {
@@ -440,11 +440,11 @@ async fn read_candidate(cx: &Context, kind: &Arc<dyn Definition>, id: &Id) -> Re
     });
     let (reading, contents, users, attached) =
         tokio::join!(read_masked(cx, kind, id), contents, users, try_join_all(attached));
-    Ok(Candidate { reading: reading?, attached: attached?.concat(), contents, users })
+    Ok(CandidateReads { reading: reading?, attached: attached?.concat(), contents, users })
 }
 
 /// What was read about a possible orphan.
-struct Candidate {
+struct CandidateReads {
     reading: Reading,
     attached: Vec<Undeclared>,
     contents: Option<Contents>,

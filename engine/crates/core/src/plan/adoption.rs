@@ -17,7 +17,7 @@ pub(super) fn adopted(row: Change, declared: &ResourceDecl, schema: &Schema, liv
         return refused(row, reason, hint);
     }
     let fixed = unsettable(&row, schema);
-    let lines = Lines::of(&row, declared, schema, live);
+    let lines = SpecLines::of(&row, declared, schema, live);
     if fixed.is_empty()
         && let Some(hint) = lines.hint(&declared.name)
     {
@@ -55,7 +55,7 @@ fn unsettable(row: &Change, schema: &Schema) -> Vec<String> {
 
 /// The lines of a spec that declare a resource as it is.
 #[derive(Default)]
-struct Lines {
+struct SpecLines {
     /// To add.
     add: String,
     /// Instead of existing ones.
@@ -64,9 +64,9 @@ struct Lines {
     is_reset: bool,
 }
 
-impl Lines {
-    fn of(row: &Change, declared: &ResourceDecl, schema: &Schema, live: &Live) -> Lines {
-        let mut lines = Lines::default();
+impl SpecLines {
+    fn of(row: &Change, declared: &ResourceDecl, schema: &Schema, live: &Live) -> SpecLines {
+        let mut lines = SpecLines::default();
         let mut ignored: Vec<&str> = declared.lifecycle.ignore_changes.iter().map(String::as_str).collect();
         for property in schema.properties.iter().filter(|it| it.change != Rule::Subset) {
             let name = &*property.name;
@@ -109,7 +109,7 @@ impl Lines {
 
     /// What to do with the lines; `None` if there are none.
     fn hint(&self, name: &str) -> Option<String> {
-        let Lines { add, correct, .. } = self;
+        let SpecLines { add, correct, .. } = self;
         match (add.is_empty(), correct.is_empty()) {
             (true, true) => None,
             (false, true) => Some(format!("to keep it as it is, add to `{name}`:{add}")),

@@ -134,7 +134,7 @@ impl Planner<'_> {
     }
 
     /// What the plan does with the parent of an orphan.
-    fn parent_of<'p>(&self, declared: &ResourceDecl, live: &Live, rows: &[&'p Change]) -> Parent<'p>
+    fn parent_of<'p>(&self, declared: &ResourceDecl, live: &Live, rows: &[&'p Change]) -> OrphanParent<'p>
     where
         Self: 'p,
     {
@@ -145,7 +145,7 @@ impl Planner<'_> {
             .and_then(|(_, kind, name)| rows.iter().copied().find(|it| it.kind == kind && it.name == name));
         let live =
             row.filter(|row| self.spec.can_have_name(&row.kind, &row.name)).and_then(|row| row.live(self.inventory));
-        Parent {
+        OrphanParent {
             is_deleted: row.is_some_and(|row| row.action == Action::Delete),
             is_replaced: row.is_some_and(|row| row.action == Action::Replace),
             owner: live.map(|live| &live.owner),
@@ -278,12 +278,12 @@ struct OrphanRow<'o> {
     live: &'o Live,
     /// The rows that are already decided.
     rows: &'o [&'o Change],
-    parent: Parent<'o>,
+    parent: OrphanParent<'o>,
     verdict: OwnershipVerdict<'o>,
 }
 
 /// The resource that an orphan is attached to.
-struct Parent<'p> {
+struct OrphanParent<'p> {
     is_deleted: bool,
     is_replaced: bool,
     /// Its owner, if it exists and has the team's prefix.

@@ -15,7 +15,7 @@ use super::{Action, Change, Op, Step, StepId, Subject};
 /// The steps of one row: the one that deletes or forgets it, and the one that makes it match the
 /// spec.
 #[derive(Clone, Copy, Default)]
-struct Own {
+struct RowSteps {
     delete: Option<StepId>,
     main: Option<(StepId, Op)>,
 }
@@ -48,7 +48,7 @@ struct Order<'a> {
     changes: &'a [Change],
     steps: Vec<Step>,
     /// The steps of each row.
-    own: Vec<Own>,
+    own: Vec<RowSteps>,
 }
 
 /// The dependencies of the spec between rows.
@@ -79,7 +79,7 @@ impl Order<'_> {
                 self.steps.push(Step { op, change: index, after: Vec::new(), pair: None });
                 StepId(self.steps.len() - 1)
             };
-            self.own.push(Own { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) });
+            self.own.push(RowSteps { delete: delete.map(&mut add), main: main.map(|op| (add(op), op)) });
         }
     }
 
@@ -162,13 +162,13 @@ impl Order<'_> {
         let rows = self.changes.iter().enumerate();
         let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
         for (at, change) in self.changes.iter().enumerate() {
-            let Own { delete, main } = self.own[at];
+            let RowSteps { delete, main } = self.own[at];
             // The old resource of a replacement is what refers.
             let Some(step) = delete.or(main.map(|(step, _)| step)) else { continue };
             let live = change.declared(self.spec, self.inventory).zip(change.live(self.inventory));
             for (kind, name) in live.map(|(it, live)| references(&self.spec.kinds, it, live)).unwrap_or_default() {
                 let Some(&on) = in_aws.get(&(kind, name.as_str())) else { continue };
-                let Own { delete: Some(target), main: None } = self.own[on] else { continue };
+                let RowSteps { delete: Some(target), main: None } = self.own[on] else { continue };
                 if !waits_for(&self.steps, step, target) {
                     self.wait(target, step, Milestone::Ready);
                 }

@@ -9,12 +9,12 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Part, Path, Placeholder, Tree, Value};
 
 /// The paths that need each unread lookup.
-pub(super) type Unread = BTreeMap<String, Vec<Path>>;
+pub(super) type UnreadPaths = BTreeMap<String, Vec<Path>>;
 
 /// Finds the unread values in desired properties. Those of an existing resource become its live
 /// values.
-pub(super) fn leave_unread(schema: &Schema, live: Option<&Tree>, desired: &mut Tree) -> Unread {
-    let mut unread = Unread::new();
+pub(super) fn leave_unread(schema: &Schema, live: Option<&Tree>, desired: &mut Tree) -> UnreadPaths {
+    let mut unread = UnreadPaths::new();
     for (name, value) in desired.iter_mut() {
         // A document can't be merged part by part.
         let is_whole = schema.property(name).is_some_and(|it| matches!(it.shape, Shape::Json { .. }));
@@ -24,7 +24,7 @@ pub(super) fn leave_unread(schema: &Schema, live: Option<&Tree>, desired: &mut T
     unread
 }
 
-fn leave(value: &mut Value, live: Option<&Value>, path: &Path, is_whole: bool, unread: &mut Unread) {
+fn leave(value: &mut Value, live: Option<&Value>, path: &Path, is_whole: bool, unread: &mut UnreadPaths) {
     let lookups: Vec<String> = value.unread_lookups().into_iter().map(str::to_owned).collect();
     if lookups.is_empty() {
         return;
@@ -52,7 +52,7 @@ fn leave(value: &mut Value, live: Option<&Value>, path: &Path, is_whole: bool, u
 }
 
 /// One note for each reason, of which `why` has that of each lookup.
-pub(super) fn notes(unread: &Unread, why: &BTreeMap<String, String>, is_new: bool) -> Vec<String> {
+pub(super) fn notes(unread: &UnreadPaths, why: &BTreeMap<String, String>, is_new: bool) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (lookup, paths) in unread {
         let reason = why.get(lookup).map_or("", String::as_str);

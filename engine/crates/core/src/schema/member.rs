@@ -17,7 +17,7 @@ const SUFFIXES: [&str; 3] = ["specification", "configuration", "config"];
 /// How well a name matches a property: completely or not, in how many segments, and whether only at
 /// the end, which other properties can share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Fit {
+struct NameMatch {
     is_whole: bool,
     n_segments: usize,
     is_end: bool,
@@ -52,7 +52,7 @@ fn best<'p, 's>(properties: &'p [Property], name: &'s [String]) -> Option<(&'p P
         let (fit, rest) = fit(&segments(&property.aws_name()), name)?;
         Some((fit, property, rest))
     });
-    let mut best: Option<(Fit, &Property, &[String])> = None;
+    let mut best: Option<(NameMatch, &Property, &[String])> = None;
     let mut is_ambiguous = false;
     for (fit, property, rest) in fits {
         match best {
@@ -65,12 +65,12 @@ fn best<'p, 's>(properties: &'p [Property], name: &'s [String]) -> Option<(&'p P
 }
 
 /// How AWS's `name` matches a property's `member`: at its end, at its start, or beyond it.
-fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])> {
+fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(NameMatch, &'s [String])> {
     let agree = |one: &[String], other: &[String]| {
         !one.is_empty() && one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_same(a, b))
     };
     if let Some((_, rest)) = name.split_at_checked(member.len()).filter(|(start, _)| agree(start, member)) {
-        return Some((Fit { is_whole: rest.is_empty(), n_segments: member.len(), is_end: false }, rest));
+        return Some((NameMatch { is_whole: rest.is_empty(), n_segments: member.len(), is_end: false }, rest));
     }
     let is_end =
         member.len().checked_sub(name.len()).and_then(|at| member.get(at..)).is_some_and(|end| agree(end, name));
@@ -78,9 +78,9 @@ fn fit<'s>(member: &[String], name: &'s [String]) -> Option<(Fit, &'s [String])>
     let shares_start =
         name.first().zip(member.first()).is_some_and(|(one, other)| name.len() > 1 && is_same(one, other));
     if shares_start && !is_end && !is_start {
-        return Some((Fit { is_whole: false, n_segments: 1, is_end: false }, &[]));
+        return Some((NameMatch { is_whole: false, n_segments: 1, is_end: false }, &[]));
     }
-    (is_end || is_start).then_some((Fit { is_whole: false, n_segments: name.len(), is_end }, &[]))
+    (is_end || is_start).then_some((NameMatch { is_whole: false, n_segments: name.len(), is_end }, &[]))
 }
 
 /// Compares names, ignoring plural and suffixes like `Specification`.

@@ -18,11 +18,11 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 
 pub(crate) use crate::diagnostic::nearest;
-use crate::diagnostic::{self, Diagnostic, Place, Severity, SourceFile, Span};
+use crate::diagnostic::{self, Diagnostic, Location, Severity, SourceFile, Span};
 use crate::graph::Graph;
 use crate::kind::{Definition, Kinds, Loaded, SpecFolder};
 use crate::lookup::{Lookup, LookupValues};
-use crate::remedy::{Advice, Command, Request};
+use crate::remedy::{Advice, CliCommand, RunOption};
 use crate::schema::{
     Id, Identity, Locality, Names, Owner, Presence, Problem, Property, Schema, Str, Text, Unignorable, is_known_region,
     is_region, part_of, regions, settable,
@@ -30,12 +30,12 @@ use crate::schema::{
 use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
-use super::expand::{Expanded, Setting, expand};
+use super::expand::{ExpandContext, Expanded, expand};
 use super::grammar::{META, TOP, takes, words};
 use super::problems::Problems;
 use super::render::Rendering;
 use super::structure::Resources;
-use super::{Depth, Lifecycle, LookupUse, Places, ResourceDecl, Source, Spec, SpecOverrides};
+use super::{Depth, Lifecycle, Locations, LookupUse, ResourceDecl, Spec, SpecOverrides, SpecSource};
 
 pub(super) use lookups::MAX_LOOKUPS;
 pub(super) use owned::MAX_OWNED;
@@ -80,14 +80,14 @@ pub(super) static REGION: LazyLock<Text> =
 /// `before`, the same spec without them, has loaded are not loaded again.
 pub(super) fn check(
     kinds: &Kinds,
-    source: &Source,
+    source: &SpecSource,
     values: &LookupValues,
     before: Option<&Spec>,
 ) -> (Option<Spec>, Vec<Diagnostic>) {
-    let Source { file, root, stem, dir, overrides, depth } = source;
+    let SpecSource { file, root, stem, dir, overrides, depth } = source;
     file.reveal_except(sensitive(kinds, root));
     let mut problems = Problems::new(file);
-    let setting = Setting { kinds, file, dir, overrides, lookups: values };
+    let setting = ExpandContext { kinds, file, dir, overrides, lookups: values };
     let Some(Expanded { root, stage, resources, inputs }) = expand(&setting, root, &mut problems) else {
         return (None, problems.into_diagnostics());
     };
@@ -103,9 +103,9 @@ pub(super) fn check(
         declared_lookups: BTreeSet::new(),
         lookup_uses: BTreeMap::new(),
         loaded: BTreeMap::new(),
-        places: Places::default(),
+        places: Locations::default(),
         references: Vec::new(),
-        scope: Scope { stage, ..Scope::default() },
+        scope: NameScope { stage, ..NameScope::default() },
         untouchable: BTreeSet::new(),
         unnamed_imports: BTreeMap::new(),
         is_anything_barred: false,
@@ -121,10 +121,10 @@ pub(super) fn check(
 /// Errors in names that come from the command line.
 pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagnostic> {
     let given = [
-        ("team", team, &TEAM, Request::Team(Some(team.to_owned()))),
-        ("stack", stack, &STACK, Request::Stack(stack.to_owned())),
+        ("team", team, &TEAM, RunOption::Team(Some(team.to_owned()))),
+        ("stack", stack, &STACK, RunOption::Stack(stack.to_owned())),
     ];
-    let region = region.map(|it| ("region", it, &REGION, Request::Region(Some(it.to_owned()))));
+    let region = region.map(|it| ("region", it, &REGION, RunOption::Region(Some(it.to_owned()))));
     let wrong = given.into_iter().chain(region).filter_map(|(what, value, text, request)| {
         let violation = text.violation(value)?;
         let problem = Advice::from("invalid ").then(request).then(format!(": the {what} name {violation}"));
@@ -134,7 +134,7 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
 }
 
 /// A problem that a kind found, with its place.
-pub(super) fn diagnostic_of(problem: Problem, place: Option<Place>) -> Diagnostic {
+pub(super) fn diagnostic_of(problem: Problem, place: Option<Location>) -> Diagnostic {
     let Problem { problem, why, hint, warning, .. } = problem;
     let severity = if warning { Severity::Warning } else { Severity::Error };
     let mut diagnostic = Diagnostic::new(severity, problem, hint);
@@ -347,9 +347,9 @@ struct Checker<'a> {
     lookup_uses: BTreeMap<String, Vec<LookupUse>>,
     /// What was loaded for each resource.
     loaded: BTreeMap<String, Loaded>,
-    places: Places,
+    places: Locations,
     references: Vec<Reference<'a>>,
-    scope: Scope,
+    scope: NameScope,
     untouchable: BTreeSet<String>,
     /// The imported resources whose names are in lookups that aren't read yet.
     unnamed_imports: BTreeMap<String, String>,
@@ -363,7 +363,7 @@ struct Checker<'a> {
 
 /// Values of `${…}` names.
 #[derive(Default)]
-struct Scope {
+struct NameScope {
     team: String,
     region: Option<String>,
     account: Option<String>,
@@ -371,7 +371,7 @@ struct Scope {
     owns: BTreeSet<String>,
 }
 
-impl Scope {
+impl NameScope {
     /// The name in AWS of a resource without `name:`.
     fn default_name(&self, resource: &str) -> String {
         match &self.stage {
@@ -508,10 +508,10 @@ impl<'a> Checker<'a> {
         }
         let Some(region) = &self.overrides.region else { return written };
         if REGION.violation(region).is_some() {
-            let problem = Advice::from(format!("`{region}` is not a valid region for ")).then(Request::Region(None));
+            let problem = Advice::from(format!("`{region}` is not a valid region for ")).then(RunOption::Region(None));
             self.push(Diagnostic::error(problem, region_hint(region)));
         } else if !is_known_region(region) {
-            let request = Request::Region(Some(region.clone()));
+            let request = RunOption::Region(Some(region.clone()));
             let problem = Advice::from("engine doesn't recognize the region in ").then(request);
             self.push(shape::unknown_word(problem, region, regions()));
         }
@@ -552,7 +552,7 @@ impl<'a> Checker<'a> {
             },
             (None, Some(written)) => written,
             (None, None) => {
-                let hint = Advice::from("add `team: your-team` at the top, or pass ").then(Request::Team(None));
+                let hint = Advice::from("add `team: your-team` at the top, or pass ").then(RunOption::Team(None));
                 self.error(root.span, "the spec has no `team`", hint);
                 None
             }
@@ -1086,7 +1086,7 @@ impl<'a> Checker<'a> {
         }
         let problem = format!("the name of `{resource}` depends on a variable");
         let why = Advice::from("with another value, ")
-            .then(Command::Apply { is_local: false })
+            .then(CliCommand::Apply { is_local: false })
             .then(" creates another resource and orphans this one");
         let warning = Diagnostic::warning(
             problem,

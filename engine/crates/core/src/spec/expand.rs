@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
 use crate::kind::Kinds;
 use crate::lookup::{LookupAnswer, LookupValues, as_text};
-use crate::remedy::{Advice, Request};
+use crate::remedy::{Advice, RunOption};
 use crate::schema::partition_of;
 use crate::value::Value;
 use crate::yaml::{Entry, Node, Yaml};
@@ -42,7 +42,7 @@ pub(super) struct Expanded {
 }
 
 /// Where a spec is, and for what it is expanded.
-pub(super) struct Setting<'a> {
+pub(super) struct ExpandContext<'a> {
     pub(super) kinds: &'a Kinds,
     pub(super) file: &'a Arc<SourceFile>,
     pub(super) dir: &'a FilePath,
@@ -67,7 +67,7 @@ pub(super) struct Phases<'a> {
 }
 
 /// The names of a spec's stages, in the order of the file; none if it has none or can't be read.
-pub(super) fn stages(setting: &Setting<'_>, root: &Node) -> Vec<String> {
+pub(super) fn stages(setting: &ExpandContext<'_>, root: &Node) -> Vec<String> {
     let Yaml::Map(top) = &root.value else { return Vec::new() };
     let mut problems = Problems::new(setting.file);
     let top = inputs::with_extended(setting.kinds, setting.file, top, setting.dir, setting.overrides, &mut problems);
@@ -78,8 +78,8 @@ pub(super) fn stages(setting: &Setting<'_>, root: &Node) -> Vec<String> {
 }
 
 /// The tree without variables; `None` if the stage isn't known.
-pub(super) fn expand(setting: &Setting<'_>, root: &Node, problems: &mut Problems) -> Option<Expanded> {
-    let Setting { kinds, file, dir, overrides, lookups } = *setting;
+pub(super) fn expand(setting: &ExpandContext<'_>, root: &Node, problems: &mut Problems) -> Option<Expanded> {
+    let ExpandContext { kinds, file, dir, overrides, lookups } = *setting;
     let Yaml::Map(top) = &root.value else {
         let (stage, resources, inputs) = (None, Resources::default(), BTreeMap::new());
         return Some(Expanded { root: root.clone(), stage, resources, inputs });
@@ -208,7 +208,7 @@ impl Phases<'_> {
             let Some(stage) = stage else { return Some(None) };
             let problem = Advice::from("this spec has no stages, so it has none for ");
             let hint = "remove it, or add `stages:` at the top of the spec";
-            self.problems.push(Diagnostic::error(problem.then(Request::Stage(Some(stage.clone()))), hint));
+            self.problems.push(Diagnostic::error(problem.then(RunOption::Stage(Some(stage.clone()))), hint));
             return None;
         };
         let stages = self.valid_stages(entry)?;
@@ -219,7 +219,7 @@ impl Phases<'_> {
             if let Some(local) = find("local").filter(|_| *is_local) {
                 return Some(Some(local));
             }
-            let hint = Advice::from("choose one with ").then(Request::Stage(None)).then(format!(": {names}"));
+            let hint = Advice::from("choose one with ").then(RunOption::Stage(None)).then(format!(": {names}"));
             self.problems.error(entry.key_span, "this spec has stages, and none is chosen", hint);
             return None;
         };
@@ -425,7 +425,8 @@ impl Phases<'_> {
             self.problems.error(entry.key_span, problem, hint(&entry.key));
         }
         for name in vars.keys().filter(|name| is_unknown(name)) {
-            let problem = Advice::from("this spec doesn't use the variable in ").then(Request::Variable(name.clone()));
+            let problem =
+                Advice::from("this spec doesn't use the variable in ").then(RunOption::Variable(name.clone()));
             self.problems.push(match is_error {
                 true => Diagnostic::error(problem, hint(name)),
                 false => Diagnostic::warning(problem, hint(name)),

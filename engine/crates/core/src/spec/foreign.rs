@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, nearest};
-use crate::remedy::{Advice, Command};
+use crate::remedy::{Advice, CliCommand};
 use crate::yaml::{Node, Yaml};
 
 /// A spec has at least one of these keys.
@@ -30,22 +30,22 @@ pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
 pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
     Diagnostic::error(
         "this file is not a spec: it has neither `team:` nor `resources:`",
-        pass_a_spec().then("; ").then(Command::Init).then(" creates one"),
+        pass_a_spec().then("; ").then(CliCommand::Init).then(" creates one"),
     )
     .why("its text is hidden, because it may be any file")
     .at(file.place(Span::new(0, 0)))
 }
 
 fn pass_a_spec() -> Advice {
-    Advice::from("pass a spec, like ").then(Command::Diff { spec: Some(super::EXAMPLE) })
+    Advice::from("pass a spec, like ").then(CliCommand::Diff { spec: Some(super::EXAMPLE) })
 }
 
 /// What to do with the file of a tool that deploys resources; `is_known`: a page translates its
 /// terms.
 fn declare_resources(is_known: bool) -> Advice {
-    let advice = Advice::from("declare its resources in a spec: ").then(Command::Init);
+    let advice = Advice::from("declare its resources in a spec: ").then(CliCommand::Init);
     let advice = advice.then(if is_known { " creates one, " } else { " creates one, and " });
-    let advice = advice.then(Command::Explain(None)).then(" lists the resource types");
+    let advice = advice.then(CliCommand::Explain(None)).then(" lists the resource types");
     match is_known {
         true => advice.then(", and engine/docs/from-terraform-or-pulumi.md translates the terms"),
         false => advice,
@@ -70,7 +70,7 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
             is_json && has("format_version") && has("spec_text"),
             "a saved plan",
             Advice::from("run ")
-                .then(Command::Apply { is_local: false })
+                .then(CliCommand::Apply { is_local: false })
                 .then(" with it; to create a new plan, pass the spec"),
         ),
         (begins(&["Transform: AWS::Serverless"]), "an AWS SAM template", declare_resources(false)),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Source, SourceFile, Span, nearest};
+use crate::diagnostic::{Diagnostic, SourceFile, Span, ValueSource, nearest};
 use crate::schema::{Identity, Schema, TargetKeys};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -58,7 +58,7 @@ pub(super) fn merged(default: &Node, own: &Node) -> Node {
 pub(super) fn applied(file: &SourceFile, default: &Node, to: Span, text: &Arc<str>) -> Node {
     let moved = |used: Span| {
         let is_hidden = file.is_hidden(used);
-        file.substituted(Source { used, text: Arc::clone(text), from: to, is_hidden, is_applied: true })
+        file.substituted(ValueSource { used, text: Arc::clone(text), from: to, is_hidden, is_applied: true })
     };
     let value = match &default.value {
         Yaml::List(items) => Yaml::List(items.iter().map(|item| applied(file, item, to, text)).collect()),
@@ -206,7 +206,7 @@ impl Phases<'_> {
             return Vec::new();
         };
         let mut instances = Vec::with_capacity(items.len());
-        let source = |key: &Node| Source {
+        let source = |key: &Node| ValueSource {
             used: entry.key_span,
             text: "its `for_each` has the key".into(),
             from: key.span,
@@ -501,7 +501,7 @@ fn takes_tags(schema: &Schema) -> bool {
     schema.managed && schema.settable().any(|it| it.name == "tags")
 }
 
-type Known<'a> = (&'a BTreeMap<String, Vec<String>>, &'a BTreeMap<String, String>);
+type KnownNames<'a> = (&'a BTreeMap<String, Vec<String>>, &'a BTreeMap<String, String>);
 
 /// Replaces names of repeated resources in a list by those of their instances, and removes names of
 /// absent resources.
@@ -526,7 +526,7 @@ fn targets(
     entries: &mut Vec<Entry>,
     (resource, property): (&str, &str),
     keys: TargetKeys,
-    (groups, absent): Known<'_>,
+    (groups, absent): KnownNames<'_>,
     problems: &mut Problems,
 ) {
     for entry in std::mem::take(entries) {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::diagnostic::{Source, SourceFile, Span, nearest};
+use crate::diagnostic::{SourceFile, Span, ValueSource, nearest};
 use crate::remedy::{Advice, Remedy};
 use crate::yaml::{Entry, Node, Yaml};
 
@@ -38,10 +38,10 @@ pub(super) struct Variable {
     pub(super) is_literal: bool,
     /// Whether its value may be a secret.
     pub(super) is_hidden: bool,
-    state: State,
+    state: EvalState,
 }
 
-enum State {
+enum EvalState {
     New,
     Evaluating,
     /// `None` after an error.
@@ -51,7 +51,7 @@ enum State {
 impl Variable {
     /// A value in a file, whose texts can use other variables.
     pub(super) fn new(node: Node) -> Variable {
-        Variable { node, is_literal: false, is_hidden: true, state: State::New }
+        Variable { node, is_literal: false, is_hidden: true, state: EvalState::New }
     }
 
     /// The same with literal texts.
@@ -61,7 +61,7 @@ impl Variable {
 
     /// A value without placeholders.
     pub(super) fn evaluated(node: Node, is_hidden: bool) -> Variable {
-        let state = State::Done(Some(Arc::new(node.clone())));
+        let state = EvalState::Done(Some(Arc::new(node.clone())));
         Variable { is_hidden, state, ..Variable::new(node) }
     }
 
@@ -106,7 +106,7 @@ pub(super) struct Values<'a> {
 }
 
 /// The meaning of a placeholder.
-enum Found {
+enum Resolution {
     /// A value, and whether its text may be a secret.
     Value(Node, bool),
     /// Only a later phase, or AWS, knows.
@@ -156,9 +156,9 @@ impl<'a> Values<'a> {
     }
 
     /// The place of a value that is used somewhere else.
-    fn source(&self, name: &str, used: Span, from: Span, is_hidden: bool) -> Source {
+    fn source(&self, name: &str, used: Span, from: Span, is_hidden: bool) -> ValueSource {
         let text = self.texts.get(name).cloned().unwrap_or_else(|| set_text(name).into());
-        Source { used, text, from, is_hidden, is_applied: false }
+        ValueSource { used, text, from, is_hidden, is_applied: false }
     }
 
     /// Evaluates all variables, so that what is wrong in an unused one is reported, too.
@@ -173,13 +173,13 @@ impl<'a> Values<'a> {
     pub(super) fn evaluate(&mut self, name: &str, problems: &mut Problems) -> Option<Arc<Node>> {
         let variable = self.variables.get_mut(name)?;
         match &variable.state {
-            State::Done(node) => return node.clone(),
-            State::Evaluating => {
+            EvalState::Done(node) => return node.clone(),
+            EvalState::Evaluating => {
                 let span = variable.node.span;
                 self.report_cycle(name, span, problems);
                 return None;
             }
-            State::New => {}
+            EvalState::New => {}
         }
         let node = variable.node.clone();
         let value = if variable.is_literal {
@@ -189,7 +189,7 @@ impl<'a> Values<'a> {
             problems.error(node.span, problem, "write the value itself");
             None
         } else {
-            variable.state = State::Evaluating;
+            variable.state = EvalState::Evaluating;
             self.chain.push(name.to_owned());
             let value = self.without_references(&node, name, problems);
             self.chain.pop();
@@ -197,7 +197,7 @@ impl<'a> Values<'a> {
         };
         let value = value.map(Arc::new);
         if let Some(variable) = self.variables.get_mut(name) {
-            variable.state = State::Done(value.clone());
+            variable.state = EvalState::Done(value.clone());
         }
         value
     }
@@ -296,13 +296,13 @@ impl<'a> Values<'a> {
                 return Some(node.clone());
             }
             match self.find(&name, node.span, problems) {
-                Found::Value(Node { value: Yaml::Null, .. }, _) => return None,
-                Found::Value(value, is_hidden) => {
+                Resolution::Value(Node { value: Yaml::Null, .. }, _) => return None,
+                Resolution::Value(value, is_hidden) => {
                     let is_hidden = is_hidden || out.is_hidden;
                     return Some(self.moved(&value, node.span, &name, is_hidden, problems));
                 }
-                Found::Error => return Some(node.clone()),
-                Found::Later => {}
+                Resolution::Error => return Some(node.clone()),
+                Resolution::Later => {}
             }
         }
         let mut out = Replaced::default();
@@ -313,7 +313,7 @@ impl<'a> Values<'a> {
         if !self.allows(out.text.len(), node.span, problems) {
             return Some(Node { value: Yaml::String("$${…}".to_owned()), ..*node });
         }
-        let span = self.file.substituted(Source { is_hidden: out.is_hidden, ..first });
+        let span = self.file.substituted(ValueSource { is_hidden: out.is_hidden, ..first });
         Some(Node { span, plain: false, value: Yaml::String(out.text) })
     }
 
@@ -357,7 +357,7 @@ impl<'a> Values<'a> {
         let name = if is_outer { self.inside(inner, span, out, problems) } else { inner.to_owned() };
         let inner = name.as_str();
         match self.find(inner, span, problems) {
-            Found::Value(value, is_hidden) => {
+            Resolution::Value(value, is_hidden) => {
                 let Some(text) = self.as_text(&value, inner, span, problems) else {
                     out.is_complete = false;
                     return;
@@ -376,8 +376,8 @@ impl<'a> Values<'a> {
                     out.text.push_str(&text);
                 }
             }
-            Found::Later => out.text.extend(["${", inner, "}"]),
-            Found::Error => {
+            Resolution::Later => out.text.extend(["${", inner, "}"]),
+            Resolution::Error => {
                 out.text.extend(["${", inner, "}"]);
                 out.is_complete = false;
             }
@@ -404,16 +404,16 @@ impl<'a> Values<'a> {
     }
 
     /// The meaning of the name in `${…}`.
-    fn find(&mut self, inner: &str, span: Span, problems: &mut Problems) -> Found {
+    fn find(&mut self, inner: &str, span: Span, problems: &mut Problems) -> Resolution {
         let (root, path) = match split(inner) {
             Some(it) => it,
-            None => return Found::Later,
+            None => return Resolution::Later,
         };
         self.used.insert(root.clone());
         if !self.variables.contains_key(&root) {
             return self.no_value(&root, span, problems);
         }
-        let Some(whole) = self.evaluate(&root, problems) else { return Found::Error };
+        let Some(whole) = self.evaluate(&root, problems) else { return Resolution::Error };
         let mut value: &Node = &whole;
         // `vars: { x: }` declares a variable that each run has to set.
         if value.value == Yaml::Null && value.span.start == value.span.end && !self.file.is_substituted(value.span) {
@@ -436,12 +436,12 @@ impl<'a> Values<'a> {
                     format!("`{inner}`: there is no `{key}`, because the value isn't a mapping"),
                     hint,
                 );
-                return Found::Error;
+                return Resolution::Error;
             };
             let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
                 let moved = self.file.substituted(self.source(inner, span, value.span, true));
                 problems.error(moved, format!("`{inner}`: the value has no `{key}`"), hint);
-                return Found::Error;
+                return Resolution::Error;
             };
             value = &entry.value;
         }
@@ -452,14 +452,14 @@ impl<'a> Values<'a> {
             Yaml::Map(entries) => entries.len(),
             _ => 0,
         };
-        Found::Value(value.clone(), is_hidden)
+        Resolution::Value(value.clone(), is_hidden)
     }
 
     /// A name without a value: an error, unless only AWS knows it.
-    fn no_value(&mut self, root: &str, span: Span, problems: &mut Problems) -> Found {
+    fn no_value(&mut self, root: &str, span: Span, problems: &mut Problems) -> Resolution {
         match root {
-            "region" | "account" | "partition" => return Found::Later,
-            _ if root.starts_with("lookup.") => return Found::Later,
+            "region" | "account" | "partition" => return Resolution::Later,
+            _ if root.starts_with("lookup.") => return Resolution::Later,
             "team" => {}
             "stage" => problems.error(
                 span,
@@ -473,7 +473,7 @@ impl<'a> Values<'a> {
             ),
             _ => self.missing.entry(bare(root).to_owned()).or_default().push(span),
         }
-        Found::Error
+        Resolution::Error
     }
 
     /// Reports each variable without a value once, with its uses. `others`: names that the command
@@ -539,7 +539,7 @@ impl<'a> Values<'a> {
         if !self.allows(n_bytes, used, problems) {
             return Node { span: used, plain: false, value: Yaml::String(String::new()) };
         }
-        let source = |from| Source { used, text: Arc::clone(text), from, is_hidden, is_applied: false };
+        let source = |from| ValueSource { used, text: Arc::clone(text), from, is_hidden, is_applied: false };
         let value = match &node.value {
             Yaml::List(items) => {
                 Yaml::List(items.iter().map(|item| self.moved_to(item, used, text, is_hidden, problems)).collect())
@@ -588,7 +588,7 @@ impl<'a> Values<'a> {
 struct Replaced {
     text: String,
     /// The values in it.
-    sources: Vec<Source>,
+    sources: Vec<ValueSource>,
     is_hidden: bool,
     /// Whether all placeholders have a value.
     is_complete: bool,

@@ -268,11 +268,11 @@ impl std::error::Error for Crowded {}
 struct Limiter {
     limit: Limit,
     slots: Option<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<LimiterState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct LimiterState {
     bucket: TokenBucket,
     /// Waiting calls, the next one first. Each is notified when it becomes the next one.
     waiting: BTreeMap<(Priority, u64), Arc<Notify>>,
@@ -291,12 +291,12 @@ enum Priority {
 impl Limiter {
     fn new(limit: Limit) -> Limiter {
         let bucket = TokenBucket::new(limit);
-        let state = State { bucket, waiting: BTreeMap::new(), n_came: 0, promised: 0 };
+        let state = LimiterState { bucket, waiting: BTreeMap::new(), n_came: 0, promised: 0 };
         let slots = (limit.in_flight > 0).then(|| Semaphore::new(limit.in_flight));
         Limiter { limit, slots, state: Mutex::new(state) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -327,9 +327,9 @@ impl Limiter {
         };
         loop {
             match position.try_take() {
-                Attempt::Taken => return,
-                Attempt::At(moment) => sleep_until(moment).await,
-                Attempt::Behind => position.is_next.notified().await,
+                Admission::Taken => return,
+                Admission::At(moment) => sleep_until(moment).await,
+                Admission::Behind => position.is_next.notified().await,
             }
         }
     }
@@ -342,7 +342,7 @@ struct Position<'l> {
     is_next: Arc<Notify>,
 }
 
-enum Attempt {
+enum Admission {
     Taken,
     /// First in the queue; a token may be available at that time.
     At(Instant),
@@ -351,15 +351,15 @@ enum Attempt {
 }
 
 impl Position<'_> {
-    fn try_take(&self) -> Attempt {
+    fn try_take(&self) -> Admission {
         let mut state = self.limiter.state();
         if state.waiting.first_key_value().is_some_and(|(first, _)| *first != self.key) {
-            return Attempt::Behind;
+            return Admission::Behind;
         }
         let now = Instant::now();
         match state.bucket.take(now, self.key.0) {
-            Ok(()) => Attempt::Taken,
-            Err(moment) => Attempt::At(moment),
+            Ok(()) => Admission::Taken,
+            Err(moment) => Admission::At(moment),
         }
     }
 }
@@ -496,37 +496,37 @@ mod tests {
 
     /// An event for a token bucket.
     #[derive(Debug, Clone)]
-    enum Turn {
+    enum BucketEvent {
         Pass(u64),
         Take(bool),
         Passed,
         Throttled(Option<u64>),
     }
 
-    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    fn bucket_events() -> impl Strategy<Value = Vec<BucketEvent>> {
         let turn = prop_oneof![
-            2 => (0_u64..400).prop_map(Turn::Pass),
-            1 => (0_u64..60_000).prop_map(Turn::Pass),
-            8 => any::<bool>().prop_map(Turn::Take),
-            2 => Just(Turn::Passed),
-            1 => proptest::option::of(0_u64..100).prop_map(Turn::Throttled),
+            2 => (0_u64..400).prop_map(BucketEvent::Pass),
+            1 => (0_u64..60_000).prop_map(BucketEvent::Pass),
+            8 => any::<bool>().prop_map(BucketEvent::Take),
+            2 => Just(BucketEvent::Passed),
+            1 => proptest::option::of(0_u64..100).prop_map(BucketEvent::Throttled),
         ];
         prop::collection::vec(turn, 1..400)
     }
 
     proptest! {
         #[test]
-        fn no_period_sees_more_calls_than_burst_and_ceiling_allow(turns in turns(), seed: u64) {
+        fn no_period_sees_more_calls_than_burst_and_ceiling_allow(bucket_events in bucket_events(), seed: u64) {
             fastrand::seed(seed);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
             runtime.block_on(async {
                 for limit in LIMITS {
                     let mut bucket = TokenBucket::new(limit);
                     let (mut now, mut left): (_, Vec<Instant>) = (Instant::now(), Vec::new());
-                    for turn in &turns {
+                    for turn in &bucket_events {
                         match turn {
-                            Turn::Pass(ms) => now += Duration::from_millis(*ms),
-                            Turn::Take(poll) => match bucket.take(now, if *poll { Priority::Poll } else { Priority::Call }) {
+                            BucketEvent::Pass(ms) => now += Duration::from_millis(*ms),
+                            BucketEvent::Take(poll) => match bucket.take(now, if *poll { Priority::Poll } else { Priority::Call }) {
                                 Ok(()) => left.push(now),
                                 Err(later) => {
                                     prop_assert!(later > now && later - now < PATIENCE, "{:?}", later - now);
@@ -535,8 +535,8 @@ mod tests {
                                     prop_assert!(*poll || then.take(later + Duration::from_millis(1), Priority::Call).is_ok());
                                 }
                             },
-                            Turn::Passed => bucket.raise(now),
-                            Turn::Throttled(pause) => bucket.lower(now, now, pause.map(Duration::from_secs)),
+                            BucketEvent::Passed => bucket.raise(now),
+                            BucketEvent::Throttled(pause) => bucket.lower(now, now, pause.map(Duration::from_secs)),
                         }
                         prop_assert!((FLOOR..=limit.ceiling).contains(&bucket.rate), "{}", bucket.rate);
                     }
@@ -554,20 +554,21 @@ mod tests {
     }
 
     /// AWS's token bucket of an account: 15 tokens, refilled at 15 per second.
-    struct Account {
+    struct AccountBucket {
         tokens: f64,
         filled: Instant,
     }
 
-    impl Account {
+    impl AccountBucket {
         const RATE: f64 = 15.0;
 
-        fn new() -> Rc<RefCell<Account>> {
-            Rc::new(RefCell::new(Account { tokens: Account::RATE, filled: Instant::now() }))
+        fn new() -> Rc<RefCell<AccountBucket>> {
+            Rc::new(RefCell::new(AccountBucket { tokens: AccountBucket::RATE, filled: Instant::now() }))
         }
 
         fn takes(&mut self) -> bool {
-            self.tokens = (self.tokens + self.filled.elapsed().as_secs_f64() * Account::RATE).min(Account::RATE);
+            self.tokens =
+                (self.tokens + self.filled.elapsed().as_secs_f64() * AccountBucket::RATE).min(AccountBucket::RATE);
             self.filled = Instant::now();
             let takes = self.tokens >= 1.0;
             self.tokens -= f64::from(takes);
@@ -577,7 +578,7 @@ mod tests {
 
     /// One process: `n_at_once` calls at a time, each retried until it succeeds.
     async fn process(
-        account: &RefCell<Account>,
+        account: &RefCell<AccountBucket>,
         n_at_once: usize,
         goes_on: impl Fn() -> bool,
         passed: &Cell<usize>,
@@ -604,7 +605,7 @@ mod tests {
     async fn twenty_processes_share_an_accounts_limit_and_none_starves() {
         for seed in 0..5 {
             fastrand::seed(seed);
-            let account = Account::new();
+            let account = AccountBucket::new();
             let end = Instant::now() + Duration::from_secs(300);
             let counts: Vec<(Cell<usize>, Cell<usize>)> = (0..20).map(|_| Default::default()).collect();
             join_all(
@@ -629,11 +630,11 @@ mod tests {
     async fn one_process_alone_comes_near_the_limit_and_is_not_throttled() {
         for seed in 0..5 {
             fastrand::seed(seed);
-            let account = Account::new();
+            let account = AccountBucket::new();
             let (passed, throttled, start) = (Cell::new(0), Cell::new(0), Instant::now());
             process(&account, 16, || passed.get() < 250, &passed, &throttled).await;
             // What AWS accepts at once, then so many a second.
-            let least = (passed.get() as f64 - Account::RATE) / Account::RATE;
+            let least = (passed.get() as f64 - AccountBucket::RATE) / AccountBucket::RATE;
             let took = start.elapsed().as_secs_f64();
             println!("seed {seed}: {} calls in {took:.1} s, at least {least:.1} s", passed.get());
             assert_eq!(throttled.get(), 0);

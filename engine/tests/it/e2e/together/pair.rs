@@ -90,7 +90,7 @@ pub(super) fn race(project: &Project, strict: &Arc<Strict>, account: &str, seed:
         let schedule = &*schedule;
         let ends = running.map(|(side, running)| {
             scope.spawn(move || {
-                let _end = End(schedule, side);
+                let _end = EndNotice(schedule, side);
                 running.end()
             })
         });
@@ -99,9 +99,9 @@ pub(super) fn race(project: &Project, strict: &Arc<Strict>, account: &str, seed:
 }
 
 /// Notifies the schedule that a side has ended, even by a panic.
-struct End<'s>(&'s Schedule, Side);
+struct EndNotice<'s>(&'s Schedule, Side);
 
-impl Drop for End<'_> {
+impl Drop for EndNotice<'_> {
     fn drop(&mut self) {
         self.0.end(self.1);
     }

@@ -33,7 +33,7 @@ pub(super) struct Case {
     small_pages: bool,
     pub(super) denied: Denied,
     spec: SpecSeed,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<RunSeed>,
 }
 
 /// The tags that the caller lacks permission to read.
@@ -101,16 +101,16 @@ struct MappingSeed {
 
 #[derive(Debug, Clone)]
 struct SpecSeed {
-    tables: Vec<Option<Declaration>>,
-    functions: Vec<Option<Declaration>>,
-    queues: Vec<Option<Declaration>>,
+    tables: Vec<Option<DeclarationSeed>>,
+    functions: Vec<Option<DeclarationSeed>>,
+    queues: Vec<Option<DeclarationSeed>>,
     permissions: Vec<Option<Hung>>,
     mappings: Vec<Option<Hung>>,
     says_account: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Declaration {
+struct DeclarationSeed {
     form: Form,
     adopt: bool,
     retain: bool,
@@ -151,7 +151,7 @@ pub(super) enum Aim {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Run {
+pub(super) struct RunSeed {
     pub(super) aim: Aim,
     pub(super) yes: bool,
     pub(super) assume_owner: bool,
@@ -160,12 +160,12 @@ pub(super) struct Run {
     pub(super) target: Option<Index>,
     /// A resource that is no longer in the spec.
     drop: Option<Index>,
-    pub(super) meddling: Vec<Meddling>,
+    pub(super) meddling: Vec<ConcurrentChange>,
 }
 
 /// A concurrent change by another actor.
 #[derive(Debug, Clone)]
-pub(super) struct Meddling {
+pub(super) struct ConcurrentChange {
     /// `None`: right after the plan. Otherwise right before the write with this number.
     pub(super) before: Option<usize>,
     pub(super) whom: usize,
@@ -246,7 +246,7 @@ fn queue_seed() -> impl Strategy<Value = QueueSeed> {
     })
 }
 
-fn declaration() -> impl Strategy<Value = Option<Declaration>> {
+fn declaration() -> impl Strategy<Value = Option<DeclarationSeed>> {
     let form = prop_oneof![
         6 => Just(Form::Usual),
         2 => (0..12_usize).prop_map(Form::Named),
@@ -254,14 +254,8 @@ fn declaration() -> impl Strategy<Value = Option<Declaration>> {
         1 => (0..12_usize).prop_map(Form::ImportedArn),
     ];
     let flags = (any::<bool>(), rarely(), rarely(), rarely(), any::<bool>(), rarely());
-    let declared = (form, flags).prop_map(|(form, (adopt, retain, protect, ignores, differs, twice))| Declaration {
-        form,
-        adopt,
-        retain,
-        protect,
-        ignores,
-        differs,
-        twice,
+    let declared = (form, flags).prop_map(|(form, (adopt, retain, protect, ignores, differs, twice))| {
+        DeclarationSeed { form, adopt, retain, protect, ignores, differs, twice }
     });
     weighted(0.75, declared)
 }
@@ -288,7 +282,7 @@ fn spec() -> impl Strategy<Value = SpecSeed> {
     )
 }
 
-fn run() -> impl Strategy<Value = Run> {
+fn run() -> impl Strategy<Value = RunSeed> {
     let aim = prop_oneof![
         6 => Just(Aim::Apply),
         4 => Just(Aim::Destroy),
@@ -296,10 +290,10 @@ fn run() -> impl Strategy<Value = Run> {
         2 => Just(Aim::Release),
     ];
     let meddling = (weighted(0.6, 1..6_usize), 0..60_usize, other_owner(), rarely())
-        .prop_map(|(before, whom, tagged, reborn)| Meddling { before, whom, tagged, reborn });
+        .prop_map(|(before, whom, tagged, reborn)| ConcurrentChange { before, whom, tagged, reborn });
     let part = (weighted(0.15, any::<Index>()), weighted(0.2, any::<Index>()), weighted(0.3, any::<Index>()));
     (aim, mostly(), prop::bool::weighted(0.25), mostly(), part, vec(meddling, 0..3)).prop_map(
-        |(aim, yes, assume_owner, delete_data, (replace, target, drop), meddling)| Run {
+        |(aim, yes, assume_owner, delete_data, (replace, target, drop), meddling)| RunSeed {
             aim,
             yes,
             assume_owner,
@@ -356,9 +350,9 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
         },
         runs: vec![run_of(Aim::Apply)],
     };
-    fn run_of(aim: Aim) -> Run {
+    fn run_of(aim: Aim) -> RunSeed {
         let (replace, target, drop) = (None, None, None);
-        Run { aim, yes: true, assume_owner: false, delete_data: true, replace, target, drop, meddling: Vec::new() }
+        RunSeed { aim, yes: true, assume_owner: false, delete_data: true, replace, target, drop, meddling: Vec::new() }
     }
     let function = |name, statements: &[usize]| FunctionSeed {
         name,
@@ -378,11 +372,11 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
     let declared = |form| {
         let flags = (false, false, false, false, true);
         let (adopt, retain, protect, ignores, differs) = flags;
-        Some(Declaration { form, adopt, retain, protect, ignores, differs, twice: true })
+        Some(DeclarationSeed { form, adopt, retain, protect, ignores, differs, twice: true })
     };
     let hung = Some(Hung { function: 0, table: 0, literal: Some(0), flag: false });
     // Index 0 is the function: it is the first resource in the account that can change owners.
-    let changes_hands = |before| Meddling { before, whom: 0, tagged: Tagged::OtherStack, reborn: false };
+    let changes_hands = |before| ConcurrentChange { before, whom: 0, tagged: Tagged::OtherStack, reborn: false };
     let with_function = |spec: SpecSeed| SpecSeed { functions: vec![declared(Form::Usual), None], ..spec };
     vec![
         ("our tags under another team's name", Case { functions: vec![function(5, &[0, 2])], ..nothing() }),
@@ -421,7 +415,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
                     mappings: vec![hung],
                     ..with_function(nothing().spec)
                 },
-                runs: vec![Run { meddling: vec![changes_hands(None)], ..run_of(Aim::Apply) }],
+                runs: vec![RunSeed { meddling: vec![changes_hands(None)], ..run_of(Aim::Apply) }],
                 ..nothing()
             },
         ),
@@ -430,7 +424,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
             Case {
                 functions: vec![function(0, &[])],
                 spec: with_function(nothing().spec),
-                runs: vec![Run { meddling: vec![changes_hands(Some(1))], ..run_of(Aim::Apply) }],
+                runs: vec![RunSeed { meddling: vec![changes_hands(Some(1))], ..run_of(Aim::Apply) }],
                 ..nothing()
             },
         ),
@@ -624,7 +618,7 @@ impl Case {
         &self,
         resource: &str,
         kind: &str,
-        declared: &Declaration,
+        declared: &DeclarationSeed,
         used: &mut BTreeSet<String>,
     ) -> Option<(String, bool)> {
         let us = self.us();
@@ -680,7 +674,7 @@ impl Case {
     }
 
     /// The spec of a run, and the names in it.
-    pub(super) fn spec(&self, run: &Run) -> (String, Vec<String>) {
+    pub(super) fn spec(&self, run: &RunSeed) -> (String, Vec<String>) {
         let us = self.us();
         let mut blocks: Vec<(String, String)> = Vec::new();
         let mut used: BTreeSet<String> = BTreeSet::new();

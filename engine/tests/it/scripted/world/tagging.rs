@@ -7,7 +7,7 @@ use super::{ACCOUNT, REGION, Reply, Tags, World, function_arn};
 
 /// Defects of the index that a test can enable.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Index {
+pub(crate) struct TagIndex {
     /// It doesn't know any resource yet.
     pub(crate) blind: bool,
     /// It includes mappings.

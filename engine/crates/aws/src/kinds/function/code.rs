@@ -12,8 +12,8 @@ use crate::value::{Path, Tree, Value};
 use engine_core::kind::{Artifact, Loaded, SpecFolder};
 
 use super::build::Makes;
-use super::reference::{self, Reference};
-use super::source::{self, Entry, Package, Source, SourceError};
+use super::reference::{self, CodeReference};
+use super::source::{self, CodeSource, EntryPoint, Package, SourceError};
 
 /// The property itself.
 pub(super) fn code() -> Property {
@@ -76,8 +76,8 @@ pub(super) fn missing(desired: &Tree) -> Vec<Problem> {
 
 /// Loads the code of a function.
 pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &FilePath)>) -> Loaded {
-    if let Some(reference) = desired.get("code").and_then(|code| Reference::of(&code.into())) {
-        let is_package = matches!(reference, Reference::Object(_));
+    if let Some(reference) = desired.get("code").and_then(|code| CodeReference::of(&code.into())) {
+        let is_package = matches!(reference, CodeReference::Object(_));
         let problems = if is_package { missing(desired) } else { Vec::new() };
         return Loaded { derived: reference.derived(), problems, ..Loaded::default() };
     }
@@ -85,15 +85,20 @@ pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &F
     let (Some(handler), Some(runtime)) = (text("handler"), text("runtime")) else {
         return Loaded { problems: missing(desired), ..Loaded::default() };
     };
-    let entry = Entry { handler, runtime, architecture: text("architecture") };
-    let at =
-        |path: &str, exclude| Source::Path { path: folder.path.join(path), boundary: folder.boundary.clone(), exclude };
+    let entry = EntryPoint { handler, runtime, architecture: text("architecture") };
+    let at = |path: &str, exclude| CodeSource::Path {
+        path: folder.path.join(path),
+        boundary: folder.boundary.clone(),
+        exclude,
+    };
     let (source, path) = match desired.get("code") {
         // Misread source code is not a path to look up or to show.
         Some(Value::String(path)) if glued(path).is_some() => return Loaded::default(),
         Some(Value::String(path)) => (at(path, Vec::new()), Path::property("code")),
         Some(Value::Map(code)) => match (code.get("inline"), code.get("path")) {
-            (Some(Value::String(inline)), _) => (Source::Inline(inline.clone()), Path::property("code").key("inline")),
+            (Some(Value::String(inline)), _) => {
+                (CodeSource::Inline(inline.clone()), Path::property("code").key("inline"))
+            }
             (_, Some(Value::String(path))) => {
                 let exclude = match code.get("exclude") {
                     Some(Value::List(patterns)) => {
@@ -110,7 +115,7 @@ pub(super) fn load(desired: &Tree, folder: &SpecFolder, made: Option<(&Makes, &F
     // What esbuild wrote is complete, and what pip downloaded is added.
     let (source, wheels) = match made {
         Some((Makes::Bundle(_), output)) => {
-            (Source::Path { path: output.to_owned(), boundary: None, exclude: Vec::new() }, None)
+            (CodeSource::Path { path: output.to_owned(), boundary: None, exclude: Vec::new() }, None)
         }
         Some((Makes::Wheels, output)) => (source, Some(output)),
         Some((Makes::Code, _)) | None => (source, None),

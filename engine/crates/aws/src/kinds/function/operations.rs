@@ -22,7 +22,7 @@ use crate::value::Value;
 
 use super::async_config::ASYNC;
 use super::network::VPC;
-use super::reference::{self, Reference, SIGNING};
+use super::reference::{self, CodeReference, SIGNING};
 use super::url::URL;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
@@ -88,17 +88,17 @@ const VERSIONS: Scope = Scope::new("CodeInS3", |policy| objects(policy, |version
 
 fn objects(policy: &PolicyBuilder<'_>, is_needed: fn(Option<&str>) -> bool) -> Vec<String> {
     let objects = references(policy).filter_map(|it| match it {
-        Reference::Object(object) => {
+        CodeReference::Object(object) => {
             let (arn, version) = object.arn(policy.env.partition);
             is_needed(version).then_some(arn)
         }
-        Reference::Image(_) => None,
+        CodeReference::Image(_) => None,
     });
     objects.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn references(policy: &PolicyBuilder<'_>) -> impl Iterator<Item = Reference> {
-    policy.functions().filter_map(|it| Reference::of(&it.desired.get("code")?.into()))
+fn references(policy: &PolicyBuilder<'_>) -> impl Iterator<Item = CodeReference> {
+    policy.functions().filter_map(|it| CodeReference::of(&it.desired.get("code")?.into()))
 }
 
 /// The repositories of the functions' images. Those of other accounts are allowed by their own
@@ -107,11 +107,11 @@ const REPOSITORIES: Scope = Scope::new("Repositories", repositories);
 
 fn repositories(policy: &PolicyBuilder<'_>) -> Vec<String> {
     let repositories = references(policy).filter_map(|it| match it {
-        Reference::Image(image) => {
+        CodeReference::Image(image) => {
             let (account, region, name) = reference::repository(&image.uri)?;
             Some(format!("arn:{}:ecr:{region}:{account}:repository/{name}", policy.env.partition))
         }
-        Reference::Object(_) => None,
+        CodeReference::Object(_) => None,
     });
     repositories.collect::<BTreeSet<_>>().into_iter().collect()
 }

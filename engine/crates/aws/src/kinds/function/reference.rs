@@ -33,7 +33,7 @@ const HASH: usize = 45;
 /// An archive in S3.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Object {
+pub(super) struct S3Object {
     bucket: String,
     key: String,
     version: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Object {
 /// A container image, and what it replaces of the image's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Image {
+pub(super) struct ContainerImage {
     /// Its URI.
     pub(super) uri: String,
     pub(super) command: Vec<String>,
@@ -52,9 +52,9 @@ pub(super) struct Image {
 
 /// What `code:` refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reference {
-    Object(Object),
-    Image(Image),
+pub(super) enum CodeReference {
+    Object(S3Object),
+    Image(ContainerImage),
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_FunctionCode.html, S3Bucket
@@ -134,14 +134,16 @@ pub(super) fn derived_image() -> Property {
         })
 }
 
-impl Reference {
+impl CodeReference {
     /// What a value of `code` refers to; `None` for local files.
-    pub(super) fn of(code: &Json) -> Option<Reference> {
+    pub(super) fn of(code: &Json) -> Option<CodeReference> {
         if let Some(object) = code.get("s3").filter(|it| !it.is_null()) {
-            return serde_json::from_value(object.clone()).ok().map(Reference::Object);
+            return serde_json::from_value(object.clone()).ok().map(CodeReference::Object);
         }
         match code.get(IMAGE)? {
-            Json::String(uri) => Some(Reference::Image(Image { uri: uri.clone(), ..Image::default() })),
+            Json::String(uri) => {
+                Some(CodeReference::Image(ContainerImage { uri: uri.clone(), ..ContainerImage::default() }))
+            }
             Json::Null => None,
             image => {
                 let text = |name: &str| image.get(name).and_then(Json::as_str).map(str::to_owned);
@@ -149,7 +151,7 @@ impl Reference {
                     let words = image.get(name).and_then(Json::as_array).into_iter().flatten();
                     words.filter_map(Json::as_str).map(str::to_owned).collect()
                 };
-                Some(Reference::Image(Image {
+                Some(CodeReference::Image(ContainerImage {
                     uri: text("uri")?,
                     command: words("command"),
                     entry_point: words("entry_point"),
@@ -162,8 +164,8 @@ impl Reference {
     /// The values of the derived properties.
     pub(super) fn derived(&self) -> Tree {
         let (source, image) = match self {
-            Reference::Object(object) => (Value::String(object.recorded()), Value::Null),
-            Reference::Image(image) => (Value::Null, serde_json::to_value(image).map_or(Value::Null, Value::from)),
+            CodeReference::Object(object) => (Value::String(object.recorded()), Value::Null),
+            CodeReference::Image(image) => (Value::Null, serde_json::to_value(image).map_or(Value::Null, Value::from)),
         };
         Tree::from([
             (SOURCE.to_owned(), source),
@@ -174,7 +176,7 @@ impl Reference {
     }
 }
 
-impl Object {
+impl S3Object {
     /// Its ARN and version, if it has one.
     pub(super) fn arn(&self, partition: &str) -> (String, Option<&str>) {
         (format!("arn:{partition}:s3:::{}/{}", self.bucket, self.key), self.version.as_deref())
@@ -227,9 +229,9 @@ pub(super) fn recorded(tag: Option<&str>, code_sha256: Option<&str>) -> Option<S
 }
 
 /// The image in a response.
-pub(super) fn of(config: &FunctionConfiguration, uri: String) -> Image {
+pub(super) fn of(config: &FunctionConfiguration, uri: String) -> ContainerImage {
     let own = config.image_config_response().and_then(|response| response.image_config());
-    Image {
+    ContainerImage {
         uri,
         command: own.map(|it| it.command().to_vec()).unwrap_or_default(),
         entry_point: own.map(|it| it.entry_point().to_vec()).unwrap_or_default(),
@@ -239,7 +241,7 @@ pub(super) fn of(config: &FunctionConfiguration, uri: String) -> Image {
 
 /// Lambda replaces the settings as a whole, and empty ones restore the image's
 /// (docs.aws.amazon.com/lambda/latest/api/API_ImageConfig.html).
-pub(super) fn image_config(image: Option<&Image>) -> ImageConfig {
+pub(super) fn image_config(image: Option<&ContainerImage>) -> ImageConfig {
     let image = image.cloned().unwrap_or_default();
     let words = |words: Vec<String>| (!words.is_empty()).then_some(words);
     ImageConfig::builder()
@@ -252,11 +254,11 @@ pub(super) fn image_config(image: Option<&Image>) -> ImageConfig {
 /// The code of a new function.
 pub(super) fn request(code: &Json, zip: &[u8]) -> FunctionCode {
     let request = FunctionCode::builder();
-    match Reference::of(code) {
-        Some(Reference::Object(object)) => {
+    match CodeReference::of(code) {
+        Some(CodeReference::Object(object)) => {
             request.s3_bucket(object.bucket).s3_key(object.key).set_s3_object_version(object.version).build()
         }
-        Some(Reference::Image(image)) => request.image_uri(image.uri).build(),
+        Some(CodeReference::Image(image)) => request.image_uri(image.uri).build(),
         None => request.zip_file(Blob::new(zip)).build(),
     }
 }
@@ -264,7 +266,7 @@ pub(super) fn request(code: &Json, zip: &[u8]) -> FunctionCode {
 /// The rules of functions whose code is elsewhere.
 pub(super) fn problems(desired: &Tree) -> Vec<Problem> {
     let code = desired.get("code").map(Json::from).unwrap_or_default();
-    let reference = Reference::of(&code);
+    let reference = CodeReference::of(&code);
     let is_set = |name: &&str| match desired.get(*name) {
         None | Some(Value::Null) => false,
         Some(Value::List(items)) => !items.is_empty(),
@@ -277,7 +279,7 @@ pub(super) fn problems(desired: &Tree) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     match &reference {
-        Some(Reference::Image(_)) => {
+        Some(CodeReference::Image(_)) => {
             let others = ["runtime", "handler", "layers"].into_iter().filter(is_set);
             problems.extend(others.map(|name| {
                 let hint = format!("remove `{name}`; `code.image.command` overrides what the image starts");
@@ -285,10 +287,10 @@ pub(super) fn problems(desired: &Tree) -> Vec<Problem> {
                 Problem::error(Path::property(name), problem, hint).inapplicable()
             }));
         }
-        Some(Reference::Object(_)) | None => {}
+        Some(CodeReference::Object(_)) | None => {}
     }
     let is_signed = is_set(&SIGNING);
-    if is_signed && is_known && !matches!(reference, Some(Reference::Object(_))) {
+    if is_signed && is_known && !matches!(reference, Some(CodeReference::Object(_))) {
         let problem = format!("`{SIGNING}` needs code in S3, which AWS Signer signed");
         let hint = "set `code: { s3: { bucket: …, key: … } }` to the signed archive";
         let why = "Lambda rejects packages without a signature, and engine signs none";

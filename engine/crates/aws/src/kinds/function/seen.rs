@@ -19,7 +19,7 @@ use crate::kinds::{ExistenceTracker, Input};
 use crate::ownership::OwnershipVerdict;
 use crate::schema::{Id, Live, Outputs, Ownership, Status, Timestamps, Unknown};
 
-use super::reference::{self, Image, SOURCE};
+use super::reference::{self, ContainerImage, SOURCE};
 use super::{Props, default_log_group, details, network};
 
 const ACTIVE: Wait = Wait {
@@ -40,10 +40,10 @@ const UPDATED: Wait = Wait {
 pub(super) const LOOK: &str = "aws lambda get-function-configuration --function-name {} --region {region}";
 
 /// A function as returned by GetFunction.
-pub(super) struct Seen {
+pub(super) struct FunctionRead {
     pub(super) config: FunctionConfiguration,
     /// The image that it runs instead of a package, with its package type if there is no URI.
-    image: Option<Image>,
+    image: Option<ContainerImage>,
     /// The value of the tag that records where its code comes from.
     recorded: Option<String>,
     reserved: Option<i32>,
@@ -55,8 +55,8 @@ pub(super) struct Seen {
     pub(super) owner: Ownership,
 }
 
-impl Seen {
-    pub(super) fn of(answer: GetFunctionOutput) -> Option<Seen> {
+impl FunctionRead {
+    pub(super) fn of(answer: GetFunctionOutput) -> Option<FunctionRead> {
         let tags = answer.tags.unwrap_or_default();
         let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let config = answer.configuration?;
@@ -64,7 +64,7 @@ impl Seen {
         // Unknown package types are not Zip either.
         let other = config.package_type().filter(|it| **it != PackageType::Zip);
         let image = other.map(|it| reference::of(&config, uri.unwrap_or_else(|| it.as_str().to_owned())));
-        Some(Seen {
+        Some(FunctionRead {
             config,
             image,
             reserved: answer.concurrency.and_then(|it| it.reserved_concurrent_executions),
@@ -147,7 +147,7 @@ impl Seen {
     /// Its properties, with AWS's defaults for missing or empty values, and without those in
     /// [`details`].
     pub(super) fn props(&self) -> Props {
-        let Seen { config, image, recorded, reserved, tags, tags_error: _, is_marked: _, owner: _ } = self;
+        let FunctionRead { config, image, recorded, reserved, tags, tags_error: _, is_marked: _, owner: _ } = self;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let logging = config.logging_config();
         let json = logging.and_then(LoggingConfig::log_format) == Some(&LogFormat::Json);
@@ -194,11 +194,11 @@ impl Seen {
 }
 
 /// The current function; `None` if it doesn't exist (yet).
-pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError> {
+pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<FunctionRead>, AwsError> {
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike
     // GetFunctionConfiguration.
     let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.context("GetFunction", &id.name);
-    let seen = answer.if_exists()?.and_then(Seen::of);
+    let seen = answer.if_exists()?.and_then(FunctionRead::of);
     let config = seen.as_ref().map(|seen| &seen.config);
     let in_vpc = config.filter(|it| it.vpc_config().is_some_and(|vpc| !vpc.subnet_ids().is_empty()));
     if let Some(role) = in_vpc.and_then(FunctionConfiguration::role) {
@@ -209,7 +209,7 @@ pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<Seen>, AwsError
 
 /// Waits until the function is active: for its create, and for an update that an earlier run
 /// started.
-pub(super) async fn active(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
+pub(super) async fn active(cx: &Context, id: &Id) -> Result<FunctionRead, AwsError> {
     let tracker = ExistenceTracker::default();
     let probe = || async {
         let Some(seen) = tracker.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
@@ -227,7 +227,7 @@ pub(super) async fn active(cx: &Context, id: &Id) -> Result<Seen, AwsError> {
 
 /// Waits until no create or update is in progress, and returns the function. Fails if it no longer
 /// belongs to `owner` or this stack.
-pub(super) async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
+pub(super) async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<FunctionRead, AwsError> {
     let probe = || async {
         let Some(seen) = look(cx, id).await? else {
             return Err(AwsError::changed("GetFunction", &id.name, "the function no longer exists"));
@@ -240,7 +240,7 @@ pub(super) async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<See
 }
 
 /// Waits until this run's update has succeeded.
-pub(super) async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<Seen, AwsError> {
+pub(super) async fn updated(cx: &Context, id: &Id, owner: &Ownership) -> Result<FunctionRead, AwsError> {
     let seen = idle(cx, id, owner).await?;
     if seen.config.last_update_status() == Some(&LastUpdateStatus::Failed) {
         return Err(failed_update(id, &seen.config));
@@ -275,7 +275,7 @@ fn condition(config: &FunctionConfiguration) -> Status {
     }
 }
 
-fn notes(seen: &Seen) -> Vec<String> {
+fn notes(seen: &FunctionRead) -> Vec<String> {
     let config = &seen.config;
     let mut notes = Vec::new();
     // engine knows of no others.

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::javascript;
 use crate::schema::Problem;
 
-use artifact::{Folder, Zip};
+use artifact::{PackedFolder, Zip};
 use cache::{Cache, Packed};
 
 pub use error::SourceError;
@@ -37,7 +37,7 @@ pub(super) use handler::BOOTSTRAP;
 
 /// Where a function's code comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum CodeSource {
     /// A folder with its contents, a single file under its own name, or an unchanged `.zip` or
     /// `.jar`.
     Path {
@@ -60,7 +60,7 @@ pub enum Source {
 
 /// What Lambda runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct EntryPoint<'a> {
     /// As in the spec.
     pub handler: &'a str,
     /// As in the spec.
@@ -111,7 +111,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 ///
 /// # Errors
 /// All errors in the source.
-pub fn package(source: &Source, entry: Entry<'_>, cache: Option<&Path>) -> Result<Package, Vec<SourceError>> {
+pub fn package(source: &CodeSource, entry: EntryPoint<'_>, cache: Option<&Path>) -> Result<Package, Vec<SourceError>> {
     package_with(source, None, entry, cache)
 }
 
@@ -120,24 +120,26 @@ pub fn package(source: &Source, entry: Entry<'_>, cache: Option<&Path>) -> Resul
 /// # Errors
 /// All errors in the source and the wheels.
 pub fn package_with(
-    source: &Source,
+    source: &CodeSource,
     wheels: Option<&Path>,
-    entry: Entry<'_>,
+    entry: EntryPoint<'_>,
     cache: Option<&Path>,
 ) -> Result<Package, Vec<SourceError>> {
     let one = |error| vec![error];
-    match Origin::of(source)? {
-        Origin::Archive(path) => archive::package(path, entry).map_err(one),
-        Origin::File(path, metadata) => packed(&with_wheels(walk::single(path, &metadata)?, path, &[], wheels)?, entry),
-        Origin::Inline(text) => {
+    match FileOrigin::of(source)? {
+        FileOrigin::Archive(path) => archive::package(path, entry).map_err(one),
+        FileOrigin::File(path, metadata) => {
+            packed(&with_wheels(walk::single(path, &metadata)?, path, &[], wheels)?, entry)
+        }
+        FileOrigin::Inline(text) => {
             let name = inline_name(text, entry).map_err(one)?;
             packed(&Files::from([(name, text.clone().into_bytes())]), entry)
         }
-        Origin::Folder { path, exclude, .. } if wheels.is_some() => {
+        FileOrigin::Folder { path, exclude, .. } if wheels.is_some() => {
             let (files, _) = walk::read(path, walk::walk(path, &walk::patterns(exclude)?)?)?;
             packed(&with_wheels(files, path, exclude, wheels)?, entry)
         }
-        Origin::Folder { path, root, exclude } => {
+        FileOrigin::Folder { path, root, exclude } => {
             let before = SystemTime::now();
             let found = walk::walk(path, &walk::patterns(exclude)?)?;
             let cache = cache.map(|folder| Cache::new(folder, &root, exclude, &found, before));
@@ -179,30 +181,30 @@ fn with_wheels(
 }
 
 /// Where the files of a source are.
-enum Origin<'s> {
+enum FileOrigin<'s> {
     Inline(&'s String),
     Archive(&'s Path),
     File(&'s Path, fs::Metadata),
     Folder { path: &'s Path, root: PathBuf, exclude: &'s [String] },
 }
 
-impl Origin<'_> {
-    fn of(source: &Source) -> Result<Origin<'_>, Vec<SourceError>> {
+impl FileOrigin<'_> {
+    fn of(source: &CodeSource) -> Result<FileOrigin<'_>, Vec<SourceError>> {
         let (path, boundary, exclude) = match source {
-            Source::Inline(text) => return Ok(Origin::Inline(text)),
-            Source::Path { path, boundary, exclude } => (path, boundary, exclude),
+            CodeSource::Inline(text) => return Ok(FileOrigin::Inline(text)),
+            CodeSource::Path { path, boundary, exclude } => (path, boundary, exclude),
         };
         walk::patterns(exclude)?;
         let (metadata, root) = walk::accessible(path, boundary.as_deref()).map_err(|error| vec![error])?;
         if metadata.is_dir() {
-            return Ok(Origin::Folder { path, root, exclude });
+            return Ok(FileOrigin::Folder { path, root, exclude });
         }
         // Also check the target of a link with another name.
         if metadata.is_file() && (archive::is_one(path) || archive::is_one(&root)) {
             let patterned = (!exclude.is_empty()).then(|| SourceError::ExcludeFromArchive(path.clone()));
-            return patterned.map_or(Ok(Origin::Archive(path)), |error| Err(vec![error]));
+            return patterned.map_or(Ok(FileOrigin::Archive(path)), |error| Err(vec![error]));
         }
-        Ok(Origin::File(path, metadata))
+        Ok(FileOrigin::File(path, metadata))
     }
 }
 
@@ -211,14 +213,14 @@ pub fn artifact(zip: &Arc<[u8]>) -> Artifact {
     Arc::new(Zip(Arc::clone(zip)))
 }
 
-fn packed(files: &Files, entry: Entry<'_>) -> Result<Package, Vec<SourceError>> {
+fn packed(files: &Files, entry: EntryPoint<'_>) -> Result<Package, Vec<SourceError>> {
     let zip = pack::build(files, MAX_ZIP).map_err(|error| vec![error])?;
     Ok(Package::of(zip, files.keys().cloned().collect(), problems(files, entry)))
 }
 
 /// A package that is known; of `files`, at least those that decide have their content.
-fn known_package(source: &Source, known: &Packed, files: Files, entry: Entry<'_>) -> Package {
-    let folder = Folder { source: source.clone(), code_sha256: known.code_sha256.clone(), zip: Mutex::default() };
+fn known_package(source: &CodeSource, known: &Packed, files: Files, entry: EntryPoint<'_>) -> Package {
+    let folder = PackedFolder { source: source.clone(), code_sha256: known.code_sha256.clone(), zip: Mutex::default() };
     Package {
         artifact: Arc::new(folder),
         size: known.size,
@@ -229,15 +231,15 @@ fn known_package(source: &Source, known: &Packed, files: Files, entry: Entry<'_>
 }
 
 /// The zip of a folder.
-fn zip_of(source: &Source) -> Result<Vec<u8>, Vec<SourceError>> {
-    let Origin::Folder { path, exclude, .. } = Origin::of(source)? else { return Ok(Vec::new()) };
+fn zip_of(source: &CodeSource) -> Result<Vec<u8>, Vec<SourceError>> {
+    let FileOrigin::Folder { path, exclude, .. } = FileOrigin::of(source)? else { return Ok(Vec::new()) };
     let (files, _) = walk::read(path, walk::walk(path, &walk::patterns(exclude)?)?)?;
     pack::build(&files, MAX_ZIP).map_err(|error| vec![error])
 }
 
 /// The wanted files of a folder.
-fn read_named(source: &Source, is_wanted: &dyn Fn(&str) -> bool) -> Option<Files> {
-    let Ok(Origin::Folder { path, exclude, .. }) = Origin::of(source) else { return None };
+fn read_named(source: &CodeSource, is_wanted: &dyn Fn(&str) -> bool) -> Option<Files> {
+    let Ok(FileOrigin::Folder { path, exclude, .. }) = FileOrigin::of(source) else { return None };
     let mut found = walk::walk(path, &walk::patterns(exclude).ok()?).ok()?;
     found.retain(|name, _| is_wanted(name));
     walk::contents(path, found).ok()
@@ -245,7 +247,7 @@ fn read_named(source: &Source, is_wanted: &dyn Fn(&str) -> bool) -> Option<Files
 
 /// The handler's file of a package, if it is JavaScript that can be read: its name, its content,
 /// and whether Lambda loads it as an ES module.
-pub fn script(package: &Artifact, entry: Entry<'_>) -> Option<(String, Vec<u8>, bool)> {
+pub fn script(package: &Artifact, entry: EntryPoint<'_>) -> Option<(String, Vec<u8>, bool)> {
     let mut files = package.files(&|name| archive::decides(name, entry))?;
     let (name, _, is_module) = javascript::script(&files, entry.handler, entry.runtime)?;
     let content = files.remove(&name)?;
@@ -273,15 +275,15 @@ pub fn code_sha256(zip: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(zip))
 }
 
-fn problems(files: &Files, entry: Entry<'_>) -> Vec<Problem> {
+fn problems(files: &Files, entry: EntryPoint<'_>) -> Vec<Problem> {
     let mut problems = javascript::problems(files, entry.handler, entry.runtime);
     problems.extend(handler::problems(files, entry));
     problems.extend(dependencies::missing(files, entry));
     problems
 }
 
-fn inline_name(text: &str, entry: Entry<'_>) -> Result<String, SourceError> {
-    let Entry { handler, runtime, .. } = entry;
+fn inline_name(text: &str, entry: EntryPoint<'_>) -> Result<String, SourceError> {
+    let EntryPoint { handler, runtime, .. } = entry;
     let malformed = || SourceError::Handler { handler: handler.into() };
     if text.trim().is_empty() {
         return Err(SourceError::EmptyInline);
@@ -321,8 +323,8 @@ mod tests {
     const HANDLER: &str = "index.handler";
     const RUNTIME: &str = "nodejs22.x";
 
-    fn entry<'a>(handler: &'a str, runtime: &'a str) -> Entry<'a> {
-        Entry { handler, runtime, architecture: Some("x86_64") }
+    fn entry<'a>(handler: &'a str, runtime: &'a str) -> EntryPoint<'a> {
+        EntryPoint { handler, runtime, architecture: Some("x86_64") }
     }
 
     fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -341,11 +343,11 @@ mod tests {
 
     fn package_path(path: &Path, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
         let exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
-        package(&Source::Path { path: path.into(), boundary: None, exclude }, entry(HANDLER, RUNTIME), None)
+        package(&CodeSource::Path { path: path.into(), boundary: None, exclude }, entry(HANDLER, RUNTIME), None)
     }
 
     fn package_inline(text: &str, handler: &str, runtime: &str) -> Result<Package, Vec<SourceError>> {
-        package(&Source::Inline(text.into()), entry(handler, runtime), None)
+        package(&CodeSource::Inline(text.into()), entry(handler, runtime), None)
     }
 
     /// The names of the package, or its errors.
@@ -405,7 +407,7 @@ mod tests {
             let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
             write(wheels.path(), name, &build(&files, MAX_ZIP).unwrap());
         };
-        let path = || Source::Path { path: source.path().into(), boundary: None, exclude: vec!["**/tests".into()] };
+        let path = || CodeSource::Path { path: source.path().into(), boundary: None, exclude: vec!["**/tests".into()] };
         let packed = || package_with(&path(), Some(wheels.path()), entry("index.handler", "python3.12"), None);
         wheel("six-1.0-py3-none-any.whl", &[("six/own.py", "theirs\n"), ("six/tests/a.py", ""), ("six/b.py", "b\n")]);
         wheel("seven-1.0-py3-none-any.whl", &[("seven-1.0.data/scripts/seven", "#!python\n"), ("seven.py", "7\n")]);
@@ -538,7 +540,8 @@ mod tests {
         symlink("/dev/null", project.join("null.js")).unwrap();
         symlink("/", project.join("all")).unwrap();
         let packed = |path: &Path, boundary: Option<&Path>| {
-            let source = Source::Path { path: path.into(), boundary: boundary.map(Into::into), exclude: Vec::new() };
+            let source =
+                CodeSource::Path { path: path.into(), boundary: boundary.map(Into::into), exclude: Vec::new() };
             package(&source, entry(HANDLER, RUNTIME), None).map_err(|errors| match errors.as_slice() {
                 [SourceError::Outside { .. }] => "outside",
                 [SourceError::OperatingSystem { .. }] => "system",

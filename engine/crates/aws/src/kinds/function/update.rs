@@ -22,7 +22,7 @@ use engine_core::kind::Artifact;
 
 /// The two calls that update a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum UpdateCall {
     Configuration,
     Code,
 }
@@ -30,16 +30,16 @@ pub(super) enum Call {
 /// The calls that a change needs, in the order that is more likely to fit the size limit: with each
 /// call, Lambda checks the unzipped size of code and layers together, and shows neither. If
 /// libraries move into a layer, the code shrinks first.
-pub(super) fn calls(have: &Props, want: &Props) -> VecDeque<Call> {
+pub(super) fn calls(have: &Props, want: &Props) -> VecDeque<UpdateCall> {
     let adds_layers = want.layers.iter().any(|layer| !have.layers.contains(layer));
     let shrinks = want.code_size.zip(have.code_size).is_some_and(|(want, have)| want < have);
     let order = match adds_layers && shrinks {
-        true => [Call::Code, Call::Configuration],
-        false => [Call::Configuration, Call::Code],
+        true => [UpdateCall::Code, UpdateCall::Configuration],
+        false => [UpdateCall::Configuration, UpdateCall::Code],
     };
-    let is_needed = |call: &Call| match call {
-        Call::Configuration => !have.same_configuration(want),
-        Call::Code => !have.same_code(want),
+    let is_needed = |call: &UpdateCall| match call {
+        UpdateCall::Configuration => !have.same_configuration(want),
+        UpdateCall::Code => !have.same_code(want),
     };
     order.into_iter().filter(is_needed).collect()
 }
@@ -106,10 +106,10 @@ impl Update<'_> {
     }
 
     /// Sends one of the calls, and returns the hash of the code that it deployed.
-    pub(super) async fn send(&self, call: Call, revision: Option<&str>) -> Result<Option<String>, AwsError> {
+    pub(super) async fn send(&self, call: UpdateCall, revision: Option<&str>) -> Result<Option<String>, AwsError> {
         match call {
-            Call::Configuration => self.configure(revision).await.map(|()| None),
-            Call::Code => self.upload(revision).await,
+            UpdateCall::Configuration => self.configure(revision).await.map(|()| None),
+            UpdateCall::Code => self.upload(revision).await,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::value::{Path, Tree, Value};
 
 /// What Lambda reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum EventSource {
     /// The stream of a DynamoDB table.
     Table,
     /// An SQS queue.
@@ -46,53 +46,53 @@ const SMALL_BATCH: i64 = 10;
 const RECOMMENDED_TIMEOUTS: i64 = 6;
 pub(crate) const VISIBILITY: &str = "visibility_timeout_seconds";
 
-impl Source {
+impl EventSource {
     /// The source with this ARN.
-    pub(crate) fn of_arn(arn: &str) -> Option<Source> {
+    pub(crate) fn of_arn(arn: &str) -> Option<EventSource> {
         match arn.split(':').nth(2)? {
-            "dynamodb" => Some(Source::Table),
-            "sqs" => Some(Source::Queue),
-            "kinesis" => Some(Source::Kinesis),
+            "dynamodb" => Some(EventSource::Table),
+            "sqs" => Some(EventSource::Queue),
+            "kinesis" => Some(EventSource::Kinesis),
             _ => None,
         }
     }
 
     /// The source in `event_source_arn`, as far as it follows from the value alone.
-    pub(crate) fn of(properties: &Tree) -> Option<Source> {
+    pub(crate) fn of(properties: &Tree) -> Option<EventSource> {
         let value = properties.get("event_source_arn")?;
         match (value, value.referred()) {
-            (_, Some((_, "stream_arn"))) => Some(Source::Table),
-            (_, Some((_, "arn"))) => Some(Source::Queue),
-            (Value::String(arn), _) => Source::of_arn(arn),
-            (Value::Unknown(template), None) => Source::of_arn(&template.to_string()),
+            (_, Some((_, "stream_arn"))) => Some(EventSource::Table),
+            (_, Some((_, "arn"))) => Some(EventSource::Queue),
+            (Value::String(arn), _) => EventSource::of_arn(arn),
+            (Value::Unknown(template), None) => EventSource::of_arn(&template.to_string()),
             _ => None,
         }
     }
 
     /// The source of a declaration.
-    pub(crate) fn of_declared(declared: &ResourceDecl, spec: &Spec) -> Option<Source> {
+    pub(crate) fn of_declared(declared: &ResourceDecl, spec: &Spec) -> Option<EventSource> {
         match spec.target(declared, "event_source_arn") {
             Some(target) => match &*target.schema().kind {
-                "table" => Some(Source::Table),
-                "queue" => Some(Source::Queue),
+                "table" => Some(EventSource::Table),
+                "queue" => Some(EventSource::Queue),
                 _ => None,
             },
-            None => Source::of(&declared.desired),
+            None => EventSource::of(&declared.desired),
         }
     }
 
     /// The default of `batch_size`
     /// (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
-    pub(super) fn batch_size(source: Option<Source>) -> i32 {
-        if source == Some(Source::Queue) { 10 } else { 100 }
+    pub(super) fn batch_size(source: Option<EventSource>) -> i32 {
+        if source == Some(EventSource::Queue) { 10 } else { 100 }
     }
 }
 
 /// What is wrong with a mapping because of its source.
 pub(super) fn problems(declared: &ResourceDecl, spec: &Spec) -> Vec<Problem> {
     let mut problems = Vec::new();
-    match Source::of_declared(declared, spec) {
-        Some(Source::Queue) => {
+    match EventSource::of_declared(declared, spec) {
+        Some(EventSource::Queue) => {
             problems.extend(misplaced(declared, &OF_STREAMS, "a queue"));
             problems.extend(batches(declared, spec));
             problems.extend(visibility(declared, spec));
@@ -128,7 +128,7 @@ fn is_set(declared: &ResourceDecl, name: &str) -> bool {
 
 /// The position at which Lambda starts to read a stream
 /// (docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
-fn position(declared: &ResourceDecl, source: Source) -> Option<Problem> {
+fn position(declared: &ResourceDecl, source: EventSource) -> Option<Problem> {
     let at = declared.desired.get("starting_position")?;
     let is_at_timestamp = at.as_str() == Some("AT_TIMESTAMP");
     let has_timestamp = is_set(declared, "starting_position_timestamp");
@@ -137,7 +137,7 @@ fn position(declared: &ResourceDecl, source: Source) -> Option<Problem> {
         let hint = "add `starting_position:` (position in the stream at which Lambda starts to read)";
         return Some(Problem::error(Path::default(), problem, hint));
     }
-    if is_at_timestamp && source == Source::Table {
+    if is_at_timestamp && source == EventSource::Table {
         let problem = "a DynamoDB stream doesn't support `starting_position: AT_TIMESTAMP`";
         let hint = "use `TRIM_HORIZON` or `LATEST`, or a Kinesis stream";
         return Some(Problem::error(Path::property("starting_position"), problem, hint));

@@ -41,8 +41,8 @@ const FIXED: [&str; 4] = ["hash_key", "range_key", "projection_type", "non_key_a
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GlobalIndex {
-    hash_key: Keys,
-    range_key: Option<Keys>,
+    hash_key: KeyAttributes,
+    range_key: Option<KeyAttributes>,
     projection_type: String,
     non_key_attributes: Option<Vec<String>>,
     read_capacity: Option<i64>,
@@ -61,23 +61,23 @@ pub(super) struct LocalIndex {
 /// One or several attributes of one half of a key; a single one is text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Keys {
+enum KeyAttributes {
     One(String),
     Several(Vec<String>),
 }
 
-impl Keys {
-    fn new(mut names: Vec<String>) -> Keys {
+impl KeyAttributes {
+    fn new(mut names: Vec<String>) -> KeyAttributes {
         match names.pop() {
-            Some(name) if names.is_empty() => Keys::One(name),
-            last => Keys::Several(names.into_iter().chain(last).collect()),
+            Some(name) if names.is_empty() => KeyAttributes::One(name),
+            last => KeyAttributes::Several(names.into_iter().chain(last).collect()),
         }
     }
 
     fn names(&self) -> &[String] {
         match self {
-            Keys::One(name) => std::slice::from_ref(name),
-            Keys::Several(names) => names,
+            KeyAttributes::One(name) => std::slice::from_ref(name),
+            KeyAttributes::Several(names) => names,
         }
     }
 }
@@ -360,7 +360,7 @@ impl GlobalIndex {
 
     /// The attributes of its key.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.hash_key.names().iter().chain(self.range_key.iter().flat_map(Keys::names)).map(String::as_str)
+        self.hash_key.names().iter().chain(self.range_key.iter().flat_map(KeyAttributes::names)).map(String::as_str)
     }
 
     /// The index for CreateTable.
@@ -388,7 +388,7 @@ impl GlobalIndex {
     }
 
     fn key_schema(&self) -> Result<Vec<KeySchemaElement>, AwsError> {
-        key_schema(self.hash_key.names(), self.range_key.as_ref().map_or(&[], Keys::names))
+        key_schema(self.hash_key.names(), self.range_key.as_ref().map_or(&[], KeyAttributes::names))
     }
 }
 
@@ -443,8 +443,8 @@ pub(super) fn living(table: &TableDescription, on_demand: bool) -> BTreeMap<Stri
         let range_key = half(index.key_schema(), &KeyType::Range);
         let throughput = index.provisioned_throughput().filter(|_| !on_demand);
         let shown = GlobalIndex {
-            hash_key: Keys::new(half(index.key_schema(), &KeyType::Hash)),
-            range_key: (!range_key.is_empty()).then(|| Keys::new(range_key)),
+            hash_key: KeyAttributes::new(half(index.key_schema(), &KeyType::Hash)),
+            range_key: (!range_key.is_empty()).then(|| KeyAttributes::new(range_key)),
             projection_type,
             non_key_attributes,
             read_capacity: throughput.and_then(|it| it.read_capacity_units),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::remedy::{Advice, Request};
+use crate::remedy::{Advice, RunOption};
 use crate::schema::{Identity, Schema};
 use crate::spec::ResourceDecl;
 use crate::value::Path;
@@ -65,9 +65,9 @@ impl Checker<'_> {
     fn shared(&mut self, span: Span, name: &str) {
         let shown = self.entry_shown(name, span);
         let problem = Advice::from(format!("{shown} in `owns` must contain `${{team}}` for "));
-        let hint = Advice::from("add `${team}` to it, or leave out ").then(Request::Team(None));
+        let hint = Advice::from("add `${team}` to it, or leave out ").then(RunOption::Team(None));
         let hint = hint.then(" or the list of teams");
-        let error = Diagnostic::error(problem.then(Request::Team(None)), hint).at(self.file.place(span));
+        let error = Diagnostic::error(problem.then(RunOption::Team(None)), hint).at(self.file.place(span));
         self.push(error.why("two teams can't own the same name"));
     }
 

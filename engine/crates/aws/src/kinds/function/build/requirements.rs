@@ -114,17 +114,17 @@ fn read(folder: &FilePath) -> Option<Requirements> {
         let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
         for (line, number) in text.lines().zip(1..) {
             match parse(line) {
-                Line::Includes(other) => {
+                RequirementLine::Includes(other) => {
                     let beside = FilePath::new(&name).with_file_name(other);
                     left.push(beside.to_string_lossy().replace('\\', "/"));
                 }
-                Line::Requires { package, is_pinned } => {
+                RequirementLine::Requires { package, is_pinned } => {
                     all.n_packages += 1;
                     if !is_pinned {
                         all.unpinned.push((name.clone(), number, package.to_owned()));
                     }
                 }
-                Line::Other => {}
+                RequirementLine::Other => {}
             }
         }
         all.files.push(name);
@@ -133,33 +133,33 @@ fn read(folder: &FilePath) -> Option<Requirements> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Line<'l> {
+enum RequirementLine<'l> {
     Includes(&'l str),
     Requires { package: &'l str, is_pinned: bool },
     Other,
 }
 
 /// One line (pip.pypa.io/en/stable/reference/requirements-file-format/).
-fn parse(line: &str) -> Line<'_> {
+fn parse(line: &str) -> RequirementLine<'_> {
     let line = line.split(" #").next().unwrap_or_default().trim();
     if line.is_empty() || line.starts_with('#') {
-        return Line::Other;
+        return RequirementLine::Other;
     }
     for option in ["-r", "--requirement", "-c", "--constraint"] {
         let rest = line.strip_prefix(option).map(|rest| rest.trim_start_matches(['=', ' ', '\t']));
         if let Some(file) = rest.filter(|file| !file.is_empty() && !file.starts_with('-')) {
-            return Line::Includes(file);
+            return RequirementLine::Includes(file);
         }
     }
     if line.starts_with('-') {
-        return Line::Other;
+        return RequirementLine::Other;
     }
     let end = line.find(['=', '<', '>', '!', '~', ';', '[', '@', ' ', ',']).unwrap_or(line.len());
     let (package, rest) = line.split_at(end);
     let requirement = rest.split(';').next().unwrap_or_default();
     let version = requirement.split_once("==").map(|(_, version)| version);
     let is_pinned = requirement.contains('@') || version.is_some_and(|it| !it.contains('*'));
-    Line::Requires { package, is_pinned }
+    RequirementLine::Requires { package, is_pinned }
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_line_requires_a_package_or_includes_a_file() {
-        let requires = |package, is_pinned| Line::Requires { package, is_pinned };
+        let requires = |package, is_pinned| RequirementLine::Requires { package, is_pinned };
         for (line, parsed) in [
             ("six==1.16.0", requires("six", true)),
             ("Six [extra] == 1.16 ; python_version > '3' # why", requires("Six", true)),
@@ -178,13 +178,13 @@ mod tests {
             ("six>=1,<2", requires("six", false)),
             ("six==1.*", requires("six", false)),
             ("six; python_version == '3.12'", requires("six", false)),
-            ("-r base.txt", Line::Includes("base.txt")),
-            ("--requirement=base.txt", Line::Includes("base.txt")),
-            ("-cbase.txt", Line::Includes("base.txt")),
-            ("--find-links wheels", Line::Other),
-            ("    --hash=sha256:00", Line::Other),
-            ("# six", Line::Other),
-            ("", Line::Other),
+            ("-r base.txt", RequirementLine::Includes("base.txt")),
+            ("--requirement=base.txt", RequirementLine::Includes("base.txt")),
+            ("-cbase.txt", RequirementLine::Includes("base.txt")),
+            ("--find-links wheels", RequirementLine::Other),
+            ("    --hash=sha256:00", RequirementLine::Other),
+            ("# six", RequirementLine::Other),
+            ("", RequirementLine::Other),
         ] {
             assert_eq!(parse(line), parsed, "{line}");
         }

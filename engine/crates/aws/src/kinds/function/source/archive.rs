@@ -14,7 +14,7 @@ use crate::schema::Problem;
 use crate::spec::files::{self, Unread};
 
 use super::dependencies::REQUIREMENTS;
-use super::{Entry, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, handler, problems};
+use super::{EntryPoint, Files, MAX_UNZIPPED, MAX_ZIP, Package, SourceError, handler, problems};
 
 /// Maximum size of a file whose content is read, in bytes.
 const MAX_READ: u64 = 1 << 20;
@@ -30,7 +30,7 @@ pub(super) fn is_one(path: &Path) -> bool {
 }
 
 /// The archive as a package.
-pub(super) fn package(path: &Path, entry: Entry<'_>) -> Result<Package, SourceError> {
+pub(super) fn package(path: &Path, entry: EntryPoint<'_>) -> Result<Package, SourceError> {
     let zip = read(path)?;
     let mut archive = ZipArchive::new(Cursor::new(zip.as_slice()))
         .map_err(|error| SourceError::NotZip { path: path.into(), error })?;
@@ -92,7 +92,7 @@ fn contents(path: &Path, archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<Vec<
 }
 
 /// Problems of the handler's file; `None` if it can't be read.
-fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: Entry<'_>) -> Option<Vec<Problem>> {
+fn visible(archive: &mut ZipArchive<Cursor<&[u8]>>, members: &[Member], entry: EntryPoint<'_>) -> Option<Vec<Problem>> {
     let mut files = Files::new();
     for member in members {
         // A link's content is not its target's, and it is unknown how Lambda unpacks names with
@@ -142,7 +142,7 @@ pub(super) fn named(zip: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Option<File
 
 /// Whether the checks need the content of this file: the handler's, or one that defines how it is
 /// loaded or which packages it needs.
-pub(super) fn decides(name: &str, entry: Entry<'_>) -> bool {
+pub(super) fn decides(name: &str, entry: EntryPoint<'_>) -> bool {
     let of_runtime = [("provided", handler::BOOTSTRAP), ("python", REQUIREMENTS), ("nodejs", "package.json")];
     if of_runtime.iter().any(|(runtime, file)| entry.runtime.starts_with(runtime) && name == *file) {
         return true;
@@ -174,7 +174,7 @@ mod tests {
     use zip::{CompressionMethod, System, ZipWriter};
 
     use super::*;
-    use crate::source::{Source, package};
+    use crate::source::{CodeSource, package};
 
     const JS: &str = "exports.handler = async () => {};";
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// The files of an archive, handler and runtime, and part of the expected problem.
-    type Sample<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), Option<&'a str>);
+    type ArchiveSample<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), Option<&'a str>);
 
     struct Case {
         folder: TempDir,
@@ -206,14 +206,14 @@ mod tests {
             (Case { folder }, path)
         }
 
-        fn package(path: &Path, entry: Entry<'_>, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
+        fn package(path: &Path, entry: EntryPoint<'_>, exclude: &[&str]) -> Result<Package, Vec<SourceError>> {
             let exclude = exclude.iter().map(|it| (*it).to_owned()).collect();
-            package(&Source::Path { path: path.into(), boundary: None, exclude }, entry, None)
+            package(&CodeSource::Path { path: path.into(), boundary: None, exclude }, entry, None)
         }
     }
 
-    fn entry<'a>(handler: &'a str, runtime: &'a str) -> Entry<'a> {
-        Entry { handler, runtime, architecture: Some("x86_64") }
+    fn entry<'a>(handler: &'a str, runtime: &'a str) -> EntryPoint<'a> {
+        EntryPoint { handler, runtime, architecture: Some("x86_64") }
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
         let js = ("index.handler", "nodejs22.x");
         let py = ("app/main.handler", "python3.13");
         let own = ("any", "provided.al2023");
-        let cases: [Sample; 21] = [
+        let cases: [ArchiveSample; 21] = [
             (&[("index.js", JS)], js, None),
             (&[("./index.js", JS)], js, None),
             (&[("app/index.js", JS)], js, Some("matches no file in the package")),

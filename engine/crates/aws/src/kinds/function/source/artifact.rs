@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_core::kind::ArtifactSource;
 
-use super::{Source, archive, code_sha256, read_named, zip_of};
+use super::{CodeSource, archive, code_sha256, read_named, zip_of};
 
 /// A zip in memory.
 pub(super) struct Zip(pub(super) Arc<[u8]>);
@@ -30,13 +30,13 @@ impl fmt::Debug for Zip {
 }
 
 /// A folder that was packed before, and is packed again only for an upload.
-pub(super) struct Folder {
-    pub(super) source: Source,
+pub(super) struct PackedFolder {
+    pub(super) source: CodeSource,
     pub(super) code_sha256: String,
     pub(super) zip: Mutex<Option<Arc<[u8]>>>,
 }
 
-impl ArtifactSource for Folder {
+impl ArtifactSource for PackedFolder {
     fn bytes(&self) -> Result<Arc<[u8]>, String> {
         let mut slot = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(zip) = &*slot {
@@ -57,7 +57,7 @@ impl ArtifactSource for Folder {
     }
 }
 
-impl fmt::Debug for Folder {
+impl fmt::Debug for PackedFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the folder of {:?}", self.source)
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Files;
-use super::walk::Found;
+use super::walk::FoundFile;
 
 /// Increase it with every change of what a package contains.
 const FORMAT: &str = concat!("2 ", env!("CARGO_PKG_VERSION"));
@@ -61,7 +61,7 @@ impl Cache {
         folder: &Path,
         root: &Path,
         exclude: &[String],
-        found: &BTreeMap<String, Found>,
+        found: &BTreeMap<String, FoundFile>,
         before: SystemTime,
     ) -> Cache {
         let mut key = Sha256::new();
@@ -148,10 +148,10 @@ fn contents(files: &Files) -> String {
 }
 
 /// The hash of the files' metadata; `None` if a file may change without changing it.
-fn stamp(found: &BTreeMap<String, Found>, before: SystemTime) -> Option<String> {
+fn stamp(found: &BTreeMap<String, FoundFile>, before: SystemTime) -> Option<String> {
     let settled = before.checked_sub(SETTLED)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
     let mut hash = Sha256::new();
-    for (name, Found { stamp, .. }) in found {
+    for (name, FoundFile { stamp, .. }) in found {
         let stamp = stamp.as_ref()?;
         if stamp.changed.max(stamp.modified) >= i128::try_from(settled).ok()? {
             return None;
@@ -182,7 +182,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::{Entry, Package, Source, package, walk};
+    use super::super::{CodeSource, EntryPoint, Package, package, walk};
     use super::*;
 
     struct Project {
@@ -203,8 +203,8 @@ mod tests {
         }
 
         fn package(&self) -> Package {
-            let source = Source::Path { path: self.code.path().into(), boundary: None, exclude: Vec::new() };
-            let entry = Entry { handler: "index.handler", runtime: "nodejs22.x", architecture: None };
+            let source = CodeSource::Path { path: self.code.path().into(), boundary: None, exclude: Vec::new() };
+            let entry = EntryPoint { handler: "index.handler", runtime: "nodejs22.x", architecture: None };
             package(&source, entry, Some(self.cache.path())).unwrap()
         }
 

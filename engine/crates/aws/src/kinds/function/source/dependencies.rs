@@ -9,7 +9,7 @@ use crate::diagnostic::listed;
 use crate::schema::Problem;
 use crate::value::Path;
 
-use super::Entry;
+use super::EntryPoint;
 
 const MANIFEST: &str = "package.json";
 pub(super) const REQUIREMENTS: &str = "requirements.txt";
@@ -21,7 +21,7 @@ const OF_PYTHON: [&str; 7] = ["boto3", "botocore", "jmespath", "python-dateutil"
 const MAX_LISTED: usize = 5;
 
 /// The warning for packages that are named and missing in `files` (name to content).
-pub(super) fn missing(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Problem> {
+pub(super) fn missing(files: &BTreeMap<String, Vec<u8>>, entry: EntryPoint<'_>) -> Option<Problem> {
     let (manifest, missing, install) = if entry.runtime.starts_with("nodejs") {
         let missing: Vec<String> =
             of_manifest(files.get(MANIFEST)?).into_iter().filter(|it| !has_module(files, it)).collect();
@@ -97,7 +97,7 @@ mod tests {
 
     fn warning(files: &[(&str, &str)], runtime: &str) -> Option<String> {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-        missing(&files, Entry { handler: "index.handler", runtime, architecture: None }).map(|it| it.problem)
+        missing(&files, EntryPoint { handler: "index.handler", runtime, architecture: None }).map(|it| it.problem)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::diagnostic::{listed, nearest};
 use crate::schema::Problem;
 use crate::value::Path;
 
-use super::Entry;
+use super::EntryPoint;
 
 /// The program that Lambda starts with an OS-only runtime
 /// (docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html).
@@ -31,8 +31,8 @@ const NAMES_FROM_ELSEWHERE: [&str; 9] =
     ["sys.modules", "exec", "eval", "globals", "locals", "vars", "setattr", "__getattr__", "__dict__"];
 
 /// Checks the handler's file in `files` (name to content); always empty for other runtimes.
-pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Vec<Problem> {
-    let Entry { handler, runtime, .. } = entry;
+pub(super) fn problems(files: &BTreeMap<String, Vec<u8>>, entry: EntryPoint<'_>) -> Vec<Problem> {
+    let EntryPoint { handler, runtime, .. } = entry;
     if runtime.starts_with("provided") {
         return bootstrap(files, entry).into_iter().collect();
     }
@@ -163,7 +163,7 @@ fn java(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
 
 /// Checks that `bootstrap` exists and that Linux can run it on the function's processor. It can use
 /// any handler.
-fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: Entry<'_>) -> Option<Problem> {
+fn bootstrap(files: &BTreeMap<String, Vec<u8>>, entry: EntryPoint<'_>) -> Option<Problem> {
     let problem =
         |problem: String, why: &str, hint: &str| Some(Problem::error(Path::default(), problem, hint).why(why));
     let Some(content) = files.get(BOOTSTRAP) else {
@@ -212,7 +212,7 @@ const NO_MODE: u32 = 0o664;
 
 /// Reports a `bootstrap` that is not executable in the archive. Without a mode in the archive, the
 /// result is uncertain.
-pub(super) fn not_executable(mode: Option<u32>, entry: Entry<'_>) -> Option<Problem> {
+pub(super) fn not_executable(mode: Option<u32>, entry: EntryPoint<'_>) -> Option<Problem> {
     (entry.runtime.starts_with("provided") && mode.is_none_or(|mode| mode & 0o111 == 0)).then(|| Problem {
         warning: mode.is_none_or(|mode| mode & 0o777 == NO_MODE),
         ..Problem::error(
@@ -264,7 +264,7 @@ mod tests {
 
     fn problem(files: &[(&str, &str)], handler: &str, runtime: &str) -> Option<String> {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-        let entry = Entry { handler, runtime, architecture: Some("x86_64") };
+        let entry = EntryPoint { handler, runtime, architecture: Some("x86_64") };
         problems(&files, entry).pop().map(|it| format!("{}; {}; {}", it.problem, it.why.unwrap_or_default(), it.hint))
     }
 
@@ -362,7 +362,7 @@ mod tests {
         };
         let of = |name: &str, content: &[u8], architecture| {
             let files = BTreeMap::from([(name.to_owned(), content.to_vec())]);
-            let entry = Entry { handler: "/any thing", runtime: "provided.al2023", architecture };
+            let entry = EntryPoint { handler: "/any thing", runtime: "provided.al2023", architecture };
             problems(&files, entry).pop().map(|it| it.problem)
         };
         let (x86, arm) = (Some("x86_64"), Some("arm64"));

@@ -44,7 +44,7 @@ fn is_always_left_out(name: &str) -> bool {
 }
 
 /// A file of a folder.
-pub(super) struct Found {
+pub(super) struct FoundFile {
     path: PathBuf,
     /// What its system says about it; `None` if that doesn't show each change.
     pub(super) stamp: Option<Stamp>,
@@ -118,7 +118,10 @@ fn check(path: &Path, target: PathBuf, boundary: Option<&Path>) -> Result<PathBu
 
 /// The files to pack, and the names of those that engine wrote: the user chose the names of its
 /// output files, so only the content identifies them.
-pub(super) fn read(path: &Path, found: BTreeMap<String, Found>) -> Result<(Files, BTreeSet<String>), Vec<SourceError>> {
+pub(super) fn read(
+    path: &Path,
+    found: BTreeMap<String, FoundFile>,
+) -> Result<(Files, BTreeSet<String>), Vec<SourceError>> {
     let mut files = contents(path, found)?;
     let dropped: BTreeSet<String> =
         files.iter().filter(|(_, content)| files::is_own_output(content)).map(|(name, _)| name.clone()).collect();
@@ -128,11 +131,11 @@ pub(super) fn read(path: &Path, found: BTreeMap<String, Found>) -> Result<(Files
 
 /// The names of all files to pack, with the content of the wanted ones.
 pub(super) fn some_contents(
-    found: BTreeMap<String, Found>,
+    found: BTreeMap<String, FoundFile>,
     dropped: &BTreeSet<String>,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Files {
-    let read = |(name, found): (String, Found)| {
+    let read = |(name, found): (String, FoundFile)| {
         let limit = usize::try_from(MAX_UNZIPPED).unwrap_or(usize::MAX);
         let content = if is_wanted(&name) { files::read(&found.path, limit).unwrap_or_default() } else { Vec::new() };
         (name, content)
@@ -141,11 +144,11 @@ pub(super) fn some_contents(
 }
 
 /// Reads the listed files, which may have changed since.
-pub(super) fn contents(path: &Path, found: BTreeMap<String, Found>) -> Result<Files, Vec<SourceError>> {
+pub(super) fn contents(path: &Path, found: BTreeMap<String, FoundFile>) -> Result<Files, Vec<SourceError>> {
     let mut files = Files::new();
     let mut errors = Vec::new();
     let mut budget = MAX_UNZIPPED;
-    for (name, Found { path, .. }) in found {
+    for (name, FoundFile { path, .. }) in found {
         // Check the limit again while reading, because a file may grow.
         let mut content = Vec::new();
         match files::open(&path).and_then(|file| Ok(file.take(budget).read_to_end(&mut content)?)) {
@@ -175,11 +178,11 @@ pub(super) fn single(path: &Path, metadata: &fs::Metadata) -> Result<Files, Vec<
         return error(|path| SourceError::UnzippedTooLarge { path });
     }
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return error(SourceError::NotUtf8) };
-    contents(path, BTreeMap::from([(name.to_owned(), Found { path: path.to_path_buf(), stamp: None })]))
+    contents(path, BTreeMap::from([(name.to_owned(), FoundFile { path: path.to_path_buf(), stamp: None })]))
 }
 
 /// All files in a folder that are not excluded, by their name in the archive. Reads no content.
-pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, Found>, Vec<SourceError>> {
+pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, FoundFile>, Vec<SourceError>> {
     let real_root =
         fs::canonicalize(root).map_err(|error| vec![SourceError::Unreadable { path: root.into(), error }])?;
     let mut found = BTreeMap::new();
@@ -211,7 +214,7 @@ pub(super) fn walk(root: &Path, left_out: &GlobSet) -> Result<BTreeMap<String, F
                 _ if !entry.file_type().is_file() => Err(SourceError::Special(path)),
                 _ => match entry.metadata() {
                     Ok(metadata) => {
-                        let found = Found { path, stamp: Stamp::of(&metadata) };
+                        let found = FoundFile { path, stamp: Stamp::of(&metadata) };
                         Ok(Some((name, found, metadata.len())))
                     }
                     Err(error) => Err(walk_error(path, error)),

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::pattern::{Pattern, Rule, Sign, Test, TextTest};
+use super::pattern::{Pattern, PatternRule, Sign, Test, TextTest};
 
 /// Whether a pattern matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,8 @@ impl Pattern {
 
     fn judge_part(&self, part: Option<&Json>) -> Verdict {
         let verdicts = self.rules.iter().map(|rule| match rule {
-            Rule::AnyOf(ways) => ways.iter().map(|way| way.judge_part(part)).max().unwrap_or(Verdict::Unknown),
-            Rule::Field(name, inner) => match part.and_then(|part| part.get(name)) {
+            PatternRule::AnyOf(ways) => ways.iter().map(|way| way.judge_part(part)).max().unwrap_or(Verdict::Unknown),
+            PatternRule::Field(name, inner) => match part.and_then(|part| part.get(name)) {
                 Some(Json::Null) => Verdict::Unknown,
                 // Which elements must match together isn't documented.
                 Some(Json::Array(elements)) => {
@@ -37,8 +37,8 @@ impl Pattern {
                 }
                 found => inner.judge_part(found),
             },
-            Rule::Value(name, tests) => any(tests, part.and_then(|part| part.get(name))),
-            Rule::Unknown => Verdict::Unknown,
+            PatternRule::Value(name, tests) => any(tests, part.and_then(|part| part.get(name))),
+            PatternRule::Unknown => Verdict::Unknown,
         });
         verdicts.min().unwrap_or(Verdict::Yes)
     }

@@ -9,12 +9,12 @@ use crate::value::Path;
 /// A filter pattern: all of its rules must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<PatternRule>,
 }
 
 /// One rule of a pattern.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Rule {
+pub(super) enum PatternRule {
     /// The object in this field must match.
     Field(String, Pattern),
     /// The value of this field must pass one of these tests.
@@ -127,7 +127,7 @@ pub fn faults(pattern: &Json, path: &Path) -> Vec<Problem> {
 impl Pattern {
     /// A mapping's filter, which AWS returns as text.
     pub fn of(filter: &Json) -> Pattern {
-        let unknown = || Pattern { rules: vec![Rule::Unknown] };
+        let unknown = || Pattern { rules: vec![PatternRule::Unknown] };
         match filter {
             Json::String(text) => serde_json::from_str(text).map_or_else(
                 |_| unknown(),
@@ -146,20 +146,23 @@ impl Pattern {
             let path = path.key(name);
             let mut fault = |problem: String, hint: String| {
                 faults.push(Problem::error(path.clone(), problem, hint));
-                Rule::Unknown
+                PatternRule::Unknown
             };
             match wanted {
-                Json::Object(inner) => Rule::Field(name.clone(), Pattern::parse(inner, &path, faults)),
+                Json::Object(inner) => PatternRule::Field(name.clone(), Pattern::parse(inner, &path, faults)),
                 Json::Array(ways) if ways.is_empty() => {
                     fault(format!("`{name}` in a filter is an empty list"), "add values, or remove it".to_owned())
                 }
                 Json::Array(ways) if name == "$or" && ways.iter().all(Json::is_object) => {
                     let ways = ways.iter().filter_map(Json::as_object).enumerate();
-                    Rule::AnyOf(ways.map(|(at, way)| Pattern::parse(way, &path.index(at), faults)).collect())
+                    PatternRule::AnyOf(ways.map(|(at, way)| Pattern::parse(way, &path.index(at), faults)).collect())
                 }
                 Json::Array(ways) => {
                     let tests = ways.iter().enumerate();
-                    Rule::Value(name.clone(), tests.map(|(at, way)| test(name, way, path.index(at), faults)).collect())
+                    PatternRule::Value(
+                        name.clone(),
+                        tests.map(|(at, way)| test(name, way, path.index(at), faults)).collect(),
+                    )
                 }
                 value => fault(
                     format!("`{name}` in a filter must be a list, not a single value"),

@@ -17,11 +17,11 @@ use serde_json::{Map, Value as Json, json};
 use crate::logs::EventName;
 
 use super::judge::{self, Verdict};
-use super::pattern::{Pattern, Rule, Test};
+use super::pattern::{Pattern, PatternRule, Test};
 use super::{RecordFacts, record, verdict};
 
-use leaf::Own;
-use tree::Node;
+use leaf::UniqueText;
+use tree::RequirementNode;
 
 /// How many alternatives of a pattern are tried, more than AWS takes
 /// (docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html).
@@ -127,23 +127,23 @@ fn alternatives(pattern: &Pattern) -> (Vec<Alternative<'_>>, bool) {
     let (mut all, mut is_complete) = (vec![Alternative::default()], true);
     for rule in &pattern.rules {
         let (more, are_all) = match rule {
-            Rule::Value(name, tests) => {
+            PatternRule::Value(name, tests) => {
                 let demand = Demand { path: vec![name], tests };
                 (vec![Alternative { demands: vec![demand], is_partial: false }], true)
             }
-            Rule::Field(name, inner) => {
+            PatternRule::Field(name, inner) => {
                 let (mut inner, are_all) = alternatives(inner);
                 for demand in inner.iter_mut().flat_map(|it| &mut it.demands) {
                     demand.path.insert(0, name);
                 }
                 (inner, are_all)
             }
-            Rule::AnyOf(ways) => {
+            PatternRule::AnyOf(ways) => {
                 let ways: Vec<_> = ways.iter().map(alternatives).collect();
                 let are_all = ways.iter().all(|(_, are_all)| *are_all);
                 (ways.into_iter().flat_map(|(ways, _)| ways).collect(), are_all)
             }
-            Rule::Unknown => (vec![Alternative { demands: Vec::new(), is_partial: true }], true),
+            PatternRule::Unknown => (vec![Alternative { demands: Vec::new(), is_partial: true }], true),
         };
         is_complete &= are_all && all.len() * more.len() <= MAX_ALTERNATIVES;
         let joined = all.iter().flat_map(|first| {
@@ -159,14 +159,14 @@ fn alternatives(pattern: &Pattern) -> (Vec<Alternative<'_>>, bool) {
 
 /// The part of the item that a requirement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum ItemPart {
     Keys,
     First,
     Second,
 }
 
 /// What an event requires of the item.
-type Required<'p> = Vec<(Part, Demand<'p>)>;
+type Required<'p> = Vec<(ItemPart, Demand<'p>)>;
 
 /// An item that the filters let through for as many events as possible.
 pub fn solve(filters: &[Pattern], facts: &TableFacts) -> Solution {
@@ -232,12 +232,12 @@ impl<'s> Solver<'s> {
         for demand in &alternative.demands {
             let shown = |side: &str| constant.pointer(&format!("/dynamodb/{side}")).is_some();
             let part = match demand.path.as_slice() {
-                ["dynamodb", "Keys", ..] => Some(Part::Keys),
+                ["dynamodb", "Keys", ..] => Some(ItemPart::Keys),
                 ["dynamodb", "NewImage", ..] if shown("NewImage") => {
-                    Some(if event == EventName::Insert { Part::First } else { Part::Second })
+                    Some(if event == EventName::Insert { ItemPart::First } else { ItemPart::Second })
                 }
                 ["dynamodb", "OldImage", ..] if shown("OldImage") => {
-                    Some(if event == EventName::Modify { Part::First } else { Part::Second })
+                    Some(if event == EventName::Modify { ItemPart::First } else { ItemPart::Second })
                 }
                 _ => None,
             };
@@ -334,29 +334,30 @@ impl<'s> Solver<'s> {
     fn items(&self, required: &Required<'s>) -> Result<Solution, Trouble> {
         let TableFacts { keys, types, own, fixed, .. } = self.facts;
         let is_key = |name: &str| keys.iter().any(|(key, ..)| key == name);
-        let (mut of_keys, mut first, mut second) = (Node::default(), Node::default(), Node::default());
+        let (mut of_keys, mut first, mut second) =
+            (RequirementNode::default(), RequirementNode::default(), RequirementNode::default());
         for (part, Demand { path, tests }) in required {
             let of_key = path.first().is_some_and(|name| is_key(name));
             match part {
                 _ if of_key => of_keys.add(path, tests),
                 // A record's `Keys` has nothing else.
-                Part::Keys if tests.contains(&Test::Exists(false)) => {}
-                Part::Keys => {
+                ItemPart::Keys if tests.contains(&Test::Exists(false)) => {}
+                ItemPart::Keys => {
                     let path = path.first().copied().unwrap_or_default();
                     return Err(Trouble::Impossible(format!("`{path}` isn't a key of the table")));
                 }
-                Part::First => first.add(path, tests),
-                Part::Second => second.add(path, tests),
+                ItemPart::First => first.add(path, tests),
+                ItemPart::Second => second.add(path, tests),
             }
         }
         let mut key = Map::new();
         for (name, type_, value) in keys {
             let node = of_keys.take(name);
-            let own = Own { text: value, digits: value };
+            let own = UniqueText { text: value, digits: value };
             key.insert(name.clone(), node.key_attribute(name, type_, value, own)?);
         }
-        let own = Own { text: &own.0, digits: &own.1 };
-        let image = |mut node: Node<'_>| {
+        let own = UniqueText { text: &own.0, digits: &own.1 };
+        let image = |mut node: RequirementNode<'_>| {
             for (name, value) in fixed {
                 node.take(name).fits_fixed(name, value)?;
             }
@@ -439,7 +440,7 @@ fn message(alternative: &Alternative<'_>, own: &str) -> Result<String, Trouble> 
     if alternative.is_partial {
         return Err(Trouble::Uncertain("it has a rule that engine doesn't know".to_owned()));
     }
-    let mut body = Node::default();
+    let mut body = RequirementNode::default();
     for Demand { path, tests } in &alternative.demands {
         match path.split_first() {
             Some((&"body", path)) => body.add(path, tests),
@@ -450,7 +451,7 @@ fn message(alternative: &Alternative<'_>, own: &str) -> Result<String, Trouble> 
         }
     }
     let digits = "7";
-    match body.json("body", Own { text: own, digits })? {
+    match body.json("body", UniqueText { text: own, digits })? {
         None => Ok(marked(Map::new(), own)),
         Some(Json::String(text)) => Ok(text),
         Some(Json::Object(fields)) => Ok(marked(fields, own)),

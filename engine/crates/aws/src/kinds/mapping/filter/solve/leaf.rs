@@ -42,13 +42,18 @@ pub(super) enum Domain {
 
 /// The text that makes values this run's own.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Own<'o> {
+pub(super) struct UniqueText<'o> {
     pub(super) text: &'o str,
     pub(super) digits: &'o str,
 }
 
 /// A value that passes a test of each list; `None` if it must be absent.
-pub(super) fn value(lists: &[&[Test]], domain: Domain, own: Own<'_>, path: &str) -> Result<Option<Json>, Trouble> {
+pub(super) fn value(
+    lists: &[&[Test]],
+    domain: Domain,
+    own: UniqueText<'_>,
+    path: &str,
+) -> Result<Option<Json>, Trouble> {
     let mut distinct: Vec<&[Test]> = Vec::new();
     for list in lists {
         if !distinct.contains(list) {
@@ -79,7 +84,7 @@ pub(super) fn value(lists: &[&[Test]], domain: Domain, own: Own<'_>, path: &str)
 }
 
 /// A value that passes all of these tests.
-fn conjunction(tests: &[&Test], domain: Domain, own: Own<'_>, path: &str) -> Result<Option<Json>, Trouble> {
+fn conjunction(tests: &[&Test], domain: Domain, own: UniqueText<'_>, path: &str) -> Result<Option<Json>, Trouble> {
     let impossible = || Trouble::Impossible(format!("`{path}` would have to be {}", described(tests, domain)));
     if tests.iter().any(|test| **test == Test::Exists(false)) {
         return match tests.iter().all(|test| **test == Test::Exists(false)) {
@@ -90,7 +95,7 @@ fn conjunction(tests: &[&Test], domain: Domain, own: Own<'_>, path: &str) -> Res
     if tests.iter().any(|test| **test == Test::Unknown) {
         return Err(Trouble::Uncertain(format!("engine can't evaluate the filter of `{path}`")));
     }
-    let Candidates { values, is_complete } = candidates(tests, domain, own);
+    let CandidateValues { values, is_complete } = candidates(tests, domain, own);
     let mut is_uncertain = !is_complete;
     for value in values {
         match tests.iter().map(|test| test.judge(Some(&value))).min().unwrap_or(Verdict::Yes) {
@@ -106,20 +111,20 @@ fn conjunction(tests: &[&Test], domain: Domain, own: Own<'_>, path: &str) -> Res
 }
 
 /// Values to try, and whether one of them passes if any value does.
-struct Candidates {
+struct CandidateValues {
     values: Vec<Json>,
     is_complete: bool,
 }
 
-fn candidates(tests: &[&Test], domain: Domain, own: Own<'_>) -> Candidates {
-    let complete = |values: Vec<Json>| Candidates { values, is_complete: true };
+fn candidates(tests: &[&Test], domain: Domain, own: UniqueText<'_>) -> CandidateValues {
+    let complete = |values: Vec<Json>| CandidateValues { values, is_complete: true };
     match domain {
         Domain::Boolean => complete(vec![json!(true), json!(false)]),
         Domain::Null => complete(vec![json!(true)]),
         Domain::Text { may_be_empty } => {
             let (texts, is_complete) = texts(tests, own.text);
             let texts = texts.into_iter().filter(|text| may_be_empty || !text.is_empty());
-            Candidates { values: texts.map(Json::from).collect(), is_complete }
+            CandidateValues { values: texts.map(Json::from).collect(), is_complete }
         }
         Domain::Number => numbers_as_text(tests, own.digits),
         Domain::Binary => {
@@ -129,7 +134,7 @@ fn candidates(tests: &[&Test], domain: Domain, own: Own<'_>) -> Candidates {
             let is_base64 = |text: &String| STANDARD.decode(text).is_ok_and(|bytes| STANDARD.encode(bytes) == **text);
             let values = texts.iter().cloned().chain(padded).filter(is_base64);
             let is_exact = is_complete && tests.iter().any(|it| matches!(it, Test::Text(TextTest::Is(_))));
-            Candidates { values: values.map(Json::from).collect(), is_complete: is_exact }
+            CandidateValues { values: values.map(Json::from).collect(), is_complete: is_exact }
         }
         Domain::Any => {
             let exact: Vec<Json> = tests
@@ -146,7 +151,7 @@ fn candidates(tests: &[&Test], domain: Domain, own: Own<'_>) -> Candidates {
                 return numbers(tests);
             }
             let (texts, is_complete) = texts(tests, own.text);
-            Candidates { values: texts.into_iter().map(Json::from).collect(), is_complete }
+            CandidateValues { values: texts.into_iter().map(Json::from).collect(), is_complete }
         }
     }
 }
@@ -172,7 +177,7 @@ fn texts(tests: &[&Test], own: &str) -> (Vec<String>, bool) {
     }) {
         return casings(word);
     }
-    let (start, end) = (overlay(wanted(), Side::Start), overlay(wanted(), Side::End));
+    let (start, end) = (overlay(wanted(), TextEnd::Start), overlay(wanted(), TextEnd::End));
     let wildcards: Vec<&String> = wanted()
         .filter_map(|test| match test {
             TextTest::Wildcard(pattern) => Some(pattern),
@@ -229,22 +234,26 @@ fn casings(word: &str) -> (Vec<String>, bool) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum TextEnd {
     Start,
     End,
 }
 
 /// The longest prefix or suffix that is required, with the case that any of them requires.
-fn overlay<'t>(tests: impl Iterator<Item = &'t TextTest> + Clone, side: Side) -> String {
+fn overlay<'t>(tests: impl Iterator<Item = &'t TextTest> + Clone, side: TextEnd) -> String {
     let turned = |text: &str| -> Vec<char> {
-        if side == Side::Start { text.chars().collect() } else { text.chars().rev().collect() }
+        if side == TextEnd::Start { text.chars().collect() } else { text.chars().rev().collect() }
     };
     let mut result: Vec<char> = Vec::new();
     let of = |test: &TextTest, is_loose: bool| match (test, side) {
-        (TextTest::PrefixIgnoreCase(text), Side::Start) | (TextTest::SuffixIgnoreCase(text), Side::End) if is_loose => {
+        (TextTest::PrefixIgnoreCase(text), TextEnd::Start) | (TextTest::SuffixIgnoreCase(text), TextEnd::End)
+            if is_loose =>
+        {
             Some(turned(text))
         }
-        (TextTest::Prefix(text), Side::Start) | (TextTest::Suffix(text), Side::End) if !is_loose => Some(turned(text)),
+        (TextTest::Prefix(text), TextEnd::Start) | (TextTest::Suffix(text), TextEnd::End) if !is_loose => {
+            Some(turned(text))
+        }
         _ => None,
     };
     // What requires a case comes last.
@@ -258,7 +267,7 @@ fn overlay<'t>(tests: impl Iterator<Item = &'t TextTest> + Clone, side: Side) ->
             }
         }
     }
-    if side == Side::End {
+    if side == TextEnd::End {
         result.reverse();
     }
     result.into_iter().collect()
@@ -266,7 +275,7 @@ fn overlay<'t>(tests: impl Iterator<Item = &'t TextTest> + Clone, side: Side) ->
 
 /// Numbers as DynamoDB writes them: at most 38 digits, without a sign, zeros or a point that have no
 /// meaning (docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html).
-fn numbers_as_text(tests: &[&Test], digits: &str) -> Candidates {
+fn numbers_as_text(tests: &[&Test], digits: &str) -> CandidateValues {
     let texts = if let [Test::Text(TextTest::Is(exact)), ..] = tests {
         vec![exact.clone()]
     } else {
@@ -289,7 +298,7 @@ fn numbers_as_text(tests: &[&Test], digits: &str) -> Candidates {
     let is_number = |test: &&Test| matches!(test, Test::Numeric(_) | Test::Is(_));
     let is_complete = exact.is_some_and(|text| !text.contains(['e', 'E'])) || tests.iter().any(is_number);
     let values = exact.cloned().map_or(texts, |text| vec![text]).into_iter().filter(|text| is_canonical(text));
-    Candidates { values: values.map(Json::from).collect(), is_complete }
+    CandidateValues { values: values.map(Json::from).collect(), is_complete }
 }
 
 pub(super) fn is_canonical(text: &str) -> bool {
@@ -302,7 +311,7 @@ pub(super) fn is_canonical(text: &str) -> bool {
 }
 
 /// JSON numbers to try.
-fn numbers(tests: &[&Test]) -> Candidates {
+fn numbers(tests: &[&Test]) -> CandidateValues {
     let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
     let mut n_excluded = 0_u32;
     for test in tests {
@@ -341,7 +350,7 @@ fn numbers(tests: &[&Test]) -> Candidates {
     let values = whole.chain(points.iter().copied()).map(number).collect();
     // Between close bounds there may be too few numbers.
     let is_complete = low >= high || to - from > 1e-6 * (1.0 + from.abs());
-    Candidates { values, is_complete: is_complete && n_excluded <= 1000 }
+    CandidateValues { values, is_complete: is_complete && n_excluded <= 1000 }
 }
 
 /// What the tests require, for a person.

@@ -7,17 +7,17 @@ use serde_json::{Map, Value as Json, json};
 use super::super::judge::{self, Verdict};
 use super::super::pattern::Test;
 use super::Trouble;
-use super::leaf::{self, Domain, Own};
+use super::leaf::{self, Domain, UniqueText};
 
 /// The requirements for a value and for its members.
 #[derive(Debug, Default)]
-pub(super) struct Node<'p> {
+pub(super) struct RequirementNode<'p> {
     /// One test of each list must pass.
     tests: Vec<&'p [Test]>,
-    fields: BTreeMap<&'p str, Node<'p>>,
+    fields: BTreeMap<&'p str, RequirementNode<'p>>,
 }
 
-impl<'p> Node<'p> {
+impl<'p> RequirementNode<'p> {
     pub(super) fn add(&mut self, path: &[&'p str], tests: &'p [Test]) {
         match path.split_first() {
             None => self.tests.push(tests),
@@ -26,18 +26,18 @@ impl<'p> Node<'p> {
     }
 
     /// Takes the requirements for a member out.
-    pub(super) fn take(&mut self, name: &str) -> Node<'p> {
+    pub(super) fn take(&mut self, name: &str) -> RequirementNode<'p> {
         self.fields.remove(name).unwrap_or_default()
     }
 
     /// Whether the value can be absent.
     fn may_be_absent(&self) -> bool {
         let is_absent = |tests: &&[Test]| tests.contains(&Test::Exists(false));
-        self.tests.iter().all(is_absent) && self.fields.values().all(Node::may_be_absent)
+        self.tests.iter().all(is_absent) && self.fields.values().all(RequirementNode::may_be_absent)
     }
 
     /// Any JSON value that meets them; `None` if it must be absent.
-    pub(super) fn json(&self, path: &str, own: Own<'_>) -> Result<Option<Json>, Trouble> {
+    pub(super) fn json(&self, path: &str, own: UniqueText<'_>) -> Result<Option<Json>, Trouble> {
         let are_fields_required = self.fields.values().any(|field| !field.may_be_absent());
         match (self.tests.is_empty(), are_fields_required) {
             (true, false) => Ok(None),
@@ -61,7 +61,7 @@ impl<'p> Node<'p> {
     pub(super) fn attributes(
         &self,
         types: &BTreeMap<String, String>,
-        own: Own<'_>,
+        own: UniqueText<'_>,
     ) -> Result<Map<String, Json>, Trouble> {
         let mut attributes = Map::new();
         for (name, node) in &self.fields {
@@ -74,7 +74,13 @@ impl<'p> Node<'p> {
     }
 
     /// The value of a key's attribute: `default` unless something else is required.
-    pub(super) fn key_attribute(&self, name: &str, type_: &str, default: &str, own: Own<'_>) -> Result<Json, Trouble> {
+    pub(super) fn key_attribute(
+        &self,
+        name: &str,
+        type_: &str,
+        default: &str,
+        own: UniqueText<'_>,
+    ) -> Result<Json, Trouble> {
         let usual = json!({ type_: default });
         let passes = |tests: &[Test]| judge::any(tests, usual.get(type_)) == Verdict::Yes;
         let is_usual = self.tests.is_empty()
@@ -105,7 +111,7 @@ impl<'p> Node<'p> {
     }
 
     /// An attribute in DynamoDB's form, like `{"S": "x"}`; `None` if it must be absent.
-    fn attribute(&self, path: &str, of_key: Option<&str>, own: Own<'_>) -> Result<Option<Json>, Trouble> {
+    fn attribute(&self, path: &str, of_key: Option<&str>, own: UniqueText<'_>) -> Result<Option<Json>, Trouble> {
         if !self.tests.is_empty() {
             let hint = "AWS matches only single values, not objects";
             return Err(Trouble::Uncertain(format!("`{path}` is an object like {{\"S\": …}} in a record: {hint}")));
@@ -126,8 +132,8 @@ impl<'p> Node<'p> {
     }
 
     /// The value of an attribute of this type.
-    fn typed(&self, type_: &str, path: &str, is_key: bool, own: Own<'_>) -> Result<Option<Json>, Trouble> {
-        let scalar = |domain: Domain| match self.fields.values().all(Node::may_be_absent) {
+    fn typed(&self, type_: &str, path: &str, is_key: bool, own: UniqueText<'_>) -> Result<Option<Json>, Trouble> {
+        let scalar = |domain: Domain| match self.fields.values().all(RequirementNode::may_be_absent) {
             true => leaf::value(&self.tests, domain, own, path),
             false => Err(Trouble::Impossible(format!("`{path}` is a single value, and has no members"))),
         };
