@@ -16,7 +16,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Goal, Options, plan};
-use engine::schema::{AwsEnv, Identity, Live, Origin, Outputs, Ownership, Rule, Status, Timestamps};
+use engine::schema::{AwsEnv, Identity, Live, OutputOrigin, Outputs, Ownership, Rule, Status, Timestamps};
 use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
 use engine::value::{Placeholder, resolve};
 use rustix::time::{ClockId, clock_gettime};
@@ -101,7 +101,7 @@ fn load(path: &Path, team: &str) -> Spec {
 
 fn outputs(declared: &ResourceDecl, env: &AwsEnv) -> Outputs {
     let schema = declared.schema();
-    let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, Origin::Assigned { .. }));
+    let assigned = schema.outputs.iter().filter(|output| matches!(output.origin, OutputOrigin::Assigned { .. }));
     let assigned = assigned.map(|output| (output.name.to_string(), format!("{}/{}", declared.id.name, output.name)));
     schema.computed(env, &declared.id.name).into_iter().chain(assigned).collect()
 }
@@ -118,7 +118,7 @@ fn inventory(spec: &Spec, everything: bool) -> Inventory {
         let mut props = resolve(&declared.desired, &fill);
         props.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly));
         let owner = match schema.identity {
-            _ if declared.imported => Ownership::Nobody,
+            _ if declared.imported => Ownership::Unowned,
             Identity::Nested { .. } => Ownership::Inherited,
             Identity::Named { .. } | Identity::ServiceAssigned => Ownership::Engine(declared.id.owner.clone()),
         };

@@ -45,7 +45,7 @@ fn main() {
             println!("{what:28} {wall:>6.1} s {least:>6.1} s {calls:>8} {throttled:>6} {n_failed:>6}");
         }
     }
-    board(ACCOUNT, &everybody);
+    measure_status(ACCOUNT, &everybody);
     // Per resource one create, update or delete, one read before it and one after it: for the
     // control plane, GetFunction and GetPolicy. The function and its permission are read with calls
     // of limits of their own, and the table with those of DynamoDB, which documents none.
@@ -75,7 +75,7 @@ fn main() {
 
 /// The first round of `status` for all teams, next to the time that the limits require for its calls.
 #[cfg(unix)]
-fn board(account: &str, everybody: &[String]) {
+fn measure_status(account: &str, everybody: &[String]) {
     let project = shared::project::Project::new();
     project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
     throttle::together(&project, &project.endpoint(), account, "apply", everybody).expect(0, &[]);

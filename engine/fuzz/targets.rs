@@ -152,7 +152,7 @@ pub(crate) fn javascript(bytes: &[u8]) {
 pub(crate) fn log(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    let joined = records::join(lines, |line| line);
+    let joined = records::join_split_entries(lines, |line| line);
     assert_eq!(joined.join("\n"), text);
     let mut journal = Journal::new(["logger"].into_iter(), OutputStyle { color: false, width: 80, plain: false });
     let own = records::read(text).with_own_frames(&|path| Some(path.to_owned()));

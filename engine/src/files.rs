@@ -275,15 +275,15 @@ mod tests {
         ];
         for target in ["file", "folder", "missing"] {
             for (name, replaces, way) in &ways {
-                let place = tempfile::tempdir().unwrap();
-                let [link, real] = ["link", target].map(|it| place.path().join(it));
-                fs::write(place.path().join("file"), "precious").unwrap();
-                fs::create_dir(place.path().join("folder")).unwrap();
+                let folder = tempfile::tempdir().unwrap();
+                let [link, real] = ["link", target].map(|it| folder.path().join(it));
+                fs::write(folder.path().join("file"), "precious").unwrap();
+                fs::create_dir(folder.path().join("folder")).unwrap();
                 symlink(&real, &link).unwrap();
                 assert_eq!(way(&link).is_ok(), *replaces, "{name} of a link to a {target}");
-                assert_eq!(fs::read(place.path().join("file")).unwrap(), b"precious", "{name}");
-                assert!(fs::read_dir(place.path().join("folder")).unwrap().next().is_none(), "{name}");
-                assert!(!place.path().join("missing").exists(), "{name}");
+                assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"precious", "{name}");
+                assert!(fs::read_dir(folder.path().join("folder")).unwrap().next().is_none(), "{name}");
+                assert!(!folder.path().join("missing").exists(), "{name}");
                 assert_eq!(link.is_symlink(), !replaces, "{name}: a link that is not followed stays, or is replaced");
             }
         }
@@ -291,14 +291,14 @@ mod tests {
 
     #[test]
     fn a_temporary_file_of_an_earlier_process_is_replaced() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("plan.json");
-        fs::write(place.path().join("precious"), "precious").unwrap();
-        symlink(place.path().join("precious"), beside(&path).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.json");
+        fs::write(folder.path().join("precious"), "precious").unwrap();
+        symlink(folder.path().join("precious"), beside(&path).unwrap()).unwrap();
         probe(&path).unwrap();
-        symlink(place.path().join("precious"), beside(&path).unwrap()).unwrap();
+        symlink(folder.path().join("precious"), beside(&path).unwrap()).unwrap();
         replace(&path, b"new", Readers::Owner).unwrap();
-        assert_eq!(fs::read(place.path().join("precious")).unwrap(), b"precious");
+        assert_eq!(fs::read(folder.path().join("precious")).unwrap(), b"precious");
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 }

@@ -48,14 +48,16 @@ use std::time::Duration;
 pub use error::{InstallAttempt, LocalError};
 pub use key::ServerKey;
 #[cfg(unix)]
-pub use server::{cache_folder, ensure, lock_writes, reset, status, stop, survey, try_lock_writes, uninstall};
+pub use server::{
+    cache_folder, check_requirements, ensure, lock_writes, reset, status, stop, try_lock_writes, uninstall,
+};
 #[cfg(unix)]
 pub use supervise::supervise;
 #[cfg(unix)]
 pub use syntax::check_syntax;
 #[cfg(not(unix))]
 pub use unsupported::{
-    check_syntax, ensure, lock_writes, reset, status, stop, supervise, survey, try_lock_writes, uninstall,
+    check_requirements, check_syntax, ensure, lock_writes, reset, status, stop, supervise, try_lock_writes, uninstall,
 };
 
 /// How long a server runs without use.

@@ -108,11 +108,11 @@ fn escape(text: &mut String, c: char) {
 /// TeamCity don't set `CI`.
 pub fn is_ci() -> bool {
     let variables = ["CI", "GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"];
-    variables.into_iter().filter_map(std::env::var_os).any(|value| says_ci(&value))
+    variables.into_iter().filter_map(std::env::var_os).any(|value| is_ci_value(&value))
 }
 
 /// An empty value, `0` and `false` mean no.
-fn says_ci(value: &OsStr) -> bool {
+fn is_ci_value(value: &OsStr) -> bool {
     !["", "0", "false"].iter().any(|unset| value.eq_ignore_ascii_case(unset))
 }
 
@@ -358,7 +358,7 @@ mod tests {
             ("true", true),
             ("woodpecker", true),
         ] {
-            assert_eq!(says_ci(OsStr::new(value)), is_ci, "{value}");
+            assert_eq!(is_ci_value(OsStr::new(value)), is_ci, "{value}");
         }
     }
 }

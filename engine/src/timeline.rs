@@ -39,7 +39,7 @@ pub struct PathStep {
 /// The time until a step's resource was created, and until it was ready.
 #[derive(Clone, Copy, Default)]
 struct Length {
-    made: Duration,
+    created: Duration,
     ready: Duration,
 }
 
@@ -52,12 +52,15 @@ impl Timing {
             .map(|step| {
                 let Some(started) = step.started else { return Length::default() };
                 let ready = step.ended.unwrap_or(times.ended).saturating_duration_since(started);
-                Length { made: step.made.map_or(ready, |made| made.saturating_duration_since(started)), ready }
+                Length {
+                    created: step.created.map_or(ready, |created| created.saturating_duration_since(started)),
+                    ready,
+                }
             })
             .collect();
         let length = |id: StepId| lengths.get(id.0).copied().unwrap_or_default();
-        let share = |id: StepId, moment: Milestone| match moment {
-            Milestone::Created => length(id).made,
+        let share = |id: StepId, milestone: Milestone| match milestone {
+            Milestone::Created => length(id).created,
             Milestone::Ready => length(id).ready,
         };
         // When each step would start, and the step that it would wait for last. Without cycles, as
@@ -66,8 +69,8 @@ impl Timing {
         for _ in &plan.steps {
             let mut is_settled = true;
             for (at, step) in plan.steps.iter().enumerate() {
-                for (before, moment) in &step.after {
-                    let link = PathStep { step: *before, share: share(*before, *moment) };
+                for (before, milestone) in &step.after {
+                    let link = PathStep { step: *before, share: share(*before, *milestone) };
                     let least = begins.get(before.0).map_or(Duration::ZERO, |(begin, _)| *begin) + link.share;
                     if let Some(begin) = begins.get_mut(at).filter(|(begin, _)| *begin < least) {
                         (*begin, is_settled) = ((least, Some(link)), false);
@@ -202,7 +205,7 @@ impl Axis {
         Some(Axis { first_read, begun, reading, length: reading + ended.saturating_duration_since(begun) })
     }
 
-    fn place(&self, at: Instant) -> Duration {
+    fn offset(&self, at: Instant) -> Duration {
         match at < self.begun {
             true => at.saturating_duration_since(self.first_read).min(self.reading),
             false => self.reading + at.saturating_duration_since(self.begun),
@@ -214,13 +217,13 @@ impl Timeline {
     /// The timeline of a run.
     pub fn new(axis: &Axis, plan: &Plan, Outcome { times, .. }: &Outcome, records: &Records) -> Timeline {
         let bars = times.steps.iter().enumerate().filter_map(|(at, step)| {
-            let begin = axis.place(step.started?);
+            let begin = axis.offset(step.started?);
             let end = step.ended.unwrap_or(times.ended);
             let bar = Bar {
-                ready: step.ready.map_or(begin, |ready| axis.place(ready)),
+                ready: step.ready.map_or(begin, |ready| axis.offset(ready)),
                 begin,
-                created: step.made.map(|created| axis.place(created)),
-                end: axis.place(end),
+                created: step.created.map(|created| axis.offset(created)),
+                end: axis.offset(end),
                 waits: waits(axis, records, Some(at), end),
                 calls: calls(axis, records, Some(at), end),
             };
@@ -251,9 +254,9 @@ fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
             writes.any(|it| (from..*begun).contains(&it.begun))
         };
         match waits.iter_mut().rev().find(|(last, wait)| wait.reason == *reason && !writes(*last)) {
-            Some((last, wait)) => (*last, wait.end) = (over.max(*last), wait.end.max(axis.place(over))),
+            Some((last, wait)) => (*last, wait.end) = (over.max(*last), wait.end.max(axis.offset(over))),
             None => {
-                let (begin, end) = (axis.place(*begun), axis.place(over));
+                let (begin, end) = (axis.offset(*begun), axis.offset(over));
                 waits.push((over, TimedWait { begin, end, reason: reason.clone() }));
             }
         }
@@ -265,7 +268,7 @@ fn waits(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
 fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) -> Vec<TimedCall> {
     let mut calls: Vec<(&Attempt, TimedCall)> = Vec::new();
     for attempt in records.attempts.iter().filter(|it| it.step == step) {
-        let end = axis.place(attempt.answer.as_ref().map_or(ended, |(when, _)| *when));
+        let end = axis.offset(attempt.answer.as_ref().map_or(ended, |(when, _)| *when));
         let answer = attempt.answer.as_ref().map(|(_, answer)| answer.clone());
         let rate_limited = attempt.left.unwrap_or(ended).saturating_duration_since(attempt.begun);
         let same = |it: &&mut (&Attempt, TimedCall)| !attempt.call.is_empty() && it.0.call == attempt.call;
@@ -279,7 +282,7 @@ fn calls(axis: &Axis, records: &Records, step: Option<usize>, ended: Instant) ->
         let call = TimedCall {
             operation: attempt.operation.clone(),
             target: attempt.target.clone(),
-            begin: axis.place(attempt.begun),
+            begin: axis.offset(attempt.begun),
             end,
             writes: attempt.writes,
             answers: vec![answer],

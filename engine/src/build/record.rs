@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, Readers, own};
 
 /// How many runs are kept, so that changing between branches doesn't build again without need.
-const KEPT: usize = 20;
+const MAX_RUNS: usize = 20;
 /// The largest record that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 22;
 
@@ -42,7 +42,7 @@ impl BuildRecord {
     pub(super) fn add(&mut self, inputs: String, output: String) {
         self.runs.retain(|(of, _)| *of != inputs);
         self.runs.push((inputs, output));
-        let n_old = self.runs.len().saturating_sub(KEPT);
+        let n_old = self.runs.len().saturating_sub(MAX_RUNS);
         self.runs.drain(..n_old);
     }
 

@@ -29,7 +29,7 @@ const MAX_LINES: usize = 200;
 /// How many characters of a command a message shows; the spec's line is beside it.
 const MAX_TITLE: usize = 60;
 /// The largest input of which a line is shown, in bytes.
-const MAX_SHOWN: usize = 1 << 20;
+const MAX_QUOTED_FILE: usize = 1 << 20;
 
 /// What the command line allows.
 #[derive(Debug, Args, Clone)]
@@ -82,26 +82,27 @@ pub(super) struct Builds<'t> {
 struct PlacedBuild {
     job: Job,
     state: BuildState,
-    at: SpecPlaces,
+    at: SpecLocations,
 }
 
 /// The places of a build's properties in the spec of its first declaration.
-struct SpecPlaces {
+struct SpecLocations {
     build: Option<Location>,
     directory: Option<Location>,
     inputs: Option<Location>,
     code: Option<Location>,
 }
 
-impl SpecPlaces {
-    fn of(job: &Job, sessions: &[&Session<'_>]) -> SpecPlaces {
+impl SpecLocations {
+    fn of(job: &Job, sessions: &[&Session<'_>]) -> SpecLocations {
         let first = job.users.first().and_then(|(at, resource)| Some((sessions.get(*at)?, resource)));
-        let place = |path: &PropertyPath| first.and_then(|(session, resource)| session.spec.place(resource, path));
-        SpecPlaces {
-            build: place(&job.build.path),
-            directory: place(&job.build.path.key("directory")),
-            inputs: place(&job.build.path.key("inputs")),
-            code: place(&PropertyPath::property("code")),
+        let location =
+            |path: &PropertyPath| first.and_then(|(session, resource)| session.spec.location(resource, path));
+        SpecLocations {
+            build: location(&job.build.path),
+            directory: location(&job.build.path.key("directory")),
+            inputs: location(&job.build.path.key("inputs")),
+            code: location(&PropertyPath::property("code")),
         }
     }
 }
@@ -121,7 +122,7 @@ impl<'t> Builds<'t> {
         });
         let (mut jobs, mut errors) = (Vec::new(), Vec::new());
         for job in build::jobs(wanted) {
-            let at = SpecPlaces::of(&job, sessions);
+            let at = SpecLocations::of(&job, sessions);
             if let BuildMode::Planned(_) = mode {
                 jobs.push(PlacedBuild { job, state: BuildState::default(), at });
                 continue;
@@ -165,7 +166,7 @@ impl<'t> Builds<'t> {
         }
         self.terminal.detail("The project wants to run these builds on this machine, with your permissions:");
         for PlacedBuild { job, .. } in &new {
-            self.terminal.detail(&format!("  {}  (in {})", job.title(), shown(&job.build.directory)));
+            self.terminal.detail(&format!("  {}  (in {})", job.title(), display_path(&job.build.directory)));
         }
         let question = "Allow them, now and from now on?";
         match ask_until(self.terminal, interrupted(interrupt.clone()), question).await {
@@ -178,8 +179,8 @@ impl<'t> Builds<'t> {
         }
         for PlacedBuild { job, .. } in new {
             if let Err(error) = consent.add(&job.build) {
-                let place = consent.folder().map_or_else(|| "it".to_owned(), |it| format!("`{}`", it.display()));
-                let hint = files::remedy(&error, &format!("make {place} writable, or set `HOME`"));
+                let location = consent.folder().map_or_else(|| "it".to_owned(), |it| format!("`{}`", it.display()));
+                let hint = files::remedy(&error, &format!("make {location} writable, or set `HOME`"));
                 let problem = "the answer couldn't be recorded, so the next run asks again";
                 self.terminal.problems(&[Diagnostic::warning(problem, hint).why(error.to_string())]);
                 break;
@@ -220,7 +221,7 @@ impl<'t> Builds<'t> {
     }
 
     /// Shows the output of a failed build, and returns the error.
-    fn failed(&self, job: &Job, at: &SpecPlaces, error: &BuildError) -> CommandError {
+    fn failed(&self, job: &Job, at: &SpecLocations, error: &BuildError) -> CommandError {
         if let BuildError::Failed(BuildFailure::Interrupted) = error {
             return CommandError::interrupted();
         }
@@ -277,8 +278,8 @@ async fn interrupted(mut interrupt: watch::Receiver<bool>) {
 }
 
 /// A folder as the user would write it.
-fn shown(folder: &Path) -> String {
-    let real = shown_from_here(folder);
+fn display_path(folder: &Path) -> String {
+    let real = path_from_here(folder);
     if real.is_empty() { ".".to_owned() } else { real }
 }
 
@@ -300,26 +301,26 @@ fn unasked(PlacedBuild { job, at, .. }: &PlacedBuild) -> Diagnostic {
     );
     let why = "a build is code of the project: it runs with your permissions and can read your files; nothing was run";
     let hint = "review the command, then add `--allow-build`; `diff --no-build` plans without it";
-    placed(Diagnostic::error(problem, hint).why(why), at.build.as_ref())
+    at_location(Diagnostic::error(problem, hint).why(why), at.build.as_ref())
 }
 
-fn placed(diagnostic: Diagnostic, place: Option<&Location>) -> Diagnostic {
-    match place {
-        Some(place) => diagnostic.at(place.clone()),
+fn at_location(diagnostic: Diagnostic, location: Option<&Location>) -> Diagnostic {
+    match location {
+        Some(location) => diagnostic.at(location.clone()),
         None => diagnostic,
     }
 }
 
 /// The error of a build.
-fn diagnostic(job: &Job, at: &SpecPlaces, error: &BuildError) -> Diagnostic {
+fn diagnostic(job: &Job, at: &SpecLocations, error: &BuildError) -> Diagnostic {
     let title = short(job);
     match error {
         BuildError::Input(error) => {
             if !job.build.directory.is_dir() {
                 let problem =
-                    format!("the folder `{}` of the build `{title}` doesn't exist", shown(&job.build.directory));
+                    format!("the folder `{}` of the build `{title}` doesn't exist", display_path(&job.build.directory));
                 let hint = "correct `directory`, which is relative to the spec";
-                return placed(Diagnostic::error(problem, hint), at.directory.as_ref());
+                return at_location(Diagnostic::error(problem, hint), at.directory.as_ref());
             }
             let (problem, hint) = match error.error.kind() {
                 std::io::ErrorKind::NotFound => (
@@ -331,24 +332,24 @@ fn diagnostic(job: &Job, at: &SpecPlaces, error: &BuildError) -> Diagnostic {
                     "make it readable, or list the files that the build needs in `inputs`",
                 ),
             };
-            placed(Diagnostic::error(problem, hint).why(error.error.to_string()), at.inputs.as_ref())
+            at_location(Diagnostic::error(problem, hint).why(error.error.to_string()), at.inputs.as_ref())
         }
         BuildError::NoOutput(path) => {
             let problem = format!("the build `{title}` succeeded, but `{}` is missing or empty", path.display());
             let hint = "set `code` to the file or folder that the build writes, relative to the spec";
-            placed(Diagnostic::error(problem, hint), at.code.as_ref())
+            at_location(Diagnostic::error(problem, hint), at.code.as_ref())
         }
         BuildError::Io(path, error) => {
             let problem = format!("can't read or write `{}` for the build `{title}`", path.display());
             let hint = files::remedy(error, "make it writable, and remove it if it is a link");
-            placed(Diagnostic::error(problem, hint).why(error.to_string()), at.build.as_ref())
+            at_location(Diagnostic::error(problem, hint).why(error.to_string()), at.build.as_ref())
         }
         BuildError::Failed(failure) => {
             let explained = match failure {
                 BuildFailure::Failed(_, output) => explained(job, output, at),
                 _ => None,
             };
-            explained.unwrap_or_else(|| placed(of_failure(job, failure), at.build.as_ref()))
+            explained.unwrap_or_else(|| at_location(of_failure(job, failure), at.build.as_ref()))
         }
     }
 }
@@ -385,13 +386,13 @@ fn of_failure(job: &Job, failure: &BuildFailure) -> Diagnostic {
 }
 
 /// What a tool's own message means, at the line that it is about.
-fn explained(job: &Job, output: &str, at: &SpecPlaces) -> Option<Diagnostic> {
+fn explained(job: &Job, output: &str, at: &SpecLocations) -> Option<Diagnostic> {
     let Command::Tool { explanations, .. } = &job.build.command else { return None };
     explanations.iter().find_map(|it| {
         let subject = output.lines().find_map(|line| Some(line.split_once(it.marker)?.1.trim()))?;
         let error = Diagnostic::error(it.problem.replace("{}", subject), it.hint);
         let error = error.why("the tool's output is above; nothing was changed");
-        Some(placed(error, line_about(job, subject).as_ref().or(at.build.as_ref())))
+        Some(at_location(error, line_about(job, subject).as_ref().or(at.build.as_ref())))
     })
 }
 
@@ -401,7 +402,7 @@ fn line_about(job: &Job, subject: &str) -> Option<Location> {
     let name = subject.split(|c| !is_name(c)).next().filter(|name| !name.is_empty())?.to_lowercase();
     job.build.inputs.iter().find_map(|input| {
         let path = job.build.directory.join(input);
-        let text = String::from_utf8(files::read(&path, MAX_SHOWN).ok()?).ok()?;
+        let text = String::from_utf8(files::read(&path, MAX_QUOTED_FILE).ok()?).ok()?;
         let lines = text.split_inclusive('\n');
         let starts = lines.scan(0, |end, line| Some((std::mem::replace(end, *end + line.len()), line)));
         let (start, line) = starts.into_iter().find(|(_, line)| {
@@ -409,14 +410,14 @@ fn line_about(job: &Job, subject: &str) -> Option<Location> {
             line.strip_prefix(&name).is_some_and(|rest| !rest.starts_with(is_name))
         })?;
         let span = Span::new(start, start + line.trim_end().len());
-        let file = SourceFile::new(shown_from_here(&path), text);
+        let file = SourceFile::new(path_from_here(&path), text);
         file.reveal_except(Vec::new());
-        Some(file.place(span))
+        Some(file.location(span))
     })
 }
 
 /// A path relative to the current folder, if it is below it.
-fn shown_from_here(path: &Path) -> String {
+fn path_from_here(path: &Path) -> String {
     let here = std::env::current_dir().and_then(|it| it.canonicalize()).unwrap_or_default();
     let real = path.canonicalize().unwrap_or_else(|_| normal(path));
     real.strip_prefix(&here).unwrap_or(&real).display().to_string()
@@ -436,7 +437,7 @@ fn normal(path: &Path) -> PathBuf {
 
 /// How to see more of a failing build.
 fn by_hand(job: &Job) -> String {
-    let folder = shown(&job.build.directory);
+    let folder = display_path(&job.build.directory);
     match &job.build.command {
         Command::Shell(line) => format!("fix what it reports; to run it by hand, in `{folder}`: {line}"),
         Command::Program(words) => {
@@ -454,18 +455,18 @@ fn ending(status: ExitStatus) -> String {
 }
 
 /// What a build did that will be a problem in later runs.
-fn warnings(job: &Job, at: &SpecPlaces, ran: &FinishedBuild) -> Vec<Diagnostic> {
+fn warnings(job: &Job, at: &SpecLocations, ran: &FinishedBuild) -> Vec<Diagnostic> {
     let title = short(job);
     let changed = ran.changed_input.as_ref().map(|input| {
         let problem = format!("the build `{title}` changed `{input}`, which is one of its inputs");
         let hint = "let it write only to `code`, list its `inputs`, or add the file to .gitignore";
-        placed(Diagnostic::warning(problem, hint).why("it will run again each time"), at.build.as_ref())
+        at_location(Diagnostic::warning(problem, hint).why("it will run again each time"), at.build.as_ref())
     });
     let differs = ran.differs.then(|| {
         let problem = format!("the build `{title}` made something else from the same inputs");
         let hint = "keep times, random names and absolute paths out of its output; many tools read `SOURCE_DATE_EPOCH`";
         let why = "each build of an unchanged project on another machine shows as a change of the code";
-        placed(Diagnostic::warning(problem, hint).why(why), at.build.as_ref())
+        at_location(Diagnostic::warning(problem, hint).why(why), at.build.as_ref())
     });
     changed.into_iter().chain(differs).collect()
 }

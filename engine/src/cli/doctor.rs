@@ -150,7 +150,7 @@ fn check_spec(cx: &CommandContext<'_>, spec: &SpecArgs, checks: &mut Checks) -> 
             false
         }
         Err(failure) => {
-            let problem = failure.diagnostics.first().map_or_else(String::new, |it| remedy::words(&it.problem));
+            let problem = failure.diagnostics.first().map_or_else(String::new, |it| remedy::text(&it.problem));
             checks.note("spec", problem, "`engine init` writes a starter spec");
             false
         }
@@ -162,7 +162,7 @@ async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch
     match aws::region(settings).await {
         Ok(region) => checks.fine("region", format!("{region}{}", source_of_region(session, settings))),
         Err(error) => {
-            return checks.problem(missing_of(&error, "region"), error.brief(), Some(remedy::words(&error.hint())));
+            return checks.problem(missing_of(&error, "region"), error.summary(), Some(remedy::text(&error.hint())));
         }
     }
     checks.fine("endpoint", endpoint(settings));
@@ -171,8 +171,8 @@ async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch
         Err(error) => {
             return checks.problem(
                 missing_of(&error, "credentials"),
-                error.brief(),
-                Some(remedy::words(&error.hint())),
+                error.summary(),
+                Some(remedy::text(&error.hint())),
             );
         }
     }
@@ -182,7 +182,7 @@ async fn check_aws(session: &Session<'_>, checks: &mut Checks, interrupt: &watch
     check_clock(&skew, checks);
     let arn = match caller {
         Ok(arn) => arn,
-        Err(error) => return checks.problem("account", error.to_string(), Some(remedy::words(&error.hint()))),
+        Err(error) => return checks.problem("account", error.to_string(), Some(remedy::text(&error.hint()))),
     };
     let mut fields = arn.splitn(6, ':').skip(4);
     let (account, caller) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -267,7 +267,7 @@ async fn check_permissions(session: &Session<'_>, cx: &Context, account: &str, c
 
 fn check_machine(session: &Session<'_>, is_local: bool, checks: &mut Checks) {
     let project = session.project();
-    for (what, found) in local::survey(project) {
+    for (what, found) in local::check_requirements(project) {
         match found {
             Ok(found) => checks.fine(what, found),
             Err(error) if is_local => checks.problem(what, error.problem(), Some(error.hint())),

@@ -57,11 +57,11 @@ fn kind(cx: &CommandContext<'_>, topic: &str) -> Result<String, CommandError> {
     let (kind, property) = topic.split_once('.').map_or((topic, None), |(kind, property)| (kind, Some(property)));
     let (text, known): (_, Vec<&str>) = match cx.kinds.schemas().find(|schema| schema.kind == kind) {
         Some(schema) => {
-            let settings = explain::words_of(schema).map(|(word, _)| word);
+            let settings = explain::settings_of(schema).map(|(word, _)| word);
             let known = schema.settable().map(|property| &*property.name).chain(settings).collect();
             (explain::kind(schema, property, style), known)
         }
-        None if kind == SPEC => (explain::spec(&cx.kinds, property, style), explain::words_of_spec().collect()),
+        None if kind == SPEC => (explain::spec(&cx.kinds, property, style), explain::spec_keys().collect()),
         None => return Err(unknown_kind(cx, kind, property)),
     };
     text.ok_or_else(|| {

@@ -61,7 +61,7 @@ pub(super) struct ExportArgs {
 pub(super) fn run(cx: &CommandContext<'_>, args: ExportArgs) -> Result<Exit, CommandError> {
     if let Some((team, objection)) = args.team.as_ref().and_then(|it| Some((it, grammar::objection_to_team(it)?))) {
         let problem = format!("the team name `{team}` {objection}");
-        return Err(CommandError::usage(problem, format!("use {}", grammar::team_words())));
+        return Err(CommandError::usage(problem, format!("use {}", grammar::team_name_rule())));
     }
     let project = Project::new(args.output.clone(), args.with_values.clone())?;
     let session = session(cx, &args.names)?;
@@ -178,7 +178,7 @@ async fn packages(cx: &Context, spec: &mut Export) -> Result<Vec<(String, Vec<u8
 /// What else the stack owns: applying the spec would delete it.
 async fn others(cx: &Context, spec: &Export, account: &str) -> Result<Option<String>, CommandError> {
     let Some(stack) = &spec.stack else { return Ok(None) };
-    let owned = match live::survey(cx, Some((&spec.team, stack)), &[], account).await {
+    let owned = match live::discover_all(cx, Some((&spec.team, stack)), &[], account).await {
         Ok(owned) => owned,
         Err(error) => {
             let why =

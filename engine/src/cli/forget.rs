@@ -74,8 +74,8 @@ async fn forget(
 /// The error for a resource that the stack doesn't own.
 fn not_owned(planned: &[PlannedRun<'_>], name: &str) -> CommandError {
     let scope = planned.first().map(|it| names::search_scope(&it.run.session.target, &it.run.inventory.env));
-    let place = scope.as_ref().map_or_else(String::new, |scope| format!(" {}", scope.place()));
-    let problem = format!("this team's stack owns no resource `{name}`{place}");
+    let location = scope.as_ref().map_or_else(String::new, |scope| format!(" {}", scope.location()));
+    let problem = format!("this team's stack owns no resource `{name}`{location}");
     let known = planned.iter().flat_map(|it| &it.run.session.spec.resources).map(|it| it.name.as_str());
     let known = known.filter(|known| *known != name);
     let owned = "`engine list` shows what it owns";

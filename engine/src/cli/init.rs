@@ -231,7 +231,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, C
             None => Ok(team.clone()),
             Some(objection) => {
                 let problem = format!("the team name `{team}` {objection}");
-                Err(CommandError::usage(problem, format!("use {}", grammar::team_words())))
+                Err(CommandError::usage(problem, format!("use {}", grammar::team_name_rule())))
             }
         };
     }
@@ -259,7 +259,7 @@ fn team(terminal: &Terminal, args: &InitArgs, folder: &Path) -> Result<String, C
         };
         match grammar::objection_to_team(&team) {
             None => return Ok(team),
-            Some(objection) => terminal.note(&format!("`{team}` {objection}: use {}", grammar::team_words())),
+            Some(objection) => terminal.note(&format!("`{team}` {objection}: use {}", grammar::team_name_rule())),
         }
     }
     let problem = "no team was entered, so nothing was written";

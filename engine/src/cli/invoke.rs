@@ -276,8 +276,8 @@ fn function<'s>(spec: &'s Spec, args: &InvokeArgs) -> Result<&'s ResourceDecl, C
 }
 
 fn at(spec: &Spec, declared: &ResourceDecl, diagnostic: Diagnostic) -> Diagnostic {
-    match spec.place(&declared.name, &Path::default()) {
-        Some(place) => diagnostic.at(place),
+    match spec.location(&declared.name, &Path::default()) {
+        Some(location) => diagnostic.at(location),
         None => diagnostic,
     }
 }
@@ -293,7 +293,7 @@ async fn read(
     live.map_err(|error| CommandError::of_call(&error, &format!("read `{}`", declared.name)))?.ok_or_else(|| {
         let scope = names::search_scope(&session.target, env);
         let (kind, name) = (&declared.schema().kind, &declared.id.name);
-        let problem = format!("`{}` can't be used: there is no {kind} `{name}` {}", declared.name, scope.place());
+        let problem = format!("`{}` can't be used: there is no {kind} `{name}` {}", declared.name, scope.location());
         let diagnostic = at(&session.spec, declared, Diagnostic::error(problem, scope.elsewhere()));
         CommandError::one(diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")))
     })

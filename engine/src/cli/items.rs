@@ -27,7 +27,7 @@ use super::session::{self, AwsTarget, Session};
 use super::terminal::{Confirmation, Terminal, ask, report_waits_once, with_wait_notice};
 
 /// How many items `list` shows.
-const SHOWN: usize = 25;
+const DEFAULT_LIMIT: usize = 25;
 /// DynamoDB takes items of 400 KB; as JSON, they are longer
 /// (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
 const MAX_JSON: usize = 4 << 20;
@@ -114,7 +114,7 @@ enum Write {
 
 impl Write {
     /// The verb with its preposition.
-    fn words(self) -> &'static str {
+    fn verb(self) -> &'static str {
         match self {
             Write::Put => "put into",
             Write::Delete => "delete from",
@@ -170,8 +170,8 @@ fn declared<'s>(spec: &'s Spec, name: &str) -> Result<&'s ResourceDecl, CommandE
 }
 
 fn at(spec: &Spec, resource: &str, diagnostic: Diagnostic) -> Diagnostic {
-    match spec.place(resource, &Path::default()) {
-        Some(place) => diagnostic.at(place),
+    match spec.location(resource, &Path::default()) {
+        Some(location) => diagnostic.at(location),
         None => diagnostic,
     }
 }
@@ -198,14 +198,14 @@ impl ItemsTarget<'_> {
     async fn list(&self, interrupt: watch::Receiver<bool>) -> Result<Exit, CommandError> {
         let terminal = self.session.terminal;
         let (cx, env) = self.reader(Access::ReadOnly, &interrupt).await?;
-        let list = with_wait_notice(terminal.quiet, || cx.waits(), items::list(&cx, &self.table, SHOWN)).await;
+        let list = with_wait_notice(terminal.quiet, || cx.waits(), items::list(&cx, &self.table, DEFAULT_LIMIT)).await;
         let (items, has_more) = list.map_err(|error| self.failed("list", error, &env))?;
         terminal
             .print(&items.iter().map(|item| format!("{}\n", item.json(&self.table, self.form))).collect::<String>());
         if items.is_empty() {
             terminal.note(&format!("`{}` has no items", self.table.resource));
         } else if has_more {
-            terminal.note(&format!("the first {SHOWN} items; `{}` has more", self.table.resource));
+            terminal.note(&format!("the first {DEFAULT_LIMIT} items; `{}` has more", self.table.resource));
         }
         Ok(Exit::Done)
     }
@@ -231,7 +231,7 @@ impl ItemsTarget<'_> {
         // Only its owner matters.
         let reader = cx.with_detail(Detail::ForDelete);
         let live = with_wait_notice(terminal.quiet, || cx.waits(), live::read_again(&reader, declared)).await;
-        let Some(live) = live.map_err(|error| self.failed(write.words(), error, &env))? else {
+        let Some(live) = live.map_err(|error| self.failed(write.verb(), error, &env))? else {
             return Err(self.missing(&env));
         };
         items::check_owner(&session.spec, declared, &live)
@@ -256,7 +256,7 @@ impl ItemsTarget<'_> {
             }
         };
         let outcome = with_wait_notice(terminal.quiet, || cx.waits(), outcome).await;
-        let outcome = outcome.map_err(|error| self.failed(write.words(), error, &env))?;
+        let outcome = outcome.map_err(|error| self.failed(write.verb(), error, &env))?;
         terminal.show(&format!("{json}: {outcome}\n"));
         Ok(Exit::Done)
     }
@@ -289,7 +289,7 @@ impl ItemsTarget<'_> {
             return Err(CommandError::one(Diagnostic::error(problem, hint).why("nothing was changed")));
         }
         let AwsEnv { account, region, .. } = env;
-        terminal.note(&format!("{} the table {}, account {account}, {region}:", write.words(), table.name));
+        terminal.note(&format!("{} the table {}, account {account}, {region}:", write.verb(), table.name));
         terminal.note(&format!("  {json}"));
         let readers = names::functions_behind(spec, declared);
         if !readers.is_empty() {
@@ -316,7 +316,7 @@ impl ItemsTarget<'_> {
     fn missing(&self, env: &AwsEnv) -> CommandError {
         let ItemsTarget { session, declared, .. } = self;
         let scope = names::search_scope(&session.target, env);
-        let problem = format!("`{}` has no items: the table doesn't exist {}", declared.name, scope.place());
+        let problem = format!("`{}` has no items: the table doesn't exist {}", declared.name, scope.location());
         let diagnostic = at(&session.spec, &declared.name, Diagnostic::error(problem, scope.elsewhere()));
         CommandError::one(diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")))
     }

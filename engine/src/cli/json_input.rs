@@ -14,7 +14,7 @@ use crate::files;
 use super::exit::CommandError;
 
 /// The maximum length of a line that an error shows, in bytes.
-const MAX_SHOWN: usize = 2_000;
+const MAX_QUOTED_LINE: usize = 2_000;
 
 /// JSON and where it is from.
 pub(super) struct JsonInput {
@@ -70,7 +70,7 @@ impl JsonInput {
         };
         let file = SourceFile::new(name, text.strip_prefix('\u{feff}').unwrap_or(&text));
         // An error shows the line, which the user wrote for this command.
-        if file.text().lines().all(|line| line.len() <= MAX_SHOWN) {
+        if file.text().lines().all(|line| line.len() <= MAX_QUOTED_LINE) {
             file.reveal_except(Vec::new());
         }
         match serde_json::from_str(file.text()) {
@@ -86,7 +86,7 @@ impl JsonInput {
 
     /// An error about all of it.
     pub(super) fn wrong(&self, problem: impl Into<String>, hint: &str) -> CommandError {
-        let whole = self.file.place(Span::new(0, self.file.text().len().min(1)));
+        let whole = self.file.location(Span::new(0, self.file.text().len().min(1)));
         CommandError::one(Diagnostic::error(problem.into(), hint).at(whole))
     }
 }
@@ -102,5 +102,5 @@ fn not_json(file: &Arc<SourceFile>, error: &serde_json::Error) -> Diagnostic {
         true => "write JSON, like `{}`",
         false => "JSON needs double quotes around names and text, and no comma after the last member",
     };
-    Diagnostic::error(format!("{} is not JSON", file.name()), hint).at(file.place(Span::new(at, at))).why(reason)
+    Diagnostic::error(format!("{} is not JSON", file.name()), hint).at(file.location(Span::new(at, at))).why(reason)
 }

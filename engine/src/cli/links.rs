@@ -30,12 +30,12 @@ pub(super) fn with_address(repository: &str, problem: &Diagnostic) -> Diagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::remedy::words;
+    use crate::render::remedy::text;
 
     #[test]
     fn links_need_a_repository() {
         let bug = Diagnostic::error("engine has a bug", "please report it");
-        let hints = |repository| with_address(repository, &bug).worded(words).hints;
+        let hints = |repository| with_address(repository, &bug).worded(text).hints;
         assert_eq!(hints(""), ["please report it"]);
         assert_eq!(hints("https://x"), ["please report it", "report it at https://x/issues"]);
         let typo = Diagnostic::error("unknown `x`", "did you mean `y`?");

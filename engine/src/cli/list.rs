@@ -116,8 +116,8 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
             for (owners, scope) in scopes {
                 terminal.show(&format!(
                     "No resources of {owners} exist {}.\n{}\n",
-                    scope.place(),
-                    sentence(&remedy::words(&scope.elsewhere()))
+                    scope.location(),
+                    sentence(&remedy::text(&scope.elsewhere()))
                 ));
             }
         }
@@ -128,7 +128,7 @@ fn print_owned(terminal: &Terminal, format: OutputFormat, owned: &[Owned], scope
                 style.width = usize::MAX;
             }
             terminal.print(&render::owned(owned, style));
-            scopes.iter().for_each(|(owners, it)| terminal.note(&format!("Resources of {owners} {}", it.place())));
+            scopes.iter().for_each(|(owners, it)| terminal.note(&format!("Resources of {owners} {}", it.location())));
         }
     }
 }
@@ -141,7 +141,7 @@ async fn find_owned(
     account: &str,
     terminal: &Terminal,
 ) -> Result<Vec<Owned>, CommandError> {
-    let found = live::survey(cx, owner, prefixes, account);
+    let found = live::discover_all(cx, owner, prefixes, account);
     let found = with_wait_notice(terminal.quiet, || cx.waits(), found).await;
     let found = found.map_err(|error| {
         let mut diagnostic = error.diagnostic("search for managed resources");
@@ -158,7 +158,7 @@ async fn find_owned(
                 (OwnerKind::Team, owner.team, owner.stack, owner.resource)
             }
             Ownership::CloudFormation(stack) => (OwnerKind::CloudFormation, String::new(), stack, String::new()),
-            Ownership::Nobody | Ownership::Inherited | Ownership::Untaggable => Default::default(),
+            Ownership::Unowned | Ownership::Inherited | Ownership::Untaggable => Default::default(),
             Ownership::Denied | Ownership::NotYetReadable(_) => {
                 (OwnerKind::Unreadable, String::new(), String::new(), String::new())
             }

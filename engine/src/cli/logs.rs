@@ -330,7 +330,7 @@ fn parse_all<'f>(
         }
         feed.is_explained = true;
         if let Some(at) = feed.tail.take_crowded() {
-            let at = logs::moment(at);
+            let at = logs::timestamp(at);
             notices.push(format!("{}: AWS returns only some of the events logged at {at}", feed.function));
         }
         parsed.extend(feed.parse(cx, events.unwrap_or_default(), args));

@@ -104,9 +104,9 @@ async fn print(
             known.into_iter().filter(|(known, _)| name.is_none_or(|name| name == known)).collect();
         if let Some((missing, _)) = wanted.iter().find(|(_, value)| value.has_unknown()) {
             let scope = names::search_scope(target, &inventory.env);
-            let place = scope.place();
+            let location = scope.location();
             let problem =
-                format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {place}");
+                format!("the output `{missing}` is unknown: the resource that it refers to doesn't exist {location}");
             let diagnostic = Diagnostic::error(problem, scope.elsewhere());
             return Err(CommandError::one(
                 diagnostic.hint(Advice::from("otherwise run ").then(scope.apply()).then(" first")),

@@ -18,7 +18,7 @@ use super::session::{AwsTarget, LoadedSpec, Session};
 /// A handler in JavaScript.
 struct Handler {
     /// Where the spec names its code.
-    place: Option<Location>,
+    location: Option<Location>,
     /// The file as the user knows it, unless the code is part of the spec.
     file: Option<PathBuf>,
     /// Its name in the package.
@@ -37,7 +37,7 @@ pub(super) fn check_suspected(loaded: &mut [LoadedSpec]) -> Vec<Diagnostic> {
         return Vec::new();
     }
     check(loaded, |spec, handler| {
-        spec.warnings.iter().any(|warning| is_suspicion(warning) && warning.at == handler.place)
+        spec.warnings.iter().any(|warning| is_suspicion(warning) && warning.at == handler.location)
     })
 }
 
@@ -60,7 +60,7 @@ fn check(loaded: &mut [LoadedSpec], is_selected: impl Fn(&Spec, &Handler) -> boo
         if *verdict == SyntaxVerdict::Unknown {
             continue;
         }
-        spec.warnings.retain(|warning| !(is_suspicion(warning) && warning.at == handler.place));
+        spec.warnings.retain(|warning| !(is_suspicion(warning) && warning.at == handler.location));
         match diagnostic(handler, verdict) {
             Some(error) if error.severity == Severity::Error => errors.push(error),
             warning => spec.warnings.extend(warning),
@@ -131,7 +131,7 @@ fn handler(spec: &Spec, function: &ResourceDecl, runs_here: bool) -> Option<Hand
     };
     let layers = function.desired.get("layers");
     Some(Handler {
-        place: spec.place(&function.name, &property),
+        location: spec.location(&function.name, &property),
         file: code.map(|path| file_of(spec, path, &name)),
         name,
         script: Script { text: content, is_module },
@@ -177,7 +177,7 @@ fn verdicts(handlers: &[Handler]) -> Vec<SyntaxVerdict> {
 
 fn diagnostic(handler: &Handler, verdict: &SyntaxVerdict) -> Option<Diagnostic> {
     let SyntaxVerdict::Invalid { line, column, reason, major } = verdict else { return None };
-    let Handler { place, file, name, script, runtime, has_layers, runs_here } = handler;
+    let Handler { location, file, name, script, runtime, has_layers, runs_here } = handler;
     let text = String::from_utf8_lossy(&script.text);
     // Node.js counts the mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -219,10 +219,10 @@ fn diagnostic(handler: &Handler, verdict: &SyntaxVerdict) -> Option<Diagnostic> 
         let file = SourceFile::new(file.display().to_string(), text);
         file.reveal_except(Vec::new());
         let span = span(text, *line, *column);
-        file.place(span)
+        file.location(span)
     });
-    Some(match shown.or_else(|| place.clone()) {
-        Some(place) => diagnostic.at(place),
+    Some(match shown.or_else(|| location.clone()) {
+        Some(location) => diagnostic.at(location),
         None => diagnostic,
     })
 }

@@ -208,8 +208,8 @@ impl Terminal {
         for it in diagnostic::in_order(&remedy::worded(diagnostics)) {
             let Diagnostic { problem, why, .. } = it;
             let (code, said) = (it.code(), it.aws_text());
-            let (file, hint) = (it.at.as_ref().map(|place| place.file.name()), it.hints.join("; "));
-            let line = it.at.as_ref().map(|place| place.line_column().0);
+            let (file, hint) = (it.at.as_ref().map(|location| location.file.name()), it.hints.join("; "));
+            let line = it.at.as_ref().map(|location| location.line_column().0);
             match it.severity {
                 Severity::Error => error!(target: "engine::problem", code, file, line, why, hint, said, "{problem}"),
                 Severity::Warning => warn!(target: "engine::problem", code, file, line, why, hint, said, "{problem}"),

@@ -104,13 +104,16 @@ fn annotation(problem: &Diagnostic<String>) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let place = problem.at.as_ref().map_or_else(String::new, |place: &Location| {
-        let (line, column) = place.line_column();
-        format!(" file={},line={line},col={column}", escaped(place.file.name()).replace(':', "%3A").replace(',', "%2C"))
+    let location = problem.at.as_ref().map_or_else(String::new, |location: &Location| {
+        let (line, column) = location.line_column();
+        format!(
+            " file={},line={line},col={column}",
+            escaped(location.file.name()).replace(':', "%3A").replace(',', "%2C")
+        )
     });
     let whole = [Some(&problem.problem), problem.why.as_ref()].into_iter().flatten().chain(&problem.hints);
     let text = whole.map(|text| printable(text)).collect::<Vec<_>>().join("\n");
-    format!("::{level}{place}::{}\n", escaped(&text))
+    format!("::{level}{location}::{}\n", escaped(&text))
 }
 
 fn escaped(text: &str) -> String {

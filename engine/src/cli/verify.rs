@@ -276,12 +276,12 @@ async fn test<'r>(terminal: &Terminal, ready: &[&'r Ready<'_>], args: &VerifyArg
         }
     };
     report::heading(terminal, ready).inspect(|heading| show(&format!("{heading}\n\n")));
-    let turns = Turns::new(args, ready);
+    let test_slots = TestSlots::new(args, ready);
     if args.teams.is_none() {
-        return join_all(ready.iter().map(|it| test_team(it, args, &turns, &show))).await;
+        return join_all(ready.iter().map(|it| test_team(it, args, &test_slots, &show))).await;
     }
     join_all(ready.iter().map(async |it| {
-        let outcomes = test_team(it, args, &turns, &|_| {}).await;
+        let outcomes = test_team(it, args, &test_slots, &|_| {}).await;
         show(&report::rows(it, &outcomes));
         let problems = report::problems(&it.run.session.spec.team, &outcomes);
         terminal.problems(&problems);
@@ -292,16 +292,16 @@ async fn test<'r>(terminal: &Terminal, ready: &[&'r Ready<'_>], args: &VerifyArg
 
 /// Limits how many mappings are tested at the same time: all of the process to `--parallelism`, and
 /// those of a table or queue to one.
-struct Turns<'r> {
+struct TestSlots<'r> {
     slots: Slots,
     sources: HashMap<&'r str, Mutex<()>>,
 }
 
-impl<'r> Turns<'r> {
-    fn new(args: &VerifyArgs, ready: &[&'r Ready<'_>]) -> Turns<'r> {
+impl<'r> TestSlots<'r> {
+    fn new(args: &VerifyArgs, ready: &[&'r Ready<'_>]) -> TestSlots<'r> {
         let pipelines = ready.iter().flat_map(|it| &it.pipelines);
         let sources = pipelines.map(|it| (it.source.arn(), Mutex::new(()))).collect();
-        Turns { slots: slots(usize::from(args.parallelism)), sources }
+        TestSlots { slots: slots(usize::from(args.parallelism)), sources }
     }
 }
 
@@ -309,7 +309,7 @@ impl<'r> Turns<'r> {
 async fn test_team<'r>(
     ready: &'r Ready<'_>,
     args: &VerifyArgs,
-    turns: &Turns<'_>,
+    test_slots: &TestSlots<'_>,
     show: &impl Fn(&str),
 ) -> Outcomes<'r> {
     let Ready { run: Run { session, cx, .. }, pipelines, .. } = ready;
@@ -319,11 +319,11 @@ async fn test_team<'r>(
     };
     let mut outcomes = Vec::new();
     for pipeline in pipelines {
-        let source = match turns.sources.get(pipeline.source.arn()) {
+        let source = match test_slots.sources.get(pipeline.source.arn()) {
             Some(source) => Some(source.lock().await),
             None => None,
         };
-        let slot = turns.slots.acquire().await;
+        let slot = test_slots.slots.acquire().await;
         if cx.interrupted() {
             break;
         }
@@ -332,7 +332,7 @@ async fn test_team<'r>(
         let mut outcome = verify::verify(cx, pipeline, pace, &mut report).await;
         drop((slot, source));
         if let Some(StopReason::Finding(finding)) = &mut outcome.stop {
-            finding.diagnostic.at = report::place(&session.spec, pipeline, finding.cause);
+            finding.diagnostic.at = report::blamed_location(&session.spec, pipeline, finding.cause);
         }
         show(&verified::outcome(pipeline, &outcome));
         outcomes.push((pipeline, outcome));

@@ -162,7 +162,7 @@ impl LocalError {
             Self::ToolBroken { output, .. } | Self::HashMismatch { output } | Self::NotReset { output } => {
                 Some(output.clone())
             }
-            Self::NoInstaller { attempts } | Self::NoNetwork { attempts } => Some(in_turn(attempts)),
+            Self::NoInstaller { attempts } | Self::NoNetwork { attempts } => Some(list_attempts(attempts)),
             Self::CacheFolder { source, .. } | Self::ProjectFolder { source, .. } | Self::System { source, .. } => {
                 Some(source.to_string())
             }
@@ -233,7 +233,7 @@ fn product(program: &str) -> &'static str {
     if program == "node" { "Node.js" } else { "Python" }
 }
 
-fn in_turn(attempts: &[InstallAttempt]) -> String {
+fn list_attempts(attempts: &[InstallAttempt]) -> String {
     let tried: Vec<String> = attempts.iter().map(|attempt| format!("`{}`: {}", attempt.way, attempt.output)).collect();
     tried.join("\n")
 }

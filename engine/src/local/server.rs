@@ -72,7 +72,7 @@ pub fn ensure(project: &Project, report: &mut dyn FnMut(&str)) -> Result<Running
 }
 
 /// Checks what the local AWS needs of this machine, without changing or starting anything.
-pub fn survey(project: &Project) -> Vec<RequirementCheck> {
+pub fn check_requirements(project: &Project) -> Vec<RequirementCheck> {
     let tools = match project.tools() {
         Ok(tools) => tools,
         Err(error) => return vec![("local AWS", Err(error))],

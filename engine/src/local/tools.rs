@@ -213,14 +213,14 @@ mod tests {
         (folder, tools)
     }
 
-    fn shown(error: &LocalError) -> String {
+    fn text_of(error: &LocalError) -> String {
         format!("{}\n{}\n{}", error.problem(), error.why().unwrap_or_default(), error.hint())
     }
 
     #[test]
     fn an_old_python_is_reported_with_its_path() {
         let (folder, tools) = tools_with("python3", "echo 3.9.18; echo /usr/bin/python3");
-        let shown_error = shown(&tools.python().unwrap_err()).replace(&folder.path().display().to_string(), "…");
+        let shown_error = text_of(&tools.python().unwrap_err()).replace(&folder.path().display().to_string(), "…");
         insta::assert_snapshot!(shown_error, @r"
         `python3` is version 3.9.18, but the local AWS needs 3.10 or newer
         engine found it at `…/python3`
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_missing_program_has_a_hint_to_install_it() {
         let tools = Tools::new("/nonexistent".into()).unwrap();
-        insta::assert_snapshot!(shown(&tools.node().unwrap_err()), @"
+        insta::assert_snapshot!(text_of(&tools.node().unwrap_err()), @"
         `node` was not found
         the local AWS is a Python program that runs functions with this machine's Node.js
         install Node.js 18 or newer and add `node` to `PATH`
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_output_of_a_failing_shim_is_shown() {
         let (folder, tools) = tools_with("node", "echo 'shim: no version set' >&2; exit 1");
-        let shown_error = shown(&tools.node().unwrap_err()).replace(&folder.path().display().to_string(), "…");
+        let shown_error = text_of(&tools.node().unwrap_err()).replace(&folder.path().display().to_string(), "…");
         insta::assert_snapshot!(shown_error, @r"
         `…/node` doesn't work
         shim: no version set

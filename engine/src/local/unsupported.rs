@@ -15,7 +15,7 @@ pub fn ensure(_: &Project, _: &mut dyn FnMut(&str)) -> Result<Running, LocalErro
 }
 
 /// Reports that the local AWS doesn't run here.
-pub fn survey(_: &Project) -> Vec<RequirementCheck> {
+pub fn check_requirements(_: &Project) -> Vec<RequirementCheck> {
     vec![("local AWS", Err(LocalError::Windows))]
 }
 

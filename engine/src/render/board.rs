@@ -50,7 +50,7 @@ fn card(row: &StackRow, zone: &TimeZone) -> Markup {
     html! {
         li class=(class) {
             h2 { (row.name) }
-            p class="state" { strong { (state.word()) } (resources) }
+            p class="state" { strong { (state.label()) } (resources) }
             ul class="changes" {
                 @for (change, at) in EventName::ALL.iter().zip(row.seen) {
                     li class=(if at.is_some() { "seen" } else { "unseen" }) {

@@ -34,12 +34,12 @@ pub fn kinds<'s>(schemas: impl Iterator<Item = &'s Schema>, out: OutputStyle) ->
 }
 
 /// The settings that a resource accepts in addition to its kind's properties, with their docs.
-pub fn words_of(schema: &Schema) -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn settings_of(schema: &Schema) -> impl Iterator<Item = (&'static str, &'static str)> {
     grammar::META.iter().copied().filter(|(word, _)| grammar::takes(schema, word))
 }
 
 /// The top-level keys of a spec.
-pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
+pub fn spec_keys() -> impl Iterator<Item = &'static str> {
     grammar::TOP.iter().map(|(word, _)| *word)
 }
 
@@ -47,19 +47,19 @@ pub fn words_of_spec() -> impl Iterator<Item = &'static str> {
 pub fn spec(kinds: &Kinds, word: Option<&str>, out: OutputStyle) -> Option<String> {
     let top = grammar::TOP.iter().filter(|(top, _)| word.is_none_or(|word| word == *top));
     let mut text = format!("{}: the desired resources, as YAML\n", out.paint(BOLD, "spec"));
-    let n_words = top.map(|(word, doc)| explain_word(&mut text, word, doc, out)).count();
+    let n_keys = top.map(|(word, doc)| explain_key(&mut text, word, doc, out)).count();
     if word == Some("lookups") {
         text.push_str("\nIn each lookup:\n");
-        grammar::lookup_keys(kinds).into_iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
+        grammar::lookup_keys(kinds).into_iter().for_each(|(word, doc)| explain_key(&mut text, word, doc, out));
     }
     if word.is_none() {
         text.push_str("\nIn each resource, in addition to the properties of its type:\n");
-        grammar::META.iter().for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
+        grammar::META.iter().for_each(|(word, doc)| explain_key(&mut text, word, doc, out));
     }
-    (n_words > 0).then_some(text)
+    (n_keys > 0).then_some(text)
 }
 
-fn explain_word(text: &mut String, word: &str, doc: &str, out: OutputStyle) {
+fn explain_key(text: &mut String, word: &str, doc: &str, out: OutputStyle) {
     let _ = writeln!(text, "\n  {}", out.paint(BOLD, word));
     paragraph(text, PLAIN, "      ", doc, out);
 }
@@ -71,7 +71,7 @@ pub fn kind(schema: &Schema, property: Option<&str>, out: OutputStyle) -> Option
         entries.retain(|entry| {
             entry.path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
-        if entries.is_empty() && !words_of(schema).any(|(word, _)| word == wanted) {
+        if entries.is_empty() && !settings_of(schema).any(|(word, _)| word == wanted) {
             return None;
         }
     }
@@ -91,12 +91,12 @@ pub fn kind(schema: &Schema, property: Option<&str>, out: OutputStyle) -> Option
     }
     match property {
         Some(wanted) => {
-            let word = words_of(schema).filter(|(word, _)| *word == wanted);
-            word.for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
+            let word = settings_of(schema).filter(|(word, _)| *word == wanted);
+            word.for_each(|(word, doc)| explain_key(&mut text, word, doc, out));
         }
         None => {
             text.push_str("\nSettings for engine:\n");
-            words_of(schema).for_each(|(word, doc)| explain_word(&mut text, word, doc, out));
+            settings_of(schema).for_each(|(word, doc)| explain_key(&mut text, word, doc, out));
             text.push_str("\nOutputs that other resources can refer to:\n");
         }
     }

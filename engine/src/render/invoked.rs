@@ -37,7 +37,7 @@ pub fn log(invocation: &Invocation, out: OutputStyle) -> Vec<String> {
 fn lines(invocation: &Invocation) -> Vec<Line> {
     let lines: Vec<String> = invocation.log.lines().map(str::to_owned).collect();
     // Which file of the project a frame belongs to is not known here.
-    let joined = logs::join(lines, |line| line);
+    let joined = logs::join_split_entries(lines, |line| line);
     joined.iter().map(|line| logs::read(line).with_own_frames(&|_| None)).collect()
 }
 

@@ -17,7 +17,7 @@ use super::list::outputs_json;
 use super::plan::{ACTIONS, action_style};
 use super::remedy;
 use super::timeline::timing_json;
-use super::value::{sensitive, shown};
+use super::value::{one_line, sensitive};
 
 /// The version of the JSON documents.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -31,7 +31,7 @@ pub fn plan_json(spec: &Spec, env: &AwsEnv, plan: &Plan) -> Json {
         env,
         json!({
             "changes": changes,
-            "remarks": plan.remarks.iter().map(remedy::words).collect::<Vec<_>>(),
+            "remarks": plan.remarks.iter().map(remedy::text).collect::<Vec<_>>(),
             "summary": summary.into_iter().collect::<Json>(),
         }),
     )
@@ -75,12 +75,12 @@ pub fn outcome_json(
         };
         json!({
             "resource": plan.changes.get(step.change).map(|change| &change.resource),
-            "step": step_word(step.op),
+            "step": step_name(step.op),
             "result": result,
             "seconds": seconds,
             "reason": reason,
             "code": failure.map(|error| error.cause.name()),
-            "hint": failure.map(|error| remedy::words(&error.hint())),
+            "hint": failure.map(|error| remedy::text(&error.hint())),
         })
     });
     let mut document = plan_json(spec, env, plan);
@@ -93,7 +93,7 @@ pub fn outcome_json(
     document
 }
 
-pub(super) fn step_word(op: Op) -> &'static str {
+pub(super) fn step_name(op: Op) -> &'static str {
     match op {
         Op::Create => "create",
         Op::Update => "update",
@@ -111,7 +111,7 @@ pub(super) fn change_json(change: &Change) -> Json {
     let value = |value: &Value, is_sensitive: bool| match value {
         Value::Null => Json::Null,
         value if is_sensitive => json!(sensitive(value, false)),
-        value if value.has_unknown() => json!(shown(value)),
+        value if value.has_unknown() => json!(one_line(value)),
         value => Json::from(value),
     };
     let properties: Vec<Json> = change
@@ -138,8 +138,8 @@ pub(super) fn change_json(change: &Change) -> Json {
         "action": action_style(change.action).word,
         "undecided": change.pending || change.partial,
         "properties": properties,
-        "reason": change.reason.as_ref().map(remedy::words),
-        "hint": change.hint.as_ref().map(remedy::words),
+        "reason": change.reason.as_ref().map(remedy::text),
+        "hint": change.hint.as_ref().map(remedy::text),
         "remarks": change.remarks,
     })
 }

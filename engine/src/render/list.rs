@@ -10,7 +10,7 @@ use crate::schema::Str;
 use crate::value::Value;
 
 use super::json::FORMAT_VERSION;
-use super::value::shown;
+use super::value::one_line;
 use super::{GREEN, OutputStyle, RED, YELLOW};
 
 /// One resource in AWS and its owner.
@@ -51,7 +51,7 @@ pub fn outputs(outputs: &[(String, Value)]) -> String {
     let columns = outputs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in outputs {
-        let _ = writeln!(text, "{name:columns$} = {}", shown(value));
+        let _ = writeln!(text, "{name:columns$} = {}", one_line(value));
     }
     text
 }

@@ -17,7 +17,7 @@ use crate::diagnostic::{printable, wrap};
 use crate::logs::{AttributeChange, EventName, FunctionFailure, Image, LogEntry, Record, Report};
 
 use super::json::FORMAT_VERSION;
-use super::value::word;
+use super::value::yaml_key;
 use super::{BOLD, DIM, GREEN, OutputStyle, PLAIN, RED, YELLOW};
 
 /// An entry of a log and where it was logged.
@@ -141,7 +141,7 @@ impl Journal {
             let _ = writeln!(text, "{}", out.paint(DIM, &day));
             self.day = day;
         }
-        let DisplayEntry { label, style, mut head, mut body } = shown(entry.entry);
+        let DisplayEntry { label, style, mut head, mut body } = display_entry(entry.entry);
         if *times > 1 {
             let (first_day, first) = on_clock(*since, &self.zone);
             let first = first.split('.').next().unwrap_or_default();
@@ -182,7 +182,7 @@ impl Journal {
 
 /// An entry without the time, as lines.
 pub(super) fn entry(entry: &LogEntry, out: OutputStyle) -> Vec<String> {
-    let DisplayEntry { label, style, head, body } = shown(entry);
+    let DisplayEntry { label, style, head, body } = display_entry(entry);
     let (label, columns) = if label.is_empty() { (String::new(), 0) } else { (format!("{label:<LABEL$}"), LABEL) };
     let lines = head.split('\n').map(str::to_owned).chain(body);
     let label = |at: usize| if at == 0 { out.paint(style, &label) } else { " ".repeat(columns) };
@@ -193,20 +193,20 @@ pub(super) fn entry(entry: &LogEntry, out: OutputStyle) -> Vec<String> {
 pub fn raw(entry: &JournalEntry<'_>) -> String {
     match entry.entry {
         LogEntry::Text { text, .. } => format!("{text}\n"),
-        entry => format!("{}\n", shown(entry).head),
+        entry => format!("{}\n", display_entry(entry).head),
     }
 }
 
 /// Whether an entry contains `text` in the form that people see.
 pub fn contains(entry: &LogEntry, text: &str) -> bool {
-    let DisplayEntry { label, head, body, .. } = shown(entry);
+    let DisplayEntry { label, head, body, .. } = display_entry(entry);
     let whole = [&[format!("{label}  {head}")], &body[..]].concat();
     whole.join("\n").contains(text)
 }
 
 /// What makes two entries the same error of the same function.
 fn error_key(entry: &JournalEntry<'_>) -> Option<String> {
-    let DisplayEntry { label: "ERROR" | "FATAL", head, body, .. } = shown(entry.entry) else { return None };
+    let DisplayEntry { label: "ERROR" | "FATAL", head, body, .. } = display_entry(entry.entry) else { return None };
     Some(format!("{}\n{head}\n{}", entry.function, body.join("\n")))
 }
 
@@ -219,7 +219,7 @@ struct DisplayEntry {
     body: Vec<String>,
 }
 
-fn shown(entry: &LogEntry) -> DisplayEntry {
+fn display_entry(entry: &LogEntry) -> DisplayEntry {
     match entry {
         LogEntry::Record(record) => {
             let style = match record.event_name {
@@ -253,7 +253,8 @@ fn shown(entry: &LogEntry) -> DisplayEntry {
 
 /// `id=7  text: "buy milk" -> "buy oat milk"`.
 fn record_text(record: &Record) -> String {
-    let keys: Vec<String> = record.keys.iter().map(|(name, value)| format!("{}={}", word(name), bare(value))).collect();
+    let keys: Vec<String> =
+        record.keys.iter().map(|(name, value)| format!("{}={}", yaml_key(name), bare(value))).collect();
     let is_change = record.event_name == EventName::Modify && record.old.is_some() && record.new.is_some();
     let changes: Vec<String> = record.changes().iter().map(|change| changed(*change, is_change)).collect();
     let changes = match changes.is_empty() {
@@ -265,7 +266,7 @@ fn record_text(record: &Record) -> String {
 
 fn changed(change: AttributeChange<'_>, is_change: bool) -> String {
     let AttributeChange { attribute, before, after } = change;
-    let name = word(attribute);
+    let name = yaml_key(attribute);
     match (before, after) {
         (Some(before), Some(after)) => format!("{name}: {} -> {}", value(before), value(after)),
         (Some(removed), None) if is_change => format!("- {name}: {}", value(removed)),
@@ -279,7 +280,8 @@ fn value(json: &Json) -> String {
     match json {
         Json::Object(map) if map.is_empty() => "{}".to_owned(),
         Json::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, it)| format!("{}: {}", word(key), value(it))).collect();
+            let entries: Vec<String> =
+                map.iter().map(|(key, it)| format!("{}: {}", yaml_key(key), value(it))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
         Json::Array(items) => format!("[{}]", items.iter().map(value).collect::<Vec<_>>().join(", ")),
@@ -289,7 +291,7 @@ fn value(json: &Json) -> String {
 
 /// A key's value, without quotes where it is a plain word.
 fn bare(json: &Json) -> String {
-    json.as_str().map_or_else(|| value(json), word)
+    json.as_str().map_or_else(|| value(json), yaml_key)
 }
 
 /// `12.34 ms, 67 of 128 MB, cold start 151 ms`.
@@ -316,7 +318,7 @@ pub(super) fn on_clock(at: i64, zone: &TimeZone) -> (String, String) {
 }
 
 /// Milliseconds since 1970 as `2026-11-25T14:23:16.123Z`.
-pub fn moment(at: i64) -> String {
+pub fn timestamp(at: i64) -> String {
     let since = Duration::from_millis(at.clamp(0, LAST).unsigned_abs());
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
@@ -332,7 +334,7 @@ pub fn json(entry: &JournalEntry<'_>) -> Json {
     };
     add(json!({
         "format_version": FORMAT_VERSION,
-        "time": moment(*at),
+        "time": timestamp(*at),
         "function": function,
         "stream": stream,
         "request_id": request,

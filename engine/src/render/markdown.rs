@@ -160,9 +160,9 @@ fn warnings(plan: &Plan) -> String {
         let weight = if is_refused || change.needs_approval { weight(change) } else { 6 };
         let verdict = if is_refused { " is refused" } else { "" };
         if let Some(reason) = &change.reason {
-            let mut item = format!("- {who}{verdict}: {}\n", sentence(&remedy::words(reason)));
+            let mut item = format!("- {who}{verdict}: {}\n", sentence(&remedy::text(reason)));
             if let (true, Some(hint)) = (is_refused, &change.hint) {
-                let hint = remedy::words(hint);
+                let hint = remedy::text(hint);
                 let (first, rest) = hint.split_once('\n').unwrap_or((&hint, ""));
                 let _ = write!(item, "  - {}\n{}", sentence(first), fenced("yaml", rest, "    "));
             }
@@ -170,7 +170,7 @@ fn warnings(plan: &Plan) -> String {
         }
         items.extend(change.remarks.iter().map(|remark| (weight, format!("- {who}: {}\n", sentence(remark)))));
     }
-    items.extend(plan.remarks.iter().map(|remark| (0, format!("- {}\n", sentence(&remedy::words(remark))))));
+    items.extend(plan.remarks.iter().map(|remark| (0, format!("- {}\n", sentence(&remedy::text(remark))))));
     if items.is_empty() {
         return String::new();
     }
@@ -267,7 +267,7 @@ fn ended(plan: &Plan, status: &str, endings: &[StepOutcome], destroy: bool) -> S
                 let text =
                     format!("- **failed** ({}): {what}: {}\n", code(cause.name()), sentence(cause.entry().title));
                 let notes =
-                    [Some(error.why()), Some(remedy::words(&error.hint())), error.aws_text()].into_iter().flatten();
+                    [Some(error.why()), Some(remedy::text(&error.hint())), error.aws_text()].into_iter().flatten();
                 notes.fold(text, |text, note| format!("{text}  - {}\n", sentence(&note)))
             }
             StepOutcome::Skipped(cause) => format!("- skipped: {what}: it depends on {}\n", code(cause)),

@@ -131,9 +131,9 @@ pub fn failures(spec: &Spec, plan: &Plan, endings: &[StepOutcome]) -> Vec<Diagno
         }
         let diagnostic = error.diagnostic(&format!("{} `{}`", verb_of(step.op).0, change.resource));
         let is_declared = change.subject == Subject::Declared;
-        let place = is_declared.then(|| spec.blamed(&change.resource, error)).flatten();
-        failures.push(match place {
-            Some(place) => diagnostic.at(place),
+        let location = is_declared.then(|| spec.blamed(&change.resource, error)).flatten();
+        failures.push(match location {
+            Some(location) => diagnostic.at(location),
             None => diagnostic,
         });
     }

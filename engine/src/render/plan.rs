@@ -46,7 +46,7 @@ pub fn plan(plan: &Plan, destroy: bool, rows: Rows, out: OutputStyle) -> String 
         row(&mut text, change, out);
     }
     for remark in &plan.remarks {
-        paragraph(&mut text, PLAIN, "note: ", &remedy::words(remark), out);
+        paragraph(&mut text, PLAIN, "note: ", &remedy::text(remark), out);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -158,10 +158,10 @@ pub(super) fn row(text: &mut String, change: &Change, out: OutputStyle) {
     // Notes on destructive changes are not dimmed.
     let style = if change.needs_approval || change.action == Action::Refused { PLAIN } else { DIM };
     if let Some(reason) = &change.reason {
-        paragraph(text, style, note, &remedy::words(reason), out);
+        paragraph(text, style, note, &remedy::text(reason), out);
     }
     if let (Action::Refused, Some(advice)) = (change.action, &change.hint) {
-        paragraph(text, style, hint, &remedy::words(advice), out);
+        paragraph(text, style, hint, &remedy::text(advice), out);
     }
     let lines = lines(change);
     let columns = lines.iter().map(|line| display_width(&line.path)).max().unwrap_or(0);

@@ -9,19 +9,19 @@ use crate::diagnostic::Diagnostic;
 use crate::remedy::{Advice, AdvicePart, CliCommand, Remedy, RunOption};
 
 /// Advice as text.
-pub fn words(advice: &Advice) -> String {
-    let words = advice.parts().iter().map(|part| match part {
+pub fn text(advice: &Advice) -> String {
+    let parts = advice.parts().iter().map(|part| match part {
         AdvicePart::Text(text) => Cow::from(text),
         AdvicePart::Remedy(remedy) => Cow::from(imperative(remedy)),
         AdvicePart::Request(request) => Cow::from(format!("`{}`", option(request))),
         AdvicePart::Command(command) => Cow::from(format!("`{}`", command_line(command))),
     });
-    words.collect()
+    parts.collect()
 }
 
 /// Diagnostics with their texts, to be shown.
 pub fn worded<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<Diagnostic<String>> {
-    diagnostics.into_iter().map(|it| it.worded(words)).collect()
+    diagnostics.into_iter().map(|it| it.worded(text)).collect()
 }
 
 fn imperative(remedy: &Remedy) -> String {

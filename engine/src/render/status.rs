@@ -10,7 +10,7 @@ use crate::diagnostic::wrap;
 use crate::logs::EventName;
 
 use super::json::FORMAT_VERSION;
-use super::logs::{moment, on_clock};
+use super::logs::{on_clock, timestamp};
 use super::{BOLD, DIM, GREEN, OutputStyle, RED, YELLOW};
 
 /// A mapping and whether it works.
@@ -77,7 +77,7 @@ pub enum StackState {
 
 impl StackState {
     /// The word for people.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             StackState::Unreadable => "can't be read",
             StackState::NotDeployed => "not deployed",
@@ -205,7 +205,7 @@ impl StatusTable {
             return format!(
                 "{}: {}, resources: {resources}, INSERT: {insert}, MODIFY: {modify}, REMOVE: {remove}{remarks}\n",
                 row.name,
-                state.word()
+                state.label()
             );
         }
         let style = match state {
@@ -220,7 +220,7 @@ impl StatusTable {
             "{}{:pad$}  {}  {:RESOURCES$}  {insert:8}  {modify:8}  {remove}\n",
             row.name,
             "",
-            self.out.paint(style, &format!("{:STATE$}", state.word())),
+            self.out.paint(style, &format!("{:STATE$}", state.label())),
             row.resources(),
         );
         for remark in row.remarks() {
@@ -250,7 +250,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
         let seen: serde_json::Map<String, Json> = EventName::ALL
             .iter()
             .zip(row.seen)
-            .map(|(change, at)| (change.word().to_owned(), json!(at.map(moment))))
+            .map(|(change, at)| (change.word().to_owned(), json!(at.map(timestamp))))
             .collect();
         json!({
             "name": row.name,
@@ -270,7 +270,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
     };
     json!({
         "format_version": FORMAT_VERSION,
-        "since": moment(since),
+        "since": timestamp(since),
         "rows": rows.iter().map(row).collect::<Vec<Json>>(),
     })
 }

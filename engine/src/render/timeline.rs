@@ -75,7 +75,7 @@ pub fn timing_json(plan: &Plan, timing: &Timing) -> Json {
     let path = timing.path.iter().map(|link| {
         json!({
             "resource": resource(plan, link.step),
-            "step": plan.steps.get(link.step.0).map(|step| super::json::step_word(step.op)),
+            "step": plan.steps.get(link.step.0).map(|step| super::json::step_name(step.op)),
             "seconds": super::json::seconds(link.share),
         })
     });

@@ -19,7 +19,7 @@ pub(super) enum DisplayValue {
 impl DisplayValue {
     pub(super) fn on_one_line(&self) -> String {
         match self {
-            DisplayValue::Value(value) => shown(value),
+            DisplayValue::Value(value) => one_line(value),
             DisplayValue::Text(text) => text.clone(),
         }
     }
@@ -45,7 +45,7 @@ pub(super) fn sensitive(value: &Value, is_changed: bool) -> String {
 }
 
 /// A value as text on one line.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn one_line(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         value if value.is_unbuilt() => "(known after build)".to_owned(),
@@ -54,10 +54,10 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Map(map) if map.is_empty() => "{}".to_owned(),
         Value::Map(map) => {
             let entries: Vec<String> =
-                set(map).map(|(key, value)| format!("{}: {}", word(key), shown(value))).collect();
+                set(map).map(|(key, value)| format!("{}: {}", yaml_key(key), one_line(value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
-        Value::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::List(items) => format!("[{}]", items.iter().map(one_line).collect::<Vec<_>>().join(", ")),
         value => printable(&Json::from(value).to_string()),
     }
 }
@@ -68,14 +68,14 @@ pub(super) fn set(map: &Tree) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// A key as in YAML: quoted if needed.
-pub(super) fn word(key: &str) -> String {
+pub(super) fn yaml_key(key: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-./:@+$%".contains(c);
     if !key.is_empty() && key.chars().all(is_plain) { key.to_owned() } else { Json::from(key).to_string() }
 }
 
 /// A value with one entry per line, if it is wider than `room` columns.
 pub(super) fn tall(value: &Value, room: usize) -> Vec<String> {
-    let line = shown(value);
+    let line = one_line(value);
     if display_width(&line) <= room {
         return vec![line];
     }
@@ -83,7 +83,7 @@ pub(super) fn tall(value: &Value, room: usize) -> Vec<String> {
     let entries: Vec<Vec<String>> = match value {
         Value::Map(map) => {
             let entries = set(map).map(|(key, value)| {
-                let key = word(key);
+                let key = yaml_key(key);
                 let mut lines = tall(value, inner.saturating_sub(display_width(&key) + 2));
                 if let Some(first) = lines.first_mut() {
                     *first = format!("{key}: {first}");

@@ -14,14 +14,14 @@ struct TestProject(tempfile::TempDir);
 
 impl TestProject {
     fn new() -> TestProject {
-        let place = TestProject(tempfile::tempdir().unwrap());
+        let project = TestProject(tempfile::tempdir().unwrap());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for file in ["specs/team.yaml", "lambda-src/log-events/index.js"] {
-            place.write(&format!("project/{file}"), &fs::read_to_string(root.join(file)).unwrap());
+            project.write(&format!("project/{file}"), &fs::read_to_string(root.join(file)).unwrap());
         }
-        fs::create_dir_all(place.0.path().join("home")).unwrap();
-        fs::create_dir_all(place.0.path().join("project/a/b")).unwrap();
-        place
+        fs::create_dir_all(project.0.path().join("home")).unwrap();
+        fs::create_dir_all(project.0.path().join("project/a/b")).unwrap();
+        project
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -87,9 +87,9 @@ const OLD: [(&str, &str); 35] = [
 
 #[test]
 fn old_names_and_those_of_other_tools_behave_like_the_current_ones() {
-    let place = TestProject::new();
+    let project = TestProject::new();
     for (old, new) in OLD {
-        let (ran, wanted) = (place.run("project", old), place.run("project", new));
+        let (ran, wanted) = (project.run("project", old), project.run("project", new));
         assert_eq!((ran.code(), &ran.out, &ran.err), (wanted.code(), &wanted.out, &wanted.err), "`{old}` and `{new}`");
         // The command line is valid: only credentials are missing.
         assert!(ran.code() == Some(0) || ran.err.contains("error[no-credentials]"), "`{old}`: {}", ran.err);
@@ -98,57 +98,57 @@ fn old_names_and_those_of_other_tools_behave_like_the_current_ones() {
 
 #[test]
 fn a_spec_is_found_from_any_folder_below_its_project_and_nowhere_else() {
-    let place = TestProject::new();
+    let project = TestProject::new();
     let valid = "`../../specs/team.yaml` is valid.";
-    place.expect("project/a/b", "validate", 0, &[valid]);
-    place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
-    place.expect("", "-C project/a/b validate", 0, &[valid]);
-    place.expect("", "validate project", 0, &["`project/specs/team.yaml` is valid."]);
-    place.expect("", "graph -f project", 0, &["todos-to-logger"]);
-    place.expect("", "policy project --account 123456789012", 0, &["blue-owls"]);
+    project.expect("project/a/b", "validate", 0, &[valid]);
+    project.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
+    project.expect("", "-C project/a/b validate", 0, &[valid]);
+    project.expect("", "validate project", 0, &["`project/specs/team.yaml` is valid."]);
+    project.expect("", "graph -f project", 0, &["todos-to-logger"]);
+    project.expect("", "policy project --account 123456789012", 0, &["blue-owls"]);
     let none = "no spec found: there is no `specs/` folder here";
-    place.expect("", "diff", 1, &[none, "`engine init` writes a starter spec"]);
+    project.expect("", "diff", 1, &[none, "`engine init` writes a starter spec"]);
     // The search stops at a repository and at the home folder.
-    fs::create_dir(place.0.path().join("project/a/.git")).unwrap();
-    place.expect("project/a/b", "diff", 1, &[none]);
-    fs::rename(place.0.path().join("project/a/.git"), place.0.path().join("project/.git")).unwrap();
-    place.expect("project/a/b", "validate", 0, &[valid]);
-    let home = place.command("project/a/b", "diff").env("HOME", place.0.path().join("project/a")).run();
+    fs::create_dir(project.0.path().join("project/a/.git")).unwrap();
+    project.expect("project/a/b", "diff", 1, &[none]);
+    fs::rename(project.0.path().join("project/a/.git"), project.0.path().join("project/.git")).unwrap();
+    project.expect("project/a/b", "validate", 0, &[valid]);
+    let home = project.command("project/a/b", "diff").env("HOME", project.0.path().join("project/a")).run();
     assert!(home.err.contains(none));
     // The parent folder belongs to the system. As root, the test makes another user its owner.
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
-        std::os::unix::fs::chown(place.0.path().join("project"), Some(65_534), None).unwrap();
-        place.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
-        place.expect("project/a/b", "diff", 1, &[none, "project` wasn't searched: it belongs to another user"]);
+        std::os::unix::fs::chown(project.0.path().join("project"), Some(65_534), None).unwrap();
+        project.expect("project", "validate", 0, &["`specs/team.yaml` is valid."]);
+        project.expect("project/a/b", "diff", 1, &[none, "project` wasn't searched: it belongs to another user"]);
     } else {
-        place.expect("", "diff", 1, &["wasn't searched: it belongs to another user"]);
+        project.expect("", "diff", 1, &["wasn't searched: it belongs to another user"]);
     }
 }
 
 #[test]
 fn specs_outside_the_specs_folder_are_suggested_by_name() {
-    let place = TestProject::new();
-    let spec = fs::read_to_string(place.0.path().join("project/specs/team.yaml")).unwrap();
-    place.write("loose/team.yaml", &spec);
-    place.write("loose/compose.yaml", "services: {}\n");
-    place.write("loose/lambda-src/log-events/index.js", "exports.handler = async () => {};\n");
-    place.expect("loose", "diff", 1, &["no spec found", "add `--spec team.yaml`"]);
-    assert!(!place.run("loose", "diff").err.contains("compose"));
-    place.write("loose/specs/one.yml", &spec);
-    place.expect("loose", "validate", 0, &["`specs/one.yml` is valid."]);
-    place.write("loose/specs/two.yml", &spec);
-    place.expect("loose", "diff", 1, &["`specs` has several specs", "`specs/one.yml`, `specs/two.yml`"]);
-    fs::remove_dir_all(place.0.path().join("loose/specs")).unwrap();
-    fs::create_dir(place.0.path().join("loose/specs")).unwrap();
-    place.expect("loose", "diff", 1, &["no spec found: `specs` has no YAML file", "add `--spec team.yaml`"]);
+    let project = TestProject::new();
+    let spec = fs::read_to_string(project.0.path().join("project/specs/team.yaml")).unwrap();
+    project.write("loose/team.yaml", &spec);
+    project.write("loose/compose.yaml", "services: {}\n");
+    project.write("loose/lambda-src/log-events/index.js", "exports.handler = async () => {};\n");
+    project.expect("loose", "diff", 1, &["no spec found", "add `--spec team.yaml`"]);
+    assert!(!project.run("loose", "diff").err.contains("compose"));
+    project.write("loose/specs/one.yml", &spec);
+    project.expect("loose", "validate", 0, &["`specs/one.yml` is valid."]);
+    project.write("loose/specs/two.yml", &spec);
+    project.expect("loose", "diff", 1, &["`specs` has several specs", "`specs/one.yml`, `specs/two.yml`"]);
+    fs::remove_dir_all(project.0.path().join("loose/specs")).unwrap();
+    fs::create_dir(project.0.path().join("loose/specs")).unwrap();
+    project.expect("loose", "diff", 1, &["no spec found: `specs` has no YAML file", "add `--spec team.yaml`"]);
 }
 
 #[test]
 fn every_help_shows_the_environment_variables_and_the_exit_codes() {
-    let place = TestProject::new();
+    let project = TestProject::new();
     let help = |line: &str| {
-        let ran = place.run("project", line);
+        let ran = project.run("project", line);
         assert_eq!((ran.code(), ran.err.as_str()), (Some(0), ""), "{line}");
         ran.out
     };
@@ -174,10 +174,10 @@ fn every_help_shows_the_environment_variables_and_the_exit_codes() {
 
 #[test]
 fn the_exit_code_of_local_status_shows_whether_it_runs() {
-    let place = TestProject::new();
-    let ran = place.run("project/a", "local status");
+    let project = TestProject::new();
+    let ran = project.run("project/a", "local status");
     assert_eq!((ran.code(), ran.out.as_str(), ran.err.as_str()), (Some(1), "not running\n", ""));
-    let ran = place.run("project/a", "local status --json");
+    let ran = project.run("project/a", "local status --json");
     let told = &ran.json()[0];
     assert_eq!((ran.code(), &told["running"], &told["endpoint"]), (Some(1), &false.into(), &serde_json::Value::Null));
 }

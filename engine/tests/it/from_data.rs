@@ -18,8 +18,8 @@ use engine::plan::{Action, Change, Goal, Options, Plan, plan};
 use engine::provider::{Account, Pending, Provider, Providers, Tags};
 use engine::render::remedy;
 use engine::schema::{
-    ArnForm, AwsEnv, DeleteBlock, Disruption, Effect, Id, Identity, Live, Origin, Output, Outputs, Ownership, Property,
-    Reading, Rule, Schema, Shape, Status, Tagging, Text, Timestamps, property,
+    ArnForm, AwsEnv, DeleteBlock, Disruption, Effect, Id, Identity, Live, Output, OutputOrigin, Outputs, Ownership,
+    Property, Reading, Rule, Schema, Shape, Status, Tagging, Text, Timestamps, property,
 };
 use engine::spec::{Depth, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
@@ -237,7 +237,7 @@ impl InMemory {
         world.serial += 1;
         let mut outputs = schema.computed(&env(), &id.name);
         for output in &schema.outputs {
-            let Origin::Assigned { until } = &output.origin else { continue };
+            let OutputOrigin::Assigned { until } = &output.origin else { continue };
             let is_kept = |live: &&Live| until.iter().all(|it| live.props.get(&**it) == want.get(&**it));
             let kept = have.filter(is_kept).and_then(|live| live.outputs.get(&*output.name)).cloned();
             let arn = format!("{}/{}/{}", outputs["arn"], output.name, world.serial);
@@ -339,7 +339,7 @@ impl Stage {
     fn new() -> Stage {
         let (kinds, world) = (kinds(), SharedWorld::default());
         let role = Outputs::from([("arn".into(), "arn:aws:iam::123456789012:role/runner".into())]);
-        let role = entry(Tree::new(), role, Ownership::Nobody);
+        let role = entry(Tree::new(), role, Ownership::Unowned);
         world.lock().unwrap().entries.insert(("role".to_owned(), "runner".to_owned()), role);
         let providers = kinds.iter().map(|kind| {
             let provider = InMemory { kind: Arc::clone(kind), world: Arc::clone(&world) };

@@ -465,7 +465,7 @@ fn a_damaged_installation_is_reported_never_run_and_repaired_by_reset() {
         let error = local::ensure(&sandbox.project, &mut |_| {}).unwrap_err();
         assert!(matches!(&error, LocalError::CacheDamaged { path } if *path == folder), "{path}: {error}");
         assert_eq!(error.hint(), "run `engine local reset --install` to install it again");
-        let found = local::survey(&sandbox.project).into_iter().filter_map(|(_, part)| part.err());
+        let found = local::check_requirements(&sandbox.project).into_iter().filter_map(|(_, part)| part.err());
         assert!(matches!(found.collect::<Vec<_>>()[..], [LocalError::CacheDamaged { .. }]), "doctor finds {path}");
         match before {
             Some(before) => fs::write(at(path), before).unwrap(),

@@ -503,8 +503,8 @@ fn an_aws_error_points_at_the_spec_line_that_it_names() {
     let mut wrong = Vec::new();
     for (resource, code, text, line) in TEXTS {
         let error = explained(answered("any", resource, code, text, 400));
-        let place = spec.blamed(resource, &error).unwrap();
-        let (at, _) = place.line_column();
+        let location = spec.blamed(resource, &error).unwrap();
+        let (at, _) = location.line_column();
         let found = SPEC.lines().nth(at - 1).unwrap().trim();
         if !found.starts_with(line) {
             wrong.push(format!("{text}\n    is shown at `{found}`, not `{line}`"));
@@ -523,7 +523,7 @@ fn every_property_is_found_by_its_own_member() {
         let schema = it.schema();
         for property in schema.settable() {
             let member = property.member.as_deref().map_or_else(|| property.name.replace('_', ""), str::to_owned);
-            let path = schema.place_of(&member, &engine::value::Tree::new());
+            let path = schema.path_of(&member, &engine::value::Tree::new());
             assert_eq!(path.unwrap().root(), Some(&*property.name), "{kind}: {member}");
             n_properties += 1;
         }

@@ -70,10 +70,10 @@ impl SharedFolder {
         if fs::hard_link(ENGINE, &program).is_err() {
             fs::copy(ENGINE, &program).unwrap();
         }
-        let place = SharedFolder { folder, program, user };
-        fs::create_dir(place.path("home")).unwrap();
-        place.give("home");
-        place
+        let shared = SharedFolder { folder, program, user };
+        fs::create_dir(shared.path("home")).unwrap();
+        shared.give("home");
+        shared
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -151,17 +151,17 @@ impl SharedFolder {
 
 #[test]
 fn a_path_that_is_not_a_spec_is_reported_without_blocking() {
-    let place = SharedFolder::new();
-    fs::create_dir(place.path("folder.yaml")).unwrap();
-    place.make("mkfifo", "pipe.yaml");
-    let _socket = UnixListener::bind(place.path("socket.yaml")).unwrap();
-    symlink("nowhere", place.path("dangling.yaml")).unwrap();
-    symlink("loop.yaml", place.path("loop.yaml")).unwrap();
-    place.write("closed.yaml", "team: owls\nresources: {}\n");
-    place.mode("closed.yaml", 0o000);
-    place.write("good.yaml", "team: owls\nresources: {}\n");
-    place.write("shut/team.yaml", "team: owls\nresources: {}\n");
-    place.mode("shut", 0o000);
+    let shared = SharedFolder::new();
+    fs::create_dir(shared.path("folder.yaml")).unwrap();
+    shared.make("mkfifo", "pipe.yaml");
+    let _socket = UnixListener::bind(shared.path("socket.yaml")).unwrap();
+    symlink("nowhere", shared.path("dangling.yaml")).unwrap();
+    symlink("loop.yaml", shared.path("loop.yaml")).unwrap();
+    shared.write("closed.yaml", "team: owls\nresources: {}\n");
+    shared.mode("closed.yaml", 0o000);
+    shared.write("good.yaml", "team: owls\nresources: {}\n");
+    shared.write("shut/team.yaml", "team: owls\nresources: {}\n");
+    shared.mode("shut", 0o000);
     let long = format!("{}.yaml", "long-".repeat(60));
     let mut all = String::new();
     for name in [
@@ -176,17 +176,17 @@ fn a_path_that_is_not_a_spec_is_reported_without_blocking() {
         &long,
         "/dev/zero",
     ] {
-        let said = place.engine(["diff", name]).failure();
+        let said = shared.engine(["diff", name]).failure();
         // `apply` first checks whether the file is a saved plan, and must fail with the same error.
-        assert_eq!(place.engine(["apply", name]).failure(), said);
+        assert_eq!(shared.engine(["apply", name]).failure(), said);
         writeln!(all, "{said}").unwrap();
     }
     let unreadable = OsStr::from_bytes(b"caf\xe9.yaml");
-    writeln!(all, "{}", place.engine([OsStr::new("diff"), unreadable]).failure()).unwrap();
+    writeln!(all, "{}", shared.engine([OsStr::new("diff"), unreadable]).failure()).unwrap();
     for list in ["pipe.yaml", "/dev/zero", "folder.yaml", "nowhere"] {
-        writeln!(all, "{}", place.engine(["diff", "good.yaml", "--teams", list]).failure()).unwrap();
+        writeln!(all, "{}", shared.engine(["diff", "good.yaml", "--teams", list]).failure()).unwrap();
     }
-    place.mode("shut", 0o755);
+    shared.mode("shut", 0o755);
     assert_snapshot!(all);
 }
 
@@ -222,13 +222,13 @@ const SECRET_FILES: [(&str, &str); 18] = [
 /// No command and no output format shows a line or a secret of such a file.
 #[test]
 fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     let mut files: Vec<String> = Vec::new();
     for (name, content) in SECRET_FILES {
-        place.write(Path::new("secrets").join(name), content);
+        shared.write(Path::new("secrets").join(name), content);
         files.push(format!("secrets/{name}"));
     }
-    place.write("good.yaml", "team: owls\nregion: eu-central-1\nresources: {}\n");
+    shared.write("good.yaml", "team: owls\nregion: eu-central-1\nresources: {}\n");
     let mut runs: Vec<Vec<&str>> = Vec::new();
     for options in [
         &["diff"][..],
@@ -250,7 +250,7 @@ fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
         runs.push(vec!["list", "--all-teams", "--prefixes", file, "-vv"]);
     }
     for args in runs {
-        let ran = place.engine(&args);
+        let ran = shared.engine(&args);
         let (code, said) = (ran.code(), format!("{}{}", ran.out, ran.err));
         assert!(code.is_some_and(|code| code == 1 || code == 64), "{args:?}: {said}");
         assert!(!said.contains("s3cr3t"), "{args:?}: {said}");
@@ -263,11 +263,11 @@ fn an_error_about_a_file_that_is_not_a_spec_hides_its_text() {
 /// A cloned repository can contain links under the names that engine searches for.
 #[test]
 fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     let (good, secret) = ("team: owls\nregion: eu-central-1\nresources: {}\n", "password: s3cr3t\n");
-    place.write("outside/team.yaml", good);
-    place.write("outside/.env", secret);
-    place.write("outside/deep/one.yaml", good);
+    shared.write("outside/team.yaml", good);
+    shared.write("outside/.env", secret);
+    shared.write("outside/deep/one.yaml", good);
     let projects: [(&str, &str, &[&str]); 7] = [
         ("the usual spec", "specs/team.yaml -> ../../outside/team.yaml", &["diff"]),
         ("the only spec", "specs/x.yaml -> ../../outside/.env", &["diff"]),
@@ -279,10 +279,10 @@ fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
     ];
     for (at, (what, link, args)) in projects.into_iter().enumerate() {
         let (link, target) = link.split_once(" -> ").unwrap();
-        let project = place.path(at.to_string());
+        let project = shared.path(at.to_string());
         fs::create_dir_all(project.join(link).parent().unwrap()).unwrap();
         symlink(target, project.join(link)).unwrap();
-        let run = |args: &[&str]| place.run(place.command(&place.program).args(args).current_dir(&project));
+        let run = |args: &[&str]| shared.run(shared.command(&shared.program).args(args).current_dir(&project));
         let said = run(args).failure();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("is a link to a file outside `") && !said.contains("s3cr3t"), "{what}: {said}");
@@ -298,14 +298,14 @@ fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
         assert!(!named.err.contains("leads out"), "{what}: {}", named.err);
     }
     // A link can lead anywhere within the folder.
-    place.write("inside/specs/real/team.yaml", good);
-    symlink("real/team.yaml", place.path("inside/specs/team.yaml")).unwrap();
-    assert!(place.shell("cd inside && exec \"$0\" diff").failure().starts_with(ACCEPTED));
-    assert_eq!(place.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code(), Some(0));
+    shared.write("inside/specs/real/team.yaml", good);
+    symlink("real/team.yaml", shared.path("inside/specs/team.yaml")).unwrap();
+    assert!(shared.shell("cd inside && exec \"$0\" diff").failure().starts_with(ACCEPTED));
+    assert_eq!(shared.shell("cd inside && exec \"$0\" validate 'specs/*.yaml'").code(), Some(0));
     // `init` doesn't write through a link, either.
-    fs::create_dir(place.path("fresh")).unwrap();
-    symlink("../outside", place.path("fresh/specs")).unwrap();
-    let said = place.engine(["init", "fresh", "--team", "owls"]).failure();
+    fs::create_dir(shared.path("fresh")).unwrap();
+    symlink("../outside", shared.path("fresh/specs")).unwrap();
+    let said = shared.engine(["init", "fresh", "--team", "owls"]).failure();
     assert!(said.contains("`fresh/specs` is a symbolic link"), "{said}");
 }
 
@@ -313,125 +313,125 @@ fn a_discovered_file_must_not_be_a_link_out_of_its_folder() {
 /// a precious file or folder.
 #[test]
 fn no_link_below_the_projects_own_folder_is_followed() {
-    let place = SharedFolder::own();
-    empty_project(&place);
-    fs::create_dir(place.path("precious")).unwrap();
-    symlink("../precious", place.path("project/.engine")).unwrap();
+    let shared = SharedFolder::own();
+    empty_project(&shared);
+    fs::create_dir(shared.path("precious")).unwrap();
+    symlink("../precious", shared.path("project/.engine")).unwrap();
     for command in ["start", "status", "stop", "reset"] {
-        let said = place.project(&format!("exec \"$0\" local {command}")).failure();
+        let said = shared.project(&format!("exec \"$0\" local {command}")).failure();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("symbolic link") && said.contains("`rm HERE/project/.engine`"), "{command}: {said}");
     }
-    let said = place.project("exec \"$0\" diff --local").failure();
+    let said = shared.project("exec \"$0\" diff --local").failure();
     assert!(said.contains("symbolic link"), "{said}");
-    assert_eq!(fs::read_dir(place.path("precious")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(shared.path("precious")).unwrap().count(), 0);
 
-    fs::remove_file(place.path("project/.engine")).unwrap();
-    fs::create_dir(place.path("project/.engine")).unwrap();
+    fs::remove_file(shared.path("project/.engine")).unwrap();
+    fs::create_dir(shared.path("project/.engine")).unwrap();
     let link = |name: &str| {
-        place.write(format!("precious/{name}"), "precious");
-        symlink(format!("../../precious/{name}"), place.path(format!("project/.engine/{name}"))).unwrap();
+        shared.write(format!("precious/{name}"), "precious");
+        symlink(format!("../../precious/{name}"), shared.path(format!("project/.engine/{name}"))).unwrap();
     };
     for name in ["lock", "last-used"] {
         link(name);
-        let said = place.project("exec \"$0\" local start").failure();
+        let said = shared.project("exec \"$0\" local start").failure();
         assert!(said.contains(&format!("`HERE/project/.engine/{name}` can't be used")), "{said}");
-        fs::remove_file(place.path(format!("project/.engine/{name}"))).unwrap();
+        fs::remove_file(shared.path(format!("project/.engine/{name}"))).unwrap();
     }
-    fs::remove_file(place.path("project/.engine/.gitignore")).unwrap();
+    fs::remove_file(shared.path("project/.engine/.gitignore")).unwrap();
     for name in [".gitignore", "local.json", "local.json.new", "local.log"] {
         link(name);
     }
-    assert_eq!(place.project("\"$0\" local start && exec \"$0\" local stop").code(), Some(0));
-    for entry in fs::read_dir(place.path("precious")).unwrap().map(Result::unwrap) {
+    assert_eq!(shared.project("\"$0\" local start && exec \"$0\" local stop").code(), Some(0));
+    for entry in fs::read_dir(shared.path("precious")).unwrap().map(Result::unwrap) {
         assert_eq!(fs::read(entry.path()).unwrap(), b"precious", "{:?}", entry.file_name());
     }
 }
 
 #[test]
 fn a_spec_can_have_any_file_name() {
-    let place = SharedFolder::new();
-    place.write("code/index.js", SOURCE);
+    let shared = SharedFolder::new();
+    shared.write("code/index.js", SOURCE);
     let spec = FUNCTION.replace("CODE", "code");
     let names: [&[u8]; 4] =
         [b"with spaces/my spec.yaml", "größe/日本/spec.yaml".as_bytes(), b"./a/../team.yaml", b"caf\xe9/team.yaml"];
-    fs::create_dir(place.path("a")).unwrap();
+    fs::create_dir(shared.path("a")).unwrap();
     for name in names {
-        let path = place.write(OsStr::from_bytes(name), spec.replace("team: owls", "team: owls\nstack: one"));
+        let path = shared.write(OsStr::from_bytes(name), spec.replace("team: owls", "team: owls\nstack: one"));
         let code = path.parent().unwrap().join("code");
         if !code.exists() {
             fs::create_dir(&code).unwrap();
             fs::write(code.join("index.js"), SOURCE).unwrap();
         }
-        let said = place.engine([OsStr::new("diff"), path.as_os_str()]).failure();
+        let said = shared.engine([OsStr::new("diff"), path.as_os_str()]).failure();
         assert!(said.starts_with(ACCEPTED), "{}: {said}", path.display());
     }
     // A spec can be a link or an open file; a pipe has no folder with other files.
-    symlink("team.yaml", place.path("link.yaml")).unwrap();
-    assert!(place.engine(["diff", "link.yaml"]).failure().starts_with(ACCEPTED));
+    symlink("team.yaml", shared.path("link.yaml")).unwrap();
+    assert!(shared.engine(["diff", "link.yaml"]).failure().starts_with(ACCEPTED));
     let bare = "team: owls\nstack: one\nregion: eu-central-1\nresources: {}\n";
-    place.write("bare.yaml", bare);
-    assert!(place.shell("exec \"$0\" diff /dev/stdin < bare.yaml").failure().starts_with(ACCEPTED));
-    assert_snapshot!(place.shell("cat bare.yaml | \"$0\" diff /dev/stdin").failure());
+    shared.write("bare.yaml", bare);
+    assert!(shared.shell("exec \"$0\" diff /dev/stdin < bare.yaml").failure().starts_with(ACCEPTED));
+    assert_snapshot!(shared.shell("cat bare.yaml | \"$0\" diff /dev/stdin").failure());
 }
 
 #[test]
 fn all_unpackable_files_in_a_code_folder_are_reported_at_once() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     for name in ["index.js", "with space.js", "größe.js", "closed.js", "shut/inside.js"] {
-        place.write(Path::new("code").join(name), SOURCE);
+        shared.write(Path::new("code").join(name), SOURCE);
     }
-    place.write("outside/secret.txt", "s");
-    place.write("team.yaml", FUNCTION.replace("CODE", "code"));
-    let link = |to: &str, name: &str| symlink(to, place.path("code").join(name)).unwrap();
+    shared.write("outside/secret.txt", "s");
+    shared.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    let link = |to: &str, name: &str| symlink(to, shared.path("code").join(name)).unwrap();
     link("../outside", "to-a-folder");
     link("../outside/secret.txt", "to-a-file");
     link("/dev/zero", "to-a-device");
     link("..", "up");
     link("nowhere", "dangling");
     link("around", "around");
-    place.make("mkfifo", "code/pipe");
-    let _socket = UnixListener::bind(place.path("code/socket")).unwrap();
+    shared.make("mkfifo", "code/pipe");
+    let _socket = UnixListener::bind(shared.path("code/socket")).unwrap();
     #[cfg(target_os = "linux")]
-    place.write(Path::new("code").join(OsStr::from_bytes(b"caf\xe9.js")), SOURCE);
-    place.mode("code/closed.js", 0o000);
-    place.mode("code/shut", 0o000);
-    let said = place.engine(["diff", "team.yaml"]).failure();
+    shared.write(Path::new("code").join(OsStr::from_bytes(b"caf\xe9.js")), SOURCE);
+    shared.mode("code/closed.js", 0o000);
+    shared.mode("code/shut", 0o000);
+    let said = shared.engine(["diff", "team.yaml"]).failure();
     // engine reads no file until all entries are known to be harmless, so the test needs a second
     // run.
     for name in ["to-a-folder", "to-a-file", "to-a-device", "up", "dangling", "around", "pipe", "socket"] {
-        fs::remove_file(place.path("code").join(name)).unwrap();
+        fs::remove_file(shared.path("code").join(name)).unwrap();
     }
-    let _ = fs::remove_file(place.path("code").join(OsStr::from_bytes(b"caf\xe9.js")));
-    place.mode("code/shut", 0o755);
-    let then = place.engine(["diff", "team.yaml"]).failure();
-    place.mode("code/closed.js", 0o644);
+    let _ = fs::remove_file(shared.path("code").join(OsStr::from_bytes(b"caf\xe9.js")));
+    shared.mode("code/shut", 0o755);
+    let then = shared.engine(["diff", "team.yaml"]).failure();
+    shared.mode("code/closed.js", 0o644);
     let mut blocks: Vec<&str> = said.split("\n\n").map(str::trim_end).collect();
     blocks.sort_unstable();
     assert_snapshot!(format!("{}\n\n# then\n{then}", blocks.join("\n\n")));
-    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
+    assert!(shared.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
 }
 
 #[test]
 fn code_that_cannot_be_opened_is_reported() {
-    let place = SharedFolder::new();
-    place.write("index.js", SOURCE);
-    place.write("closed.js", SOURCE);
-    place.mode("closed.js", 0o000);
-    place.write("shut/index.js", SOURCE);
-    place.mode("shut", 0o000);
-    place.make("mkfifo", "pipe.js");
-    symlink("loop.js", place.path("loop.js")).unwrap();
+    let shared = SharedFolder::new();
+    shared.write("index.js", SOURCE);
+    shared.write("closed.js", SOURCE);
+    shared.mode("closed.js", 0o000);
+    shared.write("shut/index.js", SOURCE);
+    shared.mode("shut", 0o000);
+    shared.make("mkfifo", "pipe.js");
+    symlink("loop.js", shared.path("loop.js")).unwrap();
     let mut all = String::new();
     for code in ["closed.js", "shut", "shut/index.js", "pipe.js", "loop.js", "index.js/", "/dev/zero", "/dev/null"] {
-        place.write("team.yaml", FUNCTION.replace("CODE", code));
-        writeln!(all, "{}", place.engine(["diff", "team.yaml"]).failure()).unwrap();
+        shared.write("team.yaml", FUNCTION.replace("CODE", code));
+        writeln!(all, "{}", shared.engine(["diff", "team.yaml"]).failure()).unwrap();
     }
-    place.mode("shut", 0o755);
+    shared.mode("shut", 0o755);
     // A folder with the name of a file is a folder.
-    place.write("folder.js/index.js", SOURCE);
-    place.write("team.yaml", FUNCTION.replace("CODE", "folder.js"));
-    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
+    shared.write("folder.js/index.js", SOURCE);
+    shared.write("team.yaml", FUNCTION.replace("CODE", "folder.js"));
+    assert!(shared.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
     assert_snapshot!(all);
 }
 
@@ -439,15 +439,15 @@ fn code_that_cannot_be_opened_is_reported() {
 /// allows all folders but the operating system's own.
 #[test]
 fn code_outside_the_project_needs_a_flag() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     for folder in ["git/code", "worktree/code", "plain/code", "alone/code", "elsewhere", "git/module/code"] {
-        place.write(format!("{folder}/index.js"), SOURCE);
+        shared.write(format!("{folder}/index.js"), SOURCE);
     }
-    fs::create_dir(place.path("git/.git")).unwrap();
-    place.write("worktree/.git", "gitdir: /elsewhere\n");
-    place.write("git/module/.git", "gitdir: ../.git/modules/module\n");
-    symlink("../elsewhere", place.path("plain/link")).unwrap();
-    symlink("code", place.path("plain/alias")).unwrap();
+    fs::create_dir(shared.path("git/.git")).unwrap();
+    shared.write("worktree/.git", "gitdir: /elsewhere\n");
+    shared.write("git/module/.git", "gitdir: ../.git/modules/module\n");
+    symlink("../elsewhere", shared.path("plain/link")).unwrap();
+    symlink("code", shared.path("plain/alias")).unwrap();
     let cases = [
         // The repository, no matter how deep in it the spec is.
         ("git/specs/deep/team.yaml", "../../code", true),
@@ -469,12 +469,12 @@ fn code_outside_the_project_needs_a_flag() {
         ("alone/deploy/team.yaml", "../code", false),
         ("plain/deploy/team.yaml", "../code", true),
     ];
-    let absolute = place.path("elsewhere").display().to_string();
+    let absolute = shared.path("elsewhere").display().to_string();
     let absolute = ("alone/team.yaml", absolute.as_str(), false);
     let mut n_outside = 0;
     for (spec, code, is_inside) in cases.into_iter().chain([absolute]) {
-        place.write(spec, FUNCTION.replace("CODE", code));
-        let said = place.engine(["diff", spec]).failure();
+        shared.write(spec, FUNCTION.replace("CODE", code));
+        let said = shared.engine(["diff", spec]).failure();
         assert_eq!(said.starts_with(ACCEPTED), is_inside, "{spec} {code}: {said}");
         if !is_inside {
             n_outside += 1;
@@ -484,16 +484,16 @@ fn code_outside_the_project_needs_a_flag() {
             );
         }
         // Every command that reads code supports the flag.
-        let allowed = place.engine(["diff", spec, "--allow-code-outside"]).failure();
+        let allowed = shared.engine(["diff", spec, "--allow-code-outside"]).failure();
         assert!(allowed.starts_with(ACCEPTED), "{spec} {code}: {allowed}");
     }
     assert_eq!(n_outside, 8);
     // Another project's `specs/`, above the command's folder, has no effect.
-    let mut command = place.command(&place.program);
-    command.args(["diff", "team.yaml"]).current_dir(place.path("plain/deploy"));
-    assert!(place.run(&mut command).failure().contains("outside the project folder `HERE/plain/deploy`"));
+    let mut command = shared.command(&shared.program);
+    command.args(["diff", "team.yaml"]).current_dir(shared.path("plain/deploy"));
+    assert!(shared.run(&mut command).failure().contains("outside the project folder `HERE/plain/deploy`"));
     let spec = "alone/deploy/team.yaml";
-    assert_snapshot!(place.engine(["diff", spec]).failure());
+    assert_snapshot!(shared.engine(["diff", spec]).failure());
     let commands: [&[&str]; 9] = [
         &["validate", spec],
         &["apply", spec],
@@ -507,17 +507,17 @@ fn code_outside_the_project_needs_a_flag() {
     ];
     for command in commands {
         let told = |ran: &Ran| format!("{}{}", ran.out, ran.err).contains("--allow-code-outside");
-        let ran = place.engine(command);
+        let ran = shared.engine(command);
         let counts = ran.out.contains("1 error;");
         assert!(told(&ran) || counts, "{command:?}: {}{}", ran.out, ran.err);
-        let allowed = place.engine([command, &["--allow-code-outside"]].concat());
+        let allowed = shared.engine([command, &["--allow-code-outside"]].concat());
         assert!(!told(&allowed) && !allowed.out.contains("1 error;"), "{command:?}: {}{}", allowed.out, allowed.err);
     }
     // A command that needs no code doesn't check the code's path.
-    assert!(place.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
+    assert!(shared.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
     for code in ["/dev/zero", "/dev", "/"] {
-        place.write(spec, FUNCTION.replace("CODE", code));
-        let said = place.engine(["diff", spec, "--allow-code-outside"]).failure();
+        shared.write(spec, FUNCTION.replace("CODE", code));
+        let said = shared.engine(["diff", spec, "--allow-code-outside"]).failure();
         assert!(said.contains("which belongs to the operating system"), "{said}");
     }
 }
@@ -534,27 +534,27 @@ fn packed(spec: &Path) -> Vec<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_other_file_systems_merge_stay_distinct() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     // The umlaut as one character and as two.
     let names = ["INDEX.js", "index.js", "u\u{308}ber.js", "\u{fc}ber.js"];
     for name in names {
-        place.write(Path::new("code").join(name), SOURCE);
+        shared.write(Path::new("code").join(name), SOURCE);
     }
-    let spec = place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    let spec = shared.write("team.yaml", FUNCTION.replace("CODE", "code"));
     assert_eq!(packed(&spec), names);
 }
 
 #[test]
 fn long_paths_are_read_up_to_the_limit_of_the_system() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     let deep: PathBuf = (0..14).map(|at| format!("{at:x}{}", "-folder".repeat(33))).collect();
-    place.write(Path::new("code").join(&deep).join("index.js"), SOURCE);
-    let spec = place.write("team.yaml", FUNCTION.replace("CODE", "code"));
-    let alone = place.engine(["diff", "team.yaml"]).failure();
+    shared.write(Path::new("code").join(&deep).join("index.js"), SOURCE);
+    let spec = shared.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    let alone = shared.engine(["diff", "team.yaml"]).failure();
     assert!(alone.starts_with("error: handler"), "{alone}");
-    place.write("code/index.js", SOURCE);
+    shared.write("code/index.js", SOURCE);
     assert_eq!(packed(&spec), [format!("{}/index.js", deep.display()), "index.js".to_owned()]);
-    assert!(place.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
+    assert!(shared.engine(["diff", "team.yaml"]).failure().starts_with(ACCEPTED));
 }
 
 /// Memory limit in KiB; engine would have to read all of a 250 MiB package.
@@ -562,7 +562,7 @@ const MEMORY: usize = 1_000_000;
 
 #[test]
 fn too_much_code_names_the_limit_before_any_call() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     // Data that can't be compressed.
     let mut state = 1_u64;
     let mut noise = Vec::with_capacity(60 << 20);
@@ -570,16 +570,16 @@ fn too_much_code_names_the_limit_before_any_call() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         noise.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
     }
-    place.write("noise/index.js", SOURCE);
-    place.write("noise/data.bin", &noise);
-    place.write("holes/index.js", SOURCE);
-    fs::File::create(place.path("holes/data.bin")).unwrap().set_len(300 << 20).unwrap();
+    shared.write("noise/index.js", SOURCE);
+    shared.write("noise/data.bin", &noise);
+    shared.write("holes/index.js", SOURCE);
+    fs::File::create(shared.path("holes/data.bin")).unwrap().set_len(300 << 20).unwrap();
     let mut all = String::new();
     // engine uploads a zip as it is, so it can't compress it further.
-    place.write("noise.zip", &noise);
+    shared.write("noise.zip", &noise);
     for code in ["noise", "holes", "holes/data.bin", "noise.zip"] {
-        place.write("team.yaml", FUNCTION.replace("CODE", code));
-        let ran = place.shell(&format!("ulimit -t 100; ulimit -v {MEMORY} && exec \"$0\" diff team.yaml"));
+        shared.write("team.yaml", FUNCTION.replace("CODE", code));
+        let ran = shared.shell(&format!("ulimit -t 100; ulimit -v {MEMORY} && exec \"$0\" diff team.yaml"));
         writeln!(all, "{}", ran.failure()).unwrap();
     }
     assert_snapshot!(all);
@@ -587,12 +587,12 @@ fn too_much_code_names_the_limit_before_any_call() {
 
 #[test]
 fn a_folder_that_changes_while_it_is_read_is_packed_or_reported() {
-    let place = SharedFolder::new();
+    let shared = SharedFolder::new();
     for at in 0..200 {
-        place.write(format!("code/{at}.js"), SOURCE);
+        shared.write(format!("code/{at}.js"), SOURCE);
     }
-    place.write("code/index.js", SOURCE);
-    place.write("team.yaml", FUNCTION.replace("CODE", "code"));
+    shared.write("code/index.js", SOURCE);
+    shared.write("team.yaml", FUNCTION.replace("CODE", "code"));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Stops the thread even if an assertion fails: the scope waits for its thread.
@@ -600,7 +600,7 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_reported() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 for at in 0..200 {
-                    let path = place.path(format!("code/{at}.js"));
+                    let path = shared.path(format!("code/{at}.js"));
                     // It may be a folder by now.
                     let _ = fs::remove_file(&path);
                     let _ = if at % 2 == 0 { fs::write(&path, SOURCE) } else { fs::create_dir(&path) };
@@ -610,7 +610,7 @@ fn a_folder_that_changes_while_it_is_read_is_packed_or_reported() {
             }
         });
         for _ in 0..10 {
-            let said = place.engine(["diff", "team.yaml"]).failure();
+            let said = shared.engine(["diff", "team.yaml"]).failure();
             let known =
                 ["error[no-credentials]", "error: `HERE", "error: `code", "error: can't read `", "error: the name of"];
             let errors = said.lines().filter(|line| line.starts_with("error"));
@@ -630,66 +630,69 @@ impl Drop for Ends<'_> {
 
 #[test]
 fn read_only_commands_work_on_a_read_only_disk() {
-    let place = SharedFolder::new();
-    place.write("project/specs/team.yaml", FUNCTION.replace("CODE", "../code"));
-    place.write("project/code/index.js", SOURCE);
-    place.write("full/.engine", "a file where the folder should be");
-    place.write("full/specs/team.yaml", "team: owls\nresources: {}\n");
-    place.mode("project", 0o555);
+    let shared = SharedFolder::new();
+    shared.write("project/specs/team.yaml", FUNCTION.replace("CODE", "../code"));
+    shared.write("project/code/index.js", SOURCE);
+    shared.write("full/.engine", "a file where the folder should be");
+    shared.write("full/specs/team.yaml", "team: owls\nresources: {}\n");
+    shared.mode("project", 0o555);
     let spec = "project/specs/team.yaml";
-    assert!(place.engine(["diff", spec]).failure().starts_with(ACCEPTED));
-    assert!(place.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
-    assert_eq!(place.shell("cd project && exec \"$0\" local status").out, "not running\n");
-    assert_eq!(place.shell("cd project && exec \"$0\" local stop").out, "not running\n");
+    assert!(shared.engine(["diff", spec]).failure().starts_with(ACCEPTED));
+    assert!(shared.engine(["destroy", spec]).failure().starts_with(ACCEPTED));
+    assert_eq!(shared.shell("cd project && exec \"$0\" local status").out, "not running\n");
+    assert_eq!(shared.shell("cd project && exec \"$0\" local stop").out, "not running\n");
     let mut all = String::new();
     for spec in [spec, "full/specs/team.yaml"] {
-        writeln!(all, "{}", place.engine(["diff", spec, "--local"]).failure()).unwrap();
+        writeln!(all, "{}", shared.engine(["diff", spec, "--local"]).failure()).unwrap();
     }
-    place.mode("project", 0o755);
+    shared.mode("project", 0o755);
     assert_snapshot!(all);
 }
 
 /// A project with an empty spec; its owner is the user that runs the program.
-fn empty_project(place: &SharedFolder) {
-    place.write("project/specs/team.yaml", "team: owls\nresources: {}\n");
-    place.give("project");
+fn empty_project(shared: &SharedFolder) {
+    shared.write("project/specs/team.yaml", "team: owls\nresources: {}\n");
+    shared.give("project");
 }
 
 #[test]
 fn an_unusable_cache_folder_is_reported() {
-    let place = SharedFolder::own();
-    empty_project(&place);
-    place.write("a-file", "");
-    fs::create_dir(place.path("small")).unwrap();
+    let shared = SharedFolder::own();
+    empty_project(&shared);
+    shared.write("a-file", "");
+    fs::create_dir(shared.path("small")).unwrap();
     let mut all = String::new();
     for cache in ["a-file", "a-file/below", "/dev/full"] {
-        let mut command = place.command(&place.program);
-        command.args(["local", "start"]).current_dir(place.path("project")).env("ENGINE_CACHE_DIR", place.path(cache));
-        writeln!(all, "## {cache}\n{}", place.run(&mut command).failure()).unwrap();
+        let mut command = shared.command(&shared.program);
+        command
+            .args(["local", "start"])
+            .current_dir(shared.path("project"))
+            .env("ENGINE_CACHE_DIR", shared.path(cache));
+        writeln!(all, "## {cache}\n{}", shared.run(&mut command).failure()).unwrap();
     }
     // Limits files to 8 KiB, which simulates a full disk.
     let full = "cd project; trap '' XFSZ; ulimit -f 16; ENGINE_CACHE_DIR=\"$PWD/../small\" exec \"$0\" local start";
-    let said = place.shell(full).failure();
+    let said = shared.shell(full).failure();
     // The installation's name contains the version of Python, and its temporary folder has a new
     // name in each run.
     let (_, said) = said.split_once("ministack-installing-").unwrap();
     writeln!(all, "## small\n…/ministack-installing-…{}", &said[16..]).unwrap();
     // No partial installation has the final name.
-    let left: Vec<_> = fs::read_dir(place.path("small")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(shared.path("small")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["ministack.lock"]);
     assert_snapshot!(all);
 }
 
 #[test]
 fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
-    let place = SharedFolder::own();
-    empty_project(&place);
-    assert_eq!(place.project("\"$0\" local start && \"$0\" local stop").code(), Some(0));
+    let shared = SharedFolder::own();
+    empty_project(&shared);
+    assert_eq!(shared.project("\"$0\" local start && \"$0\" local stop").code(), Some(0));
     // The folders of real installations, each with only half of the first file.
     for entry in fs::read_dir(installed()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
-        place.write(Path::new("cache").join(entry.file_name()).join("packages/ministack/__init__.py"), "def (");
+        shared.write(Path::new("cache").join(entry.file_name()).join("packages/ministack/__init__.py"), "def (");
     }
-    let said = place.project("ENGINE_CACHE_DIR=\"$PWD/../cache\" exec \"$0\" diff --local").failure();
+    let said = shared.project("ENGINE_CACHE_DIR=\"$PWD/../cache\" exec \"$0\" diff --local").failure();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in
         ["error: the installed local AWS (MiniStack) in `HERE/", "is damaged", "run `engine local reset --install`"]
@@ -700,57 +703,57 @@ fn a_broken_installation_is_reported_with_the_command_that_repairs_it() {
 
 #[test]
 fn an_invalid_server_record_is_replaced_and_kills_no_process() {
-    let place = SharedFolder::own();
-    empty_project(&place);
-    let mut bystander = place.command("sleep").arg("600").start();
+    let shared = SharedFolder::own();
+    empty_project(&shared);
+    let mut bystander = shared.command("sleep").arg("600").start();
     let identity = format!(r#"{{"pid":{},"started":"another-boot 4711"}}"#, bystander.id());
     let other = format!(
         r#"{{"version":"1.5.33","port":1,"key":"LOCAL0123456789012345678901234567890123456789","private":"/tmp/engine-local-0123456789abcdef","supervisor":{identity},"server":{identity}}}"#
     );
-    fs::create_dir(place.path("project/.engine")).unwrap();
-    let record = place.path("project/.engine/local.json");
+    fs::create_dir(shared.path("project/.engine")).unwrap();
+    let record = shared.path("project/.engine/local.json");
     for content in [&b""[..], b"\0\xff\xfe", b"{\"version\": 1", b"[[[[[[", other.as_bytes()] {
         for (command, said) in [("status", "not running\n"), ("reset", "not running\n"), ("stop", "not running\n")] {
             fs::write(&record, content).unwrap();
-            let ran = place.project(&format!("exec \"$0\" local {command}"));
+            let ran = shared.project(&format!("exec \"$0\" local {command}"));
             let code = i32::from(command == "status");
             assert_eq!((ran.code(), ran.out.as_str()), (Some(code), said), "{command}: {}", ran.err);
             assert!(bystander.is_running(), "{command}");
         }
     }
     fs::write(&record, &other).unwrap();
-    let ran = place.project("exec \"$0\" diff --local");
+    let ran = shared.project("exec \"$0\" diff --local");
     assert_eq!(ran.code(), Some(0), "{}", ran.err);
     assert!(ran.err.contains("the previous local AWS has stopped"), "{}", ran.err);
     assert!(bystander.is_running());
-    assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
+    assert_eq!(shared.project("exec \"$0\" local stop").out, "stopped\n");
 }
 
 #[test]
 fn unwritable_output_is_a_failure_and_never_a_panic() {
-    let place = SharedFolder::own();
-    empty_project(&place);
-    place.write("project/other.yaml", "team: owls\n");
-    fs::create_dir(place.path("project/folder")).unwrap();
-    place.make("mkfifo", "project/pipe");
-    assert_eq!(place.project("exec \"$0\" local start").code(), Some(0));
+    let shared = SharedFolder::own();
+    empty_project(&shared);
+    shared.write("project/other.yaml", "team: owls\n");
+    fs::create_dir(shared.path("project/folder")).unwrap();
+    shared.make("mkfifo", "project/pipe");
+    assert_eq!(shared.project("exec \"$0\" local start").code(), Some(0));
     let mut all = String::new();
     for out in ["no-such-folder/plan.json", "folder", "pipe", "other.yaml", "specs/team.yaml", "/dev/null", "/dev/zero"]
     {
-        let ran = place.project(&format!("ulimit -v {MEMORY}; exec \"$0\" diff --local --out {out}"));
+        let ran = shared.project(&format!("ulimit -v {MEMORY}; exec \"$0\" diff --local --out {out}"));
         assert_eq!(ran.code(), Some(1), "{out}: {}", ran.err);
         writeln!(all, "## {out}\n{}", ran.err).unwrap();
     }
-    let ran = place.project("trap '' XFSZ; ulimit -f 0; exec \"$0\" diff --local --out plan.json");
+    let ran = shared.project("trap '' XFSZ; ulimit -f 0; exec \"$0\" diff --local --out plan.json");
     assert_eq!(ran.code(), Some(1), "{}", ran.err);
     writeln!(all, "## no room\n{}", ran.err).unwrap();
     let mut left: Vec<_> =
-        fs::read_dir(place.path("project")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        fs::read_dir(shared.path("project")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, [".engine", "folder", "other.yaml", "pipe", "specs"]);
     if cfg!(target_os = "linux") {
         for command in ["explain", "local status", "diff --local --format json", "--help", "diff --local"] {
-            let ran = place.project(&format!("exec \"$0\" {command} > /dev/full"));
+            let ran = shared.project(&format!("exec \"$0\" {command} > /dev/full"));
             assert_eq!(ran.code(), Some(1), "{command}: {}", ran.err);
             let lost = ran.err.contains("error: couldn't write the output");
             assert!(lost || command == "--help", "{command}: {}", ran.err);
@@ -764,33 +767,33 @@ fn unwritable_output_is_a_failure_and_never_a_panic() {
             ("diff nowhere.yaml", 1),
         ] {
             for to in ["2> /dev/full", "2>&-", ">&- 2>&-", "< /dev/full 2>&-"] {
-                let ran = place.project(&format!("\"$0\" {command} {to}; exec echo \"rc $?\" > ../code"));
+                let ran = shared.project(&format!("\"$0\" {command} {to}; exec echo \"rc $?\" > ../code"));
                 assert_eq!(ran.code(), Some(0));
-                let told = fs::read_to_string(place.path("code")).unwrap();
+                let told = fs::read_to_string(shared.path("code")).unwrap();
                 assert_eq!(told, format!("rc {code}\n"), "{command} {to}");
             }
         }
-        let ran = place.project("exec \"$0\" explain > /dev/full");
+        let ran = shared.project("exec \"$0\" explain > /dev/full");
         writeln!(all, "## stdout is full\n{}", ran.err).unwrap();
     }
     // A reader that closes the pipe has seen enough.
-    let ran = place.project("{ \"$0\" explain table; echo \"rc $?\" >&2; } | head -c 1");
+    let ran = shared.project("{ \"$0\" explain table; echo \"rc $?\" >&2; } | head -c 1");
     assert_eq!((ran.out.len(), ran.err.as_str()), (1, "rc 0\n"));
-    assert_eq!(place.project("exec \"$0\" local stop").out, "stopped\n");
+    assert_eq!(shared.project("exec \"$0\" local stop").out, "stopped\n");
     assert_snapshot!(all);
 }
 
 #[test]
 fn without_a_home_folder_only_the_cache_is_missing() {
-    let place = SharedFolder::own();
-    empty_project(&place);
+    let shared = SharedFolder::own();
+    empty_project(&shared);
     let run = |home: Option<&str>, args: &[&str]| {
-        let mut command = place.command(&place.program);
-        command.args(args).current_dir(place.path("project")).env_remove("HOME");
+        let mut command = shared.command(&shared.program);
+        command.args(args).current_dir(shared.path("project")).env_remove("HOME");
         if let Some(home) = home {
             command.env("HOME", home);
         }
-        place.run(&mut command)
+        shared.run(&mut command)
     };
     for home in [None, Some(""), Some("/nonexistent"), Some("/dev/null")] {
         assert_eq!(run(home, &["explain"]).code(), Some(0));

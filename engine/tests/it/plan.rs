@@ -9,7 +9,7 @@ use std::path::Path;
 use engine::aws::{AwsError, Code};
 use engine::inventory::{Found, Inventory};
 use engine::plan::{Action, Change, Goal, Op, Options, Plan, plan};
-use engine::render::remedy::words;
+use engine::render::remedy;
 use engine::render::{self, OutputStyle, Rows};
 use engine::schema::{AwsEnv, Contents, Id, Live, Milestone, Owner, Ownership, Presence, Status, Timestamps};
 use engine::spec::{Depth, Spec, SpecOverrides};
@@ -77,7 +77,7 @@ pipe:
 /// One resource in AWS, as the tables in this file describe it. `=` means the value in the spec.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Standing {
+struct LiveResource {
     #[serde(default)]
     props: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
@@ -99,8 +99,8 @@ struct Standing {
     unknown: BTreeMap<String, String>,
 }
 
-fn found(standing: Standing, declared: &engine::spec::ResourceDecl) -> Found {
-    let Standing { props, outputs, owner, condition, items, unread, unknown } = standing;
+fn found(inventory_of: LiveResource, declared: &engine::spec::ResourceDecl) -> Found {
+    let LiveResource { props, outputs, owner, condition, items, unread, unknown } = inventory_of;
     let mut tree = Tree::new();
     for (name, value) in props {
         let value = match value {
@@ -131,7 +131,7 @@ fn found(standing: Standing, declared: &engine::spec::ResourceDecl) -> Found {
     let unknown = unknown.into_iter().map(|(name, why)| (name.into(), why));
     let owner = match owner.as_deref() {
         None | Some("ours") => Ownership::Engine(declared.id.owner.clone()),
-        Some("nobody") => Ownership::Nobody,
+        Some("nobody") => Ownership::Unowned,
         Some("inherited") => Ownership::Inherited,
         Some("denied") => Ownership::Denied,
         Some("young") => {
@@ -180,16 +180,16 @@ pub(crate) fn load(text: &str) -> Spec {
 }
 
 pub(crate) fn planned(spec: &Spec, live: &str, goal: Goal, options: Options) -> Plan {
-    plan(spec, &standing(spec, live), goal, &options)
+    plan(spec, &inventory_of(spec, live), goal, &options)
 }
 
 /// The inventory of AWS that `live` describes.
-pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
-    let standing: BTreeMap<String, Standing> =
+pub(crate) fn inventory_of(spec: &Spec, live: &str) -> Inventory {
+    let inventory_of: BTreeMap<String, LiveResource> =
         if live.trim().is_empty() { BTreeMap::new() } else { serde_yaml::from_str(live).unwrap() };
-    let found = standing.into_iter().filter_map(|(name, standing)| {
+    let found = inventory_of.into_iter().filter_map(|(name, inventory_of)| {
         let declared = spec.resource(&name)?;
-        Some((name, found(standing, declared)))
+        Some((name, found(inventory_of, declared)))
     });
     Inventory { found: found.collect(), ..Inventory::new(AwsEnv::new("eu-central-1", "123456789012")) }
 }
@@ -197,10 +197,10 @@ pub(crate) fn standing(spec: &Spec, live: &str) -> Inventory {
 /// The plan as its user sees it, then one line per step: its operation, and the milestones of the
 /// steps that it waits for.
 fn plan_of(spec: &str, live: &str) -> String {
-    shown(&planned(&load(spec), live, Goal::Present, Options::default()), false)
+    text_of(&planned(&load(spec), live, Goal::Present, Options::default()), false)
 }
 
-fn shown(plan: &Plan, destroy: bool) -> String {
+fn text_of(plan: &Plan, destroy: bool) -> String {
     let mut text =
         render::plan(plan, destroy, Rows::Noteworthy, OutputStyle { color: false, width: 100, plain: false });
     let name = |index: usize| {
@@ -384,7 +384,7 @@ fn unreadable_properties_are_neither_compared_nor_changed() {
     let ignored = spec("    ignore_changes: [environment]\n");
     let unowned = with(&hidden, "  unknown:", "  owner: nobody\n  unknown:");
     let replace = Options { replace: ["logger".to_owned()].into(), ..Options::default() };
-    let replaced = |spec: &str| shown(&planned(&load(spec), &hidden, Goal::Present, replace.clone()), false);
+    let replaced = |spec: &str| text_of(&planned(&load(spec), &hidden, Goal::Present, replace.clone()), false);
     let plans = [
         ("not declared", plan_of(PIPELINE, &hidden)),
         ("declared", plan_of(&declared, &hidden)),
@@ -540,11 +540,11 @@ fn no_plan_waits_for_itself() {
         "amazonaws.com\n    source_arn: ${other.arn}",
     );
     let live = with(DEPLOYED, "logger:\n", "logger:\n  condition: broken it failed\n");
-    let standing = "other:
+    let inventory_of = "other:
   props: { runtime: nodejs22.x, handler: index.handler, role: 'arn:aws:iam::123456789012:role/runner',
            code_sha256: =, code_size: 99, memory_size: 128, timeout: 3, environment: { NEXT: owls-logger }, tags: {} }
 ";
-    let text = plan_of(&spec, &format!("{live}{standing}"));
+    let text = plan_of(&spec, &format!("{live}{inventory_of}"));
     assert_snapshot!(text.lines().filter(|line| line.starts_with("step")).collect::<Vec<_>>().join("\n"), @r"
     step: delete logger <- delete allow ready, delete pipe ready
     step: create logger <- delete logger ready
@@ -678,11 +678,15 @@ fn the_owner_decides_what_a_plan_does() {
     let spec = load(TABLE);
     for owner in owners {
         let live = table_owned_by(owner);
-        writeln!(all, "## {owner}\n{}", shown(&planned(&spec, &live, Goal::Present, Options::default()), false))
+        writeln!(all, "## {owner}\n{}", text_of(&planned(&spec, &live, Goal::Present, Options::default()), false))
             .unwrap();
         let live = format!("{live}  items: 0\n");
-        writeln!(all, "## destroy, {owner}\n{}", shown(&planned(&spec, &live, Goal::Absent, Options::default()), true))
-            .unwrap();
+        writeln!(
+            all,
+            "## destroy, {owner}\n{}",
+            text_of(&planned(&spec, &live, Goal::Absent, Options::default()), true)
+        )
+        .unwrap();
     }
     assert_snapshot!(all);
 }
@@ -700,7 +704,7 @@ fn a_name_in_owns_is_adopted_only_with_consent_and_only_with_readable_tags() {
         let live = format!("{}  items: 0\n", table_owned_by(owner));
         for (what, goal) in [("apply", Goal::Present), ("destroy", Goal::Absent), ("forget", Goal::Unmanaged)] {
             let plan = planned(&spec, &live, goal, options());
-            writeln!(all, "## {what}, {owner}\n{}", shown(&plan, goal == Goal::Absent)).unwrap();
+            writeln!(all, "## {what}, {owner}\n{}", text_of(&plan, goal == Goal::Absent)).unwrap();
         }
     }
     assert_snapshot!(all);
@@ -712,7 +716,7 @@ fn what_is_attached_to_a_function_in_owns_with_unreadable_tags_is_kept() {
     let spec = load(&with(&spec, "    type: function\n", "    type: function\n    name: Logger\n"));
     let live = with(DEPLOYED, "logger:\n", "logger:\n  owner: denied\n");
     let options = Options { assume_owner: true, delete_data: true, ..Options::default() };
-    assert_snapshot!(shown(&planned(&spec, &live, Goal::Absent, options), true));
+    assert_snapshot!(text_of(&planned(&spec, &live, Goal::Absent, options), true));
 }
 
 #[test]
@@ -752,7 +756,7 @@ fn unreadable_tags_allow_only_harmless_changes() {
     step: update todos
     ");
     let assume = Options { assume_owner: true, ..Options::default() };
-    assert_snapshot!(shown(&planned(&load(&spec), &live, Goal::Present, assume), false), @"
+    assert_snapshot!(text_of(&planned(&load(&spec), &live, Goal::Present, assume), false), @"
       ~ todos (table owls-todos) will be updated in-place
           ~ read_capacity = 1 -> 5
      <= runner (role runner) is read
@@ -786,7 +790,7 @@ fn the_hint_for_an_adopted_table_is_valid_in_a_spec() {
                  non_key_attributes: ~, read_capacity: 1, write_capacity: 1 } }, tags: {}";
     let live = with(&table_owned_by("nobody"), "tags: {}", index);
     let refused = planned(&load(TABLE), &live, Goal::Present, Options::default());
-    let hint = words(refused.changes[0].hint.as_ref().unwrap());
+    let hint = remedy::text(refused.changes[0].hint.as_ref().unwrap());
     let (_, lines) = hint.split_once('\n').unwrap();
     let (head, _) = TABLE.split_once(" { type").unwrap();
     let table = "type: table\n    attributes: { id: S }\n    hash_key: id\n    read_capacity: 1\n    write_capacity: 1";
@@ -875,7 +879,7 @@ fn an_imported_resource_must_exist_and_match_its_arn() {
 
 #[test]
 fn destroy_deletes_dependents_first_and_keeps_unowned_resources() {
-    let destroy = |live: &str, allowed| shown(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
+    let destroy = |live: &str, allowed| text_of(&planned(&load(PIPELINE), live, Goal::Absent, allowed), true);
     let empty = with(DEPLOYED, "todos:\n", "todos:\n  items: 0\n");
     let full = with(DEPLOYED, "todos:\n", "todos:\n  items: 3\n");
     assert_snapshot!(destroy(&empty, Options::default()), @r"
@@ -1046,7 +1050,7 @@ fn every_spec_of_the_repository_can_be_planned() {
             .unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
         let role = "execution-role: { owner: nobody, outputs: { arn: 'arn:aws:iam::123456789012:role/r', name: r } }";
-        let text = shown(&planned(&spec, role, Goal::Present, Options::default()), false);
+        let text = text_of(&planned(&spec, role, Goal::Present, Options::default()), false);
         // Another test covers the hash of the package.
         let text = text.lines().filter(|line| !line.contains("+ code ")).collect::<Vec<_>>().join("\n");
         writeln!(all, "## {name}\n{text}\n").unwrap();
@@ -1086,7 +1090,7 @@ fn a_resource_with_a_former_name_is_deleted_only_on_request() {
     ));
     let rows = |deployed: bool, resource: &str, goal: Goal, options: Options| {
         let live = if deployed { DEPLOYED.to_owned() } else { without(&["logger", "allow", "pipe"]) };
-        let mut inventory = standing(&spec, &live);
+        let mut inventory = inventory_of(&spec, &live);
         orphan(&spec, &mut inventory, "logger", "owls-dev", resource, None);
         let plan = plan(&spec, &inventory, goal, &options);
         let row = |subject: &dyn Fn(&Change) -> bool| plan.changes.iter().find(|it| subject(it)).cloned().unwrap();
@@ -1096,7 +1100,7 @@ fn a_resource_with_a_former_name_is_deleted_only_on_request() {
     for deployed in [true, false] {
         let (former, _) = rows(deployed, "logger", Goal::Present, Options::default());
         assert_eq!(former.action, Action::Refused);
-        let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()].map(|it| words(&it));
+        let [reason, hint] = [former.reason.unwrap(), former.hint.unwrap()].map(|it| remedy::text(&it));
         assert!(reason.contains("the spec declares `logger` under the name `owls-prod`"), "{reason}");
         assert!(hint.contains("`--replace logger`"), "{hint}");
         // Only the resource with the former name is deleted, never the one with the spec's name.
@@ -1105,7 +1109,7 @@ fn a_resource_with_a_former_name_is_deleted_only_on_request() {
         // Destroying with this value of the variable keeps the resource of another value.
         let (former, now) = rows(deployed, "logger", Goal::Absent, Options::default());
         assert_eq!((former.action, now.action), (Action::None, if deployed { Action::Delete } else { Action::None }));
-        let reason = words(&former.reason.unwrap());
+        let reason = remedy::text(&former.reason.unwrap());
         assert!(reason.contains("`engine destroy --team owls --stack main --region eu-central-1`"), "{reason}");
         // A resource that is no longer in the spec is deleted as usual.
         for goal in [Goal::Present, Goal::Absent] {
@@ -1134,7 +1138,7 @@ fn duplicates_that_only_the_plan_can_detect_are_refused() {
         let [row] = refused.as_slice() else { panic!("{name}: {refused:?}") };
         assert_eq!(row.resource, "double");
         assert!(
-            words(row.reason.as_ref().unwrap()).contains(&format!("`{name}` declares the same")),
+            remedy::text(row.reason.as_ref().unwrap()).contains(&format!("`{name}` declares the same")),
             "{:?}",
             row.reason
         );
@@ -1251,7 +1255,7 @@ fn a_change_that_needs_an_ignored_property_is_refused() {
     let row = plan.changes.iter().find(|it| it.resource == "logger").unwrap();
     assert_eq!(row.action, Action::Refused);
     assert!(
-        words(row.reason.as_ref().unwrap()).contains("`architecture` only together with `code`"),
+        remedy::text(row.reason.as_ref().unwrap()).contains("`architecture` only together with `code`"),
         "{:?}",
         row.reason
     );

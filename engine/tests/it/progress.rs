@@ -131,8 +131,8 @@ fn nodes() -> Vec<ResourceNode> {
 
 fn stage() -> Stage {
     let stage = Stage::new();
-    stage.pace("slow", 1000, 9000, 0);
-    stage.pace("broken", 2000, 0, 0);
+    stage.set_durations("slow", 1000, 9000, 0);
+    stage.set_durations("broken", 2000, 0, 0);
     stage.refuse("broken");
     stage
 }
@@ -188,8 +188,8 @@ async fn a_low_window_shows_the_steps_that_fit_and_counts_the_rest() {
     let names: Vec<String> = (0..30).map(|n| format!("thing-{n:02}")).collect();
     let nodes: Vec<ResourceNode> = names.iter().map(|name| node(name)).collect();
     let stage = Stage::new();
-    names.iter().for_each(|name| stage.pace(name, 2000, 3000, 0));
-    stage.pace("thing-29", 500, 0, 0);
+    names.iter().for_each(|name| stage.set_durations(name, 2000, 3000, 0));
+    stage.set_durations("thing-29", 500, 0, 0);
     stage.refuse("thing-02");
     let screen = TestScreen::new(60, 10);
     let moments: [Checkpoint; 2] = [(1000, NOTHING), (3000, |screen| screen.resize(60, 2))];
@@ -238,8 +238,8 @@ async fn twenty_runs_have_a_line_each() {
 #[tokio::test(start_paused = true)]
 async fn a_log_has_a_line_for_each_event_and_a_heartbeat_every_twenty_seconds() {
     let stage = Stage::new();
-    stage.pace("silent", 65_000, 0, 0);
-    stage.pace("waits", 100, 30_000, 0);
+    stage.set_durations("silent", 65_000, 0, 0);
+    stage.set_durations("waits", 100, 30_000, 0);
     stage.refuse("broken");
     let nodes = [node("silent"), node("waits"), node("broken"), node("after-broken").uses(&["broken"])];
     let screen = TestScreen::new(200, 60);

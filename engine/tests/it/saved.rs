@@ -8,14 +8,14 @@ use engine::inventory::{Found, Inventory, Orphan};
 use engine::kinds::all;
 use engine::plan::{Goal, Options, plan};
 use engine::plan_file;
-use engine::render::remedy::words;
+use engine::render::remedy;
 use engine::saved::{Flags, Salt, SavedPlan};
 use engine::schema::{Id, Live, Owner, Ownership, Status, Timestamps};
 use engine::spec::{Depth, ResourceDecl, Spec, SpecOverrides};
 use engine::value::{Tree, Value};
 use proptest::prelude::*;
 
-use crate::plan::{DEPLOYED, PIPELINE, standing, with};
+use crate::plan::{DEPLOYED, PIPELINE, inventory_of, with};
 
 /// All inputs of a saved plan.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Given {
         let mut spec = Spec::load(&engine::kinds::all(), &path, &self.overrides, Depth::Full)
             .unwrap_or_else(|errors| panic!("{errors:#?}"));
         spec.owns.clone_from(&self.owns);
-        let mut inventory = standing(&spec, DEPLOYED);
+        let mut inventory = inventory_of(&spec, DEPLOYED);
         (self.moves)(&mut inventory);
         let plan = plan(&spec, &inventory, Goal::Present, &Options::default());
         SavedPlan::new(&spec, &inventory, &plan, self.flags.clone(), salt.clone())
@@ -56,7 +56,7 @@ fn live<'i>(inventory: &'i mut Inventory, resource: &str) -> &'i mut Live {
 }
 
 /// Adds a mapping that no declaration matches.
-fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
+fn add_orphan(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
     let id = Id {
         owner: Owner { team: "owls".into(), stack: "main".into(), resource: "old-pipe".into() },
         name: "owls-old-pipe".into(),
@@ -83,7 +83,7 @@ fn leave(inventory: &mut Inventory, uuid: &str, owner: Ownership) {
 
 /// What has changed since `then` was saved.
 fn moved(then: &SavedPlan, now: &SavedPlan) -> Vec<String> {
-    then.moved(now).iter().map(words).collect()
+    then.moved(now).iter().map(remedy::text).collect()
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
             read(|it| drop(live(it, "todos").outputs.insert("stream_arn".into(), "arn:another".into()))),
             &["in AWS, `stream_arn` of `todos` has changed"],
         ),
-        (read(|it| live(it, "todos").owner = Ownership::Nobody), &["in AWS, the owner of `todos` has changed"]),
+        (read(|it| live(it, "todos").owner = Ownership::Unowned), &["in AWS, the owner of `todos` has changed"]),
         (
             read(|it| live(it, "logger").status = Status::Failed("the role vanished".into())),
             &["in AWS, the state of `logger` has changed"],
@@ -133,7 +133,7 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
         (read(|it| live(it, "pipe").unique_id = Some("2".into())), &["`pipe` was deleted and re-created"]),
         (read(|it| it.found.get_mut("pipe").unwrap().live = None), &["`pipe` existed and no longer does"]),
         (
-            read(|it| leave(it, "9", Ownership::Nobody)),
+            read(|it| add_orphan(it, "9", Ownership::Unowned)),
             &["the mapping of `old-pipe`, which isn't in the spec, did not exist and now does"],
         ),
         // The age of a resource and other notes from AWS don't matter.
@@ -154,10 +154,10 @@ fn an_unchanged_plan_can_be_applied_and_every_change_is_named() {
     // The reverse changes.
     let gone = read(|it| it.found.get_mut("pipe").unwrap().live = None);
     assert_eq!(moved(&gone.saved(&salt), &then.saved(&salt)), ["`pipe` did not exist and now does"]);
-    let left = read(|it| leave(it, "9", Ownership::Nobody));
+    let left = read(|it| add_orphan(it, "9", Ownership::Unowned));
     let what = "the mapping of `old-pipe`, which isn't in the spec,";
     assert_eq!(moved(&left.saved(&salt), &then.saved(&salt)), [format!("{what} existed and no longer does")]);
-    let ours = read(|it| leave(it, "9", Ownership::Denied));
+    let ours = read(|it| add_orphan(it, "9", Ownership::Denied));
     assert_eq!(moved(&left.saved(&salt), &ours.saved(&salt)), [format!("in AWS, the owner of {what} has changed")]);
     // The names that the stack can have, wherever they come from.
     let mut owning = Given::new();
@@ -176,7 +176,7 @@ fn another_plan_from_the_same_inputs_is_detected() {
     let salt = Salt::random();
     let (then, given) = (Given::new().saved(&salt), Given::new());
     let spec = crate::plan::load(&with(&given.text, "${var.units}", "1"));
-    let inventory = standing(&spec, DEPLOYED);
+    let inventory = inventory_of(&spec, DEPLOYED);
     let of = |goal: Goal| {
         let plan = plan(&spec, &inventory, goal, &Options { delete_data: true, ..Options::default() });
         SavedPlan::new(&spec, &inventory, &plan, Flags::default(), salt.clone())
@@ -202,7 +202,7 @@ fn a_saved_plan_differs_from_a_spec_and_from_an_incomplete_plan() {
         assert_eq!(SavedPlan::parse(other.as_bytes()).unwrap(), None, "{other}");
     }
     assert_eq!(SavedPlan::parse(b"\xff\xfe").unwrap(), None);
-    let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().worded(words).problem;
+    let problem = |text: &str| SavedPlan::parse(text.as_bytes()).unwrap_err().worded(remedy::text).problem;
     assert_eq!(problem(&text[..text.len() / 2]), "the saved plan is incomplete");
     assert_eq!(problem(&compact[..compact.len() - 1]), "the saved plan is incomplete");
     let newer = text.replace("\"format_version\": 3", "\"format_version\": 4");
@@ -232,12 +232,12 @@ fn a_saved_plan_is_readable_only_by_its_owner_and_overwrites_nothing_else() {
     let saved = Given::new().saved(&Salt::random());
     for other in [PIPELINE, "", "{}"] {
         fs::write(&path, other).unwrap();
-        let error = plan_file::write(&saved, &path).unwrap_err().worded(words);
+        let error = plan_file::write(&saved, &path).unwrap_err().worded(remedy::text);
         assert!(error.problem.ends_with("already exists and isn't a saved plan"), "{error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), other);
     }
     for unwritable in [folder.path().to_owned(), folder.path().join("missing/my.plan"), "..".into()] {
-        let error = plan_file::write(&saved, &unwritable).unwrap_err().worded(words);
+        let error = plan_file::write(&saved, &unwritable).unwrap_err().worded(remedy::text);
         assert!(error.problem.starts_with("failed to save the plan to"), "{error:?}");
     }
     assert_eq!(names(), BTreeSet::from(["my.plan".to_owned()]));

@@ -115,8 +115,8 @@ struct WorldEntry {
 /// The durations of a resource's operations in milliseconds: until a create or update is made, then
 /// until it is ready; a delete.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
-    made: u64,
+struct Durations {
+    created: u64,
     ready: u64,
     delete: u64,
 }
@@ -124,7 +124,7 @@ struct Pace {
 #[derive(Debug, Default)]
 struct World {
     entries: BTreeMap<String, WorldEntry>,
-    pace: BTreeMap<String, Pace>,
+    durations: BTreeMap<String, Durations>,
     serial: u64,
     /// The current and the maximum number of running operations.
     working: usize,
@@ -152,7 +152,7 @@ struct World {
     /// Whether any reference prevents a delete; otherwise only a tie that the spec keeps prevents
     /// it.
     strict_deletes: bool,
-    kept_ties: BTreeMap<String, String>,
+    declared_ties: BTreeMap<String, String>,
 }
 
 type SharedWorld = Arc<Mutex<World>>;
@@ -248,8 +248,8 @@ impl WorldEntry {
 }
 
 impl World {
-    fn pace(&self, name: &str) -> Pace {
-        self.pace.get(name).copied().unwrap_or(Pace { made: 100, ready: 0, delete: 100 })
+    fn durations(&self, name: &str) -> Durations {
+        self.durations.get(name).copied().unwrap_or(Durations { created: 100, ready: 0, delete: 100 })
     }
 
     /// Each reference must lead to an existing resource, and to a ready one if the property needs
@@ -330,9 +330,9 @@ impl Provider for Fake {
 
     fn create<'a>(&'a self, cx: &'a Context, id: &'a Id, want: Want<Tree>) -> Pending<'a, Outputs> {
         Box::pin(async move {
-            let (pace, kind) = (self.world().pace(&id.name), self.schema.kind.clone());
+            let (durations, kind) = (self.world().durations(&id.name), self.schema.kind.clone());
             self.world().check(&kind, &want.props)?;
-            self.call(cx, id, pace.made, |world| {
+            self.call(cx, id, durations.created, |world| {
                 world.check(&kind, &want.props)?;
                 if world.entries.contains_key(&id.name) {
                     return Err(failure(format!("{} exists already", id.name)));
@@ -343,7 +343,7 @@ impl Provider for Fake {
                     props: want.props.clone(),
                     serial: format!("{}#{}", id.name, world.serial),
                     unique_id: world.serial,
-                    ready_at: Instant::now() + Duration::from_millis(pace.ready),
+                    ready_at: Instant::now() + Duration::from_millis(durations.ready),
                 };
                 let mut outputs = entry.outputs(&id.name);
                 if world.liar.as_ref() == Some(&id.name) {
@@ -359,8 +359,8 @@ impl Provider for Fake {
     fn update<'a>(&'a self, cx: &'a Context, id: &'a Id, _: Live, want: Want<Tree>) -> Pending<'a, Outputs> {
         Box::pin(async move {
             self.ready(cx, &id.name).await?;
-            let pace = self.world().pace(&id.name);
-            self.call(cx, id, pace.made, |world| {
+            let durations = self.world().durations(&id.name);
+            self.call(cx, id, durations.created, |world| {
                 world.check(&self.schema.kind, &want.props)?;
                 world.serial += 1;
                 let serial = world.serial;
@@ -372,7 +372,7 @@ impl Provider for Fake {
                     entry.serial = format!("{}#{serial}", id.name);
                 }
                 entry.props = want.props.clone();
-                entry.ready_at = Instant::now() + Duration::from_millis(pace.ready);
+                entry.ready_at = Instant::now() + Duration::from_millis(durations.ready);
                 Ok(entry.outputs(&id.name))
             })
             .await
@@ -387,12 +387,12 @@ impl Provider for Fake {
     fn delete<'a>(&'a self, cx: &'a Context, id: &'a Id, _: Live) -> Pending<'a, ()> {
         Box::pin(async move {
             self.ready(cx, &id.name).await?;
-            let pace = self.world().pace(&id.name);
-            self.call(cx, id, pace.delete, |world| {
+            let durations = self.world().durations(&id.name);
+            self.call(cx, id, durations.delete, |world| {
                 let Some(entry) = world.entries.get(&id.name) else { return Ok(()) };
                 let user = world.entries.iter().find(|(name, other)| {
                     let mut used = other.props.values().flat_map(serials);
-                    let kept = world.kept_ties.get(name.as_str()) == Some(&id.name);
+                    let kept = world.declared_ties.get(name.as_str()) == Some(&id.name);
                     (kept || world.strict_deletes) && used.any(|serial| *serial == entry.serial)
                 });
                 if let Some((user, _)) = user {
@@ -428,7 +428,7 @@ pub(crate) struct ResourceNode {
     shape: u32,
     flip: u32,
     uses: Vec<String>,
-    uses_made: Vec<String>,
+    uses_created: Vec<String>,
     depends_on: Vec<String>,
 }
 
@@ -442,8 +442,8 @@ impl ResourceNode {
         self
     }
 
-    fn uses_made(mut self, others: &[&str]) -> ResourceNode {
-        self.uses_made = others.iter().map(|other| (*other).into()).collect();
+    fn uses_created(mut self, others: &[&str]) -> ResourceNode {
+        self.uses_created = others.iter().map(|other| (*other).into()).collect();
         self
     }
 
@@ -544,8 +544,8 @@ impl Stage {
         self.world().refused.insert(format!("owls-{name}"));
     }
 
-    pub(crate) fn pace(&self, name: &str, made: u64, ready: u64, delete: u64) {
-        self.world().pace.insert(format!("owls-{name}"), Pace { made, ready, delete });
+    pub(crate) fn set_durations(&self, name: &str, created: u64, ready: u64, delete: u64) {
+        self.world().durations.insert(format!("owls-{name}"), Durations { created, ready, delete });
     }
 
     pub(crate) fn spec(&self, nodes: &[ResourceNode]) -> Spec {
@@ -567,7 +567,7 @@ impl Stage {
                 desired.insert("shape".into(), Value::String(node.shape.to_string()));
                 desired.insert("flip".into(), Value::String(node.flip.to_string()));
                 desired.insert("uses".into(), list(&node.uses));
-                desired.insert("uses_made".into(), list(&node.uses_made));
+                desired.insert("uses_made".into(), list(&node.uses_created));
             }
             let owner = Owner { team: "owls".into(), stack: "main".into(), resource: node.name.clone() };
             let parents = node.on.iter().map(|on| ("on".into(), format!("owls-{on}"))).collect();
@@ -612,7 +612,7 @@ impl Stage {
         let spec = self.spec(nodes);
         let ties =
             nodes.iter().filter_map(|it| Some((format!("owls-{}", it.name), format!("owls-{}", it.ties.as_ref()?))));
-        self.world().kept_ties = ties.collect();
+        self.world().declared_ties = ties.collect();
         let (inventory, plan) = self.plan(&spec, goal).await;
         let start = Instant::now();
         let events = RefCell::new(Vec::new());
@@ -720,15 +720,15 @@ impl ApplyResult {
 async fn a_step_starts_as_soon_as_its_own_dependencies_are_done() {
     let stage = Stage::new();
     // Two chains of different speed: a level-by-level run would make `quick-b` wait for `slow`.
-    stage.pace("slow", 1000, 4000, 0);
+    stage.set_durations("slow", 1000, 4000, 0);
     let nodes = [
         node("slow"),
         node("quick"),
         node("quick-b").uses(&["quick"]),
         node("quick-c").uses(&["quick-b"]),
-        node("of-made").uses_made(&["slow"]),
+        node("of-made").uses_created(&["slow"]),
         node("of-ready").uses(&["slow"]),
-        node("of-all").uses(&["quick-c"]).uses_made(&["of-made", "slow"]),
+        node("of-all").uses(&["quick-c"]).uses_created(&["of-made", "slow"]),
         node("tie").ties("slow"),
     ];
     let run = stage.apply(&nodes, Goal::Present, 16).await;
@@ -759,8 +759,8 @@ async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
     let nodes = [
         node("slow"),
         node("quick"),
-        node("of-made").uses_made(&["slow"]),
-        node("of-all").uses(&["quick"]).uses_made(&["of-made"]),
+        node("of-made").uses_created(&["slow"]),
+        node("of-all").uses(&["quick"]).uses_created(&["of-made"]),
         node("tie").ties("slow"),
     ];
     for (parallelism, timing) in [
@@ -769,12 +769,12 @@ async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
         (1, "total 5100 ideal 5100: create slow 5000 -> create tie 100"),
     ] {
         let stage = Stage::new();
-        stage.pace("slow", 1000, 4000, 0);
+        stage.set_durations("slow", 1000, 4000, 0);
         assert_eq!(stage.apply(&nodes, Goal::Present, parallelism).await.timing(), timing);
     }
     // Waiting for a slot makes the run longer, not the path.
     let stage = Stage::new();
-    stage.pace("late", 700, 0, 0);
+    stage.set_durations("late", 700, 0, 0);
     let lined: Vec<ResourceNode> = ["first", "second", "late"].map(node).into();
     let run = stage.apply(&lined, Goal::Present, 1).await;
     assert_eq!(run.timing(), "total 900 ideal 700: create late 700");
@@ -782,8 +782,8 @@ async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
     assert_eq!(late.started.unwrap() - late.ready.unwrap(), Duration::from_millis(200));
     // Some steps only need a resource to be made.
     let stage = Stage::new();
-    stage.pace("slow", 1000, 500, 0);
-    stage.pace("of-made", 800, 0, 0);
+    stage.set_durations("slow", 1000, 500, 0);
+    stage.set_durations("of-made", 800, 0, 0);
     let run = stage.apply(&nodes[..3], Goal::Present, 16).await;
     assert_eq!(run.timing(), "total 1800 ideal 1800: create slow 1000 -> create of-made 800");
     // A failure ends a chain at the failed step, and skipped steps take no time.
@@ -796,9 +796,9 @@ async fn the_critical_path_is_the_longest_chain_even_if_steps_wait_for_slots() {
 #[tokio::test(start_paused = true)]
 async fn dependents_of_an_updated_resource_wait_until_it_is_ready() {
     let stage = Stage::new();
-    let mut nodes = [node("a"), node("made").uses_made(&["a"]), node("tie").ties("a")];
+    let mut nodes = [node("a"), node("made").uses_created(&["a"]), node("tie").ties("a")];
     stage.deploy(&nodes).await;
-    stage.pace("a", 1000, 4000, 0);
+    stage.set_durations("a", 1000, 4000, 0);
     nodes[0].flip = 1;
     let run = stage.apply(&nodes, Goal::Present, 16).await;
     run.assert_ordered();
@@ -823,7 +823,7 @@ async fn parallelism_is_limited_and_waiting_steps_hold_no_slot() {
         let nodes: Vec<ResourceNode> = names.iter().map(|name| node(name)).collect();
         for name in &names {
             // Each step waits ten times as long for AWS as its call takes, without holding a slot.
-            stage.pace(name, 100, 1000, 0);
+            stage.set_durations(name, 100, 1000, 0);
         }
         let start = Instant::now();
         let run = stage.apply(&nodes, Goal::Present, parallelism).await;
@@ -839,11 +839,11 @@ async fn parallelism_is_limited_and_waiting_steps_hold_no_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_skips_only_its_dependents() {
     let stage = Stage::new();
-    stage.pace("other", 5000, 0, 0);
+    stage.set_durations("other", 5000, 0, 0);
     let nodes = [
         node("bad"),
         node("child").uses(&["bad"]),
-        node("grandchild").uses_made(&["child"]),
+        node("grandchild").uses_created(&["child"]),
         node("other"),
         node("of-other").uses(&["other"]),
     ];
@@ -881,8 +881,8 @@ async fn an_interrupt_ends_waits_but_completes_started_connection_replacements()
     // The tie moves to `b` and is being deleted; `c` waits for AWS; `of-c` has not started.
     nodes[1].ties = Some("b".into());
     nodes[3].flip = 1;
-    stage.pace("tie", 300, 0, 2000);
-    stage.pace("c", 100, 60_000, 0);
+    stage.set_durations("tie", 300, 0, 2000);
+    stage.set_durations("c", 100, 60_000, 0);
     let interrupt = async {
         sleep(Duration::from_millis(1000)).await;
         stage.interrupt.send(true).unwrap();
@@ -911,7 +911,7 @@ async fn an_interrupt_ends_waits_but_completes_started_connection_replacements()
 #[tokio::test(start_paused = true)]
 async fn a_call_in_flight_gets_ten_seconds_after_an_interrupt() {
     let stage = Stage::new();
-    stage.pace("hangs", 3_600_000, 0, 0);
+    stage.set_durations("hangs", 3_600_000, 0, 0);
     let interrupt = async {
         sleep(Duration::from_millis(1000)).await;
         stage.interrupt.send(true).unwrap();
@@ -969,7 +969,7 @@ async fn crowd_of_one_key(parts_first: bool) -> Timing {
     let after =
         (0..40).map(|at| ResourceNode { depends_on: vec![format!("part-{at}")], ..node(&format!("after-part-{at}")) });
     let tables: Vec<ResourceNode> = (0..6).map(|at| node(&format!("table-{at}"))).collect();
-    tables.iter().for_each(|table| stage.pace(&table.name, 100, 8000, 0));
+    tables.iter().for_each(|table| stage.set_durations(&table.name, 100, 8000, 0));
     let crowds = if parts_first { [parts, tables] } else { [tables, parts] };
     stage.deploy(&host).await;
     let nodes: Vec<ResourceNode> = host.into_iter().chain(crowds.concat()).chain(after).collect();
@@ -1034,8 +1034,8 @@ async fn a_step_names_the_rate_limit_only_while_its_own_call_waits_for_it() {
     limits.admit(LimitId(0)).await.unwrap().throttled(Some(Duration::from_secs(10)));
     stage.cx.limits = Arc::new(limits);
     stage.world().limited.insert("owls-waits".into());
-    stage.pace("waits", 9000, 0, 0);
-    stage.pace("in-flight", 19_000, 0, 0);
+    stage.set_durations("waits", 9000, 0, 0);
+    stage.set_durations("in-flight", 19_000, 0, 0);
     let run = stage.apply(&[node("waits"), node("in-flight")], Goal::Present, 16).await;
     assert!(run.is_done());
     let mut said = String::new();
@@ -1173,17 +1173,17 @@ struct Story {
     /// The resources that a user deletes by hand in between.
     vanished: Vec<String>,
     parallelism: usize,
-    paces: Vec<(u64, u64, u64)>,
+    durations: Vec<(u64, u64, u64)>,
 }
 
 fn story() -> impl Strategy<Value = Story> {
     // One number decides each choice, so that shrinking stays simple.
     let node = (any::<[u8; 6]>(), any::<[u8; 6]>(), (0_u64..8, 0_u64..8, 0_u64..8));
     (prop::collection::vec(node, 1..12), 1_usize..6).prop_map(|(seeds, parallelism)| {
-        let (mut before, mut after, mut vanished, mut paces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut before, mut after, mut vanished, mut durations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let things =
             |nodes: &[ResourceNode]| nodes.iter().filter(|it| it.is_thing()).map(|it| it.name.clone()).collect();
-        for (index, (base, edit, pace)) in seeds.into_iter().enumerate() {
+        for (index, (base, edit, tempo)) in seeds.into_iter().enumerate() {
             let known: Vec<String> = things(&before);
             let pick = |seed: u8, rate: u8| -> Vec<String> {
                 let hits = known.iter().enumerate();
@@ -1197,7 +1197,7 @@ fn story() -> impl Strategy<Value = Story> {
             } else if base[1] % 3 == 1 && !known.is_empty() {
                 node.on = Some(known[usize::from(base[2]) % known.len()].clone());
             } else {
-                (node.uses, node.uses_made) = (pick(base[3], 3), pick(base[4], 4));
+                (node.uses, node.uses_created) = (pick(base[3], 3), pick(base[4], 4));
             }
             node.depends_on = pick(base[5], 6);
             before.push(node.clone());
@@ -1210,14 +1210,14 @@ fn story() -> impl Strategy<Value = Story> {
                 }
                 // A part that moves to another thing would be another resource.
                 3 if node.on.is_some() => {}
-                3 => (node.uses, node.uses_made) = (pick(edit[1], 3), pick(edit[2], 4)),
+                3 => (node.uses, node.uses_created) = (pick(edit[1], 3), pick(edit[2], 4)),
                 4 => vanished.push(node.name.clone()),
                 _ => {}
             }
             after.push(node);
-            paces.push((pace.0 * 100, pace.1 * 250, pace.2 * 100));
+            durations.push((tempo.0 * 100, tempo.1 * 250, tempo.2 * 100));
         }
-        Story { before, after, vanished, parallelism, paces }
+        Story { before, after, vanished, parallelism, durations }
     })
 }
 
@@ -1266,8 +1266,8 @@ impl Stage {
     async fn of(story: &Story) -> Stage {
         let stage = Stage::new();
         stage.deploy(&story.before).await;
-        for (index, (made, ready, delete)) in story.paces.iter().enumerate() {
-            stage.pace(&format!("n{index}"), *made, *ready, *delete);
+        for (index, (created, ready, delete)) in story.durations.iter().enumerate() {
+            stage.set_durations(&format!("n{index}"), *created, *ready, *delete);
         }
         for name in &story.vanished {
             stage.world().entries.remove(&format!("owls-{name}"));
@@ -1354,7 +1354,7 @@ proptest! {
             for (index, step) in run.plan.steps.iter().enumerate().filter(|(_, step)| step.op == Op::Create) {
                 // The other steps that it waits for may not have started.
                 if step.pair.is_some_and(|delete| is_done(&delete)) && step.after.iter().all(|(on, _)| is_done(on)) {
-                    let is_made = run.times.steps[index].made.is_some();
+                    let is_made = run.times.steps[index].created.is_some();
                     assert!(is_made, "{} is missing\n{}", run.name(StepId(index)), run.story());
                 }
             }

@@ -754,7 +754,7 @@ fn a_change_since_the_plan_is_not_overwritten() {
     let cases: [ConcurrentChange; 4] = [
         (
             "GetFunction",
-            |world| world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77)),
+            |world| world.functions.get_mut(FUNCTION).unwrap().change_outside("Timeout", json!(77)),
             "changed in the meantime: `timeout`",
         ),
         (
@@ -773,7 +773,7 @@ fn a_change_since_the_plan_is_not_overwritten() {
             "changed in the meantime: `write_capacity`",
         ),
     ];
-    for (read, meddle, words) in cases {
+    for (read, change_outside, words) in cases {
         let cloud = deployed();
         let project = Project::new(|text| {
             replaced(
@@ -783,7 +783,7 @@ fn a_change_since_the_plan_is_not_overwritten() {
             )
         });
         // The plan makes the first read.
-        cloud.before(read, 2, meddle);
+        cloud.before(read, 2, change_outside);
         let run = project.run(&cloud, &["apply"]);
         run.ends_with(3).says("changed in the meantime").says(words);
         let writes = writes(&cloud);
@@ -798,7 +798,7 @@ fn a_new_revision_id_alone_is_no_conflict() {
     let project = Project::new(|text| replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../"));
     // After the read before the write, another writer changes a setting that engine doesn't manage.
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
-        world.functions.get_mut(FUNCTION).unwrap().meddle("SnapStart", json!({ "ApplyOn": "None" }));
+        world.functions.get_mut(FUNCTION).unwrap().change_outside("SnapStart", json!({ "ApplyOn": "None" }));
     });
     project.run(&cloud, &["apply"]).ends_with(0);
     assert_eq!(cloud.count("UpdateFunctionConfiguration"), 2);
@@ -806,7 +806,7 @@ fn a_new_revision_id_alone_is_no_conflict() {
     project.edit("memory_size: 256", "memory_size: 512");
     cloud.forget();
     cloud.before("UpdateFunctionConfiguration", 1, |world| {
-        world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
+        world.functions.get_mut(FUNCTION).unwrap().change_outside("Timeout", json!(77));
     });
     project.run(&cloud, &["apply"]).ends_with(1).says("changed in the meantime").says("`timeout`");
     assert_eq!(cloud.world(|world| world.functions[FUNCTION].config["MemorySize"].clone()), 256);

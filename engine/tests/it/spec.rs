@@ -106,7 +106,7 @@ pub(crate) fn catalogue() -> String {
         let errors =
             Spec::load(&engine::kinds::all(), &folder.join(&it.files[0]), &SpecOverrides::default(), Depth::Full)
                 .unwrap_err();
-        let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap().worded(remedy::words);
+        let first = errors.iter().find(|it| it.severity == Severity::Error).unwrap().worded(remedy::text);
         let hints = first.hints.join("; ");
         writeln!(page, "| {} | {} | {} |", cell(&it.cause), cell(&first.problem), cell(&hints)).unwrap();
     }

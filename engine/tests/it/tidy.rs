@@ -290,7 +290,7 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         // Imported resources exist, with any outputs; no other resource does.
         let imported = spec.resources.iter().filter(|it| it.imported).map(|declared| {
             let outputs = declared.schema().outputs.iter().map(|it| (it.name.to_string(), "known".to_owned()));
-            let live = Live { outputs: outputs.collect(), ..live(Ownership::Nobody) };
+            let live = Live { outputs: outputs.collect(), ..live(Ownership::Unowned) };
             (declared.name.clone(), Found { live: Some(live), ..Found::default() })
         });
         let env = AwsEnv::new("eu-central-1", "123456789012");
@@ -322,7 +322,7 @@ async fn every_kinds_example_plans_and_its_struct_matches_its_schema() {
         let mut seen = props.clone();
         seen.retain(|name, _| schema.property(name).is_some_and(|it| it.change != Rule::WriteOnly));
         let error = provider
-            .delete(&cx, &id, Live { props: seen, ..live(Ownership::Nobody) })
+            .delete(&cx, &id, Live { props: seen, ..live(Ownership::Unowned) })
             .await
             .map_or_else(|it| it.cause, |()| Code::Guarded);
         assert_ne!(error, Code::Defect, "{name}");

@@ -97,11 +97,11 @@ struct Row {
     /// Resources in addition to the pipeline.
     beside: &'static str,
     /// Whether the spec has only this resource, without the pipeline.
-    alone: bool,
+    isolated: bool,
     set: &'static str,
     changed: &'static str,
     /// Where AWS shows it (a JSON pointer), and the values there once it is set, changed, removed.
-    place: &'static str,
+    pointer: &'static str,
     seen: [Json; 3],
     /// The values where the local AWS shows another form, which engine has to accept as well.
     seen_locally: Option<[Json; 3]>,
@@ -131,7 +131,7 @@ enum Removal {
     /// The spec is invalid without it, with this text in the error.
     Error(&'static str),
     /// AWS keeps it: engine never removes tags, and disables a safeguard only by an explicit value.
-    Kept,
+    Retained,
     /// AWS keeps it, and never lowers it.
     Raised,
     /// The resource isn't managed by engine, and only its owner can change it.
@@ -147,10 +147,10 @@ fn row(kind: &'static str, property: &'static str, set: &'static str, changed: &
         property,
         given: "",
         beside: "",
-        alone: false,
+        isolated: false,
         set,
         changed,
-        place: "",
+        pointer: "",
         seen: [const { Json::Null }; 3],
         seen_locally: None,
         drift: Vec::new(),
@@ -171,8 +171,8 @@ impl Row {
     }
 
     /// Sets where AWS shows it, and the values there once it is set, changed, removed.
-    fn seen(mut self, place: &'static str, set: Json, changed: Json, removed: Json) -> Row {
-        (self.place, self.seen) = (place, [set, changed, removed]);
+    fn seen(mut self, pointer: &'static str, set: Json, changed: Json, removed: Json) -> Row {
+        (self.pointer, self.seen) = (pointer, [set, changed, removed]);
         self
     }
 
@@ -193,8 +193,8 @@ impl Row {
         Row { beside, ..self }
     }
 
-    fn alone(self) -> Row {
-        Row { alone: true, ..self }
+    fn isolated(self) -> Row {
+        Row { isolated: true, ..self }
     }
 
     fn shows(self, shown: &[(&'static str, &'static str, &[&'static str])]) -> Row {
@@ -214,8 +214,8 @@ impl Row {
         Row { removal: Removal::Error(error), ..self }
     }
 
-    fn kept(self) -> Row {
-        Row { removal: Removal::Kept, ..self }
+    fn retained(self) -> Row {
+        Row { removal: Removal::Retained, ..self }
     }
 
     fn raised(self) -> Row {
@@ -243,7 +243,7 @@ impl Row {
     fn spec(&self, lines: &str) -> String {
         let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
         for (resource, properties) in PIPELINE {
-            let is_apart = self.alone || APART.contains(&resource);
+            let is_apart = self.isolated || APART.contains(&resource);
             if is_apart && resource != self.resource {
                 continue;
             }
@@ -359,7 +359,7 @@ impl Walk<'_> {
                     self.expect_seen(2, when);
                 }
             }
-            Removal::Kept => {
+            Removal::Retained => {
                 self.stage.spec(&row.spec(""));
                 self.expect_no_diff("it is removed");
                 self.expect_seen(2, "it is removed");
@@ -390,9 +390,9 @@ impl Walk<'_> {
         right("it is removed");
         self.stage.spec(&row.spec(row.set));
         let [there, back] = &row.drift[..] else { panic!("there and back") };
-        self.stage.meddle(row.kind, there);
+        self.stage.change_outside(row.kind, there);
         self.expect_diff(row.shown_drifted.as_ref().unwrap_or(&row.shown), row.refused, "it has drifted");
-        self.stage.meddle(row.kind, back);
+        self.stage.change_outside(row.kind, back);
         right("its drift is taken back");
     }
 
@@ -401,7 +401,7 @@ impl Walk<'_> {
         let row = self.row;
         assert!(!row.drift.is_empty(), "a row says how its property drifts");
         for request in &row.drift {
-            self.stage.meddle(row.kind, request);
+            self.stage.change_outside(row.kind, request);
         }
         let shown = row.shown_drifted.as_ref().unwrap_or(&row.shown);
         self.expect_diff(shown, row.refused, "it has drifted");
@@ -417,11 +417,11 @@ impl Walk<'_> {
         }
         let mut ran = self.stage.run(&args);
         if ran.code() != Some(0) && self.row.twice.is_some() {
-            self.stage.rest();
+            self.stage.pass_cooldowns();
             ran = self.stage.run(&args);
         }
         assert_eq!(ran.code(), Some(0), "apply: {ran:#?}");
-        self.stage.rest();
+        self.stage.pass_cooldowns();
     }
 
     /// Records the requests that a change took, with their bodies.
@@ -470,13 +470,13 @@ impl Walk<'_> {
     }
 
     fn expect_seen(&self, step: usize, when: &str) {
-        let seen = self.stage.look(self.row.kind);
-        let place = self.row.place.replace("{account}", &self.stage.account);
-        let value = seen.pointer(&place).cloned().unwrap_or_default();
+        let seen = self.stage.read_resource(self.row.kind);
+        let pointer = self.row.pointer.replace("{account}", &self.stage.account);
+        let value = seen.pointer(&pointer).cloned().unwrap_or_default();
         let locally = self.row.seen_locally.as_ref().filter(|_| self.stage.is_local());
         let wanted = locally.unwrap_or(&self.row.seen)[step].to_string().replace("{account}", &self.stage.account);
         let wanted: Json = serde_json::from_str(&wanted).unwrap();
-        assert_eq!(value, wanted, "{when}, and AWS shows at {place}");
+        assert_eq!(value, wanted, "{when}, and AWS shows at {pointer}");
     }
 
     fn expect_diff(&self, shown: &[ShownChange], refused: Option<&str>, when: &str) {
@@ -536,7 +536,7 @@ fn without(lines: &str, property: &str) -> String {
 }
 
 /// Walks all rows, several at a time, and reports all failures.
-fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sync) -> Vec<String> {
+fn walk_all(pointer: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sync) -> Vec<String> {
     let sent = Mutex::new(Vec::new());
     let left = Mutex::new(rows.iter().enumerate());
     let failures = Mutex::new(Vec::new());
@@ -556,7 +556,7 @@ fn walk_all(place: &str, rows: &[Row], stage: impl Fn(usize, &Row) -> Stage + Sy
     });
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     rows.iter().for_each(|row| *counts.entry(row.kind).or_default() += 1);
-    eprintln!("walked in the {place} AWS: {counts:?}, {} in all", rows.len());
+    eprintln!("walked in the {pointer} AWS: {counts:?}, {} in all", rows.len());
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} of {} rows:\n{}", failures.len(), rows.len(), failures.join("\n\n"));
     let mut sent = sent.into_inner().unwrap();
@@ -610,14 +610,14 @@ fn every_property_passes_its_walk_in_the_scripted_aws() {
         let known = worlds.lock().unwrap().get(&spec).cloned();
         let world = known.unwrap_or_else(|| {
             let mut world = World::empty();
-            world.stand_role(OTHER_ROLE, BTreeMap::new());
+            world.add_role(OTHER_ROLE, BTreeMap::new());
             world.aliases = ALIASES.to_vec();
             world.index.mappings = true;
             let stage = Stage::scripted(world);
             stage.spec(&spec);
             let ran = stage.run(&["apply"]);
             assert_eq!(ran.code(), Some(0), "the base: {ran:#?}");
-            stage.rest();
+            stage.pass_cooldowns();
             let world = stage.world();
             worlds.lock().unwrap().insert(spec, world.clone());
             world

@@ -31,7 +31,7 @@ pub(crate) fn installed() -> PathBuf {
 static KEYS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// Stores the key of the local AWS at `endpoint`.
-pub(crate) fn learn_key(endpoint: &str, key: &str) {
+pub(crate) fn register_key(endpoint: &str, key: &str) {
     KEYS.lock().unwrap().insert(endpoint.to_owned(), key.to_owned());
 }
 

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use engine::local;
 
 use super::program::{Program, Ran, Running};
-use super::{ENGINE, installed, learn_key};
+use super::{ENGINE, installed, register_key};
 
 /// A copy of `specs/` and `lambda-src/` from the repository. Dropping it stops its local AWS.
 pub(crate) struct Project {
@@ -78,7 +78,7 @@ impl Project {
     pub(crate) fn endpoint(&self) -> String {
         let told = self.run(&["local", "start"]).expect(0, &["running: http://127.0.0.1:"]).out;
         let endpoint = told.split_whitespace().nth(1).unwrap().to_owned();
-        learn_key(&endpoint, &self.key());
+        register_key(&endpoint, &self.key());
         endpoint
     }
 
@@ -106,8 +106,9 @@ fn install() {
         cache: Some(installed()),
         ..local::Project::new(folder.path())
     };
-    let there =
-        local::survey(&project).iter().any(|(_, part)| part.as_ref().is_ok_and(|it| it.ends_with("is installed")));
+    let there = local::check_requirements(&project)
+        .iter()
+        .any(|(_, part)| part.as_ref().is_ok_and(|it| it.ends_with("is installed")));
     if !there {
         local::ensure(&project, &mut |_| {}).unwrap();
         local::stop(&project).unwrap();

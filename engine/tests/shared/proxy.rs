@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value as Json;
 
-use super::{DEADLINE, key_of, learn_key};
+use super::{DEADLINE, key_of, register_key};
 
 /// One request as received.
 pub(crate) struct Request {
@@ -98,7 +98,7 @@ impl Proxy {
         let upstream: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        learn_key(&format!("http://{address}"), &key_of(endpoint));
+        register_key(&format!("http://{address}"), &key_of(endpoint));
         let ended = Arc::new(AtomicBool::new(false));
         let thread = {
             let ended = Arc::clone(&ended);

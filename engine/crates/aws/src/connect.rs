@@ -56,7 +56,7 @@ use crate::policy::{
     Scope,
 };
 use crate::wire::guard::{Access, Guard};
-use crate::wire::{Front, limits};
+use crate::wire::{GuardedClient, limits};
 use engine_core::mask::Secrets;
 use engine_core::provider::Tags;
 use engine_core::recorder::Recorder;
@@ -339,12 +339,12 @@ impl Connection {
         let secrets = Secrets::default();
         secrets.register(key);
         // Only the clients' requests pass the guard; requests for credentials don't.
-        let door = config.http_client().map(|inner| {
+        let client = config.http_client().map(|inner| {
             let (guard, limits, recorder) = (Arc::clone(&guard), Arc::clone(&limits), Arc::clone(&recorder));
-            SharedHttpClient::new(Front { inner, guard, limits, recorder })
+            SharedHttpClient::new(GuardedClient { inner, guard, limits, recorder })
         });
         let mut sdk = config.clone().into_builder();
-        sdk.set_http_client(door);
+        sdk.set_http_client(client);
         let sdk = sdk.build();
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(answer::QuotaIsNoThrottle);
         Aws {

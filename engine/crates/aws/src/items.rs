@@ -261,7 +261,7 @@ where
                 if Instant::now() + PAUSE > deadline {
                     return Err(cx.masked(error));
                 }
-                cx.rest(PAUSE, "AWS to accept the write", "").await?;
+                cx.pause_between_polls(PAUSE, "AWS to accept the write", "").await?;
             }
             done => return done.map_err(|error| cx.masked(error)),
         }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use engine_core::build::Built;
-use engine_core::kind::{AccessLevel, Definition, Derived, Exported, Implied, Kinds, Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Definition, Derived, Exported, ImpliedResource, Kinds, Loaded, SpecFolder, Want};
 use engine_core::provider::{Pending, Provider, Providers};
 use engine_core::wait::{self, Context as Core, Overrides};
 use serde::Serialize;
@@ -55,7 +55,7 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The resources that a declaration implies; `kind_of` has the kinds of the spec's other
     /// resources by name.
-    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<ImpliedResource> {
         Vec::new()
     }
 
@@ -353,7 +353,7 @@ impl<K: Kind> Definition for Erased<K> {
         self.kind.check(desired)
     }
 
-    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<ImpliedResource> {
         self.kind.implies(declared, kind_of)
     }
 

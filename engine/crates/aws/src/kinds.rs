@@ -79,7 +79,7 @@ fn tags() -> Property {
 /// An enumeration that AWS extends over time and engine passes on unchanged.
 fn open(offered: &[&'static str]) -> Shape {
     let offered = offered.iter().map(|word| (*word).into()).collect();
-    Shape::OpenChoice { offered, retired: Vec::new(), form: text::WORD.clone() }
+    Shape::OpenChoice { offered, retired: Vec::new(), form: text::ENUM_VALUE.clone() }
 }
 
 /// How many reads may still show old values after AWS accepted a change: some reads are stale.
@@ -136,8 +136,8 @@ fn tags_and_owner(
         Ok(tags) => {
             let pairs = || tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             let owner = match Ownership::from_tags(pairs()) {
-                Ownership::Nobody => {
-                    hidden(&tags).map_or(Ownership::Nobody, |why| Ownership::NotYetReadable(why.to_owned()))
+                Ownership::Unowned => {
+                    hidden(&tags).map_or(Ownership::Unowned, |why| Ownership::NotYetReadable(why.to_owned()))
                 }
                 owner => owner,
             };
@@ -156,8 +156,8 @@ fn tags_and_owner(
 
 /// All desired tags of a resource: the three owner tags and the declared ones.
 fn all_tags(owner: &crate::schema::Owner, declared: &BTreeMap<String, String>) -> HashMap<String, String> {
-    let ours = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-    declared.clone().into_iter().chain(ours).collect()
+    let owner_tags = owner.tags().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    declared.clone().into_iter().chain(owner_tags).collect()
 }
 
 /// The declared tags that are missing or have another value in AWS.
@@ -254,14 +254,14 @@ impl<'de> Deserialize<'de> for Input {
 }
 
 /// Names of the properties that differ, except those in `but`.
-fn differing<P: Serialize>(ours: &P, theirs: &P, but: &[&str]) -> Vec<String> {
+fn differing<P: Serialize>(one: &P, other: &P, but: &[&str]) -> Vec<String> {
     let fields = |props: &P| match serde_json::to_value(props) {
         Ok(Json::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
-    let (ours, theirs) = (fields(ours), fields(theirs));
-    let compared = ours.iter().filter(|(name, _)| !but.contains(&name.as_str()));
-    compared.filter(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
+    let (one, other) = (fields(one), fields(other));
+    let compared = one.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+    compared.filter(|(name, value)| other.get(*name) != Some(value)).map(|(name, _)| format!("`{name}`")).collect()
 }
 
 /// Properties without the `unknown` ones, which must not be compared even if this read shows them.
@@ -353,7 +353,7 @@ fn name_conflict(operation: &str, id: &Id) -> AwsError {
 /// How long a created resource may not be found, although AWS usually needs seconds at most, ...
 const NOT_YET: Duration = Duration::from_secs(20);
 /// ... and the minimum number of reads, because time also passes while the machine sleeps.
-const LOOKS_NOT_YET: u32 = 6;
+const READS_NOT_YET: u32 = 6;
 
 /// Distinguishes a resource that can't be found yet from one that was deleted outside this run.
 #[derive(Debug, Default)]
@@ -388,7 +388,7 @@ impl ExistenceTracker {
         }
         existence.n_missing += 1;
         let waited = existence.missing_since.get_or_insert_with(Instant::now).elapsed();
-        if existence.before { existence.n_missing < 2 } else { existence.n_missing < LOOKS_NOT_YET || waited < NOT_YET }
+        if existence.before { existence.n_missing < 2 } else { existence.n_missing < READS_NOT_YET || waited < NOT_YET }
     }
 
     /// The cause of a "not found" error of a call about a function: it was just created and is not

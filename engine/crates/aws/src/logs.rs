@@ -10,8 +10,8 @@ mod tail;
 mod trace;
 
 pub use line::{
-    AttributeChange, EventName, FunctionFailure, Image, Line, LogEntry, LoggedError, Record, Report, join, plain_item,
-    read,
+    AttributeChange, EventName, FunctionFailure, Image, Line, LogEntry, LoggedError, Record, Report,
+    join_split_entries, plain_item, read,
 };
 pub use mentions::{Mention, change_word, has_change_word, mentions};
 pub use retry::RetryPolicy;

@@ -206,7 +206,7 @@ pub type Grant = (&'static Scope, &'static [Purpose]);
 
 /// A permission that AWS checks in addition to the one for the operation.
 #[derive(Debug, Clone, Copy)]
-pub struct Implied {
+pub struct ImpliedPermission {
     /// The action.
     pub action: &'static str,
     /// On which resources, and for which commands.
@@ -259,7 +259,7 @@ pub struct Operation {
     /// permission.
     pub grants: &'static [Grant],
     /// The other permissions that it requires.
-    pub implied: &'static [Implied],
+    pub implied: &'static [ImpliedPermission],
 }
 
 impl Operation {
@@ -325,7 +325,7 @@ impl Operation {
 
     /// The same call with these additional permissions.
     #[must_use]
-    pub const fn implying(self, implied: &'static [Implied]) -> Operation {
+    pub const fn implying(self, implied: &'static [ImpliedPermission]) -> Operation {
         Operation { implied, ..self }
     }
 
@@ -388,7 +388,7 @@ impl Operations {
     }
 
     /// The permission for this action, if a call implies it.
-    pub(crate) fn implied(&self, action: &str) -> Option<&Implied> {
+    pub(crate) fn implied(&self, action: &str) -> Option<&ImpliedPermission> {
         self.iter().flat_map(|it| it.implied).find(|it| it.action == action)
     }
 

@@ -400,7 +400,7 @@ pub struct Intervals {
     /// Time limit for one mapping.
     pub timeout: Duration,
     /// Interval between two reads of the log.
-    pub look: Duration,
+    pub poll: Duration,
     /// When to write a change again that had no effect: a new or updated mapping may miss records
     /// of its first minutes (docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
     pub again: Option<Duration>,
@@ -421,7 +421,7 @@ impl Intervals {
     pub fn on_aws(timeout: Option<Duration>) -> Intervals {
         Intervals {
             timeout: timeout.unwrap_or(Duration::from_secs(300)),
-            look: Duration::from_millis(500),
+            poll: Duration::from_millis(500),
             again: Some(Duration::from_secs(15)),
             grace: Duration::from_secs(5),
             state: Duration::from_secs(2),
@@ -435,7 +435,7 @@ impl Intervals {
     pub fn locally(timeout: Option<Duration>) -> Intervals {
         Intervals {
             timeout: timeout.unwrap_or(Duration::from_secs(15)),
-            look: Duration::from_millis(15),
+            poll: Duration::from_millis(15),
             again: None,
             grace: Duration::from_secs(2),
             state: Duration::from_millis(500),
@@ -465,8 +465,8 @@ pub fn pipelines(
         let lookup = PipelineReader { spec, inventory, searched, allowed, mapping };
         match lookup.pipeline().and_then(|it| lookup.beside(&pipelines, it)) {
             Ok(pipeline) => pipelines.push(pipeline),
-            Err(error) => errors.push(match spec.place(&mapping.name, &crate::value::Path::default()) {
-                Some(place) => error.at(place),
+            Err(error) => errors.push(match spec.location(&mapping.name, &crate::value::Path::default()) {
+                Some(location) => error.at(location),
                 None => error,
             }),
         }
@@ -674,7 +674,7 @@ impl<'s> PipelineReader<'s> {
 
     fn missing(&self, what: &str) -> Diagnostic {
         let searched = self.searched;
-        let diagnostic = self.problem(format!("{what} doesn't exist {}", searched.place()), searched.elsewhere());
+        let diagnostic = self.problem(format!("{what} doesn't exist {}", searched.location()), searched.elsewhere());
         diagnostic.hint(Advice::from("otherwise run ").then(searched.apply()).then(" to create it"))
     }
 }
@@ -788,12 +788,12 @@ pub fn item_name(pipeline: &Pipeline) -> String {
 pub async fn verify(
     cx: &Context,
     pipeline: &Pipeline,
-    pace: Intervals,
+    intervals: Intervals,
     report: &mut dyn FnMut(&ProbeStep, ProbeEvent),
 ) -> VerificationResult {
     let start = Instant::now();
     let (mut sample, mut steps) = (Sample::new(&pipeline.source), Vec::new());
-    let stop = prove(cx, pipeline, pace, &mut sample, &mut steps, report).await.err();
+    let stop = prove(cx, pipeline, intervals, &mut sample, &mut steps, report).await.err();
     let left = sample.remove(&cx.with_interrupt_policy(InterruptPolicy::FinishAll)).await.err();
     VerificationResult { steps, stop, left, took: start.elapsed() }
 }
@@ -801,7 +801,7 @@ pub async fn verify(
 async fn prove(
     cx: &Context,
     pipeline: &Pipeline,
-    pace: Intervals,
+    intervals: Intervals,
     sample: &mut Sample<'_>,
     steps: &mut Vec<ProbeStep>,
     report: &mut dyn FnMut(&ProbeStep, ProbeEvent),
@@ -809,13 +809,13 @@ async fn prove(
     if let Some(finding) = diagnosis::obstacle(pipeline) {
         return Err(StopReason::Finding(Box::new(finding)));
     }
-    let deadline = Instant::now() + pace.timeout + pipeline.window * 3;
+    let deadline = Instant::now() + intervals.timeout + pipeline.window * 3;
     let name = item_name(pipeline);
-    let log = Log::follow(cx, &pipeline.log_group, &name, pace.skew);
+    let log = Log::follow(cx, &pipeline.log_group, &name, intervals.skew);
     let result = async { Ok(diagnosis::result(cx, pipeline).await.ok()) };
     let (mut log, before) = futures_util::future::try_join(log, result).await?;
     match &pipeline.source {
-        PipelineSource::Table(table) if table.is_shared => settle(cx, pipeline, pace, &mut log).await?,
+        PipelineSource::Table(table) if table.is_shared => drain_previous(cx, pipeline, intervals, &mut log).await?,
         PipelineSource::Table(_) => {}
         // The read of the spec may be older, and a message can't be taken back.
         PipelineSource::Queue(_) => {
@@ -823,13 +823,13 @@ async fn prove(
             if let Some(finding) = diagnosis::disabled_meanwhile(pipeline, state) {
                 return Err(StopReason::Finding(Box::new(finding)));
             }
-            log.look(cx).await?;
+            log.poll(cx).await?;
         }
     }
     sample.prepare(cx).await?;
     let before = before.map(|(_, result)| result);
     let dropped = Vec::new();
-    let mut verification = Verification { cx, pipeline, pace, deadline, log, sample, report, before, dropped };
+    let mut verification = Verification { cx, pipeline, intervals, deadline, log, sample, report, before, dropped };
     for probe in pipeline.source.probes() {
         steps.push(ProbeStep::of(&pipeline.source, probe));
         let Some(step) = steps.last_mut() else { continue };
@@ -840,10 +840,20 @@ async fn prove(
 
 /// Waits until the function has got the records of the previous test item in its table, so that they
 /// are not taken for this one's.
-async fn settle(cx: &Context, pipeline: &Pipeline, pace: Intervals, log: &mut Log) -> Result<(), AwsError> {
+async fn drain_previous(
+    cx: &Context,
+    pipeline: &Pipeline,
+    intervals: Intervals,
+    log: &mut Log,
+) -> Result<(), AwsError> {
     for _ in 0..MAX_SETTLING {
-        cx.rest(pace.quiet + pipeline.window, "records of the previous test item", pipeline.source.name()).await?;
-        log.look(cx).await?;
+        cx.pause_between_polls(
+            intervals.quiet + pipeline.window,
+            "records of the previous test item",
+            pipeline.source.name(),
+        )
+        .await?;
+        log.poll(cx).await?;
         if !log.is_fresh() {
             break;
         }
@@ -904,8 +914,8 @@ impl<'p> Sample<'p> {
     }
 
     /// Whether something else has the item's key.
-    fn is_taken(&self) -> bool {
-        matches!(self, Sample::Item { item, .. } if item.is_taken())
+    fn is_key_taken(&self) -> bool {
+        matches!(self, Sample::Item { item, .. } if item.is_key_taken())
     }
 
     /// How the log shows it.
@@ -918,10 +928,10 @@ impl<'p> Sample<'p> {
     }
 
     /// Reads what the source carried.
-    async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
+    async fn poll(&mut self, cx: &Context) -> Result<(), AwsError> {
         match self {
-            Sample::Item { stream, .. } => stream.look(cx).await,
-            Sample::Message(message) => message.look(cx).await,
+            Sample::Item { stream, .. } => stream.poll(cx).await,
+            Sample::Message(message) => message.poll(cx).await,
         }
     }
 
@@ -973,7 +983,7 @@ impl<'p> Sample<'p> {
 struct Verification<'p, 's> {
     cx: &'p Context,
     pipeline: &'p Pipeline,
-    pace: Intervals,
+    intervals: Intervals,
     deadline: Instant,
     log: Log,
     sample: &'p mut Sample<'s>,
@@ -1020,12 +1030,12 @@ impl Verification<'_, '_> {
     }
 
     async fn wait(&mut self, step: &mut ProbeStep, written: Instant) -> Result<(), StopReason> {
-        let Verification { cx, pipeline, pace, .. } = *self;
+        let Verification { cx, pipeline, intervals, .. } = *self;
         let is_repeatable = self.sample.is_repeatable();
-        let next_write = || Some(Instant::now() + pace.again? + pipeline.window).filter(|_| is_repeatable);
-        let (mut again, mut waiting, mut next_state) = (next_write(), Waiting::default(), written + pace.state);
+        let next_write = || Some(Instant::now() + intervals.again? + pipeline.window).filter(|_| is_repeatable);
+        let (mut again, mut waiting, mut next_state) = (next_write(), Waiting::default(), written + intervals.state);
         loop {
-            self.log.look(cx).await?;
+            self.log.poll(cx).await?;
             if self.is_logged(step, written) {
                 step.proof = Some(Proof::Logged);
                 return self.check_dropped();
@@ -1037,16 +1047,16 @@ impl Verification<'_, '_> {
             let now = Instant::now();
             if now >= next_state {
                 self.check_mapping(step, &mut waiting).await?;
-                next_state = Instant::now() + pace.state;
+                next_state = Instant::now() + intervals.state;
             }
-            let fails = self.log.error().is_some() && now >= *waiting.failing.get_or_insert(now) + pace.grace;
+            let fails = self.log.error().is_some() && now >= *waiting.failing.get_or_insert(now) + intervals.grace;
             if self.log.error().is_none() {
                 waiting.failing = None;
             }
             if fails || now >= self.deadline {
                 return Err(self.finding(step).await?);
             }
-            cx.rest(pace.look, "the function's log", &pipeline.function).await?;
+            cx.pause_between_polls(intervals.poll, "the function's log", &pipeline.function).await?;
             if again.is_some_and(|again| Instant::now() >= again) && !self.log.shows_a_call() {
                 self.write(step).await?;
                 again = next_write();
@@ -1059,7 +1069,7 @@ impl Verification<'_, '_> {
         let written = self.sample.write(self.cx, step.probe, self.deadline).await;
         written.map_err(|error| match error.cause {
             Code::Interrupted => StopReason::Failed(error),
-            _ if self.sample.is_taken() => {
+            _ if self.sample.is_key_taken() => {
                 StopReason::Finding(Box::new(diagnosis::key_taken(self.pipeline, step.probe)))
             }
             _ => StopReason::Finding(Box::new(diagnosis::write(self.pipeline, step.probe, &error))),
@@ -1088,16 +1098,16 @@ impl Verification<'_, '_> {
             return Ok(false);
         }
         let now = Instant::now();
-        if now < *waiting.ended.get_or_insert(now) + self.pace.late {
+        if now < *waiting.ended.get_or_insert(now) + self.intervals.late {
             return Ok(false);
         }
-        self.sample.look(self.cx).await?;
+        self.sample.poll(self.cx).await?;
         if !self.sample.is_delivered(&self.log, step.probe) {
             return Ok(false);
         }
         if self.sample.others(&self.log).is_some() {
             // A function that logs its records may still log this one.
-            let is_over = now >= waiting.ended.unwrap_or(now) + self.pace.grace && !self.log.names_a_change();
+            let is_over = now >= waiting.ended.unwrap_or(now) + self.intervals.grace && !self.log.names_a_change();
             return match is_over {
                 true => Err(self.finding(step).await?),
                 false => Ok(false),
@@ -1125,7 +1135,7 @@ impl Verification<'_, '_> {
         } else if waiting.troubled.is_none() {
             waiting.troubled = Some(now);
         }
-        let is_over = waiting.troubled.is_some_and(|since| now >= since + self.pace.grace);
+        let is_over = waiting.troubled.is_some_and(|since| now >= since + self.intervals.grace);
         if diagnosis::is_disabled(&state) || is_over && !self.log.shows_a_call() {
             return Err(self.finding(step).await?);
         }
@@ -1146,7 +1156,7 @@ impl Verification<'_, '_> {
     async fn finding(&mut self, step: &ProbeStep) -> Result<StopReason, StopReason> {
         let Verification { cx, pipeline, .. } = *self;
         if self.log.shows_a_call() {
-            self.sample.look(cx).await?;
+            self.sample.poll(cx).await?;
         }
         let before = self.before.as_deref();
         let mut finding = diagnosis::of(cx, pipeline, step.probe, &self.log, self.sample, before).await?;

@@ -24,7 +24,7 @@ use crate::error::AwsError;
 use crate::inventory::{Inventory, is_assigned};
 use crate::kind::Want;
 use crate::live::read_again;
-use crate::plan::{Action, Change, Op, Plan, Step, StepId, Subject, keep, leave_out};
+use crate::plan::{Action, Change, Op, Plan, Step, StepId, Subject, keep, remove_unknown};
 use crate::provider::Provider;
 use crate::recorder::in_step;
 use crate::schema::{Id, Identity, Live, Outputs, Ownership, Status};
@@ -89,7 +89,7 @@ pub struct StepTimes {
     /// It started.
     pub started: Option<Instant>,
     /// The resource was created: steps that need only its outputs could start.
-    pub made: Option<Instant>,
+    pub created: Option<Instant>,
     /// It ended, successfully or not.
     pub ended: Option<Instant>,
 }
@@ -242,7 +242,7 @@ impl<'p> Execution<'p> {
 
     fn receive(&self, message: StepUpdate, on_event: &mut dyn FnMut(&Event)) {
         match message {
-            StepUpdate::Made(id) => self.tracker.borrow_mut().made(id),
+            StepUpdate::Created(id) => self.tracker.borrow_mut().created(id),
             StepUpdate::Waiting(id, what) => on_event(&Event::Waiting(id, what)),
         }
     }
@@ -306,7 +306,7 @@ enum Wakeup {
 }
 
 enum StepUpdate {
-    Made(StepId),
+    Created(StepId),
     Waiting(StepId, String),
 }
 
@@ -460,7 +460,7 @@ impl Run<'_> {
             Op::Wait => {
                 // It only waits.
                 drop(work.claims);
-                let props = self.want_in_place(declared, change.live(self.inventory))?.props;
+                let props = self.want_readable(declared, change.live(self.inventory))?.props;
                 provider.wait_ready(&work.cx, &declared.id, &props, &change.outputs).await
             }
             Op::Untag => match self.both_unchanged(&work).await? {
@@ -473,7 +473,7 @@ impl Run<'_> {
 
     async fn create(&self, work: Work<'_>) -> Result<(), AwsError> {
         let Work { id, step, change, declared, provider, cx, claims, .. } = work;
-        self.host_unchanged(&cx, Op::Create, declared).await?;
+        self.parent_unchanged(&cx, Op::Create, declared).await?;
         // Properties in `ignore_changes` survive a replacement, too.
         let left = change.live(self.inventory).filter(|_| change.action == Action::Replace);
         let want = self.want(declared, left)?;
@@ -483,10 +483,10 @@ impl Run<'_> {
             outputs => outputs?,
         };
         drop(claims);
-        self.made(id, change, outputs.clone())?;
+        self.record_outputs(id, change, outputs.clone())?;
         let mut before = step.after.iter().filter_map(|(before, _)| self.plan.steps.get(before.0));
         if step.pair.is_some() || before.any(|before| before.op == Op::Update) {
-            self.alone(&cx, declared, &outputs).await?;
+            self.ensure_single(&cx, declared, &outputs).await?;
         }
         // The replacement is complete; AWS finishes it without engine, too.
         provider.wait_ready(&cx.with_interrupt_policy(InterruptPolicy::EndPauses), &declared.id, &props, &outputs).await
@@ -499,7 +499,7 @@ impl Run<'_> {
         let mut tries = 0;
         let (props, outputs) = loop {
             let now = have.ok_or_else(gone)?;
-            let want = self.want_in_place(declared, Some(&now))?;
+            let want = self.want_readable(declared, Some(&now))?;
             let props = want.props.clone();
             match provider.update(&cx, &declared.id, now, want).await {
                 // The resource changed between the read and the write: AWS's own transitions change
@@ -511,7 +511,7 @@ impl Run<'_> {
             have = self.unchanged(&cx, change, declared).await?;
         };
         drop(claims);
-        self.made(id, change, outputs.clone())?;
+        self.record_outputs(id, change, outputs.clone())?;
         provider.wait_ready(&cx, &declared.id, &props, &outputs).await
     }
 
@@ -576,7 +576,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `ChangedMeanwhile` if this stack owns another one.
-    async fn alone(&self, cx: &Context, declared: &ResourceDecl, outputs: &Outputs) -> Result<(), AwsError> {
+    async fn ensure_single(&self, cx: &Context, declared: &ResourceDecl, outputs: &Outputs) -> Result<(), AwsError> {
         if !is_assigned(declared) {
             return Ok(());
         }
@@ -602,14 +602,14 @@ impl Run<'_> {
     /// Reads the resource and its parent again, right before the first write.
     ///
     /// # Errors
-    /// Those of [`Run::host_unchanged`] and [`Run::unchanged`].
+    /// Those of [`Run::parent_unchanged`] and [`Run::unchanged`].
     async fn both_unchanged(
         &self,
         Work { step, change, declared, cx, .. }: &Work<'_>,
     ) -> Result<Option<Live>, AwsError> {
-        let (host, own) =
-            tokio::join!(self.host_unchanged(cx, step.op, declared), self.unchanged(cx, change, declared));
-        host.and(own)
+        let (parent, own) =
+            tokio::join!(self.parent_unchanged(cx, step.op, declared), self.unchanged(cx, change, declared));
+        parent.and(own)
     }
 
     /// Reads the resource again, right before the first write to it.
@@ -627,7 +627,7 @@ impl Run<'_> {
         // Properties that the plan didn't compare are not compared here either.
         then.into_iter().for_each(|then| now.forget(&then.unknown));
         let updates = matches!(change.action, Action::Update | Action::Adopt);
-        let want = if updates { Some(self.want_in_place(declared, Some(&now))?.props) } else { None };
+        let want = if updates { Some(self.want_readable(declared, Some(&now))?.props) } else { None };
         let difference = match then {
             None => Some("it didn't exist when the plan was made".to_owned()),
             Some(then) => hidden_change(change, &now).or_else(|| difference(declared, then, &now, want.as_ref())),
@@ -647,23 +647,23 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `ChangedMeanwhile` if it has another owner now.
-    async fn host_unchanged(&self, cx: &Context, op: Op, declared: &ResourceDecl) -> Result<(), AwsError> {
-        let host = declared.parent().and_then(|(kind, name)| {
+    async fn parent_unchanged(&self, cx: &Context, op: Op, declared: &ResourceDecl) -> Result<(), AwsError> {
+        let parent = declared.parent().and_then(|(kind, name)| {
             self.plan.changes.iter().enumerate().find(|(_, row)| row.kind == kind && row.name == name)
         });
         let counts = |row: &Change| row.action != Action::Import || self.spec.imported_parent(declared).is_some();
-        let Some((at, row)) = host.filter(|(_, row)| counts(row)) else { return Ok(()) };
+        let Some((at, row)) = parent.filter(|(_, row)| counts(row)) else { return Ok(()) };
         // What is attached to a parent that is replaced is deleted before it.
         let is_old = op == Op::Delete && row.live(self.inventory).is_some();
-        let is_made = !is_old && self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);
-        let Some(host) = row.declared(self.spec, self.inventory).filter(|_| !is_made) else { return Ok(()) };
+        let is_created = !is_old && self.plan.steps.iter().any(|it| it.change == at && it.op == Op::Create);
+        let Some(parent) = row.declared(self.spec, self.inventory).filter(|_| !is_created) else { return Ok(()) };
         let changed = |what: &str| {
             let message = format!("changed in the meantime: the {} `{}` that it belongs to {what}", row.kind, row.name);
             Err(AwsError::changed("write", &declared.id.name, message))
         };
-        match (read_again(cx, host).await?, row.live(self.inventory)) {
+        match (read_again(cx, parent).await?, row.live(self.inventory)) {
             (Some(now), Some(then))
-                if now.owner == then.owner || now.owner == Ownership::Engine(host.id.owner.clone()) =>
+                if now.owner == then.owner || now.owner == Ownership::Engine(parent.id.owner.clone()) =>
             {
                 Ok(())
             }
@@ -691,14 +691,14 @@ impl Run<'_> {
     }
 
     /// The same for an in-place change: without properties that can't be read.
-    fn want_in_place(&self, declared: &ResourceDecl, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
+    fn want_readable(&self, declared: &ResourceDecl, have: Option<&Live>) -> Result<Want<Tree>, AwsError> {
         let mut want = self.want(declared, have)?;
-        have.into_iter().for_each(|have| leave_out(have, &mut want.props));
+        have.into_iter().for_each(|have| remove_unknown(have, &mut want.props));
         Ok(want)
     }
 
     /// Records the outputs of a step, and compares them with the plan's predictions.
-    fn made(&self, id: StepId, change: &Change, outputs: Outputs) -> Result<(), AwsError> {
+    fn record_outputs(&self, id: StepId, change: &Change, outputs: Outputs) -> Result<(), AwsError> {
         let broken =
             change.outputs.iter().find(|(name, promised)| outputs.get(*name).is_some_and(|now| now != *promised));
         if let Some((name, promised)) = broken.filter(|_| change.action != Action::Replace) {
@@ -710,7 +710,7 @@ impl Run<'_> {
         }
         self.outputs.borrow_mut().entry(change.resource.clone()).or_default().extend(outputs);
         // Fails only after the run has ended.
-        let _ = self.sender.send(StepUpdate::Made(id));
+        let _ = self.sender.send(StepUpdate::Created(id));
         Ok(())
     }
 }

@@ -107,8 +107,8 @@ impl Diagnostic {
 impl<Text> Diagnostic<Text> {
     /// Sets the place.
     #[must_use]
-    pub fn at(mut self, place: Location) -> Self {
-        self.at = Some(place);
+    pub fn at(mut self, location: Location) -> Self {
+        self.at = Some(location);
         self
     }
 
@@ -150,7 +150,7 @@ impl Serialize for Diagnostic<String> {
         Flat {
             severity: self.severity,
             problem: &self.problem,
-            file: self.at.as_ref().map(|place| place.file.name()),
+            file: self.at.as_ref().map(|location| location.file.name()),
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             why: self.why.as_deref(),
@@ -195,7 +195,7 @@ impl Location {
     /// at this place.
     pub fn origins(&self) -> impl Iterator<Item = String> {
         fn next<'o>(origin: &&'o Origin) -> Option<&'o Origin> {
-            origin.place.as_ref().ok()?.origin.as_deref()
+            origin.location.as_ref().ok()?.origin.as_deref()
         }
         std::iter::successors(self.origin.as_deref(), next).map(ToString::to_string)
     }
@@ -210,8 +210,8 @@ impl Location {
         match &mut self.origin {
             None => self.origin = Some(Box::new(origin)),
             Some(known) => {
-                if let Ok(place) = &mut known.place {
-                    place.add_origin(origin);
+                if let Ok(location) = &mut known.location {
+                    location.add_origin(origin);
                 }
             }
         }
@@ -375,7 +375,7 @@ pub fn render(diagnostics: &[Diagnostic<String>], style: Style, width: usize) ->
     let rendered = in_order(diagnostics).into_iter().map(|diagnostic| match style {
         Style::Plain => render_one(&Renderer::plain().term_width(width), diagnostic, width) + "\n",
         Style::Ansi => render_one(&Renderer::styled().term_width(width), diagnostic, width) + "\n",
-        Style::Words => in_words(diagnostic),
+        Style::Words => render_labeled(diagnostic),
     });
     rendered.collect::<Vec<_>>().join("\n")
 }
@@ -391,18 +391,18 @@ pub fn codes(diagnostics: &[Diagnostic<String>]) -> Vec<&'static str> {
 /// The maximum length of a source line for screen readers.
 const READ_OUT: usize = 200;
 
-fn in_words(diagnostic: &Diagnostic<String>) -> String {
+fn render_labeled(diagnostic: &Diagnostic<String>) -> String {
     let level = match diagnostic.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
     let code = diagnostic.code().map_or_else(String::new, |code| format!("[{code}]"));
     let mut text = format!("{level}{code}: {}\n", printable(&diagnostic.problem));
-    if let Some(place) = &diagnostic.at {
-        let name = printable(place.file.name()).replace(['\n', '\t'], " ");
-        let (line, column) = place.line_column();
-        let shown = shown_line(place, READ_OUT).text;
-        let where_ = match place.file.text().is_empty() {
+    if let Some(location) = &diagnostic.at {
+        let name = printable(location.file.name()).replace(['\n', '\t'], " ");
+        let (line, column) = location.line_column();
+        let shown = quoted_line(location, READ_OUT).text;
+        let where_ = match location.file.text().is_empty() {
             true => format!("where: {name}\n"),
             false => format!("where: {name}, line {line}, column {column}: {}\n", shown.trim()),
         };
@@ -433,21 +433,21 @@ fn render_one(renderer: &Renderer, diagnostic: &Diagnostic<String>, width: usize
     let quote = diagnostic.aws_text().into_iter().map(|text| message("aws", text, width));
     let hints = diagnostic.hints.iter().map(|hint| message("hint", hint, width));
     let notes = origins.chain(why).chain(hints).chain(quote);
-    let Some(place) = &diagnostic.at else {
+    let Some(location) = &diagnostic.at else {
         return renderer.render(&[Group::with_title(title).elements(notes)]);
     };
-    let name = printable(place.file.name()).replace(['\n', '\t'], " ");
-    if place.file.text().is_empty() {
+    let name = printable(location.file.name()).replace(['\n', '\t'], " ");
+    if location.file.text().is_empty() {
         return renderer.render(&[title.element(PathElement::path(name)).elements(notes)]);
     }
 
     // The renderer computes the column from the given line, which may be truncated and masked. So
     // the head, with the real column, and the body are rendered separately.
-    let (line, column) = place.line_column();
+    let (line, column) = location.line_column();
     let head = renderer.render(&[title.element(PathElement::path(name).line(line).char_column(column))]);
     let (title, origin) = head.rsplit_once('\n').unwrap_or((&head, ""));
     let gutter = line.to_string().len();
-    let shown = shown_line(place, width.saturating_sub(gutter + 3));
+    let shown = quoted_line(location, width.saturating_sub(gutter + 3));
     let marker = AnnotationKind::Primary.span(shown.marked.start..shown.marked.end);
     let snippet = Snippet::source(shown.text).line_start(line).annotation(marker);
     let body = renderer.render(&[Group::with_level(level).element(snippet).elements(notes)]);
@@ -492,21 +492,21 @@ fn tied(text: &str, width: usize) -> String {
 }
 
 /// A source line as it may be shown.
-struct ShownLine {
+struct QuotedLine {
     text: String,
     marked: Span,
 }
 
-/// The first line of `place`: masked, free of control characters, and cut to `columns` characters
+/// The first line of `location`: masked, free of control characters, and cut to `columns` characters
 /// around the mark.
-fn shown_line(place: &Location, columns: usize) -> ShownLine {
-    let file = &place.file;
+fn quoted_line(location: &Location, columns: usize) -> QuotedLine {
+    let file = &location.file;
     let columns = columns.max(20);
-    let line = file.line_at(place.span.start);
+    let line = file.line_at(location.span.start);
     let hidden = file.hidden_in(line);
-    let start = place.span.start.clamp(line.start, line.end);
+    let start = location.span.start.clamp(line.start, line.end);
     // An empty span marks the character at its position.
-    let end = place.span.end.clamp(start + 1, line.end.max(start + 1));
+    let end = location.span.end.clamp(start + 1, line.end.max(start + 1));
     let marked = Span::new(start, end);
     let around = hidden.iter().find(|hidden| hidden.start < start && start < hidden.end);
     let anchor = around.map_or(start, |hidden| hidden.start);
@@ -545,7 +545,7 @@ fn shown_line(place: &Location, columns: usize) -> ShownLine {
     let n_marked = rest.iter().take_while(|(_, marked)| *marked).count();
     let start = text_of(before).len();
     let end = start + text_of(&rest[..n_marked]).len();
-    ShownLine { text: text_of(&window), marked: Span::new(start, end) }
+    QuotedLine { text: text_of(&window), marked: Span::new(start, end) }
 }
 
 /// A part of a line that is shown as it is, or as [`MASK`].
@@ -577,7 +577,7 @@ fn cells(file: &SourceFile, stretch: Stretch, marked: Span) -> impl DoubleEndedI
 pub fn note_omitted(shown: &mut [Diagnostic], n_omitted: usize) {
     let errors = shown.iter_mut().filter(|it| it.severity == Severity::Error);
     if n_omitted > 0
-        && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|place| place.span))
+        && let Some(last) = errors.max_by_key(|it| it.at.as_ref().map(|location| location.span))
     {
         last.hints.push(format!("fix these first; {n_omitted} more errors not shown").into());
     }
@@ -648,7 +648,7 @@ mod tests {
 
     /// The first occurrence of `needle` in a file that may be shown, except for text between `‹`
     /// and `›`.
-    fn place(name: &str, marked_up: &str, needle: &str) -> Location {
+    fn location(name: &str, marked_up: &str, needle: &str) -> Location {
         let mut text = String::new();
         let mut sensitive = Vec::new();
         for (i, part) in marked_up.split(['‹', '›']).enumerate() {
@@ -660,7 +660,7 @@ mod tests {
         let start = text.find(needle).unwrap();
         let file = SourceFile::new(name, text);
         file.reveal_except(sensitive);
-        file.place(Span::new(start, start + needle.len()))
+        file.location(Span::new(start, start + needle.len()))
     }
 
     fn worded(diagnostics: &[Diagnostic]) -> Vec<Diagnostic<String>> {
@@ -679,7 +679,7 @@ mod tests {
             "`hash_key` of `todos` cannot change from `id` to `pk`",
             "declare a second table under another name and move the items",
         )
-        .at(place("specs/todos.yaml", TODOS, "pk"))
+        .at(location("specs/todos.yaml", TODOS, "pk"))
         .why("DynamoDB fixes the key at creation; a new table would start empty");
         assert_snapshot!(plain(&[changed]), @r"
         error: `hash_key` of `todos` cannot change from `id` to `pk`
@@ -695,10 +695,10 @@ mod tests {
 
     #[test]
     fn diagnostics_come_in_the_order_of_the_file_and_only_once() {
-        let a = |needle| place("a.yaml", TODOS, needle);
+        let a = |needle| location("a.yaml", TODOS, needle);
         let key = Diagnostic::error("second", "fix it").at(a("hash_key"));
         let diagnostics = [
-            Diagnostic::error("fourth", "fix it").at(place("b\n\u{1b}.yaml", TODOS, "resources")),
+            Diagnostic::error("fourth", "fix it").at(location("b\n\u{1b}.yaml", TODOS, "resources")),
             Diagnostic::warning("third", "one").at(a("pk")).hint("two\nlines"),
             key.clone(),
             Diagnostic::error("first", "fix it").at(a("table")),
@@ -749,7 +749,7 @@ mod tests {
 
     #[test]
     fn json_is_flat_and_counts_columns_in_characters() {
-        let diagnostic = Diagnostic::warning("odd", "change it").at(place("a.yaml", "a: 1\nä日: x\n", "x"));
+        let diagnostic = Diagnostic::warning("odd", "change it").at(location("a.yaml", "a: 1\nä日: x\n", "x"));
         let nowhere = Diagnostic::error("bad", "fix it").why("because");
         assert_snapshot!(serde_json::to_string_pretty(&worded(&[diagnostic, nowhere])).unwrap(), @r#"
         [
@@ -790,7 +790,7 @@ mod tests {
         let environment = "environment: { A: ‹hunter2›, B: ‹\"hunter2 # no\"›, C: x } # was hunter2\n\
             inline: ‹|\n  exports.hunter2 = 1\n  hunter2()›\nnext: x # shown\n";
         let at =
-            |needle| Diagnostic::error(format!("at {}", needle), "fix it").at(place("s.yaml", environment, needle));
+            |needle| Diagnostic::error(format!("at {}", needle), "fix it").at(location("s.yaml", environment, needle));
         let mut second_line = at("exports");
         second_line.problem = "inside".into();
         let mut value = at("hunter2,");
@@ -850,7 +850,7 @@ mod tests {
     fn a_file_is_hidden_until_it_is_revealed() {
         let file = SourceFile::new("s.yaml", "- - key: 'hunter2'\n  hunter2 hunter2\n-hunter2\nkey:\n  hunter2:80 ");
         let at =
-            |start| Diagnostic::error(format!("byte {start}"), "fix it").at(file.place(Span::new(start, start + 3)));
+            |start| Diagnostic::error(format!("byte {start}"), "fix it").at(file.location(Span::new(start, start + 3)));
         let diagnostics = [at(4), at(9), at(15), at(25), at(40), at(46), at(60), at(1000)];
         assert_snapshot!(plain(&diagnostics), @"
         error: byte 4
@@ -925,7 +925,7 @@ mod tests {
     fn a_long_line_is_truncated_around_the_mark() {
         let long = "x".repeat(5_000_000);
         let text = format!("{long} key: value {long}\n{long}: ‹{long}›, after: 1\n");
-        let of = |needle| Diagnostic::error("long", "fix it").at(place("s.yaml", &text, needle));
+        let of = |needle| Diagnostic::error("long", "fix it").at(location("s.yaml", &text, needle));
         assert_snapshot!(plain(&[of("key"), of("value x"), of("after"), of("xx"), of("\n")]), @"
         error: long
          --> s.yaml:1:1
@@ -984,7 +984,7 @@ mod tests {
             if let Some((start, length)) = hidden {
                 file.reveal_except(vec![Span::new(start, start + length)]);
             }
-            let all = Diagnostic::error(&text, &text).at(file.place(Span::new(start, start + length))).why(&text);
+            let all = Diagnostic::error(&text, &text).at(file.location(Span::new(start, start + length))).why(&text);
             let all = worded(&[all]);
             let rendered = render(&all, Style::Plain, width);
             let steering = |c: char| match c {
@@ -1007,8 +1007,8 @@ mod tests {
                     file.reveal_except(vec![Span::new(12, 12 + secret.len())]);
                 }
                 let end = if at < 12 { at + 1 } else { 12 + secret.len() };
-                let place = file.place(Span::new(at.min(12), end));
-                plain(&[Diagnostic::error("wrong", "fix it").at(place)])
+                let location = file.location(Span::new(at.min(12), end));
+                plain(&[Diagnostic::error("wrong", "fix it").at(location)])
             });
             prop_assert_eq!(&shown[0], &shown[1]);
         }

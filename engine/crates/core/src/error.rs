@@ -90,7 +90,7 @@ impl AwsError {
     }
 
     /// What happened in one line, without AWS's own words if more is known.
-    pub fn brief(&self) -> &str {
+    pub fn summary(&self) -> &str {
         self.reason.as_ref().unwrap_or(&self.message)
     }
 

@@ -213,7 +213,7 @@ impl Export {
     /// Whether this stack doesn't own a resource with this owner.
     fn is_foreign(&self, owner: &Ownership) -> bool {
         let us = self.owner("");
-        !OwnershipVerdict::of(owner, None, &us).is_ours() && *owner != Ownership::Inherited
+        !OwnershipVerdict::of(owner, None, &us).is_this_stack() && *owner != Ownership::Inherited
     }
 
     fn owner(&self, resource: &str) -> Owner {

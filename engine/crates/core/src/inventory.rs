@@ -222,24 +222,24 @@ pub fn is_assigned(declared: &ResourceDecl) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchScope {
     /// The place, to follow "doesn't exist".
-    place: String,
+    location: String,
     is_local: bool,
 }
 
 impl SearchScope {
     /// In an account.
     pub fn account(env: &AwsEnv) -> SearchScope {
-        SearchScope { place: format!("in {}, account {}", env.region, env.account), is_local: false }
+        SearchScope { location: format!("in {}, account {}", env.region, env.account), is_local: false }
     }
 
     /// In the local AWS of this machine.
     pub fn locally() -> SearchScope {
-        SearchScope { place: "in the local AWS".to_owned(), is_local: true }
+        SearchScope { location: "in the local AWS".to_owned(), is_local: true }
     }
 
     /// The place: "in eu-west-1, account 123456789012".
-    pub fn place(&self) -> &str {
-        &self.place
+    pub fn location(&self) -> &str {
+        &self.location
     }
 
     /// What to do if it was the wrong place; shown before any hint that would create something

@@ -66,7 +66,7 @@ pub struct Loaded {
 
 /// A resource that a declaration implies, as if the spec declared it.
 #[derive(Debug)]
-pub struct Implied {
+pub struct ImpliedResource {
     /// Its name in the spec.
     pub name: String,
     /// Its kind.
@@ -147,7 +147,7 @@ pub trait Definition: Send + Sync {
 
     /// The resources that a declaration implies; `kind_of` has the kinds of the spec's other
     /// resources by name.
-    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+    fn implies(&self, _declared: &ResourceDecl, _kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<ImpliedResource> {
         Vec::new()
     }
 

@@ -3,9 +3,9 @@
 //! **Invariant:** it never writes, and it passes what it finds about owners to the guard before any
 //! write.
 
+mod discovery;
 mod lookups;
 mod orphans;
-mod survey;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::schema::{AwsEnv, Id, Identity, Live, Reading, Status};
 use crate::spec::{ResourceDecl, Spec};
 use crate::wait::{Context, Detail, Wait};
 
+pub use discovery::{Listed, TeamsListing, discover_all, list_teams, read_attached, read_existing, read_listed};
 pub use lookups::{Lookups, read_lookups};
 pub use orphans::OrphanSearch;
-pub use survey::{Listed, TeamsListing, list_teams, read_attached, read_existing, read_listed, survey};
 
 /// A resource that no declaration refers to, as it was found.
 pub type Undeclared = (Arc<dyn Definition>, Id, Live);

@@ -87,7 +87,7 @@ impl<'o> OwnershipVerdict<'o> {
             Ownership::Engine(owner) => OwnershipVerdict::Foreign(OtherOwner::Engine(owner)),
             Ownership::OtherRegion(owner, region) => OwnershipVerdict::Foreign(OtherOwner::OtherRegion(owner, region)),
             Ownership::CloudFormation(stack) => OwnershipVerdict::Foreign(OtherOwner::CloudFormation(stack)),
-            Ownership::Nobody => OwnershipVerdict::Free,
+            Ownership::Unowned => OwnershipVerdict::Free,
             Ownership::Inherited => OwnershipVerdict::inherited(parent, us),
             Ownership::NotYetReadable(reason) => OwnershipVerdict::Unknown(UnreadableTags::NotYet(reason)),
             Ownership::Denied => OwnershipVerdict::Unknown(UnreadableTags::Denied),
@@ -118,7 +118,7 @@ impl<'o> OwnershipVerdict<'o> {
     }
 
     /// Whether this stack owns it, under any resource name.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_this_stack(&self) -> bool {
         matches!(self, OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_))
     }
 
@@ -212,7 +212,7 @@ mod tests {
             (engine("a-b", "s", "r"), "foreign"),
             (engine("", "s", "r"), "foreign"),
             (Ownership::CloudFormation("s".to_owned()), "foreign"),
-            (Ownership::Nobody, "free"),
+            (Ownership::Unowned, "free"),
             (Ownership::NotYetReadable("why".to_owned()), "unknown: not yet"),
             (Ownership::Denied, "unknown: denied"),
             (Ownership::Untaggable, "unknown: unsupported"),
@@ -255,7 +255,7 @@ mod tests {
                     };
                     let case = format!("{of:?}, {parent:?}, overrides: {overrides}");
                     assert_eq!(name(&verdict), wanted, "{case}");
-                    assert_eq!(verdict.is_ours(), ["owned", "renamed"].contains(&wanted), "{case}");
+                    assert_eq!(verdict.is_this_stack(), ["owned", "renamed"].contains(&wanted), "{case}");
                     let is_others = ["other stack", "foreign"].contains(&wanted);
                     assert_eq!(verdict.other_owner().is_some(), is_others, "{case}");
                     assert_eq!(verdict.name_conflict().is_some(), is_others, "{case}");

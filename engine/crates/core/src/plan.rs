@@ -22,7 +22,7 @@ use crate::ownership::{
 };
 use crate::remedy::{Advice, Remedy, RunOption};
 use crate::schema::{
-    Contents, Effect, Identity, Live, Milestone, Origin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
+    Contents, Effect, Identity, Live, Milestone, OutputOrigin, Outputs, Owner, Ownership, Rule, Schema, Status, Str,
     is_arn_within,
 };
 use crate::spec::{ResourceDecl, Spec};
@@ -32,7 +32,7 @@ use adoption::adopted;
 use diff::{NULL, additions, differences};
 
 pub use diff::keep;
-pub use unknown::leave_out;
+pub use unknown::remove_unknown;
 
 /// The state that a run is to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,7 +411,7 @@ impl<'a> Planner<'a> {
         let output = |resource: &str, attribute: &str| self.rows.get(resource)?.outputs.get(attribute).cloned();
         let mut desired = resolve(&declared.desired, &|placeholder| self.inventory.env.fill(placeholder, output));
         unread::through_imports(self.spec, &mut desired);
-        let unread = unread::leave_unread(declared.schema(), live.map(|live| &live.props), &mut desired);
+        let unread = unread::keep_unread(declared.schema(), live.map(|live| &live.props), &mut desired);
         let unclear = live.map(|live| keep(declared, &live.props, &mut desired));
         let mut remarks = unclear.unwrap_or_default();
         remarks.extend(unread::notes(&unread, &self.inventory.lookups.unread, live.is_none()));
@@ -450,7 +450,7 @@ impl<'a> Planner<'a> {
             let reason = format!("its state is {state}, in which AWS allows no changes");
             return refused(row, reason, "fix it in the AWS console first".to_owned());
         }
-        row.reason = self.made_anew(declared, live);
+        row.reason = self.replace_reason(declared, live);
         row.action = match needed(declared, &row.properties, verdict) {
             _ if row.reason.is_some() => Action::Replace,
             Ok(action) => action,
@@ -510,7 +510,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a resource has to be re-created even if its properties match.
-    fn made_anew(&self, declared: &ResourceDecl, live: &Live) -> Option<Advice> {
+    fn replace_reason(&self, declared: &ResourceDecl, live: &Live) -> Option<Advice> {
         // If it had another name before, `--replace` is about that one.
         if self.options.replace.contains(&declared.name) && !self.has_former(declared) {
             return Some(Advice::from("requested with ").then(RunOption::Replace));
@@ -628,7 +628,7 @@ impl<'a> Planner<'a> {
     /// Whether this stack manages the resource with that name in AWS.
     fn is_managed(&self, kind: &str, name: &str) -> bool {
         let is_it = |it: &ResourceDecl| it.schema().kind == kind && it.id.name == name && !it.imported;
-        let is_ours = |owner: &Ownership, us| OwnershipVerdict::of(owner, None, us).is_ours();
+        let is_ours = |owner: &Ownership, us| OwnershipVerdict::of(owner, None, us).is_this_stack();
         let mut orphans = self.inventory.orphans.iter().filter(|it| is_it(&it.declared));
         self.spec.resources.iter().any(is_it)
             || orphans.any(|it| it.found.live.as_ref().is_some_and(|live| is_ours(&live.owner, &it.declared.id.owner)))
@@ -678,7 +678,7 @@ impl<'a> Planner<'a> {
         if matches!(declared.schema().identity, Identity::Named { .. })
             && !self.spec.names().includes(declared.schema().arn.as_ref(), &row.name)
         {
-            let reason = format!("its name {}, so this team doesn't own it", self.not_ours(declared.schema()));
+            let reason = format!("its name {}, so this team doesn't own it", self.name_violation(declared.schema()));
             return refused(row, reason, "ask its owner to remove the tags".to_owned());
         }
         if let Some(why) = self.barred_parent(declared) {
@@ -747,7 +747,7 @@ impl<'a> Planner<'a> {
             }
         }
         let mut row = Change { action: Action::Import, outputs: live.outputs.clone(), ..row };
-        if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours() {
+        if OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_this_stack() {
             row.remarks.push("it still has this stack's tags, but engine doesn't change imported resources".to_owned());
         }
         let checked =
@@ -784,7 +784,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why this stack can't have a resource of this kind, to follow its name.
-    fn not_ours(&self, schema: &Schema) -> String {
+    fn name_violation(&self, schema: &Schema) -> String {
         let team = &self.spec.team;
         match schema.arn.as_ref().is_some_and(|form| !form.requires_prefix) {
             true => format!("neither begins with `{team}` nor is in `owns`"),
@@ -847,7 +847,7 @@ impl<'a> Planner<'a> {
     /// Why the property that an output follows from can't be read, if so.
     fn unread_output(&self, resource: &str, attribute: &str) -> Option<String> {
         let output = self.spec.resource(resource)?.schema().output(attribute)?;
-        let Origin::Assigned { until } = &output.origin else { return None };
+        let OutputOrigin::Assigned { until } = &output.origin else { return None };
         let unknown = &self.inventory.live(resource)?.unknown;
         until.iter().find_map(|property| unknown.get(property)).cloned()
     }
@@ -876,7 +876,8 @@ impl<'a> Planner<'a> {
         let parent = self.spec.kinds.get(kind).map(|kind| kind.schema());
         let form = parent.and_then(|schema| schema.arn.as_ref());
         if !self.spec.names().includes(form, name) {
-            let why = parent.map_or_else(|| format!("doesn't begin with `{}`", self.spec.team), |it| self.not_ours(it));
+            let why =
+                parent.map_or_else(|| format!("doesn't begin with `{}`", self.spec.team), |it| self.name_violation(it));
             return Some(format!("the name of the {kind} `{name}` that it is attached to {why}"));
         }
         let is_listed = self.spec.names().is_listed(form, name);
@@ -1147,7 +1148,7 @@ fn exposures(row: &mut Change, schema: &Schema, live: &Tree) {
 /// of a change.
 fn carry_outputs(row: &mut Change, schema: &Schema, live: &Live) {
     for output in &schema.outputs {
-        let Origin::Assigned { until } = &output.origin else { continue };
+        let OutputOrigin::Assigned { until } = &output.origin else { continue };
         let before = live.outputs.get(&*output.name);
         let renewed = row.properties.iter().any(|it| until.iter().any(|whole| it.path == Path::property(whole)));
         match before {

@@ -21,7 +21,7 @@ pub async fn in_step<F: Future>(step: usize, work: F) -> F::Output {
 /// Records calls and waits once it is started.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    kept: OnceLock<Mutex<Records>>,
+    records: OnceLock<Mutex<Records>>,
 }
 
 /// The recorded calls and waits.
@@ -88,28 +88,28 @@ pub struct EntryIndex(usize);
 #[derive(Debug)]
 pub struct Paused<'r> {
     recorder: &'r Recorder,
-    place: Option<EntryIndex>,
+    entry: Option<EntryIndex>,
 }
 
 impl Recorder {
     /// Starts recording.
     pub fn start(&self) {
-        self.kept.get_or_init(Mutex::default);
+        self.records.get_or_init(Mutex::default);
     }
 
     /// The records so far.
     pub fn records(&self) -> Records {
-        self.kept().map(|kept| kept.clone()).unwrap_or_default()
+        self.lock_records().map(|records| records.clone()).unwrap_or_default()
     }
 
-    fn kept(&self) -> Option<MutexGuard<'_, Records>> {
-        Some(self.kept.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock_records(&self) -> Option<MutexGuard<'_, Records>> {
+        Some(self.records.get()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Records the start of an attempt.
     pub fn attempt(&self, operation: &str, target: &str, writes: bool, call: Option<&str>) -> Option<EntryIndex> {
-        let mut kept = self.kept()?;
-        kept.attempts.push(Attempt {
+        let mut records = self.lock_records()?;
+        records.attempts.push(Attempt {
             step: step(),
             call: call.unwrap_or_default().to_owned(),
             operation: operation.to_owned(),
@@ -119,39 +119,39 @@ impl Recorder {
             left: None,
             answer: None,
         });
-        Some(EntryIndex(kept.attempts.len() - 1))
+        Some(EntryIndex(records.attempts.len() - 1))
     }
 
     /// Records that an attempt was sent.
-    pub fn left(&self, place: Option<EntryIndex>) {
-        self.change(place, |attempt| attempt.left = Some(Instant::now()));
+    pub fn left(&self, entry: Option<EntryIndex>) {
+        self.change(entry, |attempt| attempt.left = Some(Instant::now()));
     }
 
     /// Records how an attempt was answered; `answer` runs only if calls are recorded.
-    pub fn answered(&self, place: Option<EntryIndex>, answer: impl FnOnce() -> CallResult) {
-        self.change(place, |attempt| attempt.answer = Some((Instant::now(), answer())));
+    pub fn answered(&self, entry: Option<EntryIndex>, answer: impl FnOnce() -> CallResult) {
+        self.change(entry, |attempt| attempt.answer = Some((Instant::now(), answer())));
     }
 
-    fn change(&self, place: Option<EntryIndex>, change: impl FnOnce(&mut Attempt)) {
-        let Some((EntryIndex(at), mut kept)) = place.zip(self.kept()) else { return };
-        kept.attempts.get_mut(at).map(change);
+    fn change(&self, entry: Option<EntryIndex>, change: impl FnOnce(&mut Attempt)) {
+        let Some((EntryIndex(at), mut records)) = entry.zip(self.lock_records()) else { return };
+        records.attempts.get_mut(at).map(change);
     }
 
     /// Records the start of a pause.
     pub fn pause(&self, reason: &str) -> Paused<'_> {
-        let place = self.kept().map(|mut kept| {
+        let entry = self.lock_records().map(|mut records| {
             let pause = Pause { step: step(), reason: reason.to_owned(), begun: Instant::now(), ended: None };
-            kept.pauses.push(pause);
-            EntryIndex(kept.pauses.len() - 1)
+            records.pauses.push(pause);
+            EntryIndex(records.pauses.len() - 1)
         });
-        Paused { recorder: self, place }
+        Paused { recorder: self, entry }
     }
 }
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        let Some((EntryIndex(at), mut kept)) = self.place.zip(self.recorder.kept()) else { return };
-        if let Some(pause) = kept.pauses.get_mut(at) {
+        let Some((EntryIndex(at), mut records)) = self.entry.zip(self.recorder.lock_records()) else { return };
+        if let Some(pause) = records.pauses.get_mut(at) {
             pause.ended = Some(Instant::now());
         }
     }

@@ -483,7 +483,7 @@ fn action(action: Action) -> String {
 
 fn owner(owner: &Ownership) -> Json {
     match owner {
-        Ownership::Nobody => json!("nobody"),
+        Ownership::Unowned => json!("nobody"),
         Ownership::Engine(owner) => json!({ "engine": owner }),
         Ownership::OtherRegion(owner, region) => json!({ "engine": owner, "region": region }),
         Ownership::CloudFormation(stack) => json!({ "cloudformation": stack }),

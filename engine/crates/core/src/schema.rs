@@ -421,12 +421,12 @@ pub struct Output {
     /// A one-line description.
     pub doc: Str,
     /// Where its value comes from.
-    pub origin: Origin,
+    pub origin: OutputOrigin,
 }
 
 /// Where an output's value comes from.
 #[derive(Clone)]
-pub enum Origin {
+pub enum OutputOrigin {
     /// Its ARN, which follows from [`Schema::arn`], so it is known in a plan.
     Arn,
     /// Computed from environment and name, so it is known in a plan.
@@ -553,7 +553,7 @@ impl Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
     /// No owner tags of engine or CloudFormation.
-    Nobody,
+    Unowned,
     /// Some or all owner tags of engine; missing ones are empty.
     Engine(Owner),
     /// The same tags on a resource that all regions share, which also name another region.
@@ -589,7 +589,7 @@ impl Ownership {
         match cloudformation {
             Some(stack) => Ownership::CloudFormation(stack),
             None if ours => Ownership::Engine(owner),
-            None => Ownership::Nobody,
+            None => Ownership::Unowned,
         }
     }
 }
@@ -864,9 +864,9 @@ impl Schema {
     pub fn computed(&self, env: &AwsEnv, name: &str) -> Outputs {
         let computed = self.outputs.iter().filter_map(|output| {
             let value = match &output.origin {
-                Origin::Arn => self.arn.as_ref()?.of(env, name),
-                Origin::Computed(compute) => compute(env, name),
-                Origin::Assigned { .. } => return None,
+                OutputOrigin::Arn => self.arn.as_ref()?.of(env, name),
+                OutputOrigin::Computed(compute) => compute(env, name),
+                OutputOrigin::Assigned { .. } => return None,
             };
             Some((output.name.to_string(), value))
         });
@@ -1230,23 +1230,23 @@ impl Output {
         doc: impl Into<Str>,
         compute: impl Fn(&AwsEnv, &str) -> String + Send + Sync + 'static,
     ) -> Output {
-        Output { name: name.into(), doc: doc.into(), origin: Origin::Computed(Arc::new(compute)) }
+        Output { name: name.into(), doc: doc.into(), origin: OutputOrigin::Computed(Arc::new(compute)) }
     }
 
     /// The ARN, from [`Schema::arn`].
     pub fn arn(name: impl Into<Str>, doc: impl Into<Str>) -> Output {
-        Output { name: name.into(), doc: doc.into(), origin: Origin::Arn }
+        Output { name: name.into(), doc: doc.into(), origin: OutputOrigin::Arn }
     }
 
     /// An output that AWS assigns once.
     pub fn assigned(name: impl Into<Str>, doc: impl Into<Str>) -> Output {
-        Output { name: name.into(), doc: doc.into(), origin: Origin::Assigned { until: Vec::new() } }
+        Output { name: name.into(), doc: doc.into(), origin: OutputOrigin::Assigned { until: Vec::new() } }
     }
 
     /// Lets AWS assign it again with each change of these properties as a whole.
     #[must_use]
     pub fn until<S: Into<Str>>(mut self, properties: impl IntoIterator<Item = S>) -> Output {
-        self.origin = Origin::Assigned { until: properties.into_iter().map(Into::into).collect() };
+        self.origin = OutputOrigin::Assigned { until: properties.into_iter().map(Into::into).collect() };
         self
     }
 }

@@ -91,7 +91,7 @@ pub struct Spec {
     loaded: BTreeMap<String, Loaded>,
     /// What it was checked from; `None` if it has no file.
     source: Option<Arc<SpecSource>>,
-    places: Locations,
+    locations: Locations,
     rendering: render::Rendering,
 }
 
@@ -302,22 +302,22 @@ struct Locations(HashMap<String, HashMap<Path, Span>>);
 impl Locations {
     fn set(&mut self, resource: &str, path: Path, span: Span) {
         match self.0.get_mut(resource) {
-            Some(places) => drop(places.insert(path, span)),
+            Some(locations) => drop(locations.insert(path, span)),
             None => drop(self.0.insert(resource.to_owned(), HashMap::from([(path, span)]))),
         }
     }
 
     /// Whether the file has exactly this property.
     fn has(&self, resource: &str, path: &Path) -> bool {
-        self.0.get(resource).is_some_and(|places| places.contains_key(path))
+        self.0.get(resource).is_some_and(|locations| locations.contains_key(path))
     }
 
     /// The position of a property, or of its closest ancestor in the file.
     fn get(&self, resource: &str, path: &Path) -> Option<Span> {
-        let places = self.0.get(resource)?;
+        let locations = self.0.get(resource)?;
         let mut path = path.clone();
         loop {
-            if let Some(span) = places.get(&path) {
+            if let Some(span) = locations.get(&path) {
                 return Some(*span);
             }
             path = path.parent()?;
@@ -462,7 +462,7 @@ impl Spec {
             folder: SpecFolder { path: PathBuf::new(), boundary: None, cache: None },
             loaded: BTreeMap::new(),
             source: None,
-            places: Locations::default(),
+            locations: Locations::default(),
             rendering: render::Rendering::default(),
         })
     }
@@ -503,7 +503,7 @@ impl Spec {
         let is_secret = |lookup: &str| values.known.get(lookup).is_some_and(|answer| answer.is_secret);
         for (lookup, uses) in self.lookup_uses.iter().filter(|(lookup, _)| is_secret(lookup)) {
             let shown = uses.iter().filter(|used| !used.is_hidden);
-            found.extend(shown.map(|used| used.shows_secret(lookup, self.file.place(used.span))));
+            found.extend(shown.map(|used| used.shows_secret(lookup, self.file.location(used.span))));
         }
         let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.severity == Severity::Error);
         let warnings = warnings.into_iter().filter(|it| !self.warnings.contains(it)).collect();
@@ -532,8 +532,8 @@ impl Spec {
     }
 
     /// The position of a lookup in the file.
-    pub fn place_of_lookup(&self, lookup: &Lookup) -> Location {
-        self.file.place(lookup.span)
+    pub fn lookup_location(&self, lookup: &Lookup) -> Location {
+        self.file.location(lookup.span)
     }
 
     /// The resource with this name in the spec.
@@ -552,7 +552,7 @@ impl Spec {
         self.loaded.insert(name.to_owned(), Loaded { problems: Vec::new(), build, ..loaded.clone() });
         let problems = declared.set_loaded(loaded).into_iter();
         problems
-            .map(|problem| (self.place(name, &problem.path), problem))
+            .map(|problem| (self.location(name, &problem.path), problem))
             .map(|(at, it)| check::diagnostic_of(it, at))
             .collect()
     }
@@ -618,8 +618,8 @@ impl Spec {
     }
 
     /// The position of a resource's property in the file, or of its closest ancestor.
-    pub fn place(&self, resource: &str, path: &Path) -> Option<Location> {
-        Some(self.file.place(self.places.get(resource, path)?))
+    pub fn location(&self, resource: &str, path: &Path) -> Option<Location> {
+        Some(self.file.location(self.locations.get(resource, path)?))
     }
 
     /// The position to show for an AWS error: the property that AWS names, else a property that
@@ -628,12 +628,12 @@ impl Spec {
         let declared = self.resource(resource)?;
         let api = error.api.as_deref();
         let members = api.map_or(&[][..], |api| &api.members);
-        let named = members.iter().filter_map(|it| declared.schema().place_of(it, &declared.desired));
+        let named = members.iter().filter_map(|it| declared.schema().path_of(it, &declared.desired));
         let lacking = api.and_then(|api| api.lacking).into_iter().map(Path::property);
         let usual = error.blames().iter().map(|name| Path::property(name));
         let is_written = |path: &Path| path.root().is_some_and(|it| it == "name" || declared.explicit.contains(it));
         let path = lacking.chain(named).chain(usual).find(is_written);
-        self.place(resource, &path.unwrap_or_default())
+        self.location(resource, &path.unwrap_or_default())
     }
 }
 

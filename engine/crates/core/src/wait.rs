@@ -152,7 +152,7 @@ const USUAL_PROPAGATION: Duration = Duration::from_secs(15);
 /// How long a throttled call is retried. It is long, because all clients of the account share the
 /// limit.
 const FAIR: Duration = Duration::from_secs(600);
-const PLACE: &str = "AWS's rate limit";
+const RATE_LIMIT: &str = "AWS's rate limit";
 const MANY: &str = "many calls are being made in this account";
 /// What a call in flight waits for.
 pub const RESPONSE: &str = "AWS to respond";
@@ -365,9 +365,9 @@ impl Context {
             let mut pause = None;
             let (what, deadline) = match error.cause {
                 _ if error.is_final => return Err(error),
-                Code::Busy | Code::BeingDeleted => (since(wait.what, &said(&error)), wait.budget),
-                Code::StreamUnknown => (since("Lambda to recognize the stream", &said(&error)), wait.budget),
-                Code::Throttled => (since(PLACE, MANY), wait.budget.max(FAIR)),
+                Code::Busy | Code::BeingDeleted => (since(wait.what, &retry_reason(&error)), wait.budget),
+                Code::StreamUnknown => (since("Lambda to recognize the stream", &retry_reason(&error)), wait.budget),
+                Code::Throttled => (since(RATE_LIMIT, MANY), wait.budget.max(FAIR)),
                 // Earlier waits don't count against the propagation time.
                 cause if let Some(what) = propagating(cause) => {
                     let begun = *spreading.get_or_insert(spent);
@@ -376,7 +376,7 @@ impl Context {
                 }
                 Code::AwsFault | Code::NotAws if faults < max_faults => {
                     faults += 1;
-                    (since(RESPONSE, &said(&error)), wait.budget)
+                    (since(RESPONSE, &retry_reason(&error)), wait.budget)
                 }
                 Code::NoAnswer if self.rides_out_outages => (NETWORK.to_owned(), Duration::MAX),
                 _ => return Err(error),
@@ -503,7 +503,7 @@ impl Context {
     ///
     /// # Errors
     /// `Interrupted`.
-    pub async fn rest(&self, pause: Duration, what: &str, resource: &str) -> Result<(), AwsError> {
+    pub async fn pause_between_polls(&self, pause: Duration, what: &str, resource: &str) -> Result<(), AwsError> {
         self.pause(sleep(pause), InterruptPolicy::FinishWaits, what, resource).await
     }
 
@@ -558,7 +558,7 @@ impl Context {
     /// futures are large, so they are boxed: otherwise each layer would copy them.
     async fn attend<F: Future>(&self, call: F) -> F::Output {
         let report = Arc::clone(&self.report);
-        let rate_limit = || since(PLACE, MANY);
+        let rate_limit = || since(RATE_LIMIT, MANY);
         let watched = WatchedCall::new(move |waits| match waits {
             true => report(Some(&rate_limit())),
             false => report(Some(RESPONSE)),
@@ -629,7 +629,7 @@ pub const BECAUSE: &str = ", since ";
 
 /// The error of an interrupted wait.
 fn given_up(what: &str, resource: &str) -> AwsError {
-    let rest = if what.starts_with(PLACE) { "" } else { "; AWS continues the change" };
+    let rest = if what.starts_with(RATE_LIMIT) { "" } else { "; AWS continues the change" };
     AwsError::own(Code::Interrupted, "wait", resource, format!("interrupted while waiting for {what}{rest}"))
 }
 
@@ -656,7 +656,7 @@ fn propagation_pause(passed: Duration) -> Duration {
 }
 
 /// Why a call is retried, worded to follow "since".
-fn said(error: &AwsError) -> String {
+fn retry_reason(error: &AwsError) -> String {
     let text = error.message.trim_end_matches('.');
     if error.code.is_some() { format!("AWS reports: {text}") } else { text.to_owned() }
 }

@@ -107,7 +107,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Result<Node, Vec<Dia
 pub fn read(name: &str, bytes: &[u8]) -> (Arc<SourceFile>, Option<Node>, Vec<Diagnostic>) {
     let refused = |text: String, span, diagnostic: Diagnostic| {
         let file = SourceFile::new(name, text);
-        let diagnostic = diagnostic.at(file.place(span));
+        let diagnostic = diagnostic.at(file.location(span));
         (file, None, vec![diagnostic])
     };
     if bytes.len() > MAX_BYTES {
@@ -408,7 +408,7 @@ impl TreeBuilder<'_> {
     fn error(&mut self, span: Span, diagnostic: impl FnOnce(&SourceFile) -> Diagnostic) {
         self.n_errors += 1;
         if self.n_errors <= MAX_ERRORS {
-            self.errors.push(diagnostic(self.file).at(self.file.place(span)));
+            self.errors.push(diagnostic(self.file).at(self.file.location(span)));
         }
     }
 

@@ -67,7 +67,7 @@ impl Deployment<'_> {
         let changes = plan.changes.iter().cloned().map(|change| match change.action {
             Action::Refused => {
                 // The lines to paste, as they would be in the spec.
-                let hint = change.hint.filter(|hint| remedy::words(hint).contains('\n'));
+                let hint = change.hint.filter(|hint| remedy::text(hint).contains('\n'));
                 Change { reason: None, hint, ..change }
             }
             _ => change,

@@ -109,7 +109,7 @@ pub(super) struct Rounds<'t> {
     /// The warnings about the code that was sent last.
     warned_code: Vec<Diagnostic>,
     /// The functions that saves don't change, as far as that was reported.
-    left_alone: BTreeSet<String>,
+    reported_protected: BTreeSet<String>,
     /// The inputs of builds that need no other run: they failed, or the builds changed them.
     done_inputs: Option<String>,
     /// Whether a round has ended, after which logs are followed.
@@ -138,7 +138,7 @@ impl<'t> Rounds<'t> {
             reported: None,
             warned: Vec::new(),
             warned_code: Vec::new(),
-            left_alone: BTreeSet::new(),
+            reported_protected: BTreeSet::new(),
             done_inputs: None,
             may_be_followed: false,
             deployed: Vec::new(),
@@ -176,7 +176,7 @@ impl<'t> Rounds<'t> {
     /// them have been.
     pub(super) fn warn(&mut self, spec: &Spec, is_shown: bool) {
         if !is_shown {
-            self.terminal.problems(&news(&spec.warnings, &self.warned));
+            self.terminal.problems(&new_warnings(&spec.warnings, &self.warned));
         }
         self.warned.clone_from(&spec.warnings);
     }
@@ -207,12 +207,12 @@ impl<'t> Rounds<'t> {
         self.deployment().check_refusals(std::slice::from_ref(&planned))?;
         let plan = &planned.plan;
         let spec = &planned.run.session.spec;
-        let is_left = |change: &Change| trigger == Trigger::Save && is_left_alone(spec, change);
+        let is_left = |change: &Change| trigger == Trigger::Save && is_protected_update(spec, change);
         let automatic = plan.part(|change| is_automatic(change) && !is_left(change));
         let safe = plan.part(|change| !is_destructive(change));
         let allowed = plan.part(|change| !is_destructive(change) && !is_left(change));
         let (asks, is_cut) = (allowed.steps.len() > automatic.steps.len(), plan.steps.len() > safe.steps.len());
-        let rest = rest(plan, self.terminal);
+        let rest = other_changes(plan, self.terminal);
         let is_new = rest != self.pending;
         if trigger != Trigger::Start && is_new && rest.is_some() || trigger == Trigger::Key && plan.steps.is_empty() {
             self.show(&planned);
@@ -221,7 +221,7 @@ impl<'t> Rounds<'t> {
             self.note_destructive(&planned, &safe);
         }
         if trigger == Trigger::Save {
-            self.note_left_alone(&planned.run.session, plan);
+            self.note_protected(&planned.run.session, plan);
         }
         let is_agreed = self.yes || trigger == Trigger::Start || trigger == Trigger::Key && !is_new;
         if asks && !is_agreed && is_new {
@@ -255,7 +255,7 @@ impl<'t> Rounds<'t> {
         if !errors.is_empty() {
             return Err(CommandError { exit: Exit::Failed, diagnostics: errors });
         }
-        self.terminal.problems(&news(&warnings, &self.warned_code));
+        self.terminal.problems(&new_warnings(&warnings, &self.warned_code));
         self.warned_code = warnings;
         // Whatever it was, it is solved.
         self.reported = None;
@@ -339,9 +339,10 @@ impl<'t> Rounds<'t> {
     }
 
     /// Says once which functions a save doesn't change.
-    fn note_left_alone(&mut self, session: &Session<'_>, plan: &Plan) {
-        let left = plan.changes.iter().filter(|it| is_left_alone(&session.spec, it)).map(|it| it.resource.clone());
-        let new: BTreeSet<String> = left.filter(|name| !self.left_alone.contains(name)).collect();
+    fn note_protected(&mut self, session: &Session<'_>, plan: &Plan) {
+        let left =
+            plan.changes.iter().filter(|it| is_protected_update(&session.spec, it)).map(|it| it.resource.clone());
+        let new: BTreeSet<String> = left.filter(|name| !self.reported_protected.contains(name)).collect();
         if new.is_empty() {
             return;
         }
@@ -350,7 +351,7 @@ impl<'t> Rounds<'t> {
         let names = listed(new.iter().map(String::as_str), 10);
         let what = if new.len() == 1 { "has `protect: true`" } else { "have `protect: true`" };
         self.terminal.note(&format!("Not deployed as you save: {names} {what}; to deploy, {applies}"));
-        self.left_alone.extend(new);
+        self.reported_protected.extend(new);
     }
 
     /// Applies a part of a plan, and reads AWS again if that changed anything else than code.
@@ -430,7 +431,7 @@ impl<'t> Rounds<'t> {
             return is_ready.map(|_| RoundEnd::Complete);
         }
         let plan = run.plan(Goal::Present);
-        let rest = rest(&plan, self.terminal);
+        let rest = other_changes(&plan, self.terminal);
         if plan.refusals().next().is_some() || rest.is_some() && rest != self.pending {
             let mut session = run.session;
             session.unlock_writes();
@@ -441,7 +442,7 @@ impl<'t> Rounds<'t> {
             return Ok(RoundEnd::Outdated);
         }
         self.pending = rest;
-        self.note_left_alone(&run.session, &plan);
+        self.note_protected(&run.session, &plan);
         postpone(&mut run.session.spec, &plan);
         let part = deployable(&run);
         drop(self.deploy(run, &part, saved_at).await);
@@ -527,7 +528,7 @@ impl<'t> Rounds<'t> {
 }
 
 /// The warnings that weren't shown before.
-fn news(warnings: &[Diagnostic], before: &[Diagnostic]) -> Vec<Diagnostic> {
+fn new_warnings(warnings: &[Diagnostic], before: &[Diagnostic]) -> Vec<Diagnostic> {
     warnings.iter().filter(|it| !before.contains(it)).cloned().collect()
 }
 
@@ -581,11 +582,11 @@ fn postpone(spec: &mut Spec, plan: &Plan) -> bool {
 /// What a save deploys without a question.
 fn deployable(run: &Run<'_>) -> Plan {
     let spec = &run.session.spec;
-    run.plan(Goal::Present).part(|change| is_automatic(change) && !is_left_alone(spec, change))
+    run.plan(Goal::Present).part(|change| is_automatic(change) && !is_protected_update(spec, change))
 }
 
 /// Whether saves leave a change alone, because its function is protected.
-fn is_left_alone(spec: &Spec, change: &Change) -> bool {
+fn is_protected_update(spec: &Spec, change: &Change) -> bool {
     is_automatic(change) && spec.resource(&change.resource).is_some_and(|it| it.lifecycle.protect)
 }
 
@@ -598,7 +599,7 @@ fn is_destructive(change: &Change) -> bool {
 }
 
 /// What a plan changes besides code and environment, as text.
-fn rest(plan: &Plan, terminal: &Terminal) -> Option<String> {
+fn other_changes(plan: &Plan, terminal: &Terminal) -> Option<String> {
     let others = plan.changes.iter().filter(|change| !is_automatic(change)).cloned().map(|mut change| {
         if is_update_of_function(&change) {
             change.properties.retain(|it| !is_code(it));

@@ -185,7 +185,7 @@ async fn role(cx: &Context, function: &Live, id: &Id) -> Result<Option<ExistingR
 
 fn missing(name: &str, unread: &[(String, String)], session: &Session<'_>, env: &AwsEnv) -> Diagnostic {
     let scope = names::search_scope(&session.target, env);
-    let problem = format!("nothing that engine can export is named `{name}` {}", scope.place());
+    let problem = format!("nothing that engine can export is named `{name}` {}", scope.location());
     let diagnostic = Diagnostic::error(problem, scope.elsewhere());
     match unread.first() {
         Some((kind, why)) => diagnostic.why(format!("it may be a {kind}, which can't be read, because {why}")),

@@ -84,7 +84,7 @@ impl Feed {
             // Stable, so that each stream keeps its order.
             events.sort_by(|a, b| a.stream.cmp(&b.stream));
             let streams = events.chunk_by(|a, b| a.stream == b.stream).map(<[LogEvent]>::to_vec);
-            events = streams.flat_map(|stream| logs::join(stream, |event| &mut event.text)).collect();
+            events = streams.flat_map(|stream| logs::join_split_entries(stream, |event| &mut event.text)).collect();
         }
         let mut parsed: Vec<ParsedEvent<'f>> = Vec::with_capacity(events.len());
         for event in events {
@@ -134,10 +134,10 @@ fn normalized(path: &FilePath) -> PathBuf {
 /// The error for a function that doesn't exist where it was scope.
 pub(super) fn absent(spec: &Spec, declared: &ResourceDecl, scope: &SearchScope) -> Diagnostic {
     let ResourceDecl { name, id, .. } = declared;
-    let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, scope.place());
+    let problem = format!("`{name}` has no log: there is no function `{}` {}", id.name, scope.location());
     let diagnostic = Diagnostic::error(problem, scope.elsewhere());
-    let diagnostic = match spec.place(name, &Path::default()) {
-        Some(place) => diagnostic.at(place),
+    let diagnostic = match spec.location(name, &Path::default()) {
+        Some(location) => diagnostic.at(location),
         None => diagnostic,
     };
     match declared.imported {

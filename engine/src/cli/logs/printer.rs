@@ -74,7 +74,7 @@ impl<'p> Printer<'p> {
                 // With several teams, the team comes before the name.
                 let name = function.rsplit('/').next().unwrap_or(function);
                 let policy = tokio::time::timeout(DETAIL, RetryPolicy::of(cx, &self.session.spec, name)).await;
-                let policy = policy.ok().flatten().and_then(|policy| policy.words());
+                let policy = policy.ok().flatten().and_then(|policy| policy.description());
                 self.retry_policies.insert(function.to_owned(), policy);
             }
             let next = self.retry_policies.get(function).and_then(Option::as_deref);

@@ -139,7 +139,7 @@ async fn connect(
         if let AwsTarget::Local(settings) = &session.target
             && goal == Goal::Present
         {
-            stand_in(session, settings).await?;
+            ensure_stand_ins(session, settings).await?;
         }
         let position = match connections.iter().position(|(known, _)| **known == session.target) {
             Some(position) => position,
@@ -157,7 +157,7 @@ async fn connect(
 }
 
 /// Creates stand-ins in the local AWS for imported roles.
-async fn stand_in(session: &Session<'_>, settings: &LocalSettings) -> Result<(), CommandError> {
+async fn ensure_stand_ins(session: &Session<'_>, settings: &LocalSettings) -> Result<(), CommandError> {
     let made = aws::standin::ensure_roles(settings, &session.spec).await;
     for role in made.map_err(|error| CommandError::one(error.diagnostic("create stand-ins for imported roles")))? {
         session.terminal.note(&format!(
@@ -279,7 +279,7 @@ impl<'t> Session<'t> {
         for it in unfound {
             let name = &it.lookup.name;
             let uses = self.spec.lookup_uses.get(name).into_iter().flatten().map(ToString::to_string);
-            let diagnostic = it.diagnostic(self.spec.place_of_lookup(it.lookup), &uses.collect::<Vec<_>>());
+            let diagnostic = it.diagnostic(self.spec.lookup_location(it.lookup), &uses.collect::<Vec<_>>());
             // What engine itself can't use stays an error: it takes another spec or value.
             let refused = it.error.as_ref().filter(|error| error.code.is_some());
             match refused.and_then(AwsError::unreadable) {
@@ -315,7 +315,7 @@ impl<'t> Session<'t> {
         self.spec = spec;
         live::register_secrets(cx, &self.spec);
         match &self.target {
-            AwsTarget::Local(settings) if was_unnamed => stand_in(self, settings).await,
+            AwsTarget::Local(settings) if was_unnamed => ensure_stand_ins(self, settings).await,
             _ => Ok(()),
         }
     }
@@ -326,8 +326,8 @@ impl<'t> Session<'t> {
         let diagnostics = errors.into_iter().map(|ReadError { resource, error }| {
             let action = resource.as_ref().map_or_else(String::new, |name| format!("read `{name}`"));
             let mut diagnostic = error.diagnostic(&action);
-            if let Some(place) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
-                diagnostic = diagnostic.at(place);
+            if let Some(location) = resource.and_then(|name| self.spec.blamed(&name, &error)) {
+                diagnostic = diagnostic.at(location);
             }
             if error.is_any(&[Code::NoCredentials, Code::ProfileUnknown])
                 && let Some(running) = self.running_local()
@@ -398,7 +398,7 @@ impl Run<'_> {
             return vec![Diagnostic::error(problem, format!("add `stack: {stack}` to the spec")).why(why)];
         }
         let refused = plan.refusals().map(|change| {
-            let words = |advice: &Option<Advice>| advice.as_ref().map(remedy::words);
+            let words = |advice: &Option<Advice>| advice.as_ref().map(remedy::text);
             let reason = words(&change.reason).unwrap_or_else(|| "it can't be applied".to_owned());
             let hint = words(&change.hint).unwrap_or_else(|| "`engine diff` shows the whole plan".to_owned());
             // The plan has the lines to paste.
@@ -406,8 +406,8 @@ impl Run<'_> {
                 hint.split_once('\n').map_or(hint.clone(), |(first, _)| format!("{first} see its row in the plan"));
             let diagnostic = Diagnostic::error(format!("`{}` is refused: {reason}", change.resource), hint);
             let path = change.properties.first().map(|property| property.path.clone()).unwrap_or_default();
-            match spec.place(&change.resource, &path) {
-                Some(place) => diagnostic.at(place),
+            match spec.location(&change.resource, &path) {
+                Some(location) => diagnostic.at(location),
                 None => diagnostic,
             }
         });

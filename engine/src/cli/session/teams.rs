@@ -32,7 +32,7 @@ pub(in crate::cli) fn read_teams(file: &Path) -> Result<Vec<String>, CommandErro
             more => format!(" (and {more} more lines)"),
         };
         let problem = format!("line {first}{more} of the list of teams `{shown}` is not a team name");
-        let hint = format!("use a text file with one team per line; a team name has {}", grammar::team_words());
+        let hint = format!("use a text file with one team per line; a team name has {}", grammar::team_name_rule());
         return Err(CommandError::one(Diagnostic::error(problem, hint)));
     }
     let teams: Vec<String> = teams.into_iter().map(|(line, _)| line.to_owned()).collect();

@@ -322,8 +322,8 @@ fn sentence(error: &AwsError) -> String {
 
 /// What is wrong and why, as one sentence.
 fn reported(diagnostic: &Diagnostic) -> String {
-    let why = diagnostic.why.as_ref().map(|why| format!(": {}", remedy::words(why))).unwrap_or_default();
-    format!("{}{why}", remedy::words(&diagnostic.problem))
+    let why = diagnostic.why.as_ref().map(|why| format!(": {}", remedy::text(why))).unwrap_or_default();
+    format!("{}{why}", remedy::text(&diagnostic.problem))
 }
 
 /// Why a command failed, as one sentence.

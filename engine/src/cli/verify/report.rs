@@ -117,7 +117,7 @@ fn failures(pipeline: &Pipeline, outcome: &VerificationResult) -> Vec<Diagnostic
 }
 
 /// The place in the spec that causes the failure, or else the mapping.
-pub(super) fn place(spec: &Spec, pipeline: &Pipeline, cause: FailureCause) -> Option<Location> {
+pub(super) fn blamed_location(spec: &Spec, pipeline: &Pipeline, cause: FailureCause) -> Option<Location> {
     let of_function = |property| {
         let function =
             spec.resources.iter().find(|it| it.schema().kind == "function" && it.id.name == pipeline.function);
@@ -138,5 +138,5 @@ pub(super) fn place(spec: &Spec, pipeline: &Pipeline, cause: FailureCause) -> Op
         FailureCause::Throttled | FailureCause::NotInvoked | FailureCause::Changed | FailureCause::Refused => None,
     };
     let (resource, property) = blamed.unwrap_or((pipeline.mapping.as_str(), ""));
-    spec.place(resource, &Path::property(property)).or_else(|| spec.place(resource, &Path::default()))
+    spec.location(resource, &Path::property(property)).or_else(|| spec.location(resource, &Path::default()))
 }

@@ -22,7 +22,7 @@ const SLOPE: f64 = 0.3;
 /// The space for an arrowhead.
 const HEAD: f64 = 16.0;
 /// The width of a line that passes a column.
-const LANE: f64 = 2.0;
+const LINE_WIDTH: f64 = 2.0;
 /// The minimum length of the rows for boxes without lines.
 const LEAST_ROW: f64 = 900.0;
 
@@ -45,7 +45,7 @@ pub(super) struct LayoutEdge {
 
 /// The place of a box.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct BoxPlace {
+pub(super) struct BoxPosition {
     pub(super) along: f64,
     pub(super) across: f64,
     pub(super) extent_along: f64,
@@ -64,7 +64,7 @@ pub(super) struct LineSegment {
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// In the order of the boxes.
-    pub(super) places: Vec<BoxPlace>,
+    pub(super) positions: Vec<BoxPosition>,
     /// In the order of the lines. The label is next to the last run.
     pub(super) lines: Vec<Vec<LineSegment>>,
     pub(super) along: f64,
@@ -76,7 +76,7 @@ pub(super) fn layout(boxes: &[BoxSize], links: &[LayoutEdge]) -> Layout {
     let boxes = grown(boxes, links);
     let is_linked = |at: &usize| links.iter().any(|link| link.from == *at || link.to == *at);
     let (linked, single): (Vec<usize>, Vec<usize>) = (0..boxes.len()).partition(is_linked);
-    let mut layout = Layout { places: vec![BoxPlace::default(); boxes.len()], ..Layout::default() };
+    let mut layout = Layout { positions: vec![BoxPosition::default(); boxes.len()], ..Layout::default() };
     if !linked.is_empty() {
         columns(&mut layout, &boxes, links, &linked);
     }
@@ -99,15 +99,15 @@ fn columns(layout: &mut Layout, boxes: &[BoxSize], links: &[LayoutEdge], linked:
     let grid = Grid::new(boxes, links, linked);
     let columns = grid.columns(links);
     for at in linked {
-        let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
+        let (Some(own), Some(position)) = (boxes.get(*at), layout.positions.get_mut(*at)) else { continue };
         let BoxSize { along, across } = *own;
         let (begin, top) = (grid.column(&columns, *at).begin, (grid.mid(*at) - across / 2.0).round());
-        *place = BoxPlace { along: begin, across: top, extent_along: along, extent_across: across };
+        *position = BoxPosition { along: begin, across: top, extent_along: along, extent_across: across };
     }
     layout.along = columns.last().map_or(0.0, |last| last.end);
     let ends = grid.spots.iter().enumerate().filter_map(|(at, spot)| Some(grid.mids.get(&at)? + spot.across / 2.0));
     layout.across = ends.fold(0.0, f64::max).ceil();
-    layout.lines = grid.routes.iter().map(|route| grid.runs(route, &columns, &layout.places)).collect();
+    layout.lines = grid.routes.iter().map(|route| grid.runs(route, &columns, &layout.positions)).collect();
 }
 
 /// Connected boxes and their lines, before the columns have a place.
@@ -132,7 +132,7 @@ impl<'g> Grid<'g> {
         let mut routes: Vec<Vec<usize>> = Vec::new();
         for link in links {
             let lanes = (rank(link.from) + 1..rank(link.to)).map(|rank| {
-                spots.push(Spot { rank, across: LANE });
+                spots.push(Spot { rank, across: LINE_WIDTH });
                 spots.len() - 1
             });
             let lanes: Vec<usize> = lanes.collect();
@@ -183,9 +183,9 @@ impl<'g> Grid<'g> {
     }
 
     /// The straight parts of a line.
-    fn runs(&self, route: &[usize], columns: &[Column], places: &[BoxPlace]) -> Vec<LineSegment> {
+    fn runs(&self, route: &[usize], columns: &[Column], positions: &[BoxPosition]) -> Vec<LineSegment> {
         let runs = route.iter().enumerate().map(|(nth, at)| {
-            let own = places.get(*at).copied().unwrap_or_default();
+            let own = positions.get(*at).copied().unwrap_or_default();
             let Column { straight, end, .. } = self.column(columns, *at);
             if nth == 0 {
                 LineSegment { begin: own.along + own.extent_along, end, across: self.mid(*at) }
@@ -227,7 +227,7 @@ struct Column {
 fn ranks(links: &[LayoutEdge], linked: &[usize]) -> HashMap<usize, usize> {
     let boxes: Vec<(usize, f64)> = linked.iter().map(|at| (*at, 1.0)).collect();
     let steps: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
-    let groups = placed(&boxes, &steps);
+    let groups = coordinates(&boxes, &steps);
     let ranks = groups.iter().flat_map(|group| {
         let mut depths: Vec<f64> = group.iter().map(|(_, (_, down))| *down).collect();
         depths.sort_by(f64::total_cmp);
@@ -239,7 +239,7 @@ fn ranks(links: &[LayoutEdge], linked: &[usize]) -> HashMap<usize, usize> {
 
 /// The library's places for spots with their size across, by number, in connected groups, the
 /// largest first. The library draws from top to bottom.
-fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (f64, f64))>> {
+fn coordinates(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (f64, f64))>> {
     // It only accepts numbers without gaps.
     let id = |at: usize| spots.iter().position(|(it, _)| *it == at).and_then(|id| u32::try_from(id).ok());
     let vertices: Vec<(u32, (f64, f64))> =
@@ -248,7 +248,7 @@ fn placed(spots: &[(usize, f64)], steps: &[(usize, usize)]) -> Vec<Vec<(usize, (
     let config = Config { vertex_spacing: SPACING, ..Config::default() };
     let groups = from_vertices_and_edges(&vertices, &edges, &config).into_iter().map(|(group, ..)| {
         let mut group: Vec<(usize, (f64, f64))> =
-            group.into_iter().filter_map(|(id, place)| Some((spots.get(id)?.0, place))).collect();
+            group.into_iter().filter_map(|(id, position)| Some((spots.get(id)?.0, position))).collect();
         group.sort_by_key(|(at, _)| *at);
         group
     });
@@ -262,7 +262,7 @@ fn mids(spots: &[Spot], routes: &[Vec<usize>], linked: &[usize], n_boxes: usize)
     let numbers = linked.iter().copied().chain(n_boxes..spots.len());
     let sized: Vec<(usize, f64)> = numbers.filter_map(|at| Some((at, spots.get(at)?.across))).collect();
     let steps = routes.iter().flat_map(|route| route.windows(2)).filter_map(|it| Some((*it.first()?, *it.last()?)));
-    let groups = placed(&sized, &steps.collect::<Vec<(usize, usize)>>());
+    let groups = coordinates(&sized, &steps.collect::<Vec<(usize, usize)>>());
     let mut mids = HashMap::new();
     let mut bottom = 0.0;
     for group in groups {
@@ -307,11 +307,11 @@ fn rows(layout: &mut Layout, boxes: &[BoxSize], single: &[usize]) {
     let top = if layout.across > 0.0 { layout.across + SPACING } else { 0.0 };
     let (mut left, mut row) = (0.0, top);
     for at in single {
-        let (Some(own), Some(place)) = (boxes.get(*at), layout.places.get_mut(*at)) else { continue };
+        let (Some(own), Some(position)) = (boxes.get(*at), layout.positions.get_mut(*at)) else { continue };
         if left > 0.0 && left + own.along > room {
             (left, row) = (0.0, row + across);
         }
-        *place = BoxPlace { along: left, across: row, extent_along: own.along, extent_across: own.across };
+        *position = BoxPosition { along: left, across: row, extent_along: own.along, extent_across: own.across };
         layout.along = layout.along.max(left + own.along);
         layout.across = layout.across.max(row + own.across);
         left += along;

@@ -11,13 +11,13 @@ use crate::plan::Action;
 
 use super::super::page::page;
 use super::super::plan::{ACTIONS, ActionStyle, action_style};
-use super::layout::{BoxPlace, BoxSize, Layout, LayoutEdge, LineSegment, count, layout};
+use super::layout::{BoxPosition, BoxSize, Layout, LayoutEdge, LineSegment, count, layout};
 use super::{Edge, GraphNode, GraphView, Paint, paint};
 
 impl GraphView {
     /// The SVG; a standalone one includes its style.
     pub(super) fn svg(&self, is_alone: bool) -> Markup {
-        let (turned, Layout { places, lines, along, across }) = self.placed();
+        let (turned, Layout { positions, lines, along, across }) = self.oriented_layout();
         let legend = if self.summary.is_some() { self.actions() } else { Vec::new() };
         let sentences = legend.iter().map(|(action, n)| (*action, format!("{} ({n})", action_style(*action).phrase)));
         let sentences: Vec<(Action, String)> = sentences.collect();
@@ -40,7 +40,7 @@ impl GraphView {
                 rect class="ground" width=(width) height=(height) {}
                 g transform={ "translate(" (MARGIN) " " (MARGIN) ")" } {
                     @for (edge, runs) in self.edges.iter().zip(&lines) { (line(edge, runs, turned)) }
-                    @for (node, place) in self.nodes.iter().zip(&places) { (self.node(node, *place, turned)) }
+                    @for (node, position) in self.nodes.iter().zip(&positions) { (self.node(node, *position, turned)) }
                 }
                 @for (nth, (action, text)) in sentences.iter().enumerate() {
                     g class={ "key " (action_style(*action).word) }
@@ -54,12 +54,12 @@ impl GraphView {
         }
     }
 
-    fn node(&self, node: &GraphNode, place: BoxPlace, turned: Turned) -> Markup {
+    fn node(&self, node: &GraphNode, position: BoxPosition, turned: Turned) -> Markup {
         let GraphNode { kind, name, action, .. } = node;
         let word = action_style(*action).word;
         let phrase = if self.summary.is_some() { action_style(*action).phrase } else { "" };
-        let (x, y) = turned.point(place.along, place.across);
-        let (width, height) = turned.point(place.extent_along, place.extent_across);
+        let (x, y) = turned.point(position.along, position.across);
+        let (width, height) = turned.point(position.extent_along, position.extent_across);
         let middle = (height / 2.0).round();
         html! {
             g class={ "node " (word) } transform={ "translate(" (x) " " (y) ")" } {
@@ -87,15 +87,15 @@ impl GraphView {
     }
 
     /// The layout and its direction: to the right, or down if that would be too wide.
-    fn placed(&self) -> (Turned, Layout) {
-        let right = self.placed_along(Turned::Right);
+    fn oriented_layout(&self) -> (Turned, Layout) {
+        let right = self.layout_along(Turned::Right);
         if right.along <= WIDEST || right.along <= 2.0 * right.across {
             return (Turned::Right, right);
         }
-        (Turned::Down, self.placed_along(Turned::Down))
+        (Turned::Down, self.layout_along(Turned::Down))
     }
 
-    fn placed_along(&self, turned: Turned) -> Layout {
+    fn layout_along(&self, turned: Turned) -> Layout {
         let extent = |width: f64, height: f64| {
             let (along, across) = turned.point(width, height);
             BoxSize { along, across }

@@ -173,7 +173,7 @@ struct Duplicates {
     says: &'static [&'static str],
     done: &'static str,
     /// Whether the mapping from the spec's first apply is kept.
-    keeps_ours: bool,
+    keeps_first: bool,
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             },
             says: &["= todos-to-logger (mapping) will be adopted"],
             done: "Resources: 1 adopted, 0 added, 0 changed, 0 destroyed.",
-            keeps_ours: false,
+            keeps_first: false,
         },
         Duplicates {
             make: |aws, stream, _| {
@@ -194,7 +194,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             },
             says: &["it duplicates `todos-to-logger`", "1 to destroy"],
             done: "Resources: 0 added, 0 changed, 1 destroyed.",
-            keeps_ours: true,
+            keeps_first: true,
         },
         Duplicates {
             make: |aws, stream, ours| {
@@ -204,7 +204,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             },
             says: &["~ todos-to-logger (mapping) will be updated", "it was named `feed` in the spec"],
             done: "Resources: 0 added, 1 changed, 0 destroyed.",
-            keeps_ours: false,
+            keeps_first: false,
         },
         // This stack's mapping is on an ended stream: the one on the live stream is kept, the other
         // one is deleted.
@@ -215,7 +215,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             },
             says: &["= todos-to-logger (mapping) will be adopted", "- todos-to-logger (mapping "],
             done: "Resources: 1 adopted, 1 added, 0 changed, 2 destroyed.",
-            keeps_ours: false,
+            keeps_first: false,
         },
         // A mapping between the function and another table isn't managed by this stack.
         Duplicates {
@@ -226,11 +226,11 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
             },
             says: &["No changes."],
             done: "Resources: 0 added, 0 changed, 0 destroyed.",
-            keeps_ours: true,
+            keeps_first: true,
         },
     ];
     let project = Project::new();
-    for (case, Duplicates { make, says, done, keeps_ours }) in cases.iter().enumerate() {
+    for (case, Duplicates { make, says, done, keeps_first }) in cases.iter().enumerate() {
         let account = format!("10000000010{case}");
         let (spec, aws) = (&project.spec_for(TEAM, &account), project.account(&account));
         project.edit(spec, &[("team: blue-owls", "team: blue-owls\nstack: app")]);
@@ -249,7 +249,7 @@ fn the_spec_matches_one_of_several_mappings_and_adds_no_duplicate() {
         project.run(&["diff", spec, "--local", "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
         let left = aws.mappings();
         assert_eq!(left.len(), if foreign { 2 } else { 1 }, "case {case}: {left:?}");
-        assert_eq!(left.contains(&ours), *keeps_ours, "case {case}");
+        assert_eq!(left.contains(&ours), *keeps_first, "case {case}");
     }
 }
 

@@ -34,7 +34,7 @@ const EDITS_OF_OWN: [(&str, &str); 1] = [(
     "log_retention_in_days: 7\n    statements: [{ actions: [ses:SendEmail], resources: [\"*\"] }]\n",
 )];
 /// Texts by which a run reports another run's changes, always with what changed.
-const TOLD: [&str; 8] = [
+const CONFLICT_TEXTS: [&str; 8] = [
     "the resource changed since the plan was made",
     "changed in the meantime",
     "outside this run",
@@ -90,9 +90,9 @@ fn expect_one_pipeline(aws: &Account, stack: &str, seed: u64, context: &str) {
 /// How pairs of runs ended.
 #[derive(Debug, Default, Clone, Copy)]
 struct Endings {
-    both_well: usize,
-    one_told: usize,
-    both_told: usize,
+    both_succeeded: usize,
+    one_reported: usize,
+    both_reported: usize,
 }
 
 impl Endings {
@@ -103,13 +103,13 @@ impl Endings {
             assert!([Some(1), Some(3)].contains(&ran.code()), "{context}: {pair:#?}");
             let said = format!("{}{}", ran.out, ran.err);
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(TOLD.iter().any(|text| said.contains(text)), "{context}: {pair:#?}");
+            assert!(CONFLICT_TEXTS.iter().any(|text| said.contains(text)), "{context}: {pair:#?}");
             assert!(!said.contains("defect"), "{context}: {pair:#?}");
         });
         match told.count() {
-            0 => self.both_well += 1,
-            1 => self.one_told += 1,
-            _ => self.both_told += 1,
+            0 => self.both_succeeded += 1,
+            1 => self.one_reported += 1,
+            _ => self.both_reported += 1,
         }
     }
 }
@@ -197,7 +197,7 @@ fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
     });
     for (at, what) in ["create", "update", "destroy"].into_iter().enumerate() {
         let sum = |of: fn(&Endings) -> usize| all.iter().map(|endings| of(&endings[at])).sum::<usize>();
-        let (well, told, both) = (sum(|it| it.both_well), sum(|it| it.one_told), sum(|it| it.both_told));
+        let (well, told, both) = (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
         println!("{what}: both well {well}, one told {told}, both told {both}");
     }
 }
@@ -233,6 +233,6 @@ fn concurrent_apply_and_destroy_both_end_and_either_can_be_repeated() {
         endings
     });
     let sum = |of: fn(&Endings) -> usize| all.iter().map(of).sum::<usize>();
-    let (well, told, both) = (sum(|it| it.both_well), sum(|it| it.one_told), sum(|it| it.both_told));
+    let (well, told, both) = (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
     println!("apply beside destroy: both well {well}, one told {told}, both told {both}");
 }

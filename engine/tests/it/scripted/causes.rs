@@ -24,9 +24,9 @@ enum RunMode {
     /// The binary with these arguments.
     Binary(&'static [&'static str]),
     /// The binary without credentials, with these environment variables.
-    Nobody(&'static [(&'static str, &'static str)]),
+    WithoutCredentials(&'static [(&'static str, &'static str)]),
     /// The library on a paused clock, for causes that engine first waits out.
-    Flying,
+    PausedClock,
 }
 
 /// A scenario that leads to one cause.
@@ -84,7 +84,7 @@ fn closed() -> World {
     let statement = json!([{ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" }]);
     World {
         trust: Some(json!({ "Version": "2012-10-17", "Statement": statement })),
-        roles_born: Some(YOUNG),
+        roles_created: Some(YOUNG),
         ..World::empty()
     }
 }
@@ -102,12 +102,12 @@ fn cases() -> Vec<Case> {
     let new = |code, how, operation, fault| case(code, how, World::empty, same, operation, ALWAYS, fault);
     let with = |code, edit, operation, fault| case(code, APPLY, World::empty, edit, operation, ALWAYS, fault);
     let old = |code, how, edit, operation, fault| case(code, how, deployed_world, edit, operation, ALWAYS, fault);
-    let nobody = |code, variables| Case {
+    let without_credentials = |code, variables| Case {
         code,
         edit: same,
         world: World::empty,
         faults: Vec::new(),
-        how: RunMode::Nobody(variables),
+        how: RunMode::WithoutCredentials(variables),
     };
     let lambda = |status, code: &str, text: &str| Fault::Answer(Reply::lambda(status, code, text));
     let invalid = |text: &str| lambda(400, "InvalidParameterValueException", text);
@@ -125,7 +125,7 @@ fn cases() -> Vec<Case> {
             ALWAYS,
             Fault::Answer(world::not_assumable()),
         ),
-        new("role-not-assumable", RunMode::Flying, "CreateFunction", Fault::Answer(world::not_assumable())),
+        new("role-not-assumable", RunMode::PausedClock, "CreateFunction", Fault::Answer(world::not_assumable())),
         new(
             "role-of-other-account",
             APPLY,
@@ -134,7 +134,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "role-lacks-right",
-            RunMode::Flying,
+            RunMode::PausedClock,
             World::empty,
             |text| function_with(&text, "dead_letter_target_arn: \"arn:aws:sqs:eu-central-1:123456789012:letters\""),
             "CreateFunction",
@@ -143,7 +143,7 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "stream-not-readable",
-            RunMode::Flying,
+            RunMode::PausedClock,
             "CreateEventSourceMapping",
             Fault::Answer(world::stream_not_readable()),
         ),
@@ -167,7 +167,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "kms-key-not-usable",
-            RunMode::Flying,
+            RunMode::PausedClock,
             World::empty,
             |text| function_with(&text, "environment: { TOKEN: hunter2 }"),
             "CreateFunction",
@@ -237,14 +237,14 @@ fn cases() -> Vec<Case> {
                 ),
             ),
         ),
-        nobody("no-credentials", &[]),
-        nobody(
+        without_credentials("no-credentials", &[]),
+        without_credentials(
             "credentials-not-fetched",
             &[("AWS_WEB_IDENTITY_TOKEN_FILE", "no/token"), ("AWS_ROLE_ARN", ROLE_TO_ASSUME)],
         ),
-        nobody("profile-unknown", &[("AWS_PROFILE", "blue-owl")]),
-        nobody("setting-malformed", &[("AWS_ACCESS_KEY_ID", "AKIA\n"), ("AWS_SECRET_ACCESS_KEY", "any")]),
-        nobody(
+        without_credentials("profile-unknown", &[("AWS_PROFILE", "blue-owl")]),
+        without_credentials("setting-malformed", &[("AWS_ACCESS_KEY_ID", "AKIA\n"), ("AWS_SECRET_ACCESS_KEY", "any")]),
+        without_credentials(
             "ca-bundle-unusable",
             &[("AWS_CA_BUNDLE", "no/ca.pem"), ("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "any")],
         ),
@@ -326,12 +326,12 @@ fn cases() -> Vec<Case> {
             lambda(403, "AccessDeniedException", "The caller lacks a permission"),
         ),
         new("no-answer", DIFF, "GetCallerIdentity", Fault::Cut),
-        Case { code: "out-of-reach", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::Flying },
+        Case { code: "out-of-reach", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::PausedClock },
         new("not-aws", DIFF, "GetCallerIdentity", Fault::Answer(Reply::raw(200, "<html>Please sign in</html>"))),
         new("not-aws", APPLY, "CreateTable", Fault::Answer(Reply::raw(405, "<html>Method Not Allowed</html>"))),
         new(
             "aws-fault",
-            RunMode::Flying,
+            RunMode::PausedClock,
             "CreateTable",
             Fault::Answer(Reply::of(
                 "CreateTable",
@@ -342,13 +342,13 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "throttled",
-            RunMode::Flying,
+            RunMode::PausedClock,
             "CreateTable",
             table("ThrottlingException", "The rate of control plane requests made by this account is too high"),
         ),
         new(
             "busy",
-            RunMode::Flying,
+            RunMode::PausedClock,
             "AddPermission",
             lambda(
                 409,
@@ -358,20 +358,20 @@ fn cases() -> Vec<Case> {
         ),
         new(
             "being-deleted",
-            RunMode::Flying,
+            RunMode::PausedClock,
             "CreateTable",
             table("ResourceInUseException", "Table is being deleted: blue-owls-todos"),
         ),
         case(
             "wait-overdue",
-            RunMode::Flying,
+            RunMode::PausedClock,
             World::empty,
             same,
             "DescribeTable",
             2..usize::MAX,
             shows(&json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } })),
         ),
-        Case { code: "name-taken", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::Flying },
+        Case { code: "name-taken", edit: same, world: World::empty, faults: Vec::new(), how: RunMode::PausedClock },
         old(
             "not-found",
             APPLY,
@@ -410,7 +410,7 @@ fn cases() -> Vec<Case> {
             || {
                 let mut world = deployed_world();
                 let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
-                world.stand_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+                world.add_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
                 world
             },
             |text| replaced(&text, "resources:\n", "resources:\n  jobs: { type: queue }\n"),
@@ -432,7 +432,7 @@ fn cases() -> Vec<Case> {
                 let mut world = deployed_world();
                 let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "runner")];
                 let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-                world.stand_role("blue-owls-runner", tags);
+                world.add_role("blue-owls-runner", tags);
                 world
             },
             faults: Vec::new(),
@@ -655,7 +655,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "not-as-asked",
-            RunMode::Flying,
+            RunMode::PausedClock,
             deployed_world,
             capacity,
             "UpdateTable",
@@ -715,11 +715,11 @@ fn play(case: &Case) -> String {
         }
     };
     let printed = match case.how {
-        RunMode::Flying => {
+        RunMode::PausedClock => {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().unwrap();
             runtime.block_on(async {
-                let cloud = Cloud::join((case.world)()).await;
+                let cloud = Cloud::on_current_runtime((case.world)()).await;
                 set(&cloud);
                 apply_on_paused_clock(&cloud, &project).await
             })
@@ -731,7 +731,7 @@ fn play(case: &Case) -> String {
             assert!(matches!(run.code(), Some(1 | 3)), "{}: {:?}\n{}{}", case.code, run.code(), run.out, run.err);
             format!("{}{}", run.out, run.err).replace(&cloud.url, "http://ADDRESS")
         }
-        RunMode::Nobody(variables) => {
+        RunMode::WithoutCredentials(variables) => {
             let mut command = project.command(&["diff"]);
             command.envs(variables.iter().copied());
             let run = command.run();
@@ -911,7 +911,7 @@ fn every_cause_has_a_problem_a_reason_and_a_hint() {
                 ..AwsError::own(*cause, "CreateTable", "blue-owls-todos", message)
             };
             let entry = cause.entry();
-            let diagnostic = error.diagnostic("create `todos`").worded(remedy::words);
+            let diagnostic = error.diagnostic("create `todos`").worded(remedy::text);
             assert_eq!(diagnostic.problem, format!("create `todos`: {}", entry.title));
             assert_eq!(diagnostic.code(), Some(cause.name()));
             assert!(diagnostic.hints.iter().all(|hint| hint.len() > 20) && diagnostic.hints.len() == 1, "{cause:?}");

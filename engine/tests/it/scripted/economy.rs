@@ -37,7 +37,7 @@ pub(super) async fn planned(cx: &Context, spec: &mut Spec) -> (Inventory, Plan) 
 /// The calls of a destroy whose steps begin `pause` after its reads: those of the reads, and those
 /// of the steps.
 async fn destroy(pause: Duration) -> [Vec<String>; 2] {
-    let cloud = Cloud::join(deployed_world()).await;
+    let cloud = Cloud::on_current_runtime(deployed_world()).await;
     let project = Project::usual();
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(&cloud, team());
@@ -107,7 +107,7 @@ fn three_pipelines() -> (Project, World) {
 #[tokio::test(start_paused = true)]
 async fn a_step_that_waits_for_a_deletion_takes_no_slot() {
     let (project, world) = tokio::task::spawn_blocking(three_pipelines).await.unwrap();
-    let cloud = Cloud::join(world).await;
+    let cloud = Cloud::on_current_runtime(world).await;
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(&cloud, team());
     let (inventory, plan) = planned(&cx, &mut spec).await;

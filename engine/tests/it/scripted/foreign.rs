@@ -172,7 +172,7 @@ async fn drive(
         return Vec::new();
     }
     let mut judge = judge;
-    cloud.world(|world| judge.meddle(world, None));
+    cloud.world(|world| judge.change_outside(world, None));
     cloud.watch(Some(Box::new(judge)));
     let endings = apply::apply(&cx, &spec, &inventory, &plan, 16, &mut |_| {}).await.endings;
     cloud.watch(None);
@@ -203,7 +203,7 @@ fn rules(case: &Case, run: &RunSeed, spec: &str) -> Rules {
 fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let cloud = Cloud::join(case.world()).await;
+        let cloud = Cloud::on_current_runtime(case.world()).await;
         deny(&cloud, case.denied);
         let project = Project::usual();
         for run in &case.runs {
@@ -297,10 +297,10 @@ fn a_mapping_with_our_tags_on_another_teams_function_is_kept() {
     for (what, function, spec, why) in specs {
         let mut world = World::empty();
         let owner = if function.starts_with("acme-extra") { "acme-extra" } else { "billing" };
-        world.stand_function(function, tags(owner, "sync"));
-        world.stand_table("acme-todos", true, tags("acme", "todos"));
-        world.stand_mapping(&format!("{function}:live"), stream, tags("acme", "feed"));
-        world.stand_mapping(function, stream, tags("acme", "feed"));
+        world.add_function(function, tags(owner, "sync"));
+        world.add_table("acme-todos", true, tags("acme", "todos"));
+        world.add_mapping(&format!("{function}:live"), stream, tags("acme", "feed"));
+        world.add_mapping(function, stream, tags("acme", "feed"));
         world.index.mappings = true;
         let cloud = Cloud::start(world);
         let project = Project::usual();

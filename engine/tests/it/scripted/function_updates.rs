@@ -390,7 +390,7 @@ fn a_concurrency_limit_is_explained_and_role_permissions_are_awaited() {
         .says("the account doesn't have enough unreserved concurrency");
     assert_eq!(cloud.count("PutFunctionConcurrency"), 1, "it is not tried again");
     let cloud = deployed();
-    cloud.world(|world| world.roles_born = Some(YOUNG));
+    cloud.world(|world| world.roles_created = Some(YOUNG));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
     // New permissions of a role take a while to propagate.

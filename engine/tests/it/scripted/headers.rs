@@ -94,13 +94,13 @@ fn every() -> Vec<(BadValue, &'static [u8])> {
     let variables = VARIABLES.map(BadValue::Variable);
     let keys = &SETTINGS[..3];
     let printed = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(BadValue::Printed);
-    let places = variables.into_iter().chain(SETTINGS.map(BadValue::Setting)).chain(printed);
-    let places = places.chain(keys.iter().map(|key| BadValue::OfSource(key)));
-    places.flat_map(|place| BAD.map(|bytes| (place, bytes))).collect()
+    let sources = variables.into_iter().chain(SETTINGS.map(BadValue::Setting)).chain(printed);
+    let sources = sources.chain(keys.iter().map(|key| BadValue::OfSource(key)));
+    sources.flat_map(|source| BAD.map(|bytes| (source, bytes))).collect()
 }
 
 /// Runs the program with one bad value.
-fn play(project: &Project, cloud: &Cloud, place: BadValue, bytes: &[u8]) -> (Option<i32>, String) {
+fn play(project: &Project, cloud: &Cloud, source: BadValue, bytes: &[u8]) -> (Option<i32>, String) {
     let mut command = project.command(&["diff", "--endpoint-url", &cloud.url]);
     let value = bad(bytes);
     let keys = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", "secret")];
@@ -108,7 +108,7 @@ fn play(project: &Project, cloud: &Cloud, place: BadValue, bytes: &[u8]) -> (Opt
     let text = |bytes: &OsStr| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
     let (mut config, profile) = (b"[profile own]\n".to_vec(), "own");
     let mut set = |name: &str, value: &[u8]| config.extend([name.as_bytes(), b" = ", value, b"\n"].concat());
-    match place {
+    match source {
         BadValue::Variable(name) => {
             if !has_no_keys(name) {
                 command.envs(keys);
@@ -150,7 +150,7 @@ fn play(project: &Project, cloud: &Cloud, place: BadValue, bytes: &[u8]) -> (Opt
             command.env("PATH", "/usr/bin:/bin");
         }
     }
-    if !matches!(place, BadValue::Variable(_)) {
+    if !matches!(source, BadValue::Variable(_)) {
         fs::create_dir_all(project.path("home/.aws")).unwrap();
         fs::write(project.path("home/.aws/config"), config).unwrap();
         command.args(["--profile", profile]);
@@ -184,17 +184,17 @@ fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
         cases.truncate(12);
     }
     let mut n_refused = 0;
-    for (place, bytes) in &cases {
-        let (code, text) = play(&project, &cloud, *place, bytes);
-        assert!(matches!(code, Some(0 | 1)), "{place:?} {bytes:?}: {code:?}\n{text}");
-        assert!(!text.contains("panicked"), "{place:?} {bytes:?}:\n{text}");
+    for (source, bytes) in &cases {
+        let (code, text) = play(&project, &cloud, *source, bytes);
+        assert!(matches!(code, Some(0 | 1)), "{source:?} {bytes:?}: {code:?}\n{text}");
+        assert!(!text.contains("panicked"), "{source:?} {bytes:?}:\n{text}");
         let is_name = |name: &str| ["PROFILE", "FILE", "BUNDLE"].iter().any(|it| name.contains(it));
-        let may_be_shown = match place {
+        let may_be_shown = match source {
             BadValue::Variable(name) => is_name(name) || *name == "HOME",
             BadValue::Setting(name) => ["source_profile", "ca_bundle"].contains(name),
             _ => false,
         };
-        assert!(may_be_shown || !text.contains(CANARY), "{place:?} {bytes:?}:\n{text}");
+        assert!(may_be_shown || !text.contains(CANARY), "{source:?} {bytes:?}:\n{text}");
         n_refused += usize::from(text.contains("error[setting-malformed]"));
     }
     eprintln!("{} values, {n_refused} refused as malformed", cases.len());
@@ -204,7 +204,7 @@ fn no_setting_of_the_machine_causes_a_panic_or_is_shown() {
 fn a_value_that_can_not_be_sent_is_reported_with_its_source() {
     let cloud = cloud();
     let project = Project::usual();
-    for (place, bytes, words) in [
+    for (source, bytes, words) in [
         (BadValue::Variable("AWS_ACCESS_KEY_ID"), &b"\n"[..], "AWS_ACCESS_KEY_ID contains a line break"),
         (BadValue::Variable("AWS_SECRET_ACCESS_KEY"), b"\r", "AWS_SECRET_ACCESS_KEY contains a line break"),
         (BadValue::Variable("AWS_SESSION_TOKEN"), b"\x7f", "AWS_SESSION_TOKEN contains a control character"),
@@ -223,10 +223,10 @@ fn a_value_that_can_not_be_sent_is_reported_with_its_source() {
         (BadValue::OfSource("aws_access_key_id"), "é".as_bytes(), "`aws_access_key_id` of the profile `base`"),
         (BadValue::Printed("SessionToken"), b"\x7f", "from `credential_process` of the profile `base`"),
     ] {
-        let (code, text) = play(&project, &cloud, place, bytes);
+        let (code, text) = play(&project, &cloud, source, bytes);
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(code, Some(1), "{place:?}: {text}");
-        assert!(flat.contains("error[setting-malformed]") && flat.contains(words), "{place:?}, `{words}`: {flat}");
+        assert_eq!(code, Some(1), "{source:?}: {text}");
+        assert!(flat.contains("error[setting-malformed]") && flat.contains(words), "{source:?}, `{words}`: {flat}");
         assert!(!flat.contains(CANARY), "{flat}");
     }
     // Several bad values at once, and a bad region where the spec has none.

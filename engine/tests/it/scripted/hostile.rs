@@ -36,14 +36,14 @@ fn commands(output: &str) -> Vec<&str> {
     output.lines().filter(is_command).collect()
 }
 
-struct Outputs {
+struct OutputTotals {
     n_runs: usize,
     n_bytes: usize,
     /// How many outputs showed hostile text in a harmless form.
     n_shown: usize,
 }
 
-impl Outputs {
+impl OutputTotals {
     fn check(&mut self, what: &str, output: &str) {
         self.n_runs += 1;
         self.n_bytes += output.len();
@@ -68,14 +68,14 @@ fn world() -> World {
         let tags = [("engine:team", team), ("engine:stack", "team"), ("engine:resource", resource)];
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     };
-    world.stand_table("blue-owls-old", false, tags("blue-owls", HOSTILE));
-    world.stand_function("blue-owls-theirs", tags(HOSTILE, HOSTILE));
+    world.add_table("blue-owls-old", false, tags("blue-owls", HOSTILE));
+    world.add_function("blue-owls-theirs", tags(HOSTILE, HOSTILE));
     world
 }
 
 #[test]
 fn untrusted_text_controls_neither_the_terminal_nor_ci() {
-    let mut outputs = Outputs { n_runs: 0, n_bytes: 0, n_shown: 0 };
+    let mut outputs = OutputTotals { n_runs: 0, n_bytes: 0, n_shown: 0 };
     let refused = |operation| Fault::Answer(Reply::of(operation, 400, "ValidationException", HOSTILE));
     let project = Project::usual();
     project.edit("    hash_key: id\n", "    hash_key: id\n    tags: { note: fine }\n");
@@ -166,7 +166,7 @@ fn untrusted_text_controls_neither_the_terminal_nor_ci() {
     ] {
         outputs.run(&project, &cloud, args);
     }
-    let Outputs { n_runs, n_bytes, n_shown } = outputs;
+    let OutputTotals { n_runs, n_bytes, n_shown } = outputs;
     assert!(n_shown * 2 > n_runs, "hardly anything hostile came out at all: {n_shown} of {n_runs}");
     eprintln!("hostile: {n_runs} outputs, {n_bytes} bytes, {n_shown} of them with something made visible");
 }

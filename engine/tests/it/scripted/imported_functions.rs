@@ -42,8 +42,8 @@ fn tags(team: &str) -> Tags {
 fn with_function(of_function: Tags) -> Cloud {
     let mut world = World::empty();
     world.index.mappings = true;
-    world.stand_function(SHARED, of_function);
-    world.stand_mapping(
+    world.add_function(SHARED, of_function);
+    world.add_mapping(
         SHARED,
         "arn:aws:dynamodb:eu-central-1:123456789012:table/red-foxes-t/stream/1",
         tags("red-foxes"),
@@ -137,7 +137,7 @@ fn a_mapping_with_copied_tags_and_another_source_is_neither_replaced_nor_deleted
     let project = project();
     let copied = Tags::from([("engine:resource".to_owned(), "todos-to-shared".to_owned())]);
     let stream = "arn:aws:dynamodb:eu-central-1:123456789012:table/red-foxes-t/stream/1";
-    cloud.world(|world| world.stand_mapping(SHARED, stream, tags("blue-owls").into_iter().chain(copied).collect()));
+    cloud.world(|world| world.add_mapping(SHARED, stream, tags("blue-owls").into_iter().chain(copied).collect()));
     let uuid = cloud.world(|world| world.mappings[1].uuid.clone());
     let command = format!("aws lambda delete-event-source-mapping --uuid {uuid} --region eu-central-1");
     for args in [&["diff"][..], &["apply", "--yes"], &["destroy", "--yes"]] {

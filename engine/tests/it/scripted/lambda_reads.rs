@@ -26,11 +26,11 @@ fn id(name: &str, function: &str) -> Id {
 }
 
 /// The account after an apply, on the current runtime.
-async fn joined() -> Cloud {
-    Cloud::join(deployed().world(|world| world.clone())).await
+async fn deployed_on_runtime() -> Cloud {
+    Cloud::on_current_runtime(deployed().world(|world| world.clone())).await
 }
 
-async fn look(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
+async fn read_live(cx: &Context, kind: &str, id: &Id) -> Option<Live> {
     cx.provider(kind).unwrap().read(cx, id).await.unwrap().live
 }
 
@@ -58,7 +58,7 @@ fn bare(state: &str) -> Json {
 
 #[tokio::test]
 async fn scans_find_names_with_the_teams_prefix_on_every_page() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     cloud.world(|world| {
         world.small_pages = true;
         let function = world.functions[FUNCTION].clone();
@@ -86,7 +86,7 @@ async fn scans_find_names_with_the_teams_prefix_on_every_page() {
 
 #[tokio::test]
 async fn a_released_resource_loses_only_engines_tags() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     cloud.world(|world| {
         world.functions.get_mut(FUNCTION).unwrap().tags.insert("course".into(), "cloud".into());
         world.mappings[0].tags.insert("course".into(), "cloud".into());
@@ -108,7 +108,7 @@ async fn a_released_resource_loses_only_engines_tags() {
 
 #[tokio::test]
 async fn a_mapping_of_an_alias_is_a_candidate_only_with_engines_tags() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     cloud.world(|world| {
         second(world, "u-2", ":live", None);
         second(world, "u-3", ":$LATEST", Some("red-foxes"));
@@ -138,7 +138,7 @@ fn a_mapping_of_an_alias_is_deleted_with_its_function() {
 #[tokio::test]
 async fn a_lost_create_finds_its_mapping_among_others_of_the_pair() {
     for theirs_first in [true, false] {
-        let cloud = joined().await;
+        let cloud = deployed_on_runtime().await;
         let ours = cloud.world(|world| {
             second(world, "u-2", "", None);
             if theirs_first {
@@ -160,7 +160,7 @@ async fn a_lost_create_finds_its_mapping_among_others_of_the_pair() {
 
 #[tokio::test]
 async fn a_read_finds_the_teams_other_statements_in_a_policy() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     cloud.world(|world| {
         let policy = &mut world.functions.get_mut(FUNCTION).unwrap().policy;
         let statement = policy[0].clone();
@@ -190,19 +190,19 @@ async fn a_read_finds_the_teams_other_statements_in_a_policy() {
 
 #[tokio::test]
 async fn a_read_explains_a_functions_state_and_dates_its_last_change() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
     let change = |field: &str, value: &str| {
-        cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().meddle(field, json!(value)));
+        cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().change_outside(field, json!(value)));
     };
     change("LastModified", "2026-11-22T20:47:57.123+0000");
-    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(live.timestamps, Timestamps { created: None, modified: Some(1_795_380_477_123) });
     assert_eq!((live.status, live.notes), (Status::Stable, Vec::new()));
     change("State", "Inactive");
     change("LastUpdateStatus", "Failed");
     change("LastUpdateStatusReason", "the layer is gone");
-    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(live.status, Status::Stable);
     assert_eq!(
         live.notes,
@@ -213,14 +213,14 @@ async fn a_read_explains_a_functions_state_and_dates_its_last_change() {
     );
     for state in ["Deactivating", "SomethingNew"] {
         change("State", state);
-        let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+        let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
         assert_eq!(live.status, Status::InTransition(state.to_owned()));
     }
 }
 
 #[tokio::test]
 async fn a_mappings_problems_are_reported() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
     let uuid = cloud.world(|world| world.mappings[0].uuid.clone());
     let this = Id { unique_id: Some(uuid), ..id("", FUNCTION) };
@@ -233,30 +233,30 @@ async fn a_mappings_problems_are_reported() {
         shown["FilterCriteria"] = json!({ "Filters": [{ "Pattern": null }] });
         shown["FilterCriteriaError"] = json!({ "ErrorCode": "KMSAccessDenied", "Message": "no key" });
     });
-    let live = look(&cx, "mapping", &this).await.unwrap();
+    let live = read_live(&cx, "mapping", &this).await.unwrap();
     assert_eq!(live.notes, ["Lambda reports about its last batch: PROBLEM: Function call failed"]);
     let why = |text: &str| BTreeMap::from([("filters".into(), text.to_owned())]);
     assert_eq!(live.unknown, why("you lack permission to use the KMS key"));
     assert_eq!(live.props.get("filters"), None);
     // Without an error, the missing pattern shows that the filters are encrypted.
     cloud.world(|world| world.mappings[0].shown["FilterCriteriaError"] = Json::Null);
-    let live = look(&cx, "mapping", &this).await.unwrap();
+    let live = read_live(&cx, "mapping", &this).await.unwrap();
     assert_eq!(live.unknown, why("AWS doesn't show encrypted filters"));
     assert_eq!(live.timestamps.modified, Some(1_700_000_000_000));
     let mut disabled = bare("Disabled");
     disabled["StateTransitionReason"] = json!("Lambda disabled it");
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&disabled)));
     cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
-    assert_eq!(look(&cx, "mapping", &this).await.unwrap().notes, ["AWS has disabled it: Lambda disabled it"]);
+    assert_eq!(read_live(&cx, "mapping", &this).await.unwrap().notes, ["AWS has disabled it: Lambda disabled it"]);
 }
 
 #[tokio::test]
 async fn a_minimal_mapping_has_awss_defaults() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
     cloud.always("GetEventSourceMapping", Fault::Answer(Reply::ok(&bare("Enabled"))));
     cloud.always("ListTags", Fault::Answer(Reply::ok(&json!({ "Tags": {} }))));
-    let live = look(&cx, "mapping", &Id { unique_id: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
+    let live = read_live(&cx, "mapping", &Id { unique_id: Some("u".into()), ..id("", FUNCTION) }).await.unwrap();
     has_defaults("mapping", &live);
     assert_eq!(live.props["on_failure_destination_arn"], Value::Null);
     let unknown =
@@ -279,7 +279,7 @@ fn has_defaults(kind: &str, live: &Live) {
 
 #[tokio::test]
 async fn a_minimal_function_has_awss_defaults() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
     let always = [
         "application_log_level",
@@ -314,7 +314,7 @@ async fn a_minimal_function_has_awss_defaults() {
     ] {
         cloud.forget();
         cloud.always("GetFunction", Fault::Answer(Reply::ok(&json!({ "Configuration": bare }))));
-        let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+        let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
         has_defaults("function", &live);
         let unknown = always.into_iter().filter(|name| !(has_logging && name.contains("log_")));
         assert_eq!(live.unknown.keys().map(|name| &**name).collect::<Vec<_>>(), unknown.collect::<Vec<_>>());
@@ -330,7 +330,7 @@ async fn a_minimal_function_has_awss_defaults() {
 
 #[tokio::test(start_paused = true)]
 async fn a_value_that_aws_never_shows_is_named_in_the_error() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let project = Project::new(|text| text + "    tumbling_window_in_seconds: 30\n");
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(&cloud, team());
@@ -356,24 +356,24 @@ async fn a_value_that_aws_never_shows_is_named_in_the_error() {
 
 #[tokio::test]
 async fn only_a_function_with_variables_is_tied_to_its_roles_unique_id() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
     let bound =
         all().get("function").unwrap().schema().property("role").unwrap().replace_if_target_recreated.clone().unwrap();
-    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert_eq!(bound(&live.props), None);
     cloud.world(|world| {
         let variables = json!({ "Variables": { "LEVEL": "debug" } });
-        world.functions.get_mut(FUNCTION).unwrap().meddle("Environment", variables);
+        world.functions.get_mut(FUNCTION).unwrap().change_outside("Environment", variables);
     });
-    let live = look(&cx, "function", &id(FUNCTION, "")).await.unwrap();
+    let live = read_live(&cx, "function", &id(FUNCTION, "")).await.unwrap();
     assert!(bound(&live.props).unwrap().contains("decrypt"));
 }
 
 #[tokio::test]
 async fn a_role_shows_its_path() {
-    let cloud = joined().await;
+    let cloud = deployed_on_runtime().await;
     let (cx, _press) = context(&cloud, team());
-    let live = look(&cx, "role", &id(super::ROLE, "")).await.unwrap();
+    let live = read_live(&cx, "role", &id(super::ROLE, "")).await.unwrap();
     assert_eq!(live.props["path"], Value::String("/".to_owned()));
 }

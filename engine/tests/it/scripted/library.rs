@@ -135,7 +135,7 @@ async fn endless_refusals_and_waits_end_within_their_budget() {
     ];
     for case in cases {
         let Endless { operation, reply, cause, seconds, hint } = case;
-        let cloud = Cloud::join(World::young()).await;
+        let cloud = Cloud::on_current_runtime(World::young()).await;
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());
@@ -159,7 +159,7 @@ async fn endless_refusals_and_waits_end_within_their_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_never_answers_is_given_up() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     for operation in super::reads() {
         cloud.always(operation, Fault::Silence);
     }
@@ -299,7 +299,7 @@ async fn a_misbehaving_kind_is_stopped_before_any_request() {
         (UnknownOperation, "an unknown request"),
     ];
     for (lie, words) in cases {
-        let cloud = Cloud::join(World::empty()).await;
+        let cloud = Cloud::on_current_runtime(World::empty()).await;
         let project = Project::usual();
         project.spec(
             "team: blue-owls\nresources:\n  todos:\n    type: table\n    attributes: { id: S }\n    hash_key: id\n    \
@@ -320,7 +320,7 @@ async fn a_misbehaving_kind_is_stopped_before_any_request() {
 
 #[tokio::test]
 async fn steps_of_a_diff_can_never_write() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     let project = Project::usual();
     let mut spec = load(&project.path("specs/team.yaml"));
     let (cx, _press) = context(&cloud, Access::ReadOnly);

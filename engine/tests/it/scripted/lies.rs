@@ -160,7 +160,7 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
         ("blue-owls-unseen", "blue-owls", "unseen"),
         ("red-foxes-todos", "red-foxes", "todos"),
     ] {
-        let table = world.stand_table(name, true, tags(team, resource));
+        let table = world.add_table(name, true, tags(team, resource));
         if resource == "todos" && team == "blue-owls" {
             stream = table.shown["LatestStreamArn"].as_str().unwrap().to_owned();
         }
@@ -172,7 +172,7 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
         ("blue-owls-unseen-logger", "blue-owls", "unseen"),
         ("red-foxes-logger", "red-foxes", "logger"),
     ] {
-        world.stand_function(name, tags(team, resource));
+        world.add_function(name, tags(team, resource));
     }
     for (name, team, resource) in [
         ("blue-owls-jobs", "blue-owls", "jobs"),
@@ -181,7 +181,7 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
         ("blue-owls-unseen-jobs", "blue-owls", "unseen"),
         ("red-foxes-jobs", "red-foxes", "jobs"),
     ] {
-        world.stand_queue(name, tags(team, resource));
+        world.add_queue(name, tags(team, resource));
     }
     for (name, team, resource) in [
         ("blue-owls-runner", "blue-owls", "runner"),
@@ -190,13 +190,13 @@ async fn stage(access: Access) -> (Cloud, Context, [String; 3]) {
         ("blue-owls-unseen-runner", "blue-owls", "unseen"),
         ("red-foxes-runner", "red-foxes", "runner"),
     ] {
-        world.stand_role(name, tags(team, resource));
+        world.add_role(name, tags(team, resource));
     }
-    world.stand_mapping("blue-owls-logger", &stream, tags("blue-owls", "feed"));
-    world.stand_mapping("blue-owls-logger", "arn:aws:dynamodb:x:1:table/t/stream/1", tags("red-foxes", "feed"));
-    world.stand_mapping("red-foxes-logger", &stream, tags("blue-owls", "feed"));
+    world.add_mapping("blue-owls-logger", &stream, tags("blue-owls", "feed"));
+    world.add_mapping("blue-owls-logger", "arn:aws:dynamodb:x:1:table/t/stream/1", tags("red-foxes", "feed"));
+    world.add_mapping("red-foxes-logger", &stream, tags("blue-owls", "feed"));
     let uuids: Vec<String> = world.mappings.iter().map(|mapping| mapping.uuid.clone()).collect();
-    let cloud = Cloud::join(world).await;
+    let cloud = Cloud::on_current_runtime(world).await;
     let project = Project::usual();
     project.spec(SPEC);
     let (cx, _press) = context(&cloud, access);
@@ -560,7 +560,7 @@ async fn a_failed_create_does_not_allow_a_delete() {
 
 #[tokio::test]
 async fn a_call_without_a_declaration_is_blocked() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     let settings = LocalSettings {
         endpoint_url: cloud.url.clone(),
         key: String::new(),

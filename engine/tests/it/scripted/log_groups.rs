@@ -165,12 +165,12 @@ fn an_orphan_is_found_by_the_tag_index_and_by_name_and_others_log_groups_are_not
         cloud.world(|world| {
             world.index.blind = is_blind;
             world.small_pages = true;
-            world.stand_log_group(LOG_GROUP, tags("blue-owls", "team"));
-            world.stand_log_group("blue-owls-logs", tags("blue-owls", "team"));
-            world.stand_log_group(others[0], tags("red-foxes", "team"));
-            world.stand_log_group(others[1], tags("blue-owls", "other"));
-            world.stand_log_group(others[2], tags("blue-owls", "team"));
-            world.stand_log_group(others[3], BTreeMap::new());
+            world.add_log_group(LOG_GROUP, tags("blue-owls", "team"));
+            world.add_log_group("blue-owls-logs", tags("blue-owls", "team"));
+            world.add_log_group(others[0], tags("red-foxes", "team"));
+            world.add_log_group(others[1], tags("blue-owls", "other"));
+            world.add_log_group(others[2], tags("blue-owls", "team"));
+            world.add_log_group(others[3], BTreeMap::new());
             // Lambda's own, of another stack's function.
             world.write_line("/aws/lambda/blue-owls-z");
         });
@@ -194,7 +194,7 @@ fn a_log_group_that_appears_after_the_plan_is_adopted_only_if_this_stack_owns_it
         let cloud = Cloud::start(World::empty());
         let project = project("    retention_in_days: 14\n");
         let theirs = owner.clone();
-        cloud.before("CreateLogGroup", 1, move |world| world.stand_log_group(LOG_GROUP, theirs));
+        cloud.before("CreateLogGroup", 1, move |world| world.add_log_group(LOG_GROUP, theirs));
         let ran = project.run(&cloud, &["apply", "--yes"]);
         ran.ends_with(code);
         assert_eq!(retention(&cloud), if code == 0 { json!(14) } else { json!(null) }, "{owner:?}");
@@ -207,7 +207,7 @@ fn the_period_of_another_run_that_creates_the_log_group_first_is_not_overwritten
     for (lines, code) in [("    retention_in_days: 30\n", 0), ("    retention_in_days: 14\n", 3), ("", 3)] {
         let cloud = Cloud::start(World::empty());
         cloud.before("CreateLogGroup", 1, move |world| {
-            world.stand_log_group(LOG_GROUP, tags("blue-owls", "team"));
+            world.add_log_group(LOG_GROUP, tags("blue-owls", "team"));
             world.log_groups.get_mut(LOG_GROUP).unwrap().shown["retentionInDays"] = json!(30);
         });
         let ran = project(lines).run(&cloud, &["apply", "--yes"]);

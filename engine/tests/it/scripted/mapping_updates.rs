@@ -222,9 +222,9 @@ fn statement_elements_beyond_the_spec_are_a_difference() {
             r#"{"Principal":{"AWS":["a","b"]}}"#,
         ),
     ];
-    for (meddle, said) in meddlings {
+    for (change_outside, said) in meddlings {
         let cloud = deployed();
-        cloud.world(|world| meddle(&mut world.functions.get_mut(FUNCTION).unwrap().policy[0]));
+        cloud.world(|world| change_outside(&mut world.functions.get_mut(FUNCTION).unwrap().policy[0]));
         let project = Project::usual();
         let run = project.run(&cloud, &["diff", "--format", "json"]);
         let document: Json = serde_json::from_str(run.ends_with(0).out.lines().next().unwrap()).unwrap();
@@ -240,7 +240,7 @@ fn statement_elements_beyond_the_spec_are_a_difference() {
 #[test]
 fn a_mapping_waits_for_the_roles_permission_on_its_destination() {
     let cloud = deployed();
-    cloud.world(|world| world.roles_born = Some(YOUNG));
+    cloud.world(|world| world.roles_created = Some(YOUNG));
     let text = "The provided execution role does not have permissions to call SendMessage on SQS";
     let reply = Reply::lambda(400, "InvalidParameterValueException", text);
     cloud.fault("UpdateEventSourceMapping", 1..3, Fault::Answer(reply));

@@ -36,14 +36,14 @@ fn is_one_pipeline(cloud: &Cloud, what: &str) {
 
 /// A connection between the binary and the scripted AWS that can be cut: then nothing listens on
 /// it.
-struct Link {
+struct CuttableConnection {
     url: String,
     /// Whether to restore the connection, and where to confirm that.
     orders: mpsc::UnboundedSender<(bool, std::sync::mpsc::Sender<()>)>,
 }
 
-impl Link {
-    fn to(cloud: &Cloud) -> Link {
+impl CuttableConnection {
+    fn to(cloud: &Cloud) -> CuttableConnection {
         let target: SocketAddr = cloud.url.trim_start_matches("http://").parse().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -63,7 +63,7 @@ impl Link {
                 }
             });
         });
-        Link { url: format!("http://{address}"), orders }
+        CuttableConnection { url: format!("http://{address}"), orders }
     }
 
     fn order(&self, mends: bool) {
@@ -107,7 +107,7 @@ fn a_run_waits_for_a_network_that_fails_midway() {
     ];
     for (args, operation, world) in cases {
         let cloud = Cloud::start(world);
-        let wire = Link::to(&cloud);
+        let wire = CuttableConnection::to(&cloud);
         let project = Project::usual();
         let running = project.command_on(&wire.url, args).start();
         cloud.wait_for(operation, 1);
@@ -144,7 +144,7 @@ async fn minutes_without_a_network_only_delay_a_run() {
         ("UpdateEventSourceMapping", 1, true),
     ];
     for (operation, call, updates) in moments {
-        let cloud = Cloud::join(if updates { deployed_world() } else { World::empty() }).await;
+        let cloud = Cloud::on_current_runtime(if updates { deployed_world() } else { World::empty() }).await;
         let project = Project::new(|text| {
             let text = replaced(&text, "read_capacity: 1", "read_capacity: 2");
             replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../") + "    batch_size: 10\n"
@@ -166,7 +166,7 @@ async fn minutes_without_a_network_only_delay_a_run() {
 #[tokio::test(start_paused = true)]
 async fn a_network_that_does_not_come_back_ends_the_run() {
     for operation in ["CreateTable", "DescribeTable"] {
-        let cloud = Cloud::join(World::empty()).await;
+        let cloud = Cloud::on_current_runtime(World::empty()).await;
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());
@@ -191,7 +191,7 @@ async fn a_lost_create_is_checked_before_it_is_retried() {
         for done in [true, false] {
             // How long the check itself fails, and how.
             for (what, fault) in [("cut", Fault::Cut), ("503", Fault::Answer(server_fault(look)))] {
-                let cloud = Cloud::join(World::empty()).await;
+                let cloud = Cloud::on_current_runtime(World::empty()).await;
                 let project = Project::usual();
                 let mut spec = load(&project.path("specs/team.yaml"));
                 let (cx, _press) = context(&cloud, team());
@@ -226,7 +226,7 @@ async fn retries_of_a_repeated_server_fault_end_soon() {
     for (operation, updates, most) in
         [("CreateTable", false, 4), ("CreateFunction", false, 4), ("UpdateTable", true, 8), ("AddPermission", false, 4)]
     {
-        let cloud = Cloud::join(if updates { deployed_world() } else { World::empty() }).await;
+        let cloud = Cloud::on_current_runtime(if updates { deployed_world() } else { World::empty() }).await;
         let project = Project::new(|text| replaced(&text, "read_capacity: 1", "read_capacity: 2"));
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());
@@ -259,7 +259,7 @@ async fn an_hour_of_sleep_ends_no_wait() {
         ("CreateFunction", 1, super::world::not_assumable()),
     ];
     for (operation, first, reply) in cases {
-        let cloud = Cloud::join(World::young()).await;
+        let cloud = Cloud::on_current_runtime(World::young()).await;
         let project = Project::usual();
         let mut spec = load(&project.path("specs/team.yaml"));
         let (cx, _press) = context(&cloud, team());
@@ -279,7 +279,7 @@ async fn an_hour_of_sleep_ends_no_wait() {
 /// The wait alone: time asleep doesn't count, time awake does, and a read follows the sleep.
 #[tokio::test(start_paused = true)]
 async fn sleep_does_not_count_and_is_followed_by_a_read() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     let (cx, _press) = context(&cloud, team());
     let wait = Wait { what: "it", reason: "", inspect_cmd: "", limit: None, budget: Duration::from_secs(60) };
     // The machine falls asleep just before the budget ends, during a read or between two;

@@ -19,7 +19,7 @@ fn tags(team: &str, stack: &str, resource: &str) -> Tags {
     tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-fn ours() -> Tags {
+fn stack_tags() -> Tags {
     tags("blue-owls", "team", "orders")
 }
 
@@ -36,7 +36,7 @@ fn empty(owns: &str) -> String {
 fn account(tables: &[(&str, Tags)]) -> Cloud {
     let mut world = World::empty();
     for (name, tags) in tables {
-        world.stand_table(name, false, tags.clone());
+        world.add_table(name, false, tags.clone());
     }
     Cloud::start(world)
 }
@@ -60,7 +60,7 @@ struct WriteAttempt {
     tags: Tags,
     are_tags_denied: bool,
     code: i32,
-    says: &'static str,
+    message: &'static str,
 }
 
 fn attempt(
@@ -68,9 +68,9 @@ fn attempt(
     spec: String,
     args: &'static [&'static str],
     code: i32,
-    says: &'static str,
+    message: &'static str,
 ) -> WriteAttempt {
-    WriteAttempt { what, spec, args, tags: Tags::new(), are_tags_denied: false, code, says }
+    WriteAttempt { what, spec, args, tags: Tags::new(), are_tags_denied: false, code, message }
 }
 
 const APPLY: &[&str] = &["apply", "--yes", "--assume-owner", "--delete-data"];
@@ -212,7 +212,7 @@ fn refused() -> Vec<WriteAttempt> {
             "only replaces resources that this stack owns",
         ),
         with_tags(
-            ours(),
+            stack_tags(),
             attempt(
                 "imported",
                 spec("[Orders]", "import: Orders").replace(KEYS, "").replace(", ,", ","),
@@ -222,7 +222,7 @@ fn refused() -> Vec<WriteAttempt> {
             ),
         ),
         with_tags(
-            ours(),
+            stack_tags(),
             attempt(
                 "imported, on destroy",
                 spec("[Orders]", "import: Orders").replace(KEYS, "").replace(", ,", ","),
@@ -231,15 +231,21 @@ fn refused() -> Vec<WriteAttempt> {
                 "No changes.",
             ),
         ),
-        with_tags(ours(), attempt("an orphan outside of `owns`", empty("[]"), APPLY, 0, kept)),
-        with_tags(ours(), attempt("an orphan with an entry in another case", empty("[orders]"), DESTROY, 0, kept)),
-        with_tags(ours(), attempt("an orphan without a spec", empty("[]"), BARE, 0, kept)),
-        with_tags(ours(), attempt("an orphan, on forget", empty("[]"), &["forget", "orders"], 1, kept_by_forget())),
+        with_tags(stack_tags(), attempt("an orphan outside of `owns`", empty("[]"), APPLY, 0, kept)),
+        with_tags(
+            stack_tags(),
+            attempt("an orphan with an entry in another case", empty("[orders]"), DESTROY, 0, kept),
+        ),
+        with_tags(stack_tags(), attempt("an orphan without a spec", empty("[]"), BARE, 0, kept)),
+        with_tags(
+            stack_tags(),
+            attempt("an orphan, on forget", empty("[]"), &["forget", "orders"], 1, forget_refusal()),
+        ),
         with_tags(foxes(), attempt("another team's, listed", empty("[Orders]"), DESTROY, 0, "No changes.")),
         attempt("an untagged one, listed", empty("[Orders]"), APPLY, 0, "No changes."),
         attempt("an untagged one, listed, on destroy", empty("[Orders]"), DESTROY, 0, "skipped: it has no engine tags"),
         denied(with_tags(
-            ours(),
+            stack_tags(),
             attempt(
                 "an orphan with unreadable tags",
                 empty("[Orders]"),
@@ -251,7 +257,7 @@ fn refused() -> Vec<WriteAttempt> {
     ]
 }
 
-fn kept_by_forget() -> &'static str {
+fn forget_refusal() -> &'static str {
     "its name neither begins with `blue-owls` nor is in `owns`, so this team doesn't own it"
 }
 
@@ -259,7 +265,7 @@ fn kept_by_forget() -> &'static str {
 fn no_command_gets_past_the_names_in_owns() {
     let attempts: Vec<WriteAttempt> = rejected().into_iter().chain(refused()).collect();
     assert!(attempts.len() >= 30, "{}", attempts.len());
-    for WriteAttempt { what, spec, args, tags, are_tags_denied, code, says } in attempts {
+    for WriteAttempt { what, spec, args, tags, are_tags_denied, code, message } in attempts {
         let cloud = account(&[("Orders", tags), ("orders", Tags::new()), ("Orders-archive", Tags::new())]);
         if are_tags_denied {
             deny_tags(&cloud);
@@ -272,7 +278,7 @@ fn no_command_gets_past_the_names_in_owns() {
         assert_eq!(ran.code(), Some(code), "{what}: {}\n{}", ran.out, ran.err);
         let said = format!("{} {}", ran.out, ran.err).replace(" # ", " ");
         let said = said.split_whitespace().filter(|word| !["#", "|", "="].contains(word)).collect::<Vec<_>>().join(" ");
-        assert!(said.contains(says), "{what}: `{says}` is not in {said}");
+        assert!(said.contains(message), "{what}: `{message}` is not in {said}");
         assert_eq!(writes(&cloud), [""; 0], "{what}");
         assert_eq!(tables(&cloud), before, "{what}");
     }
@@ -320,7 +326,7 @@ fn each_team_has_its_own_names() {
     let names: Vec<String> = tables(&cloud).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["blue-owlsOrders", "red-foxesOrders"]);
     project.run(&cloud, &["destroy", "--yes", "--team", "red-foxes"]).ends_with(0).says("1 destroyed");
-    assert_eq!(tables(&cloud), [("blue-owlsOrders".to_owned(), ours())]);
+    assert_eq!(tables(&cloud), [("blue-owlsOrders".to_owned(), stack_tags())]);
 }
 
 #[test]
@@ -355,8 +361,8 @@ fn a_mapping_of_a_function_with_a_listed_name_and_another_owner_is_kept() {
         [("[Sync]", "belongs to team `red-foxes`"), ("[]", "neither begins with `blue-owls` nor is in `owns`")]
     {
         let mut world = World::empty();
-        world.stand_function("Sync", tags("red-foxes", "team", "sync"));
-        world.stand_mapping("Sync", stream, tags("blue-owls", "team", "feed"));
+        world.add_function("Sync", tags("red-foxes", "team", "sync"));
+        world.add_mapping("Sync", stream, tags("blue-owls", "team", "feed"));
         world.index.mappings = true;
         let cloud = Cloud::start(world);
         let project = Project::usual();
@@ -371,7 +377,7 @@ fn a_mapping_of_a_function_with_a_listed_name_and_another_owner_is_kept() {
 
 #[test]
 fn the_list_of_what_a_stack_owns_includes_names_without_the_prefix() {
-    let cloud = account(&[("Orders", ours()), ("Other", tags("blue-owls", "team", "other"))]);
+    let cloud = account(&[("Orders", stack_tags()), ("Other", tags("blue-owls", "team", "other"))]);
     let project = Project::usual();
     project.spec(&spec("[Orders]", "name: Orders"));
     let listed: serde_json::Value =

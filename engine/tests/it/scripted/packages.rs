@@ -160,7 +160,7 @@ fn code_in_s3_is_compared_by_its_reference_and_by_what_was_deployed() {
     cloud.world(|world| {
         let function = world.functions.get_mut(FUNCTION).unwrap();
         zip = Some(function.config["CodeSha256"].take());
-        function.meddle("CodeSha256", json!("by hand"));
+        function.change_outside("CodeSha256", json!("by hand"));
     });
     project.run(&cloud, &["diff"]).ends_with(0).says("code_source");
     project.edit(OBJECT, &format!("    ignore_changes: [code]\n{OBJECT}"));

@@ -275,9 +275,9 @@ struct Ledger {
     /// Policies of other teams.
     others: Vec<Json>,
     /// The permissions of each policy that some call has used.
-    taken: BTreeSet<(&'static str, Pair)>,
+    used: BTreeSet<(&'static str, Pair)>,
     /// The commands that made a call, by action and resource.
-    called: BTreeMap<(String, String), BTreeSet<&'static str>>,
+    callers: BTreeMap<(String, String), BTreeSet<&'static str>>,
     lacking: Vec<String>,
 }
 
@@ -286,8 +286,8 @@ impl Ledger {
         Ledger {
             policies: PURPOSES.map(|purpose| (purpose, policy(&["--for", purpose, "--no-boundary"]))).into(),
             others: ["red-foxes", "blue-owls-more"].map(|team| policy(&["--team", team, "--no-boundary"])).into(),
-            taken: BTreeSet::new(),
-            called: BTreeMap::new(),
+            used: BTreeSet::new(),
+            callers: BTreeMap::new(),
             lacking: Vec::new(),
         }
     }
@@ -311,8 +311,8 @@ impl Ledger {
                 if statements.is_empty() && !self.omits(purpose, &right.action) {
                     self.lacking.push(format!("`--for {purpose}` lacks {right:?}"));
                 }
-                let taken = statements.into_iter().map(|sid| (purpose, (sid.to_owned(), right.action.clone())));
-                self.taken.extend(taken);
+                let used = statements.into_iter().map(|sid| (purpose, (sid.to_owned(), right.action.clone())));
+                self.used.extend(used);
             }
             // With another team's credentials, a caller can list resources and read the tags of
             // mappings, and nothing else.
@@ -326,14 +326,14 @@ impl Ledger {
                 Some((start, _)) => format!("{start}event-source-mapping:…"),
                 None => right.resource,
             };
-            self.called.entry((what, resource)).or_default().insert(command);
+            self.callers.entry((what, resource)).or_default().insert(command);
         }
     }
 
     /// The actions and their commands; actions in parentheses are required by other calls.
     fn table(&self) -> String {
         let mut table = String::new();
-        for ((action, resource), commands) in &self.called {
+        for ((action, resource), commands) in &self.callers {
             let commands = commands.iter().copied().collect::<Vec<_>>().join(", ");
             let _ = writeln!(table, "{action:<40} {resource:<90} {commands}");
         }
@@ -668,11 +668,11 @@ fn each_call_has_its_permission_and_each_permission_a_call_or_a_reason() {
         println!("{}", ledger.table());
         assert!(ledger.lacking.is_empty(), "{:#?}", ledger.lacking);
     }
-    let taken: BTreeSet<_> = ledgers.iter().flat_map(|ledger| &ledger.taken).collect();
+    let used: BTreeSet<_> = ledgers.iter().flat_map(|ledger| &ledger.used).collect();
     let mut surplus = Vec::new();
     for purpose in PURPOSES {
         let all: BTreeSet<Pair> = ledgers.iter().flat_map(|ledger| pairs(&ledger.policies[purpose])).collect();
-        for pair in all.into_iter().filter(|pair| !taken.contains(&(purpose, pair.clone()))) {
+        for pair in all.into_iter().filter(|pair| !used.contains(&(purpose, pair.clone()))) {
             let (sid, action) = &pair;
             match implied().into_iter().find(|it| it.0 == action) {
                 Some((_, why)) => println!("`--for {purpose}` {sid}: {action}, since {why}"),
@@ -858,10 +858,10 @@ fn imported_resources_are_tested_and_invoked_with_the_policy_that_allows_them() 
         replaced(&text, "    code: ../", "    events: { theirs: {}, jobs: {} }\n    code: ../")
     });
     let mut world = World::empty();
-    world.stand_table("shared-todos", true, Tags::new());
-    world.stand_table("other-todos", true, Tags::new());
-    world.stand_queue("shared-jobs", Tags::new());
-    world.stand_function("shared-helper", Tags::new());
+    world.add_table("shared-todos", true, Tags::new());
+    world.add_table("other-todos", true, Tags::new());
+    world.add_queue("shared-jobs", Tags::new());
+    world.add_function("shared-helper", Tags::new());
     let cloud = Cloud::start(world);
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     cloud.world(|world| *world = world.clone().aged());
@@ -870,7 +870,7 @@ fn imported_resources_are_tested_and_invoked_with_the_policy_that_allows_them() 
     let seen: Arc<Mutex<Vec<Right>>> = Arc::default();
     cloud.watch(Some(Box::new(Clerk(Arc::clone(&seen)))));
     let verify = ["verify", "--yes", "--timeout", "1", "--allow-imported", "theirs", "--allow-imported", "jobs"];
-    let mut called = BTreeSet::new();
+    let mut callers = BTreeSet::new();
     for (purpose, command, names) in [
         ("verify", &verify[..], &["theirs", "jobs"][..]),
         ("dev", &["invoke", "helper", "--allow-imported", "helper"], &["helper"]),
@@ -884,7 +884,7 @@ fn imported_resources_are_tested_and_invoked_with_the_policy_that_allows_them() 
         for right in seen.lock().unwrap().iter().filter(|it| !it.along) {
             assert!(allows(&with, right), "{} on {}: {with:#}", right.action, right.resource);
             if right.resource.contains("shared-") && !allows(&without, right) {
-                called.insert(right.action.clone());
+                callers.insert(right.action.clone());
             }
         }
         assert!(!without.to_string().contains("Allowed"), "{without:#}");
@@ -893,7 +893,7 @@ fn imported_resources_are_tested_and_invoked_with_the_policy_that_allows_them() 
         }));
     }
     for action in ["dynamodb:PutItem", "dynamodb:DeleteItem", "sqs:SendMessage", "lambda:InvokeFunction"] {
-        assert!(called.contains(action), "{action}: {called:?}");
+        assert!(callers.contains(action), "{action}: {callers:?}");
     }
     let refused = project.command(&["policy", "--account", ACCOUNT, "--allow-imported", "logger"]).run();
     refused.ends_with(1).complains("`logger` is not an imported table, queue or function").complains("`theirs`");

@@ -76,7 +76,7 @@ fn only_an_unconditional_trust_policy_without_lambda_is_an_error() {
     check(trusting(conditional.clone()), &Project::usual(), 0, &[]);
     assert!(apply(trusting(conditional), &Project::usual(), 0, &[]));
     // A new role may be about to change.
-    let young = World { roles_born: Some(YOUNG), ..trusting(for_ec2()) };
+    let young = World { roles_created: Some(YOUNG), ..trusting(for_ec2()) };
     check(young, &Project::usual(), 0, &["warning[role-not-assumable]: Lambda can't assume the role"]);
 }
 
@@ -226,7 +226,7 @@ fn the_visibility_timeout_of_an_imported_queue_is_compared() {
     });
     let world = |seconds: &str| {
         let mut world = World::empty();
-        let queue = world.stand_queue("shared-jobs", Default::default());
+        let queue = world.add_queue("shared-jobs", Default::default());
         queue.attributes.insert("VisibilityTimeout".to_owned(), seconds.to_owned());
         world
     };
@@ -257,7 +257,7 @@ fn the_key_of_an_imported_queue_is_reported_with_the_statement_to_add() {
     };
     let world = |key: &str| {
         let mut world = World::empty();
-        let queue = world.stand_queue("shared-outbox", Default::default());
+        let queue = world.add_queue("shared-outbox", Default::default());
         queue.attributes.insert("KmsMasterKeyId".to_owned(), key.to_owned());
         queue.attributes.insert("SqsManagedSseEnabled".to_owned(), "false".to_owned());
         world

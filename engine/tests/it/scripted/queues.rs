@@ -25,7 +25,7 @@ fn our_tags() -> Tags {
 /// An account with this stack's old queue.
 fn with_queue() -> Cloud {
     let mut world = World::empty();
-    world.stand_queue(JOBS, our_tags());
+    world.add_queue(JOBS, our_tags());
     Cloud::start(world)
 }
 
@@ -36,7 +36,7 @@ fn an_equal_queue_that_another_owner_creates_in_between_is_not_taken_over() {
         let cloud = Cloud::start(World::empty());
         let theirs = tags.clone();
         cloud.before("CreateQueue", 1, move |world| {
-            world.stand_queue(JOBS, theirs);
+            world.add_queue(JOBS, theirs);
         });
         let ran = project("").run(&cloud, &["apply", "--yes"]);
         ran.ends_with(3).says("another owner created a resource with this name in the meantime");

@@ -175,10 +175,10 @@ fn crossing(
     scene: Scene,
     operation: &'static str,
     call: usize,
-    meddle: impl FnOnce(&mut World) + Send + 'static,
+    change_outside: impl FnOnce(&mut World) + Send + 'static,
     end: End,
 ) -> Case {
-    Case { row, scene, faults: Vec::new(), hooks: vec![(operation, call, Box::new(meddle))], end }
+    Case { row, scene, faults: Vec::new(), hooks: vec![(operation, call, Box::new(change_outside))], end }
 }
 
 impl Case {
@@ -221,8 +221,8 @@ const TRUST_IS_RIGHT: &str = "Lambda to be able to assume the role, since its tr
                               and permissions can take about a minute to propagate in IAM";
 
 /// IAM has long propagated its role.
-fn settled() -> World {
-    World { roles_born: Some("2025-11-01T09:00:00Z"), ..World::empty() }
+fn with_old_roles() -> World {
+    World { roles_created: Some("2025-11-01T09:00:00Z"), ..World::empty() }
 }
 
 fn trusting(principal: &serde_json::Value) -> World {
@@ -244,7 +244,7 @@ const SHORT: &str = "Queue visibility timeout: 30 seconds is less than Function 
 fn with_queue(seconds: &str) -> World {
     let tags = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "jobs")];
     let mut world = World::empty();
-    let queue = world.stand_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    let queue = world.add_queue("blue-owls-jobs", tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     queue.attributes.insert("VisibilityTimeout".to_owned(), seconds.to_owned());
     world
 }
@@ -564,7 +564,7 @@ fn permanent_cases() -> Vec<Case> {
         End::Fails(StreamNotReadable, 55..70, says, 100),
     );
     let row = "stays: an old role is refused";
-    let old = Scene { world: settled, ..CREATE };
+    let old = Scene { world: with_old_roles, ..CREATE };
     let says = &[NOT_ASSUMABLE, "allows the service `lambda.amazonaws.com` to assume it"];
     add(row, old, "CreateFunction", invalid(NOT_ASSUMABLE), End::Refused(says));
     add(row, old, "CreateEventSourceMapping", invalid(NOT_ASSUMABLE), End::Refused(says));
@@ -684,7 +684,7 @@ fn permanent_cases() -> Vec<Case> {
     cases.push(crossing(row, CREATE, "CreateFunction", 1, function, End::Passes("")));
     let other = move |world: &mut World| {
         function(world);
-        world.functions.get_mut(FUNCTION).unwrap().meddle("Timeout", json!(77));
+        world.functions.get_mut(FUNCTION).unwrap().change_outside("Timeout", json!(77));
     };
     let says = &["another run for this team and stack created it with a different `timeout`", "`engine diff`"];
     cases.push(crossing(row, CREATE, "CreateFunction", 1, other, End::Fails(ChangedMeanwhile, AT_ONCE, says, 1)));
@@ -886,7 +886,11 @@ fn undocumented_cases() -> Vec<Case> {
     cases.push(crossing(row, switch, "UpdateTable", 2, quiet, End::Passes("the mapping to be deleted")));
     // Another actor's update is in progress.
     let untold = |world: &mut World| {
-        world.functions.get_mut(FUNCTION).unwrap().begin_to_meddle("SnapStart", json!({ "ApplyOn": "None" }), false);
+        world.functions.get_mut(FUNCTION).unwrap().begin_change_outside(
+            "SnapStart",
+            json!({ "ApplyOn": "None" }),
+            false,
+        );
     };
     for (row, is_lenient) in [
         ("either: permissions and tags during an update are taken", true),
@@ -987,10 +991,10 @@ async fn run_once(cloud: &Cloud, project: &Project, goal: Goal) -> Result<(Vec<S
 async fn run_case(case: Case) {
     let Case { row, scene, faults, hooks, end } = case;
     let about = format!("{row}, {:?} {faults:?}", scene.goal);
-    let cloud = Cloud::join((scene.world)()).await;
+    let cloud = Cloud::on_current_runtime((scene.world)()).await;
     cloud.world(|world| {
         // Unless the scene says otherwise.
-        world.roles_born.get_or_insert(YOUNG);
+        world.roles_created.get_or_insert(YOUNG);
     });
     // The principal of some scenes; engine reads the role and would report it as missing.
     cloud.world(|world| drop(world.roles.insert("caller".to_owned(), super::world::role::Role::old("/"))));
@@ -1034,13 +1038,13 @@ async fn run_case(case: Case) {
         }
         End::Fails(cause, seconds, says, most) => {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
-            assert_eq!(shown(&endings, says, &about).cause, cause, "{about}: {endings:?}");
+            assert_eq!(single_error(&endings, says, &about).cause, cause, "{about}: {endings:?}");
             assert!(seconds.contains(&took), "{about}: took {took} s");
             assert!((1..=most).contains(&n_calls), "{about}: {n_calls} calls");
         }
         End::Refused(says) => {
             let (_, endings) = run.unwrap_or_else(|error| panic!("{about}: {error}"));
-            assert!(shown(&endings, says, &about).is_final, "{about}: {endings:?}");
+            assert!(single_error(&endings, says, &about).is_final, "{about}: {endings:?}");
             assert!(AT_ONCE.contains(&took), "{about}: took {took} s");
             assert_eq!(n_calls, 1, "{about}");
         }
@@ -1053,10 +1057,10 @@ async fn run_case(case: Case) {
 }
 
 /// The only error of a run; it and its hint contain these texts.
-fn shown<'e>(endings: &'e [StepOutcome], says: &[&str], about: &str) -> &'e AwsError {
+fn single_error<'e>(endings: &'e [StepOutcome], says: &[&str], about: &str) -> &'e AwsError {
     let [error] = failures(endings)[..] else { panic!("{about}: {endings:?}") };
-    let shown = error.diagnostic("").worded(remedy::words);
-    let text = format!("{error}\n{}\n{:?}\n{}", shown.problem, shown.why, shown.hints.join("\n"));
+    let diagnostic = error.diagnostic("").worded(remedy::text);
+    let text = format!("{error}\n{}\n{:?}\n{}", diagnostic.problem, diagnostic.why, diagnostic.hints.join("\n"));
     for says in says {
         assert!(text.contains(says), "{about}: no `{says}` in {text}");
     }

@@ -161,7 +161,7 @@ fn a_re_created_role_replaces_a_function_with_variables() {
     let cloud = deployed();
     project.run(&cloud, &["apply"]).ends_with(0);
     let born_anew = |world: &mut World| {
-        world.roles_born = Some("2026-11-22T20:00:00Z");
+        world.roles_created = Some("2026-11-22T20:00:00Z");
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
     cloud.world(born_anew);
@@ -212,7 +212,7 @@ fn a_function_re_created_by_hand_is_adopted_with_its_attachments() {
     cloud.world(|world| {
         let function = world.functions.get_mut(FUNCTION).unwrap();
         function.tags.clear();
-        function.meddle("MemorySize", json!(512));
+        function.change_outside("MemorySize", json!(512));
     });
     let run = Project::usual().run(&cloud, &["apply", "--yes"]);
     run.ends_with(1).complains("engine never does that").says("memory_size: 512");

@@ -53,7 +53,7 @@ fn trust() -> String {
 /// An account with a role of this stack.
 fn with_role(region: &str) -> Cloud {
     let mut world = World::empty();
-    world.stand_role(RUNNER, tags("blue-owls", "runner", region)).trust = Some(trust());
+    world.add_role(RUNNER, tags("blue-owls", "runner", region)).trust = Some(trust());
     Cloud::start(world)
 }
 
@@ -88,7 +88,7 @@ fn the_printed_policies_of_a_role_are_those_that_it_gets() {
     );
     let cloud = Cloud::start(World::empty());
     cloud.world(|world| {
-        world.stand_table("shared-archive", false, Tags::new());
+        world.add_table("shared-archive", false, Tags::new());
     });
     let printed = project.run(&cloud, &["policy", "--role", "--account", super::ACCOUNT]);
     printed.ends_with(0).complains("IAM has no resource type for X-Ray traces");
@@ -175,7 +175,7 @@ fn a_role_that_another_owner_creates_in_between_is_not_taken_over() {
     for theirs in [Tags::new(), tags("red-foxes", "runner", "eu-central-1"), tags("blue-owls", "runner", "us-east-1")] {
         let cloud = Cloud::start(World::empty());
         let before = theirs.clone();
-        cloud.before("CreateRole", 1, move |world| world.stand_role(RUNNER, before).trust = Some(trust()));
+        cloud.before("CreateRole", 1, move |world| world.add_role(RUNNER, before).trust = Some(trust()));
         let ran = project("").run(&cloud, &["apply", "--yes"]);
         ran.ends_with(1).says("another owner created a resource with this name in the meantime");
         assert_eq!(writes(&cloud), ["CreateRole"]);
@@ -211,7 +211,7 @@ fn settings_of_another_run_that_creates_the_role_first_are_not_overwritten() {
     for (what, edit) in edits {
         let cloud = Cloud::start(World::empty());
         cloud.before("CreateRole", 1, move |world| {
-            let role = world.stand_role(RUNNER, tags("blue-owls", "runner", "eu-central-1"));
+            let role = world.add_role(RUNNER, tags("blue-owls", "runner", "eu-central-1"));
             role.trust = Some(trust());
             role.tags.insert("course".to_owned(), "cloud".to_owned());
             edit(role);
@@ -230,7 +230,7 @@ fn a_role_whose_name_differs_only_in_case_is_not_this_stacks() {
     for owner in ["blue-owls", "red-foxes"] {
         let cloud = Cloud::start(World::empty());
         cloud.world(|world| {
-            world.stand_role("blue-owls-Runner", tags(owner, "runner", "eu-central-1")).trust = Some(trust())
+            world.add_role("blue-owls-Runner", tags(owner, "runner", "eu-central-1")).trust = Some(trust())
         });
         let ran = project("    description: new\n").run(&cloud, &["apply", "--yes"]);
         ran.ends_with(1).complains("there is a role `blue-owls-Runner`, and IAM ignores the case of role names");
@@ -263,9 +263,9 @@ fn a_role_that_something_outside_the_stack_uses_is_kept() {
 
     cloud.world(|world| {
         world.roles.get_mut(RUNNER).unwrap().profiles.clear();
-        world.stand_function("red-foxes-logger", Tags::new());
+        world.add_function("red-foxes-logger", Tags::new());
         let function = world.functions.get_mut("red-foxes-logger").unwrap();
-        function.meddle("Role", json!(format!("arn:aws:iam::123456789012:role/{RUNNER}")));
+        function.change_outside("Role", json!(format!("arn:aws:iam::123456789012:role/{RUNNER}")));
     });
     let ran = project("").run(&cloud, &["destroy", "--yes"]);
     ran.ends_with(1).complains("it is still used by the function `red-foxes-logger`");
@@ -394,9 +394,9 @@ fn the_role_of_a_function_in_a_vpc_is_deleted_after_its_network_interfaces() {
 #[tokio::test(start_paused = true)]
 async fn a_role_whose_interfaces_stay_is_kept_and_the_next_destroy_deletes_it() {
     let mut world = World::empty();
-    world.stand_role(RUNNER, tags("blue-owls", "runner", "eu-central-1")).trust = Some(trust());
+    world.add_role(RUNNER, tags("blue-owls", "runner", "eu-central-1")).trust = Some(trust());
     world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), u32::MAX)];
-    let cloud = Cloud::join(world).await;
+    let cloud = Cloud::on_current_runtime(world).await;
     let (project, begun) = (project(""), Instant::now());
     for is_kept in [true, false] {
         let mut spec = load(&project.path("specs/team.yaml"));
@@ -454,7 +454,7 @@ fn a_replaced_role_takes_its_functions_along() {
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     cloud.world(|world| {
         *world = world.clone().aged();
-        world.stand_function("red-foxes-logger", Tags::new());
+        world.add_function("red-foxes-logger", Tags::new());
     });
     project.edit("path: /", "path: /teams/");
     let said = "`path` can't change: IAM can't change a role's path";
@@ -462,7 +462,7 @@ fn a_replaced_role_takes_its_functions_along() {
 
     cloud.world(|world| {
         let role = json!(format!("arn:aws:iam::123456789012:role/{RUNNER}"));
-        world.functions.get_mut("red-foxes-logger").unwrap().meddle("Role", role);
+        world.functions.get_mut("red-foxes-logger").unwrap().change_outside("Role", role);
     });
     let replace = ["apply", "--yes", "--replace", "runner"];
     cloud.forget();
@@ -576,10 +576,10 @@ fn an_orphaned_role_is_found_by_its_name() {
         let cloud = with_role("eu-central-1");
         cloud.world(|world| {
             world.small_pages = small_pages;
-            world.stand_role("blue-owls-untagged", Tags::new());
-            world.stand_role("blue-owls-elsewhere", tags("blue-owls", "elsewhere", "us-east-1"));
-            world.stand_role("blue-owlsrunner", tags("blue-owls", "other", "eu-central-1"));
-            world.stand_role("blue-owls-foreign", tags("red-foxes", "foreign", "eu-central-1"));
+            world.add_role("blue-owls-untagged", Tags::new());
+            world.add_role("blue-owls-elsewhere", tags("blue-owls", "elsewhere", "us-east-1"));
+            world.add_role("blue-owlsrunner", tags("blue-owls", "other", "eu-central-1"));
+            world.add_role("blue-owls-foreign", tags("red-foxes", "foreign", "eu-central-1"));
         });
         let project = project("");
         project.edit("  runner:", "  other:");

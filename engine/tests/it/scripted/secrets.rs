@@ -365,7 +365,7 @@ fn every_command_is_searched_for_secrets() {
 }
 
 /// The command lines of each command, in the order of a lifecycle.
-fn says(command: &str) -> Vec<Vec<&'static str>> {
+fn command_lines(command: &str) -> Vec<Vec<&'static str>> {
     let lines: &[&str] = match command {
         "apply" => &[
             "apply --yes --timeline timeline.html",
@@ -498,7 +498,7 @@ fn no_command_prints_a_secret_in_any_format() {
     let deployed = deployed(&project);
     let froms = [From::Environment, From::Profile("file"), From::Profile("process")];
     for (command, _) in COMMANDS.iter().filter(|(_, how)| *how == Backend::Scripted) {
-        for (at, args) in says(command).iter().enumerate() {
+        for (at, args) in command_lines(command).iter().enumerate() {
             // An empty account, and accounts that differ from the spec or match it.
             let mut changed = deployed.clone();
             changed.functions.get_mut(FUNCTION).unwrap().config["Environment"]["Variables"] =
@@ -604,13 +604,13 @@ fn no_error_contains_a_secret() {
     }
     // A concurrent change.
     let cloud = Cloud::start(World { ..deployed.clone() });
-    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().meddle("MemorySize", json!(512)));
+    cloud.world(|world| world.functions.get_mut(FUNCTION).unwrap().change_outside("MemorySize", json!(512)));
     cloud.before("GetFunction", 2, |world| {
         world
             .functions
             .get_mut(FUNCTION)
             .unwrap()
-            .meddle("Environment", json!({ "Variables": { "PIN": VALUES[3].1 } }));
+            .change_outside("Environment", json!({ "Variables": { "PIN": VALUES[3].1 } }));
     });
     ask(&mut hunt, &project, &cloud.url, From::Environment, "changed in the meantime", &["apply", "-vv"]).ends_with(1);
     // Unusable credentials.

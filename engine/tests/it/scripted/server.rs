@@ -123,13 +123,13 @@ impl Cloud {
     pub(crate) fn start(world: World) -> Cloud {
         let shared = Shared::new(world);
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (told, address) = std::sync::mpsc::channel();
+        let (sender, address) = std::sync::mpsc::channel();
         let served = Arc::clone(&shared);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                told.send(listener.local_addr().unwrap()).unwrap();
+                sender.send(listener.local_addr().unwrap()).unwrap();
                 tokio::select! {
                     () = serve(listener, served) => {}
                     // Ends with an error when the sender is dropped, which is the signal.
@@ -142,7 +142,7 @@ impl Cloud {
     }
 
     /// Starts as a task of the current runtime, whose clock may be paused.
-    pub(super) async fn join(world: World) -> Cloud {
+    pub(super) async fn on_current_runtime(world: World) -> Cloud {
         let shared = Shared::new(world);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -11,11 +11,11 @@ use super::{FUNCTION, Project, TABLE, deployed, diff_is_empty};
 struct Case {
     state: &'static str,
     make: fn(&mut World),
-    told: &'static str,
+    expected: &'static str,
 }
 
-fn case(state: &'static str, make: fn(&mut World), told: &'static str) -> Case {
-    Case { state, make, told }
+fn case(state: &'static str, make: fn(&mut World), expected: &'static str) -> Case {
+    Case { state, make, expected }
 }
 
 fn function(world: &mut World) -> &mut Function {
@@ -77,7 +77,7 @@ fn cases() -> Vec<Case> {
                     }),
                 );
                 while !world.tables[TABLE].is_active_and_busy() {
-                    world.tables.get_mut(TABLE).unwrap().look();
+                    world.tables.get_mut(TABLE).unwrap().next_state();
                 }
             },
             "the index `by-due` is being built, and queries on it fail until then",
@@ -90,35 +90,35 @@ fn cases() -> Vec<Case> {
         case(
             "function Failed",
             |world| {
-                function(world).meddle("State", json!("Failed"));
-                function(world).meddle("StateReason", json!("the subnet is gone"));
+                function(world).change_outside("State", json!("Failed"));
+                function(world).change_outside("StateReason", json!("the subnet is gone"));
             },
             "-/+ logger (function blue-owls-logger) must be replaced # it failed and has to be re-created: the \
              subnet is gone # callers will get errors until it is re-created",
         ),
         case(
             "function Inactive",
-            |world| function(world).meddle("State", json!("Inactive")),
+            |world| function(world).change_outside("State", json!("Inactive")),
             "logger (function blue-owls-logger) is unchanged # it is inactive; Lambda activates it at the next invocation",
         ),
         case(
             "function in an update that succeeds",
-            |world| function(world).begin_to_meddle("Timeout", json!(10), false),
+            |world| function(world).begin_change_outside("Timeout", json!(10), false),
             "logger (function blue-owls-logger) can't be planned yet # AWS is still working on it (InProgress); `apply` \
              waits",
         ),
         case(
             "function in an update that fails",
-            |world| function(world).begin_to_meddle("Timeout", json!(10), true),
+            |world| function(world).begin_change_outside("Timeout", json!(10), true),
             "logger (function blue-owls-logger) can't be planned yet # AWS is still working on it (InProgress); `apply` \
              waits",
         ),
         case(
             "function with a failed update",
             |world| {
-                function(world).meddle("Timeout", json!(10));
-                function(world).meddle("LastUpdateStatus", json!("Failed"));
-                function(world).meddle("LastUpdateStatusReason", json!("the layer is gone"));
+                function(world).change_outside("Timeout", json!(10));
+                function(world).change_outside("LastUpdateStatus", json!("Failed"));
+                function(world).change_outside("LastUpdateStatusReason", json!("the layer is gone"));
             },
             "~ timeout = 10 -> 3 # its last update failed, so Lambda still runs the previous version: the layer is gone",
         ),
@@ -189,7 +189,7 @@ fn diff_explains_every_state() {
         assert_eq!(run.code(), Some(0), "{}: {}{}", case.state, run.out, run.err);
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            words(&run.out).replace(" # ", " ").contains(&words(case.told).replace(" # ", " ")),
+            words(&run.out).replace(" # ", " ").contains(&words(case.expected).replace(" # ", " ")),
             "{}: {}",
             case.state,
             run.out

@@ -65,11 +65,11 @@ fn the_roles_of_teams_are_listed_by_their_prefixes_with_one_call() {
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     };
     cloud.world(|world| {
-        world.stand_role("blue-owls-runner", tags("blue-owls", "eu-central-1"));
-        world.stand_role("blue-owls-elsewhere", tags("blue-owls", "us-east-1"));
-        world.stand_role("blue-owls-theirs", tags("red-foxes", "eu-central-1"));
-        world.stand_role("red-foxes-runner", tags("red-foxes", "eu-central-1"));
-        world.stand_role("red-foxes-untagged", super::world::Tags::new());
+        world.add_role("blue-owls-runner", tags("blue-owls", "eu-central-1"));
+        world.add_role("blue-owls-elsewhere", tags("blue-owls", "us-east-1"));
+        world.add_role("blue-owls-theirs", tags("red-foxes", "eu-central-1"));
+        world.add_role("red-foxes-runner", tags("red-foxes", "eu-central-1"));
+        world.add_role("red-foxes-untagged", super::world::Tags::new());
     });
     fs::write(project.path("teams.txt"), "blue-owls\nred-foxes\n").unwrap();
     let teams = ["--teams", "teams.txt"];

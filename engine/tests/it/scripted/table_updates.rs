@@ -405,7 +405,7 @@ fn id(owner: &Owner, name: &str) -> Id {
 
 #[tokio::test]
 async fn a_scan_finds_the_teams_tables_on_all_pages() {
-    let cloud = Cloud::join(World { small_pages: true, ..World::empty() }).await;
+    let cloud = Cloud::on_current_runtime(World { small_pages: true, ..World::empty() }).await;
     cloud.world(|world| {
         let table = World::one_table();
         for name in ["blue-owls-todos", "blue-owls_old", "blue-owls.x", "blue-owlsy", "red-foxes-todos"] {
@@ -422,7 +422,7 @@ async fn a_scan_finds_the_teams_tables_on_all_pages() {
 
 #[tokio::test]
 async fn a_released_table_loses_only_engines_tags() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     let owner = Owner { team: "blue-owls".into(), stack: "team".into(), resource: "todos".into() };
     cloud.world(|world| {
         let mut table = World::one_table();

@@ -249,7 +249,7 @@ fn json_output_has_the_critical_path_as_fields() {
 /// On a paused clock, the page's times match those of the run.
 #[tokio::test(start_paused = true)]
 async fn a_hanging_call_is_shown_with_its_full_duration() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     cloud.fault("CreateTable", 1..2, Fault::Silence);
     let mut spec = load(&Project::usual().path("specs/team.yaml"));
     let (cx, _press) = context(&cloud, team());

@@ -79,7 +79,7 @@ const ABSENT_IS_DEFAULT: &[(&str, &[&str])] = &[
 ];
 
 fn function(world: &mut World, field: &str, value: Json) {
-    world.functions.get_mut(FUNCTION).unwrap().meddle(field, value);
+    world.functions.get_mut(FUNCTION).unwrap().change_outside(field, value);
 }
 
 fn mapping(world: &mut World, field: &str, value: Json) {
@@ -416,7 +416,7 @@ fn insert_only() -> Json {
     json!({ "Filters": [{ "Pattern": r#"{"eventName":["INSERT"]}"# }] })
 }
 
-fn of_the_rest() -> Vec<Row> {
+fn other_rows() -> Vec<Row> {
     vec![
         Row {
             kind: "permission",
@@ -516,7 +516,7 @@ fn trust_of(service: &str) -> String {
 }
 
 fn rows() -> Vec<Row> {
-    [of_functions(), of_tables(), of_log_groups(), of_mappings(), of_queues(), of_roles(), of_the_rest()]
+    [of_functions(), of_tables(), of_log_groups(), of_mappings(), of_queues(), of_roles(), other_rows()]
         .into_iter()
         .flatten()
         .collect()
@@ -620,17 +620,17 @@ async fn unknown_values_are_reported_but_not_compared_or_sent() {
                 .into()
         };
         match row.kind {
-            "queue" => drop(world.stand_queue(JOBS, tags("jobs"))),
-            "log_group" => world.stand_log_group(LOG_GROUP, tags("logs")),
+            "queue" => drop(world.add_queue(JOBS, tags("jobs"))),
+            "log_group" => world.add_log_group(LOG_GROUP, tags("logs")),
             "role" => {
-                let role = world.stand_role(RUNNER, tags("runner"));
+                let role = world.add_role(RUNNER, tags("runner"));
                 // Another property changes in each row.
                 role.description = "by hand".to_owned();
                 role.trust = Some(trust_of("states.amazonaws.com"));
             }
             _ => {}
         }
-        let cloud = Cloud::join(world).await;
+        let cloud = Cloud::on_current_runtime(world).await;
         cloud.world(row.drift);
         let project = project(row.kind);
         let mut spec = load(&project.path("specs/team.yaml"));

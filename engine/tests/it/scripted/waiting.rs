@@ -64,7 +64,7 @@ async fn no_step_is_silent_while_its_own_or_another_call_hangs() {
         ("DeleteTable", 1..2, deployed_world, Goal::Absent),
     ];
     for (operation, calls, world, goal) in cases {
-        let cloud = Cloud::join(world()).await;
+        let cloud = Cloud::on_current_runtime(world()).await;
         let project = Project::new(|text| {
             let text = replaced(&text, "read_capacity: 1", "read_capacity: 2");
             replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../")
@@ -160,7 +160,7 @@ async fn a_stuck_state_times_out_with_a_command_to_inspect_it() {
         stuck("GetEventSourceMapping", 2, mapping("Deleting"), full, Goal::Absent, 298..310, of_mapping),
     ];
     for Stuck { operation, calls, shows, world, goal, seconds, look } in cases {
-        let cloud = Cloud::join(world()).await;
+        let cloud = Cloud::on_current_runtime(world()).await;
         let project = Project::new(|text| {
             let text = replaced(&text, "read_capacity: 1", "read_capacity: 2");
             replaced(&text, "    code: ../", "    memory_size: 256\n    code: ../")
@@ -189,9 +189,9 @@ async fn a_role_whose_network_interfaces_stay_is_kept_until_a_later_run() {
     let mut world = deployed_world();
     let owner = [("engine:team", "blue-owls"), ("engine:stack", "team"), ("engine:resource", "runner")];
     let tags = owner.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    world.stand_role(name, tags).inline.insert("engine".to_owned(), policy.to_owned());
+    world.add_role(name, tags).inline.insert("engine".to_owned(), policy.to_owned());
     world.interfaces = vec![("AROAEXAMPLE:123456789012".to_owned(), u32::MAX)];
-    let cloud = Cloud::join(world).await;
+    let cloud = Cloud::on_current_runtime(world).await;
     let project = Project::new(|text| {
         replaced(
             &text,
@@ -236,7 +236,7 @@ fn a_wait_for_an_unknown_owner_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_messages_leak_no_environment_values() {
-    let cloud = Cloud::join(World::empty()).await;
+    let cloud = Cloud::on_current_runtime(World::empty()).await;
     let project =
         Project::new(|text| replaced(&text, "    code: ../", "    environment: { TOKEN: hunter2 }\n    code: ../"));
     let text = "Busy with {\"TOKEN\":\"hunter2\"}, K=hunter2";

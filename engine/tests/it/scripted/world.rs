@@ -257,7 +257,7 @@ impl Passing {
     }
 
     /// Counts one read; `None` once the state has ended.
-    fn look(&mut self) -> Option<&'static str> {
+    fn next_state(&mut self) -> Option<&'static str> {
         if self.reads == 0 {
             self.words.remove(0);
             self.reads = READS;
@@ -301,7 +301,7 @@ pub(crate) struct World {
     /// The network interfaces that Lambda created, by requester, and how many reads still show each.
     pub(super) interfaces: Vec<(String, u32)>,
     /// When the old roles were created; `None`: long before everything else.
-    pub(super) roles_born: Option<&'static str>,
+    pub(super) roles_created: Option<&'static str>,
     /// When functions are created or changed from now on; `None`: at the default time.
     pub(super) lambda_time: Option<&'static str>,
     pub(crate) index: tagging::TagIndex,
@@ -348,7 +348,7 @@ impl World {
 
     /// An account with only the role, which IAM may still propagate.
     pub(super) fn young() -> World {
-        World { roles_born: Some(YOUNG), ..World::empty() }
+        World { roles_created: Some(YOUNG), ..World::empty() }
     }
 
     /// An account with only the role.

@@ -26,12 +26,12 @@ fn upload(architecture: &str) -> AwsRequest {
 fn setting(
     property: &'static str,
     values: [&'static str; 2],
-    place: &'static str,
+    pointer: &'static str,
     seen: [Json; 3],
     drifted: Json,
 ) -> Row {
     let ([set, changed], [first, second, last]) = (values, seen);
-    row(KIND, property, set, changed).seen(place, first, second, last).drift(configure(drifted))
+    row(KIND, property, set, changed).seen(pointer, first, second, last).drift(configure(drifted))
 }
 
 /// A form of the source. AWS shows the size of its zip, which depends on the files alone.
@@ -70,12 +70,12 @@ fn permission(
     seen: [Json; 2],
 ) -> Row {
     let ([set, changed], [first, second]) = (values, seen);
-    let place: &'static str = Box::leak(format!("/ImpliedRole/Policy/{sid}/{member}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/ImpliedRole/Policy/{sid}/{member}").into_boxed_str());
     row(KIND, property, set, changed)
         .given("role:")
         .beside("  box: { type: queue }\n")
         .shows(&[("logger-role", "update", &["policy"])])
-        .seen(place, first, second, Json::Null)
+        .seen(pointer, first, second, Json::Null)
         .drift(BY_HAND)
 }
 
@@ -84,7 +84,7 @@ fn permissions() -> Vec<Row> {
     vec![
         // With a role of its own, so that only its own mapping and log group exist.
         row(KIND, "events", "events: { visits: { batch_size: 5 } }", "events: { visits: { batch_size: 7 } }")
-            .alone()
+            .isolated()
             .given("role:")
             .beside(VISITS)
             .seen("/Events", Json::Null, Json::Null, Json::Null)
@@ -93,7 +93,7 @@ fn permissions() -> Vec<Row> {
             .drift_shows(&[("logger-role", "update", &["policy"])])
             .drift(BY_HAND),
         row(KIND, "log_retention_in_days", "log_retention_in_days: 7", "log_retention_in_days: 14")
-            .alone()
+            .isolated()
             .given("role:")
             .seen("/Configuration/LoggingConfig/LogGroup", json!(GROUP), json!(GROUP), json!(GROUP))
             .shows(&[("logger-logs", "update", &["retention_in_days"])])
@@ -158,13 +158,13 @@ fn permissions() -> Vec<Row> {
 
 /// A part of its connection to a VPC. AWS shows the lists in an order of its own.
 fn connection(property: &'static str, set: &'static str, changed: &'static str, seen: [Json; 3]) -> Row {
-    let place = match property {
+    let pointer = match property {
         "vpc.security_group_ids" => "/Configuration/VpcConfig/SecurityGroupIds",
         "vpc.ipv6_allowed_for_dual_stack" => "/Configuration/VpcConfig/Ipv6AllowedForDualStack",
         _ => "/Configuration/VpcConfig/SubnetIds",
     };
     let drifted = json!({ "VpcConfig": { "SubnetIds": ["subnet-9"], "SecurityGroupIds": ["sg-9"] } });
-    setting(property, [set, changed], place, seen, drifted)
+    setting(property, [set, changed], pointer, seen, drifted)
 }
 
 fn networks() -> Vec<Row> {
@@ -212,7 +212,7 @@ fn networks() -> Vec<Row> {
 /// A part of the configuration of asynchronous invocations.
 fn asynchronous(property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 3]) -> Row {
     let ([set, changed], [first, second, last]) = (values, seen);
-    let place: &'static str = Box::leak(format!("/Async/{member}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/Async/{member}").into_boxed_str());
     let drifted = json!({
         "MaximumRetryAttempts": 0,
         "MaximumEventAgeInSeconds": 60,
@@ -222,7 +222,7 @@ fn asynchronous(property: &'static str, member: &'static str, values: [&'static 
         },
     });
     row(KIND, property, set, changed)
-        .seen(place, first, second, last)
+        .seen(pointer, first, second, last)
         .drift(Lambda("PUT /2019-09-25/functions/{function}/event-invoke-config", drifted))
 }
 
@@ -293,7 +293,7 @@ fn image(
     property: &'static str,
     set: &'static str,
     changed: &'static str,
-    place: &'static str,
+    pointer: &'static str,
     seen: [Json; 3],
 ) -> Row {
     let [first, second, last] = seen;
@@ -302,7 +302,7 @@ fn image(
     } });
     row(KIND, property, set, changed)
         .given("runtime:\nhandler:\ncode: { image: { uri: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/app:1' } }")
-        .seen(place, first, second, last)
+        .seen(pointer, first, second, last)
         .shows(&[(SELF, "update", &["image"])])
         .drift(configure(drifted))
 }
@@ -322,9 +322,9 @@ fn references() -> Vec<Row> {
     };
     let settings = "/Configuration/ImageConfigResponse/ImageConfig";
     let of_image = |property, member: &str, set, changed, seen: [Json; 2]| {
-        let place: &'static str = Box::leak(format!("{settings}/{member}").into_boxed_str());
+        let pointer: &'static str = Box::leak(format!("{settings}/{member}").into_boxed_str());
         let [first, second] = seen;
-        image(property, set, changed, place, [first, second, Json::Null])
+        image(property, set, changed, pointer, [first, second, Json::Null])
     };
     let [one, two] = ["1", "2"].map(|number| json!(format!("{}{number}", SIGNING[2])));
     vec![
@@ -403,7 +403,7 @@ fn references() -> Vec<Row> {
 /// A part of the URL.
 fn url(property: &'static str, member: &'static str, values: [&'static str; 2], seen: [Json; 3]) -> Row {
     let ([set, changed], [first, second, last]) = (values, seen);
-    let place: &'static str = Box::leak(format!("/Url/{member}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/Url/{member}").into_boxed_str());
     let cors = json!({
         "AllowCredentials": true,
         "AllowHeaders": ["by-hand"],
@@ -414,7 +414,7 @@ fn url(property: &'static str, member: &'static str, values: [&'static str; 2], 
     });
     let drifted = json!({ "AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Cors": cors });
     row(KIND, property, set, changed)
-        .seen(place, first, second, last)
+        .seen(pointer, first, second, last)
         .drift(Lambda("PUT /2021-10-31/functions/{function}/url", drifted))
 }
 
@@ -707,6 +707,6 @@ fn settings() -> Vec<Row> {
                 "POST /2017-03-31/tags/arn:aws:lambda:eu-central-1:{account}:function:{function}",
                 json!({ "Tags": { "course": "none" } }),
             ))
-            .kept(),
+            .retained(),
     ]
 }

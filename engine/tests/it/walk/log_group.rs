@@ -30,6 +30,6 @@ pub(super) fn rows() -> Vec<Row> {
         row(KIND, "tags", "tags: { course: cloud }", "tags: { course: rust }")
             .seen("/Tags/course", json!("cloud"), json!("rust"), json!("rust"))
             .drift(Logs("TagResource", json!({ "tags": { "course": "none" } })))
-            .kept(),
+            .retained(),
     ]
 }

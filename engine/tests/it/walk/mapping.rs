@@ -19,10 +19,10 @@ fn setting(
 ) -> Row {
     let [set, changed] = values;
     let [first, second, last] = seen;
-    let place: &'static str = Box::leak(format!("/{field}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/{field}").into_boxed_str());
     let mut body = json!({});
     body[field] = drifted;
-    row(KIND, property, set, changed).seen(place, first, second, last).drift(update(body))
+    row(KIND, property, set, changed).seen(pointer, first, second, last).drift(update(body))
 }
 
 fn update(body: Json) -> super::AwsRequest {
@@ -211,6 +211,6 @@ starting_position_timestamp: 2026-01-01T00:00:00Z",
                 "POST /2017-03-31/tags/arn:aws:lambda:eu-central-1:{account}:event-source-mapping:{uuid}",
                 json!({ "Tags": { "course": "none" } }),
             ))
-            .kept(),
+            .retained(),
     ]
 }

@@ -14,9 +14,11 @@ const OTHER_FUNCTION: &str = "  other:
 ";
 
 /// A row in which every change replaces the statement.
-fn statement(property: &'static str, set: &'static str, changed: &'static str, place: &'static str) -> Row {
+fn statement(property: &'static str, set: &'static str, changed: &'static str, pointer: &'static str) -> Row {
     let shown: &'static [&'static str] = Box::leak(Box::new([property]));
-    row(KIND, property, set, changed).seen(place, Json::Null, Json::Null, Json::Null).shows(&[(SELF, REPLACED, shown)])
+    row(KIND, property, set, changed)
+        .seen(pointer, Json::Null, Json::Null, Json::Null)
+        .shows(&[(SELF, REPLACED, shown)])
 }
 
 pub(super) fn rows() -> Vec<Row> {

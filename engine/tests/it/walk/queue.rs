@@ -21,12 +21,12 @@ fn attribute(
 ) -> Row {
     let [set, changed] = values;
     let [first, second, last] = seen;
-    let place: &'static str = Box::leak(format!("/Attributes/{name}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/Attributes/{name}").into_boxed_str());
     let mut attributes = json!({});
     attributes[name] = json!(drifted);
     row(KIND, property, set, changed)
-        .alone()
-        .seen(place, first, second, last)
+        .isolated()
+        .seen(pointer, first, second, last)
         .drift(Sqs("SetQueueAttributes", json!({ "Attributes": attributes })))
 }
 
@@ -167,7 +167,7 @@ fn others() -> Vec<Row> {
     vec![
         // Its name shows the type, so the other type is another queue.
         row(KIND, "fifo_queue", "fifo_queue: false", "fifo_queue: true")
-            .alone()
+            .isolated()
             .seen("/Attributes/QueueArn", json!(arn("jobs")), json!(arn("jobs.fifo")), json!(arn("jobs")))
             .shows(&[(SELF, "create", &[]), (SELF, "delete", &[])])
             .drift(Sqs("DeleteQueue", json!({})))
@@ -205,9 +205,9 @@ fn others() -> Vec<Row> {
             "false",
         ),
         row(KIND, "tags", "tags: { course: cloud }", "tags: { course: rust }")
-            .alone()
+            .isolated()
             .seen("/Tags/course", json!("cloud"), json!("rust"), json!("rust"))
             .drift(Sqs("TagQueue", json!({ "Tags": { "course": "none" } })))
-            .kept(),
+            .retained(),
     ]
 }

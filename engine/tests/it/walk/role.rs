@@ -25,18 +25,24 @@ const BY_HAND: &[(&str, &str)] = &[
 const FOR_EC2: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 /// A property of the managed role.
-fn own(property: &'static str, set: &'static str, changed: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
+fn own(
+    property: &'static str,
+    set: &'static str,
+    changed: &'static str,
+    pointer: &'static str,
+    seen: [Json; 3],
+) -> Row {
     let root = property.split('.').next().unwrap();
     let [first, second, last] = seen;
     Row { resource: RUNNER, shown: vec![(RUNNER, "update", vec![root])], ..row(KIND, property, set, changed) }
-        .alone()
-        .seen(place, first, second, last)
+        .isolated()
+        .seen(pointer, first, second, last)
 }
 
 /// A property that becomes a part of the inline policy.
-fn granted(property: &'static str, values: [&'static str; 2], place: &'static str, seen: [Json; 2]) -> Row {
+fn granted(property: &'static str, values: [&'static str; 2], pointer: &'static str, seen: [Json; 2]) -> Row {
     let ([set, changed], [first, second]) = (values, seen);
-    let row = own(property, set, changed, place, [first, second, Json::Null]);
+    let row = own(property, set, changed, pointer, [first, second, Json::Null]);
     row.beside(BOX).shows(POLICY).drift(Iam("PutRolePolicy", BY_HAND))
 }
 
@@ -124,7 +130,7 @@ fn settings() -> Vec<Row> {
             [json!("cloud"), json!("rust"), json!("rust")],
         )
         .drift(Iam("TagRole", &[("Tags.member.1.Key", "course"), ("Tags.member.1.Value", "none")]))
-        .kept(),
+        .retained(),
     ]
 }
 

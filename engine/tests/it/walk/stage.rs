@@ -133,7 +133,7 @@ impl Stage {
     }
 
     /// Advances the clock past the hours within which AWS refuses a second change.
-    pub(super) fn rest(&self) {
+    pub(super) fn pass_cooldowns(&self) {
         if let Some(cloud) = &self.cloud {
             cloud.world(|world| *world = world.clone().aged());
         }
@@ -304,12 +304,12 @@ impl Stage {
     }
 
     fn stream(&self) -> String {
-        self.look("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
+        self.read_resource("table")["Table"]["LatestStreamArn"].as_str().unwrap().to_owned()
     }
 
     /// The resource of this kind under test as AWS shows it, all reads in one document; null if
     /// there is none.
-    pub(super) fn look(&self, kind: &str) -> Json {
+    pub(super) fn read_resource(&self, kind: &str) -> Json {
         match kind {
             "table" => {
                 let (status, mut table) = self.dynamodb("DescribeTable", json!({}));
@@ -399,8 +399,8 @@ impl Stage {
     }
 
     /// Whether AWS has completed all changes.
-    fn is_settled(&self, kind: &str) -> bool {
-        let seen = self.look(kind);
+    fn is_done(&self, kind: &str) -> bool {
+        let seen = self.read_resource(kind);
         let is = |pointer: &str, words: &[&str]| {
             seen.pointer(pointer).is_none_or(|status| words.iter().any(|word| status == *word))
         };
@@ -414,13 +414,13 @@ impl Stage {
     }
 
     /// Checks twice in a row, since one read may be older than another.
-    fn settle(&self, kind: &str) {
-        eventually("AWS is done", || self.is_settled(kind) && self.is_settled(kind));
+    fn wait_until_done(&self, kind: &str) {
+        eventually("AWS is done", || self.is_done(kind) && self.is_done(kind));
     }
 
     /// Changes something outside engine, and waits until AWS has completed the change.
     #[track_caller]
-    pub(super) fn meddle(&self, kind: &str, request: &AwsRequest) {
+    pub(super) fn change_outside(&self, kind: &str, request: &AwsRequest) {
         let (status, body) = match request {
             AwsRequest::Dynamodb(operation, body) => self.dynamodb(operation, body.clone()),
             AwsRequest::Sqs(operation, body) => self.sqs(operation, body.clone()),
@@ -444,13 +444,13 @@ impl Stage {
             AwsRequest::Remake(fields) => self.remake(kind, fields),
         };
         assert!((200..300).contains(&status), "{request:?}: {status} {body}");
-        self.settle(kind);
-        self.rest();
+        self.wait_until_done(kind);
+        self.pass_cooldowns();
     }
 
     fn remake(&self, kind: &str, fields: &Json) -> (u16, Json) {
-        let was = self.look(kind);
-        let gone = || self.look(kind).is_null();
+        let was = self.read_resource(kind);
+        let gone = || self.read_resource(kind).is_null();
         match kind {
             "table" => {
                 let tags = was["Tags"].as_object().unwrap().iter();

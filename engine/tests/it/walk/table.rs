@@ -56,29 +56,35 @@ fn local_index(range: &str, projection: Json) -> Json {
 }
 
 /// A property of the global index `by-it`, which AWS shows before the index `kept`.
-fn part(property: &'static str, set: &'static str, changed: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
+fn part(
+    property: &'static str,
+    set: &'static str,
+    changed: &'static str,
+    pointer: &'static str,
+    seen: [Json; 3],
+) -> Row {
     let [first, second, last] = seen;
     let path: &'static str = property.split_once('.').unwrap().1;
     let path: &'static str = Box::leak(format!("{GSI}.by-it.{path}").into_boxed_str());
-    row(KIND, property, set, changed).given(KEPT).seen(place, first, second, last).shows(&[(SELF, "update", &[path])])
+    row(KIND, property, set, changed).given(KEPT).seen(pointer, first, second, last).shows(&[(SELF, "update", &[path])])
 }
 
 const ON_DEMAND: &str = "billing_mode: PAY_PER_REQUEST\nread_capacity:\nwrite_capacity:";
 
 /// A maximum of the table in on-demand mode.
 fn maximum(property: &'static str, set: &'static str, changed: &'static str, field: &'static str) -> Row {
-    let place: &'static str = Box::leak(format!("/Table/OnDemandThroughput/{field}").into_boxed_str());
+    let pointer: &'static str = Box::leak(format!("/Table/OnDemandThroughput/{field}").into_boxed_str());
     row(KIND, property, set, changed)
         .given(ON_DEMAND)
-        .seen(place, json!(10), json!(20), json!(-1))
+        .seen(pointer, json!(10), json!(20), json!(-1))
         .drift(change(json!({ "OnDemandThroughput": { field: 30 } })))
 }
 
 /// The same of the index `by-it`.
 fn index_maximum(property: &'static str, set: &'static str, changed: &'static str, field: &'static str) -> Row {
-    let place: &'static str =
+    let pointer: &'static str =
         Box::leak(format!("/Table/GlobalSecondaryIndexes/0/OnDemandThroughput/{field}").into_boxed_str());
-    part(property, set, changed, place, [json!(10), json!(20), json!(-1)])
+    part(property, set, changed, pointer, [json!(10), json!(20), json!(-1)])
         .given(
             "attributes: { id: S, at: N, due: N, owner: S }
 billing_mode: PAY_PER_REQUEST
@@ -94,7 +100,7 @@ global_secondary_indexes: { by-it: { hash_key: at }, kept: { hash_key: owner, ra
 }
 
 /// The throughput that a table supports at once. AWS only raises it, so only a new table has less.
-fn warm(property: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
+fn warm(property: &'static str, pointer: &'static str, seen: [Json; 3]) -> Row {
     let [first, second, last] = seen;
     row(
         KIND,
@@ -102,15 +108,15 @@ fn warm(property: &'static str, place: &'static str, seen: [Json; 3]) -> Row {
         "warm_throughput: { read_units_per_second: 13000, write_units_per_second: 5000 }",
         "warm_throughput: { read_units_per_second: 14000, write_units_per_second: 6000 }",
     )
-    .alone()
-    .seen(place, first, second, last)
+    .isolated()
+    .seen(pointer, first, second, last)
     .drift(Remake(json!({})))
     .not_local("it takes the value and forgets it")
 }
 
 /// A property that only a new table can have.
 fn fixed(property: &'static str, set: &'static str, changed: &'static str) -> Row {
-    row(KIND, property, set, changed).alone().refused(FIXED)
+    row(KIND, property, set, changed).isolated().refused(FIXED)
 }
 
 pub(super) fn rows() -> Vec<Row> {
@@ -407,7 +413,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
             .required("has no `stream_arn`"),
         // Without the pipeline: nothing needs a stream.
         row(KIND, "stream_view_type", "stream_view_type: NEW_IMAGE", "stream_view_type: KEYS_ONLY")
-            .alone()
+            .isolated()
             .given("stream_view_type:")
             .seen("/Table/StreamSpecification/StreamViewType", json!("NEW_IMAGE"), json!("KEYS_ONLY"), Json::Null)
             .shows(&[(SELF, "update", &["stream_view_type", "stream_arn"])])
@@ -452,7 +458,7 @@ local_secondary_indexes: { by-it: { range_key: due } }",
         row(KIND, "deletion_protection", "deletion_protection: false", "deletion_protection: true")
             .seen("/Table/DeletionProtectionEnabled", json!(false), json!(true), json!(true))
             .drift(change(json!({ "DeletionProtectionEnabled": false })))
-            .kept(),
+            .retained(),
         row(KIND, "table_class", "table_class: STANDARD", "table_class: STANDARD_INFREQUENT_ACCESS")
             .seen(
                 "/Table/TableClassSummary/TableClass",
@@ -508,6 +514,6 @@ local_secondary_indexes: { by-it: { range_key: due } }",
         row(KIND, "tags", "tags: { course: cloud }", "tags: { course: rust }")
             .seen("/Tags/course", json!("cloud"), json!("rust"), json!("rust"))
             .drift(Dynamodb("TagResource", json!({ "Tags": [{ "Key": "course", "Value": "none" }] })))
-            .kept(),
+            .retained(),
     ]
 }

@@ -106,6 +106,6 @@ impl Account for Aws {
     }
 
     fn observe_created(&self, name: &str) {
-        self.guard.observe_ours(name);
+        self.guard.note_owned(name);
     }
 }

@@ -2,7 +2,7 @@
 //! its signatures, retries, timeouts and endpoints, but without a service's crate, which would add
 //! more to the program than all that uses it.
 //!
-//! **Invariant:** its requests go through the same door as those of the SDK's clients.
+//! **Invariant:** its requests go through the same guarded client as those of the SDK's clients.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -128,11 +128,11 @@ impl ObservedRoles {
 
     /// Whether IAM has surely propagated a role: it is old, and this run didn't change it. A role
     /// that wasn't read isn't known to be.
-    pub fn is_settled(&self, role: &str) -> bool {
+    pub fn has_surely_propagated(&self, role: &str) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let born = self.births.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
-        let is_old = has_propagated(born, now);
+        let created = self.births.lock().unwrap_or_else(PoisonError::into_inner).get(role).copied();
+        let is_old = has_propagated(created, now);
         is_old && !self.is_written_role(role)
     }
 
@@ -214,8 +214,8 @@ impl ObservedRoles {
 }
 
 /// Whether IAM has surely propagated a role that was created then; both in milliseconds since 1970.
-pub fn has_propagated(born: Option<i64>, now: i64) -> bool {
-    born.is_some_and(|born| now.saturating_sub(born) >= PROPAGATION_MS)
+pub fn has_propagated(created: Option<i64>, now: i64) -> bool {
+    created.is_some_and(|created| now.saturating_sub(created) >= PROPAGATION_MS)
 }
 
 /// The decision about one action on one resource, from the worst to the best.

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::iam::permissions::Need;
 use crate::kinds::{FUNCTION, QUEUE, ROLE, TABLE, default_log_group};
-use crate::operation::{self, Grant, Implied, NameForm};
+use crate::operation::{self, Grant, ImpliedPermission, NameForm};
 use crate::schema::{AwsEnv, Str, partition_of};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Placeholder, Value};
@@ -329,7 +329,7 @@ impl<'s> PolicyBuilder<'s> {
         let mut required: Vec<(&'static str, Grant)> = own.collect();
         required.sort_by_key(|(action, (scope, _))| (*action, scope.sid.starts_with("Optional")));
         let implied = operations.iter().flat_map(|it| it.implied);
-        required.extend(implied.map(|Implied { action, grant, .. }| (*action, *grant)));
+        required.extend(implied.map(|ImpliedPermission { action, grant, .. }| (*action, *grant)));
         let mut statements: Vec<Statement> = Vec::new();
         for (action, (scope, commands)) in required {
             if !purpose.includes(commands) || !self.has(scope, commands) {

@@ -76,7 +76,7 @@ pub fn findings(
 ) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     for declared in spec.resources.iter().filter(|declared| !declared.imported) {
-        foreign_arns(spec, declared, &inventory.env, &mut findings);
+        check_arn_localities(spec, declared, &inventory.env, &mut findings);
     }
     for role in spec.resources.iter().filter(|it| it.schema().kind == "role") {
         let is_used =
@@ -194,20 +194,20 @@ pub fn offline(spec: &Spec, now: &str) -> Vec<Diagnostic> {
     findings
 }
 
-/// The questions for the functions for which `is_meant` holds: whether a role that engine doesn't
+/// The questions for the functions for which `is_selected` holds: whether a role that engine doesn't
 /// manage has the permissions that the function needs, and whether `caller` can pass the function's
 /// role to Lambda.
 pub fn questions(
     spec: &Spec,
     inventory: &Inventory,
     caller: Option<&str>,
-    is_meant: &dyn Fn(&ResourceDecl) -> bool,
+    is_selected: &dyn Fn(&ResourceDecl) -> bool,
 ) -> Vec<Question> {
     let mut questions = Vec::new();
     let mut handed = BTreeSet::new();
     for function in spec.managed("function") {
         let of_function = |it: &&ResourceDecl| spec.target(it, "function").is_some_and(|it| it.name == function.name);
-        if !is_meant(function) && !spec.managed("mapping").filter(of_function).any(is_meant) {
+        if !is_selected(function) && !spec.managed("mapping").filter(of_function).any(is_selected) {
             continue;
         }
         let Some(Passed { name, arn, is_managed }) = passed(spec, inventory, function) else { continue };
@@ -274,14 +274,14 @@ fn role_of<'s>(spec: &'s Spec, function: &ResourceDecl) -> Option<&'s ResourceDe
 }
 
 fn at(spec: &Spec, declared: &ResourceDecl, path: &Path, finding: Diagnostic) -> Diagnostic {
-    match spec.place(&declared.name, path) {
-        Some(place) => finding.at(place),
+    match spec.location(&declared.name, path) {
+        Some(location) => finding.at(location),
         None => finding,
     }
 }
 
 /// ARNs in another account or region, for properties that require the spec's own.
-fn foreign_arns(spec: &Spec, declared: &ResourceDecl, env: &AwsEnv, findings: &mut Vec<Diagnostic>) {
+fn check_arn_localities(spec: &Spec, declared: &ResourceDecl, env: &AwsEnv, findings: &mut Vec<Diagnostic>) {
     for property in &declared.schema().properties {
         let (field, word, ours, code) = match property.locality {
             Some(Locality::Region) => (3, "region", &env.region, Code::OtherRegion),
@@ -365,8 +365,8 @@ fn settings(spec: &Spec, mapping: &ResourceDecl, findings: &mut Vec<Diagnostic>)
         failure_destination(mapping),
         table.and_then(|table| filters(mapping, table)),
     ];
-    let place = |(property, finding)| at(spec, mapping, &Path::property(property), finding);
-    findings.extend(found.into_iter().flatten().map(place));
+    let location = |(property, finding)| at(spec, mapping, &Path::property(property), finding);
+    findings.extend(found.into_iter().flatten().map(location));
 }
 
 /// A finding and the property that it is about.

@@ -216,7 +216,7 @@ impl RoleDiagnosis {
     /// its trust policy. The error becomes final if waiting can't help.
     pub async fn explain(&self, cx: &Context, role: &str, id: &Id, error: AwsError) -> AwsError {
         let error = if error.is(Code::RoleNotAssumable) { self.by_trust(cx, role, id, error).await } else { error };
-        final_if_settled(cx, role, error)
+        final_if_propagated(cx, role, error)
     }
 
     async fn by_trust(&self, cx: &Context, role: &str, id: &Id, error: AwsError) -> AwsError {
@@ -246,11 +246,11 @@ impl RoleDiagnosis {
 
 /// An error that a role also causes until IAM has propagated it. Where it surely has, waiting can't
 /// help, so the error becomes final.
-fn final_if_settled(cx: &Context, role: &str, error: AwsError) -> AwsError {
+fn final_if_propagated(cx: &Context, role: &str, error: AwsError) -> AwsError {
     let name = role_in(role).map_or(role, |(_, name)| name);
     let waits =
         error.is_any(&[Code::RoleNotAssumable, Code::StreamNotReadable, Code::RoleLacksRight, Code::KmsKeyNotUsable]);
-    if !waits || !cx.aws.seen.is_settled(name) {
+    if !waits || !cx.aws.seen.has_surely_propagated(name) {
         return error;
     }
     AwsError { is_final: true, ..error }

@@ -53,10 +53,10 @@ use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Tree, Value};
 use async_config::AsyncConfig;
 use engine_core::build::Built;
-use engine_core::kind::{AccessLevel, Derived, Exported, Implied, Loaded, SpecFolder, Want};
+use engine_core::kind::{AccessLevel, Derived, Exported, ImpliedResource, Loaded, SpecFolder, Want};
 use reference::{ContainerImage, SIGNING, SOURCE};
 use requests::{architectures, dead_letter, environment, ephemeral_storage, kms_key, logging, once, tracing};
-use seen::{FunctionRead, LOOK, active, failed_update, look, updated};
+use seen::{FunctionRead, INSPECT, active, failed_update, read_function, updated};
 use update::{Before, Update};
 
 use super::{Delta, Input};
@@ -110,7 +110,7 @@ const RETENTION: &str = "log_retention_in_days";
 const BUSY: Wait = Wait {
     what: "an earlier change of the function to finish",
     reason: "Lambda allows one change at a time",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: Some(limits::LAMBDA),
     budget: Duration::from_secs(300),
 };
@@ -159,8 +159,8 @@ impl Kind for Function {
         problems
     }
 
-    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
-        let role = (!declared.explicit.contains("role")).then(|| Implied {
+    fn implies(&self, declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<ImpliedResource> {
+        let role = (!declared.explicit.contains("role")).then(|| ImpliedResource {
             name: format!("{}-role", declared.name),
             kind: "role".into(),
             aws_name: None,
@@ -169,7 +169,7 @@ impl Kind for Function {
             path: Path::default(),
         });
         let retention = declared.desired.get(RETENTION).filter(|days| **days != Value::Null);
-        let logs = retention.filter(|_| !declared.explicit.contains("log_group")).map(|days| Implied {
+        let logs = retention.filter(|_| !declared.explicit.contains("log_group")).map(|days| ImpliedResource {
             name: format!("{}-logs", declared.name),
             kind: "log_group".into(),
             aws_name: Some(default_log_group(&declared.id.name)),
@@ -222,7 +222,7 @@ impl Kind for Function {
     }
 
     async fn read(&self, cx: &Context, id: &Id) -> Result<Reading<Props>, AwsError> {
-        let (seen, details) = tokio::join!(look(cx, id), details::read(cx, id));
+        let (seen, details) = tokio::join!(read_function(cx, id), details::read(cx, id));
         let Some(seen) = seen? else { return Ok(None.into()) };
         let details = details::read_late(cx, id, details, seen.is_marked).await;
         let may_be_signed = seen.may_be_signed();
@@ -280,10 +280,10 @@ impl Kind for Function {
                 .collect())
         };
         let find = || async {
-            let live = look(cx, id).await?.map(FunctionRead::live);
+            let live = read_function(cx, id).await?.map(FunctionRead::live);
             let Some(live) = live.filter(|live| live.status != Status::Deleting) else { return Ok(None) };
             if OwnershipVerdict::of(&live.owner, None, &id.owner) == OwnershipVerdict::Owned {
-                super::ensure_matches("CreateFunction", id, &live.props.otherwise_made(&props))?;
+                super::ensure_matches("CreateFunction", id, &live.props.diff_from_wanted(&props))?;
                 return Ok(Some(live.outputs));
             }
             Err(super::name_conflict("CreateFunction", id))
@@ -429,7 +429,7 @@ impl Props {
     /// The properties that differ from what a create would have set. The code's path is irrelevant,
     /// its size follows from the hash, and some settings are set later, if another run hasn't set
     /// them.
-    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+    fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
         let mut but = vec!["code", "code_size", SOURCE, SIGNING, async_config::ASYNC, url::URL, "tags"];
         // A spec doesn't know the hash of code that it refers to.
         if want.code_sha256.is_none() {

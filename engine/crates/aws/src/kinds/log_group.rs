@@ -132,32 +132,32 @@ const FIXED_CLASS: &str = "CloudWatch Logs can't change the class of an existing
 const BUSY: Wait = Wait {
     what: "an earlier change of the log group to finish",
     reason: "AWS allows one change at a time",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(120),
 };
 /// A key takes up to five minutes to take effect
 /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_AssociateKmsKey.html).
-const SHOWN: Wait = Wait {
+const UPDATED: Wait = Wait {
     what: "the log group to show its settings",
     reason: "AWS's reads are eventually consistent",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(360),
 };
 /// How many reads may show another retention period than the one that was set: some seconds.
 /// CloudWatch Logs shows a new one at once, so another client has changed it.
 const LAGGING_READS: u32 = 20;
-const GONE: Wait = Wait {
+const DELETED: Wait = Wait {
     what: "the log group to be deleted",
     reason: "AWS's reads are eventually consistent",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(120),
 };
 /// Lambda buffers log lines for a few seconds, also those of a deleted function.
 const LATE_LINES: Duration = Duration::from_secs(5);
-const LOOK: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
+const INSPECT: &str = "aws logs describe-log-groups --log-group-name-prefix {}";
 
 impl Kind for LogGroup {
     type Props = Props;
@@ -371,7 +371,7 @@ impl Kind for LogGroup {
             let message = "AWS accepted the change, but the log group shows another `retention_in_days`";
             Err(AwsError::own(Code::NotAsAsked, "DescribeLogGroups", &id.name, message))
         };
-        cx.until(SHOWN, &id.name, shown).await
+        cx.until(UPDATED, &id.name, shown).await
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -389,7 +389,7 @@ impl Kind for LogGroup {
             let is_it = |it: Description| it.creation_time.map(|time| time.to_string()) == have.unique_id;
             Ok((!group.is_some_and(is_it)).then_some(()))
         };
-        cx.until(GONE, &id.name, is_deleted).await?;
+        cx.until(DELETED, &id.name, is_deleted).await?;
         if was_used { delete_again(cx, id).await } else { Ok(()) }
     }
 
@@ -429,7 +429,7 @@ impl LogGroup {
     /// that created it may have set its own.
     async fn set_first_retention(&self, cx: &Context, id: &Id, want: &Props) -> Result<(), AwsError> {
         let tracker = ExistenceTracker::default();
-        let live = cx.until(SHOWN, &id.name, || self.owned(cx, id, &tracker)).await?;
+        let live = cx.until(UPDATED, &id.name, || self.owned(cx, id, &tracker)).await?;
         super::ensure_matches("PutRetentionPolicy", id, &live.props.diff_from_wanted(want))?;
         match live.props.retention_in_days == want.retention_in_days {
             true => Ok(()),
@@ -445,7 +445,7 @@ fn is_protected(group: &Description) -> bool {
 /// Deletes the log group again if Lambda has re-created it, without tags, for a late line of a
 /// function (github.com/hashicorp/terraform-provider-aws/issues/29247).
 async fn delete_again(cx: &Context, id: &Id) -> Result<(), AwsError> {
-    cx.rest(LATE_LINES, "the functions' last log lines", &id.name).await?;
+    cx.pause_between_polls(LATE_LINES, "the functions' last log lines", &id.name).await?;
     let Some(group) = cx.read(&id.name, || describe(cx, &id.name)).await? else { return Ok(()) };
     let tags = cx.read(&id.name, || list_tags(cx, arn(&group), &id.name)).await.if_exists()?;
     if !tags.is_some_and(|tags| tags.is_empty()) {

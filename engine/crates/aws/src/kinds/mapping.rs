@@ -152,21 +152,21 @@ const QUEUE_CHANGED: Wait = Wait {
 const READS_OF_AN_END: u32 = 2;
 /// Number of reads of an unfinished mapping before reading its table.
 const READS_BEFORE_TABLE: u32 = 10;
-const SETTLED: Wait = Wait {
+const READY: Wait = Wait {
     what: "the mapping to become ready",
     reason: "Lambda sets up its stream pollers, which usually takes up to a minute",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     // Each poll waits for its own turn, in which one list may answer for many.
     limit: None,
     budget: Duration::from_secs(600),
 };
 /// Shows the mapping's `State`, its reason, and the result of the last batch.
-const LOOK: &str = "aws lambda get-event-source-mapping --uuid {} --region {region}";
+const INSPECT: &str = "aws lambda get-event-source-mapping --uuid {} --region {region}";
 const DELETE_CMD: &str = "aws lambda delete-event-source-mapping --uuid {} --region {region}";
-const GONE: Wait = Wait {
+const DELETED: Wait = Wait {
     what: "the mapping to be deleted",
     reason: "Lambda first stops its stream pollers, which usually takes up to a minute",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     // Each poll waits for its own turn, in which one list may answer for many.
     limit: None,
     budget: Duration::from_secs(300),
@@ -191,11 +191,11 @@ pub(super) fn written(body: &Tree, is_stream: bool) -> Tree {
         Some(Property { presence: Presence::Default(default), .. }) => Value::from(default.clone()) == *value,
         _ => *value == Value::Null,
     };
-    let kept = body.iter().filter(|(name, value)| match name.as_str() {
+    let needed = body.iter().filter(|(name, value)| match name.as_str() {
         "starting_position" => is_stream || !is_default(name, value),
         _ => !is_default(name, value),
     });
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    needed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 impl Kind for Mapping {
@@ -297,7 +297,7 @@ impl Kind for Mapping {
                 Ownership::Engine(owner) => owner.resource.clone(),
                 _ => String::new(),
             };
-            let is_ours = OwnershipVerdict::of(&tags.owner, None, &id.owner).is_ours();
+            let is_ours = OwnershipVerdict::of(&tags.owner, None, &id.owner).is_this_stack();
             let mut id = id_of(&mapping, &id.owner, resource, id.env.clone());
             if let Some((_, name)) = mapping.function_arn().and_then(|arn| arn.rsplit_once(":function:"))
                 && !is_ours
@@ -349,12 +349,12 @@ impl Kind for Mapping {
             };
             Ok(answer.uuid.map_or_else(Outputs::new, |uuid| Outputs::from([("uuid".to_owned(), uuid)])))
         };
-        let made = cx.create(BUSY, &id.name, send, || find_created(cx, id, &props)).await?;
+        let outputs = cx.create(BUSY, &id.name, send, || find_created(cx, id, &props)).await?;
         if is_dead(cx, &props.event_source_arn).await {
             let message = "the table's stream was replaced outside this run, and this stream gets no new records";
             return Err(AwsError::changed("CreateEventSourceMapping", &id.name, message));
         }
-        Ok(made)
+        Ok(outputs)
     }
 
     async fn update(&self, cx: &Context, id: &Id, have: Live<Props>, want: Want<Props>) -> Result<Outputs, AwsError> {
@@ -457,7 +457,7 @@ impl Kind for Mapping {
             let message = format!("AWS accepted the mapping, but still shows another value for {differing}");
             Err(AwsError::own(Code::NotAsAsked, "GetEventSourceMapping", &id.name, message))
         };
-        cx.until(SETTLED, uuid, probe).await
+        cx.until(READY, uuid, probe).await
     }
 
     async fn delete(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -477,7 +477,7 @@ impl Kind for Mapping {
         cx.send(BUSY, &id.name, delete).await?;
         cx.note_accepted();
         let is_gone = || async { Ok(get_within_limit(cx, &uuid, ReadLimit::Poll).await?.is_none().then_some(())) };
-        cx.until(GONE, &uuid, is_gone).await
+        cx.until(DELETED, &uuid, is_gone).await
     }
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {

@@ -66,10 +66,10 @@ pub(super) struct Props {
 
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
 static STATEMENT: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1..=100, "letters, digits, `-` and `_`", super::text::word));
+    LazyLock::new(|| Text::new(1..=100, "letters, digits, `-` and `_`", super::text::is_word));
 /// docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html; Lambda has no policy for `$LATEST`.
 static QUALIFIER: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1..=128, "an alias, or the number of a version", super::text::word));
+    LazyLock::new(|| Text::new(1..=128, "an alias, or the number of a version", super::text::is_word));
 static ACTION: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=256, "`lambda:` and an operation, like `lambda:InvokeFunction`", |text| {
         text == "*"
@@ -372,7 +372,7 @@ impl Kind for Permission {
         };
         let find = || async {
             let Some(live) = self.read(cx, id).await?.live else { return Ok(None) };
-            super::ensure_matches("AddPermission", id, &live.props.otherwise_made(&want.props))?;
+            super::ensure_matches("AddPermission", id, &live.props.diff_from_wanted(&want.props))?;
             Ok(Some(()))
         };
         cx.create(BUSY, &id.name, add, find).await?;
@@ -428,11 +428,11 @@ impl Kind for Permission {
 impl Props {
     /// Whether both allow the same principals the same actions.
     fn same_statement(&self, other: &Props) -> bool {
-        self.otherwise_made(other).is_empty()
+        self.diff_from_wanted(other).is_empty()
     }
 
     /// The properties that differ from what a create would have set.
-    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+    fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
         super::differing(self, want, &["function", "statement_id"])
     }
 }

@@ -93,7 +93,7 @@ const BY_QUEUE: &str = "byQueue";
 static NAME: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=80, "letters, digits, `-` and `_`, and `.fifo` at the end for a FIFO queue", |text| {
         let stem = text.strip_suffix(FIFO).unwrap_or(text);
-        !stem.is_empty() && super::text::word(stem)
+        !stem.is_empty() && super::text::is_word(stem)
     })
 });
 /// SQS keeps the text as written, and accepts a key of the same region by ARN or alias
@@ -131,7 +131,7 @@ const VISIBLE: Wait = Wait {
     limit: None,
     budget: SPREADING,
 };
-const SETTLED: Wait = Wait {
+const PROPAGATED: Wait = Wait {
     what: "the queue's attributes to propagate",
     reason: "SQS needs up to 60 s for that",
     inspect_cmd: INSPECT,
@@ -145,7 +145,7 @@ const BUSY: Wait = Wait {
     limit: None,
     budget: Duration::from_secs(65),
 };
-const GONE: Wait = Wait {
+const DELETED: Wait = Wait {
     what: "the queue to be deleted",
     reason: "SQS needs up to 60 s for that",
     inspect_cmd: INSPECT,
@@ -253,7 +253,7 @@ impl Kind for Queue {
         };
         // An existing queue with the same attributes counts as created, so only tags show the owner
         // (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html).
-        let find = || find_ours(cx, id, &props);
+        let find = || find_created(cx, id, &props);
         match cx.create(CREATE, &id.name, send, || async { Ok(find().await?.map(Some)) }).await? {
             Some(outputs) => Ok(outputs),
             None => cx.until(VISIBLE, &id.name, find).await,
@@ -308,11 +308,11 @@ impl Kind for Queue {
                 return Ok(Some(()));
             }
             if is_equal {
-                cx.rest(BETWEEN_READS, SETTLED.what, &id.name).await?;
+                cx.pause_between_polls(BETWEEN_READS, PROPAGATED.what, &id.name).await?;
             }
             Ok(None)
         };
-        match cx.until(SETTLED, &id.name, probe).await {
+        match cx.until(PROPAGATED, &id.name, probe).await {
             // AWS has accepted the change. Some reads may show the old values for longer, and so may
             // the next plan.
             Err(error) if error.is(Code::WaitOverdue) => Ok(()),
@@ -347,7 +347,7 @@ impl Kind for Queue {
             misses.store(n, Ordering::Relaxed);
             Ok((n >= MISSES).then_some(()))
         };
-        cx.until(GONE, &id.name, is_deleted).await
+        cx.until(DELETED, &id.name, is_deleted).await
     }
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -584,7 +584,7 @@ fn policy_faults(policy: &Json, path: &Path) -> Vec<Problem> {
         }
     };
     let is_list = policy.get("Statement").is_some_and(Json::is_array);
-    let place = |index| if is_list { path.key("Statement").index(index) } else { path.key("Statement") };
+    let location = |index| if is_list { path.key("Statement").index(index) } else { path.key("Statement") };
     let faults = statements.iter().enumerate().flat_map(|(index, statement)| {
         let lacks = |names: &[&str]| !names.iter().any(|name| statement.get(*name).is_some());
         let missing = [&["Effect"][..], &["Principal", "NotPrincipal"], &["Action", "NotAction"]];
@@ -599,7 +599,7 @@ fn policy_faults(policy: &Json, path: &Path) -> Vec<Problem> {
     faults
         .map(|(index, names)| {
             let problem = format!("a statement of the policy has no `{names}`");
-            Problem::error(place(index), problem, format!("add `{names}`"))
+            Problem::error(location(index), problem, format!("add `{names}`"))
         })
         .collect()
 }
@@ -700,8 +700,8 @@ pub(crate) async fn n_messages(cx: &Context, name: &str, address: &str) -> Resul
     let request = cx.aws.sqs.get_queue_attributes().queue_url(address).set_attribute_names(Some(counts.to_vec()));
     let answer = request.send().await.context("GetQueueAttributes", name).if_exists()?;
     let Some(answer) = answer else { return Ok(Some(0)) };
-    let shown = answer.attributes.unwrap_or_default();
-    Ok(counts.iter().map(|count| shown.get(count)?.parse::<u64>().ok()).sum())
+    let attributes = answer.attributes.unwrap_or_default();
+    Ok(counts.iter().map(|count| attributes.get(count)?.parse::<u64>().ok()).sum())
 }
 
 /// Reads the queue; `None` if it doesn't exist. If the account is known, so is the URL, and all
@@ -793,7 +793,7 @@ fn notes(props: &Props) -> Vec<String> {
 ///
 /// # Errors
 /// The queue has another owner, or other properties.
-async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<Outputs>, AwsError> {
+async fn find_created(cx: &Context, id: &Id, want: &Props) -> Result<Option<Outputs>, AwsError> {
     let Some(live) = read_queue(cx, id).await? else { return Ok(None) };
     match OwnershipVerdict::of(&live.owner, None, &id.owner) {
         OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => return Ok(None),

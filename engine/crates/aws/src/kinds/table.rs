@@ -95,7 +95,7 @@ impl Props {
 impl Props {
     /// The properties that differ from what a create would have set. Settings with separate calls
     /// are set later.
-    fn otherwise_made(&self, want: &Props) -> Vec<String> {
+    fn diff_from_wanted(&self, want: &Props) -> Vec<String> {
         let mut but = vec!["ttl_attribute", "point_in_time_recovery", "recovery_period_in_days", "tags"];
         if want.deletion_protection.is_none() {
             but.push("deletion_protection");
@@ -136,49 +136,49 @@ const FIXED_KEY: &str = "DynamoDB can't change the key of an existing table; a n
 const CREATE: Wait = Wait {
     what: "the table to become ACTIVE",
     reason: "AWS creates it in the background, which usually takes seconds",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const UPDATE: Wait = Wait {
     what: "the table's change to finish",
     reason: "AWS changes it in the background, and a new billing mode takes minutes",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 const BUSY: Wait = Wait {
     what: "an earlier change of the table to finish",
     reason: "AWS allows one change at a time",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const INDEX: Wait = Wait {
     what: "the index to be built",
     reason: "AWS needs 8 to 17 minutes for an index, even of an empty table",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(3600),
 };
-const INDEX_GONE: Wait = Wait {
+const INDEX_DELETED: Wait = Wait {
     what: "the index to be deleted",
     reason: "AWS deletes it in the background",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 const ENCRYPTION: Wait = Wait {
     what: "the table's encryption to change",
     reason: "AWS re-encrypts it in the background",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(1200),
 };
 const WARMING: Wait = Wait {
     what: "the table's warm throughput to rise",
     reason: "AWS prepares the table in the background, which takes 4 to 9 minutes",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(1200),
 };
@@ -186,19 +186,19 @@ const WARMING: Wait = Wait {
 const UPKEEP: Wait = Wait {
     what: "the table to show the setting",
     reason: "AWS's reads are eventually consistent",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(120),
 };
-const GONE: Wait = Wait {
+const DELETED: Wait = Wait {
     what: "the table to be deleted",
     reason: "AWS deletes it in the background, which usually takes seconds",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(600),
 };
 /// Shows `TableStatus` and the status of indexes, encryption and stream.
-const LOOK: &str = "aws dynamodb describe-table --table-name {} --region {region}";
+const INSPECT: &str = "aws dynamodb describe-table --table-name {} --region {region}";
 /// Tags from the create call are readable once the table is ACTIVE, up to 3 s later, so an empty
 /// response proves nothing for a table younger than this.
 const TAGS_LAG: Duration = Duration::from_secs(60);
@@ -462,7 +462,7 @@ impl Kind for Table {
             let answer = request.customize().config_override(once()).send().await.context("CreateTable", &id.name)?;
             answer.table_description.ok_or_else(|| AwsError::defect("AWS returned no table description".to_owned()))
         };
-        let table = cx.create(BUSY, &id.name, send, || find_ours(cx, id, &props)).await?;
+        let table = cx.create(BUSY, &id.name, send, || find_created(cx, id, &props)).await?;
         Ok(outputs(&table))
     }
 
@@ -479,7 +479,7 @@ impl Kind for Table {
                     ttl_attribute: have.props.ttl_attribute,
                     point_in_time_recovery: have.props.point_in_time_recovery,
                     recovery_period_in_days: have.props.recovery_period_in_days,
-                    ..props(&change::rest(cx, id).await?, have.props.tags)
+                    ..props(&change::wait_idle(cx, id).await?, have.props.tags)
                 };
                 super::without(&now, &have.unknown.keys().map(|name| &**name).collect::<Vec<_>>())?
             }
@@ -530,7 +530,7 @@ impl Kind for Table {
         };
         let table = cx.until(CREATE, &id.name, settled).await?;
         if under_way(&table).is_some() {
-            change::rest(cx, id).await?;
+            change::wait_idle(cx, id).await?;
         }
         // AWS accepts these two settings only once the table is ACTIVE.
         if let Some(period) = recovery_of(want) {
@@ -573,7 +573,7 @@ impl Kind for Table {
             // Another TableId means a new table with the same name.
             Ok(table.is_none_or(|table| table.table_id().map(str::to_owned) != have.unique_id).then_some(()))
         };
-        cx.until(GONE, &id.name, is_deleted).await
+        cx.until(DELETED, &id.name, is_deleted).await
     }
 
     async fn untag(&self, cx: &Context, id: &Id, have: Live<Props>) -> Result<(), AwsError> {
@@ -818,7 +818,7 @@ fn unknown(table: &TableDescription) -> Unknown {
         ("read_capacity", capacity(ProvisionedThroughputDescription::read_capacity_units)),
         ("write_capacity", capacity(ProvisionedThroughputDescription::write_capacity_units)),
         ("deletion_protection", table.deletion_protection_enabled().is_none()),
-        ("warm_throughput", Warm::shown(table).is_none()),
+        ("warm_throughput", Warm::read(table).is_none()),
     ])
 }
 
@@ -877,8 +877,8 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
         billing_mode: if on_demand { "PAY_PER_REQUEST" } else { "PROVISIONED" }.to_owned(),
         read_capacity: throughput.and_then(|throughput| throughput.read_capacity_units),
         write_capacity: throughput.and_then(|throughput| throughput.write_capacity_units),
-        global_secondary_indexes: index::living(table, on_demand),
-        local_secondary_indexes: index::living_local(table),
+        global_secondary_indexes: index::global_indexes_of(table, on_demand),
+        local_secondary_indexes: index::local_indexes_of(table),
         stream_view_type: view_type(table).map(|view_type| view_type.as_str().to_owned()),
         deletion_protection: Some(table.deletion_protection_enabled.unwrap_or_default()),
         table_class: table
@@ -888,8 +888,8 @@ fn props(table: &TableDescription, tags: BTreeMap<String, String>) -> Props {
             .as_str()
             .to_owned(),
         kms_key_arn: own_key(table).map(str::to_owned),
-        on_demand_throughput: OnDemand::shown(table.on_demand_throughput().filter(|_| on_demand)),
-        warm_throughput: Warm::shown(table),
+        on_demand_throughput: OnDemand::read(table.on_demand_throughput().filter(|_| on_demand)),
+        warm_throughput: Warm::read(table),
         ttl_attribute: None,
         point_in_time_recovery: false,
         recovery_period_in_days: None,
@@ -913,7 +913,7 @@ fn own_key(table: &TableDescription) -> Option<&str> {
 fn under_way(table: &TableDescription) -> Option<(Wait, String)> {
     if let Some((name, status)) = index::under_way(table) {
         return Some(match status {
-            IndexStatus::Deleting => (INDEX_GONE, format!("the index `{name}` is being deleted")),
+            IndexStatus::Deleting => (INDEX_DELETED, format!("the index `{name}` is being deleted")),
             IndexStatus::Creating => {
                 (INDEX, format!("the index `{name}` is being built, and queries on it fail until then"))
             }
@@ -999,7 +999,7 @@ fn once() -> Override {
 }
 
 /// The table that a CreateTable with a lost response may have created.
-async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDescription>, AwsError> {
+async fn find_created(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDescription>, AwsError> {
     let Some(table) = describe(cx, &id.name).await? else { return Ok(None) };
     if table.table_status() == Some(&TableStatus::Deleting) {
         // The name becomes available once the old table is deleted.
@@ -1020,7 +1020,7 @@ async fn find_ours(cx: &Context, id: &Id, want: &Props) -> Result<Option<TableDe
     match owned.await? {
         None => Ok(None),
         Some((table, tags, owner)) if OwnershipVerdict::of(&owner, None, &id.owner) == OwnershipVerdict::Owned => {
-            super::ensure_matches("CreateTable", id, &props(&table, tags).otherwise_made(want))?;
+            super::ensure_matches("CreateTable", id, &props(&table, tags).diff_from_wanted(want))?;
             Ok(Some(table))
         }
         Some(_) => Err(super::name_conflict("CreateTable", id)),

@@ -41,9 +41,9 @@ pub(super) static SOURCE_ARN: LazyLock<Text> = LazyLock::new(|| {
 });
 
 /// A value of an AWS enumeration.
-pub(super) static WORD: LazyLock<Text> = LazyLock::new(|| {
+pub(super) static ENUM_VALUE: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=64, "letters, digits, `-` and `_`", |text| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic()) && word(text)
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(text)
     })
 });
 
@@ -55,7 +55,7 @@ pub(super) static ARN: LazyLock<Text> = LazyLock::new(|| {
 });
 
 /// Function names and statement IDs.
-pub(super) fn word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 

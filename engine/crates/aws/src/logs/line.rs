@@ -563,7 +563,7 @@ fn continues(last: &str, line: &str) -> bool {
 /// Joins what was logged at once, but is in several events of one stream: the local AWS makes an
 /// event of each line, so an object printed over several lines, or a trace below its error, is
 /// spread over them. `text` borrows an event's text.
-pub fn join<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
+pub fn join_split_entries<E>(events: Vec<E>, text: fn(&mut E) -> &mut String) -> Vec<E> {
     let mut joined: Vec<E> = Vec::new();
     // The line that an object may begin with.
     let mut open: Option<usize> = None;
@@ -663,7 +663,7 @@ mod tests {
             }
             // A local AWS makes an event of each line.
             let lines: Vec<String> = format!("got {typed:#}").lines().map(str::to_owned).collect();
-            let joined = join(lines, |line| line);
+            let joined = join_split_entries(lines, |line| line);
             prop_assert_eq!(joined.iter().map(|line| read(line).entries).collect::<Vec<_>>(), vec![entries]);
         }
 
@@ -678,7 +678,7 @@ mod tests {
             let text = parts.concat();
             read(&text);
             let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-            let joined = join(lines, |line| line).join("\n");
+            let joined = join_split_entries(lines, |line| line).join("\n");
             prop_assert_eq!(&joined, &text);
         }
 

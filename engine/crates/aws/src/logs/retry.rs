@@ -68,7 +68,7 @@ impl RetryPolicy {
 
     /// What happens next, in words, as far as that is known
     /// (docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
-    pub fn words(&self) -> Option<String> {
+    pub fn description(&self) -> Option<String> {
         let RetryPolicy { mapping, attempts, age, bisects, .. } = self;
         if self.enabled == Some(false) {
             return Some(format!("{mapping} is disabled, so failed batches aren't retried"));
@@ -149,7 +149,7 @@ mod tests {
             ),
             (policy(on, Some(0), None, on, Some("")), Some("m never retries a failed batch and drops it")),
         ] {
-            assert_eq!(policy.words().as_deref(), words, "{policy:?}");
+            assert_eq!(policy.description().as_deref(), words, "{policy:?}");
         }
     }
 }

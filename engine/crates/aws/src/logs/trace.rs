@@ -47,39 +47,39 @@ fn is_of_runtime(line: &str) -> bool {
     if line.ends_with('{') {
         return false;
     }
-    let place = place(line);
-    let is_runtime = RUNTIME.iter().any(|start| place.starts_with(start));
+    let location = location(line);
+    let is_runtime = RUNTIME.iter().any(|start| location.starts_with(start));
     // `at async Promise.all (index 0)` names no file.
-    let is_nowhere = is_of_node(line) && place.starts_with("index ");
+    let is_nowhere = is_of_node(line) && location.starts_with("index ");
     // CPython's own library, on any machine; what a project installs is in `site-packages`.
-    let is_library = place.contains("/lib/python3") && !place.contains("/site-packages/");
-    let is_worker = place.contains(IN_WORKER.0) && place.contains("/_worker.");
+    let is_library = location.contains("/lib/python3") && !location.contains("/site-packages/");
+    let is_worker = location.contains(IN_WORKER.0) && location.contains("/_worker.");
     is_runtime || is_nowhere || is_library || is_worker
 }
 
 /// The place that a frame names, from its file on.
-fn place(line: &str) -> &str {
+fn location(line: &str) -> &str {
     let line = line.trim_end_matches(" {").trim();
-    let place = match line.strip_prefix("File \"") {
+    let location = match line.strip_prefix("File \"") {
         Some(rest) => rest.split('"').next().unwrap_or_default(),
         None => match line.strip_suffix(')').and_then(|line| line.rsplit_once(" (")) {
-            Some((_, place)) => place,
+            Some((_, location)) => location,
             None => line.trim_start_matches("at ").trim_start_matches("async "),
         },
     };
-    place.trim_start_matches("file://")
+    location.trim_start_matches("file://")
 }
 
 fn located(line: &str, locate: &dyn Fn(&str) -> Option<String>) -> String {
-    let place = place(line);
-    let in_worker = || place.split_once(IN_WORKER.0)?.1.split_once(IN_WORKER.1).map(|(_, rest)| rest);
-    let Some(inner) = place.strip_prefix(ON_LAMBDA).or_else(in_worker) else { return line.to_owned() };
+    let location = location(line);
+    let in_worker = || location.split_once(IN_WORKER.0)?.1.split_once(IN_WORKER.1).map(|(_, rest)| rest);
+    let Some(inner) = location.strip_prefix(ON_LAMBDA).or_else(in_worker) else { return line.to_owned() };
     let end = inner.find(':').unwrap_or(inner.len());
     let (path, position) = inner.split_at(end);
     // A path in a log may point outside the code's folder.
     let is_inner = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let file = Some(path).filter(|_| is_inner).and_then(locate).unwrap_or_else(|| path.to_owned());
-    line.replace("file://", "").replacen(place, &format!("{file}{position}"), 1)
+    line.replace("file://", "").replacen(location, &format!("{file}{position}"), 1)
 }
 
 #[cfg(test)]

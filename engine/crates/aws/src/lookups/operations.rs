@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use engine_core::wait::limiter::Limit;
 use serde_json::{Value as Json, json};
 
-use crate::operation::{Asks, At, Effect, Implied, Operation, Service, Wire};
+use crate::operation::{Asks, At, Effect, ImpliedPermission, Operation, Service, Wire};
 use crate::policy::{self, PolicyBuilder, Purpose, Scope};
 use crate::wire::limits;
 
@@ -55,7 +55,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         &[(&PARAMETERS, READ), (&NAMING_PARAMETERS, NAMED)],
     )
     .asking(Asks { source: SSM_KEY, at: Some(At::Body("Names")), prefix: false })
-    .implying(&[Implied {
+    .implying(&[ImpliedPermission {
         action: "kms:Decrypt",
         grant: (&PARAMETER_KEYS, READ),
         why: "a SecureString with a key of your own needs it",
@@ -69,7 +69,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         &[(&SECRETS, READ)],
     )
     .asking(Asks { source: SECRET_KEY, at: Some(At::Body("SecretId")), prefix: false })
-    .implying(&[Implied {
+    .implying(&[ImpliedPermission {
         action: "kms:Decrypt",
         grant: (&SECRET_KEYS, READ),
         why: "a secret with a key of your own needs it",

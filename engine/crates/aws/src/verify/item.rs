@@ -53,7 +53,7 @@ pub(super) struct TestItem {
     /// Whether it may exist in the table.
     exists: bool,
     /// Whether another item has its key.
-    is_taken: bool,
+    is_key_taken: bool,
 }
 
 /// The item's partition key in the forms in which a log may show it.
@@ -170,7 +170,7 @@ impl TestItem {
             solution.keys.get(name).and_then(|typed| typed.get(type_)?.as_str()) == Some(value.as_str())
         });
         let (table, nonce) = (table.name.clone(), nonce());
-        TestItem { table, solution, has_own_key, nonce, serial: 0, exists: false, is_taken: false }
+        TestItem { table, solution, has_own_key, nonce, serial: 0, exists: false, is_key_taken: false }
     }
 
     fn mark(&self, serial: u32) -> String {
@@ -197,8 +197,8 @@ impl TestItem {
     }
 
     /// Whether another item, not engine's, has its key.
-    pub(super) fn is_taken(&self) -> bool {
-        self.is_taken
+    pub(super) fn is_key_taken(&self) -> bool {
+        self.is_key_taken
     }
 
     fn key(&self) -> ItemAttributes {
@@ -239,9 +239,9 @@ impl TestItem {
         let mut done = self.put_once(cx, version, deadline).await;
         // Left by a killed run, or written by a request whose answer was lost.
         if done.as_ref().is_err_and(|error| error.is(Code::ChangedMeanwhile)) {
-            let deleted = self.delete_leftover(cx, deadline).await;
-            self.is_taken = deleted.as_ref().is_err_and(|error| error.is(Code::ChangedMeanwhile));
-            self.exists = !self.is_taken;
+            let deleted = self.delete_test_item(cx, deadline).await;
+            self.is_key_taken = deleted.as_ref().is_err_and(|error| error.is(Code::ChangedMeanwhile));
+            self.exists = !self.is_key_taken;
             deleted?;
             // Only another run could have put it there again.
             done = self.put_once(cx, version, deadline).await;
@@ -263,7 +263,7 @@ impl TestItem {
     }
 
     /// Deletes the item that an earlier run left.
-    async fn delete_leftover(&self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
+    async fn delete_test_item(&self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
         let delete = || async {
             let request = cx.aws.dynamodb.delete_item().table_name(&self.table).set_key(Some(self.key()));
             let request = match self.has_own_key {

@@ -106,7 +106,7 @@ impl Log {
     ///
     /// # Errors
     /// As [`Tail::next`].
-    pub(super) async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
+    pub(super) async fn poll(&mut self, cx: &Context) -> Result<(), AwsError> {
         let events = self.tail.next(cx).await?;
         self.exists |= events.is_some();
         let mut events = events.unwrap_or_default();
@@ -130,7 +130,7 @@ impl Log {
             self.lines.entry(stream).or_default().push(Logged::new(text, at));
         }
         self.error = self.lines.values().find_map(|lines| {
-            let texts = logs::join(lines.iter().map(|line| line.text.clone()).collect(), |text| text);
+            let texts = logs::join_split_entries(lines.iter().map(|line| line.text.clone()).collect(), |text| text);
             texts.iter().rev().find_map(|text| logs::read(text).error())
         });
     }
@@ -340,7 +340,10 @@ mod tests {
 
     /// What `engine logs` makes of the lines of a stream.
     fn shown(lines: &[String]) -> Vec<Line> {
-        logs::join(lines.to_vec(), |line| line).iter().map(|line| logs::read(line).with_own_frames(&|_| None)).collect()
+        logs::join_split_entries(lines.to_vec(), |line| line)
+            .iter()
+            .map(|line| logs::read(line).with_own_frames(&|_| None))
+            .collect()
     }
 
     /// What `engine verify` knows after the same lines.

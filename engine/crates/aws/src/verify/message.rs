@@ -40,7 +40,7 @@ impl<'p> TestMessage<'p> {
     pub(super) async fn send(&mut self, cx: &Context, deadline: Instant) -> Result<(), AwsError> {
         let QueueSource { name, own, is_fifo, .. } = self.queue;
         let body = self.queue.message.as_ref().map_err(|_| AwsError::defect(format!("no message for `{name}`")))?;
-        self.look(cx).await?;
+        self.poll(cx).await?;
         self.was_empty = self.n_left == Some(0);
         cx.aws.guard.allow_message("queue", name, &body.body);
         let send = || async {
@@ -62,7 +62,7 @@ impl<'p> TestMessage<'p> {
     ///
     /// # Errors
     /// Transient errors of AWS.
-    pub(super) async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
+    pub(super) async fn poll(&mut self, cx: &Context) -> Result<(), AwsError> {
         let (name, address) = (&self.queue.name, self.address());
         match cx.read(name, || n_messages(cx, name, &address)).await {
             Ok(n) => self.n_left = n,

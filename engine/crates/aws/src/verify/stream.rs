@@ -87,7 +87,7 @@ impl Stream {
     ///
     /// # Errors
     /// Transient errors of AWS.
-    pub(super) async fn look(&mut self, cx: &Context) -> Result<(), AwsError> {
+    pub(super) async fn poll(&mut self, cx: &Context) -> Result<(), AwsError> {
         for at in 0..self.iterators.len() {
             for _ in 0..MAX_PAGES {
                 let Some(iterator) = self.iterators.get(at).cloned() else { break };

@@ -399,7 +399,7 @@ impl Guard {
     }
 
     /// Records that a read found this stack's resource after AWS refused to create it.
-    pub(crate) fn observe_ours(&self, name: &str) {
+    pub(crate) fn note_owned(&self, name: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let ours: Vec<(String, String)> = refused.extract_if(|(_, refused)| refused == name).collect();
         drop(refused);
@@ -444,12 +444,14 @@ impl Guard {
             return refuse(why);
         }
         // If AWS assigned the name, only a read can show the owner.
-        let why = request.form.map_or(Some("has no known form".to_owned()), |form| not_ours(names, form, name));
+        let why = request.form.map_or(Some("has no known form".to_owned()), |form| name_violation(names, form, name));
         let is_permitted = self.is_permitted(kind, name, request);
         if let Some(why) = why.filter(|_| request.attached_to.is_none() && !is_permitted) {
             return refuse(format!("the name of the {kind} `{name}` {why}"));
         }
-        if request.place.is_some() && request.place != *self.env.lock().unwrap_or_else(PoisonError::into_inner) {
+        if request.region_and_account.is_some()
+            && request.region_and_account != *self.env.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             return refuse(format!("the {kind} `{name}` is in another account or region"));
         }
         if let Some(statement) = request.statement.as_ref().filter(|it| !schema::is_of_team(it, team)) {
@@ -512,7 +514,7 @@ impl Guard {
             return None;
         }
         let of = format!("the {kind} `{name}` is attached to the {parent_kind} `{parent}`");
-        if let Some(why) = not_ours(names, form, parent) {
+        if let Some(why) = name_violation(names, form, parent) {
             return Some(format!("{of}, whose name {why}"));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -527,7 +529,7 @@ impl Guard {
 }
 
 /// Why the team can't write a resource with this name, to follow the name.
-fn not_ours(names: Names<'_>, form: &NameForm, name: &str) -> Option<String> {
+fn name_violation(names: Names<'_>, form: &NameForm, name: &str) -> Option<String> {
     let team = names.team;
     (!names.includes(form.arn.as_ref(), name)).then(|| match names.owns.is_empty() {
         true => format!("doesn't start with the team's name `{team}`"),
@@ -678,7 +680,7 @@ mod tests {
             target: Some((kind, name.to_owned())),
             form: Some(form),
             attached_to: form.attached_to,
-            place: None,
+            region_and_account: None,
             statement: None,
             source: None,
             item: None,
@@ -731,7 +733,7 @@ mod tests {
             (Access::Items { team, owns: BTreeSet::new() }, true, false),
         ] {
             let guard = Guard::new(access.clone(), operation::all());
-            guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Nobody));
+            guard.observe(kinds::all().get("table").unwrap().schema(), &id("acme-t"), &live(Ownership::Unowned));
             assert_eq!(guard.check(&item).is_ok(), may_item, "{access:?}");
             assert_eq!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok(), may_write, "{access:?}");
             assert!(guard.check(&write("table", "acme-x", Effect::Item)).is_err(), "it was never read");
@@ -775,11 +777,11 @@ mod tests {
         let kinds = kinds::all();
         let schema = kinds.get("function").unwrap().schema();
         for (allow, owned, expected) in [
-            (true, Ownership::Nobody, true),
+            (true, Ownership::Unowned, true),
             (true, Ownership::Engine(owner("acme", "other")), true),
             (true, Ownership::Engine(owner("red", "s")), false),
             (true, Ownership::Denied, false),
-            (false, Ownership::Nobody, false),
+            (false, Ownership::Unowned, false),
         ] {
             let guard = single(Effect::Invoke, "function", "Theirs", allow);
             guard.observe_import("function", "Theirs");
@@ -792,7 +794,7 @@ mod tests {
 
     #[test]
     fn the_owner_decides_whether_a_resource_can_change() {
-        for ours in [Ownership::Engine(owner("acme", "s")), Ownership::Nobody, Ownership::Denied] {
+        for ours in [Ownership::Engine(owner("acme", "s")), Ownership::Unowned, Ownership::Denied] {
             assert_eq!(after_reading(ours.clone()), Ok(()), "{ours:?}");
         }
         for (theirs, words) in [
@@ -828,7 +830,7 @@ mod tests {
         let guard = guard();
         let kinds = kinds::all();
         let schema = kinds.get("table").unwrap().schema();
-        guard.observe(schema, &id("acme-t"), &live(Ownership::Nobody));
+        guard.observe(schema, &id("acme-t"), &live(Ownership::Unowned));
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
         guard.observe(schema, &id("acme-t"), &live(Ownership::Engine(owner("red", "s"))));
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
@@ -857,9 +859,9 @@ mod tests {
         assert!(guard.check(&create).is_ok());
         guard.note_refused(&create);
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
-        guard.observe_ours("acme-u");
+        guard.note_owned("acme-u");
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_err());
-        guard.observe_ours("acme-t");
+        guard.note_owned("acme-t");
         assert!(guard.check(&write("table", "acme-t", Effect::Write)).is_ok());
     }
 
@@ -867,7 +869,7 @@ mod tests {
     fn an_arn_in_another_account_or_region_is_refused() {
         let guard = guard();
         let request = |region: &str, account: &str| Request {
-            place: Some((region.to_owned(), account.to_owned())),
+            region_and_account: Some((region.to_owned(), account.to_owned())),
             ..write("table", "acme-t", Effect::Create)
         };
         assert!(guard.check(&request("eu-central-1", "123456789012")).is_err(), "region and account aren't known yet");
@@ -1075,7 +1077,7 @@ mod tests {
         let kinds = kinds::all();
         for (owned, may_write) in [
             (Ownership::Engine(owner("acme", "s")), true),
-            (Ownership::Nobody, true),
+            (Ownership::Unowned, true),
             (Ownership::Denied, false),
             (Ownership::Untaggable, false),
             (Ownership::NotYetReadable("x".to_owned()), false),
@@ -1149,8 +1151,8 @@ mod tests {
             [&put, &update, &delete, &other, &keyless, &table_itself]
                 .map(|it| guard.check(it.as_ref().unwrap()).is_ok())
         };
-        assert_eq!(allowed(&guard(Ownership::Nobody, true)), [true, true, true, false, false, false]);
-        assert_eq!(allowed(&guard(Ownership::Nobody, false)), [false; 6]);
+        assert_eq!(allowed(&guard(Ownership::Unowned, true)), [true, true, true, false, false, false]);
+        assert_eq!(allowed(&guard(Ownership::Unowned, false)), [false; 6]);
         assert_eq!(allowed(&guard(Ownership::Engine(owner("red", "s")), true)), [false; 6]);
     }
 
@@ -1186,7 +1188,7 @@ mod tests {
         // An imported queue only if a read showed that no other team owns it.
         verify.allow_message("queue", "Theirs", text);
         assert!(verify.check(&send("Theirs", text)).is_err(), "it was never read");
-        for (owned, expected) in [(Ownership::Nobody, true), (Ownership::Engine(owner("red", "s")), false)] {
+        for (owned, expected) in [(Ownership::Unowned, true), (Ownership::Engine(owner("red", "s")), false)] {
             verify.observe_imported(schema, &id("Theirs"), Some(&live(owned)));
             assert_eq!(verify.check(&send("Theirs", text)).is_ok(), expected);
             assert!(verify.check(&send("Theirs", "{}")).is_err());
@@ -1312,13 +1314,13 @@ mod tests {
         let ours = Ownership::Engine(owner("acme", "s"));
         let theirs = Ownership::Engine(owner("acme-extra", "s"));
         let cases = [
-            (Some(Ownership::Nobody), stream("acme-t"), true, "no owner"),
+            (Some(Ownership::Unowned), stream("acme-t"), true, "no owner"),
             (Some(Ownership::CloudFormation("cfn".to_owned())), stream("acme-t"), true, "CloudFormation's"),
             (Some(theirs.clone()), stream("acme-t"), false, "another team's"),
             (Some(Ownership::Denied), stream("acme-t"), false, "unreadable"),
             (None, stream("acme-t"), false, "never read"),
-            (Some(Ownership::Nobody), stream("acme-t2"), false, "another source"),
-            (Some(Ownership::Nobody), format!("{}-2/stream/1", table("acme-t")), false, "a longer name"),
+            (Some(Ownership::Unowned), stream("acme-t2"), false, "another source"),
+            (Some(Ownership::Unowned), format!("{}-2/stream/1", table("acme-t")), false, "a longer name"),
         ];
         for (owned, source, allowed, whose) in cases {
             for name in ["billing-f", "acme-f"] {

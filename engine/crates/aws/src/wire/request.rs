@@ -34,7 +34,7 @@ pub struct Request {
     /// The kind of the resource that the target is attached to, if AWS assigns the target's name.
     pub attached_to: Option<&'static str>,
     /// Region and account, if the target is an ARN.
-    pub place: Option<(String, String)>,
+    pub region_and_account: Option<(String, String)>,
     /// The statement ID, for permissions.
     pub statement: Option<String>,
     /// The ARN of what a new attached resource reads.
@@ -110,8 +110,8 @@ impl RawRequest<'_> {
             None => None,
         };
         let form = named.as_ref().map(|(form, _)| *form);
-        let (target, attached_to, place) = match named {
-            Some((form, (name, place))) => (Some((form.kind, name)), form.attached_to, place),
+        let (target, attached_to, region_and_account) = match named {
+            Some((form, (name, region_and_account))) => (Some((form.kind, name)), form.attached_to, region_and_account),
             None => (None, None, None),
         };
         Some(Request {
@@ -122,7 +122,7 @@ impl RawRequest<'_> {
             target,
             form,
             attached_to,
-            place,
+            region_and_account,
             statement,
             source: operation.source.and_then(|at| values.get(at)).map(str::to_owned),
             item: operation.item.and_then(|name| serde_json::from_str(values.get(At::Body(name))?).ok()),
@@ -297,15 +297,17 @@ fn named(form: &NameForm, text: &str, takes: Takes) -> Option<(String, Option<(S
             .then(|| (name.to_owned(), Some((env.region, env.account))));
     }
     let in_arn = form.arn.as_ref().and_then(|of| Some((arn(text, &of.service)?, of.prefix())));
-    let (place, name) = match in_arn {
-        Some(((place, resource), prefix)) if takes != Takes::Name => (Some(place), resource.strip_prefix(prefix)?),
+    let (region_and_account, name) = match in_arn {
+        Some(((region_and_account, resource), prefix)) if takes != Takes::Name => {
+            (Some(region_and_account), resource.strip_prefix(prefix)?)
+        }
         None if takes != Takes::Arn => (None, text),
         _ => return None,
     };
     let (name, qualifier) = if form.is_qualified { name.split_once(':').unwrap_or((name, "")) } else { (name, "") };
     let is_partial =
         qualifier.contains(':') || form.arn.as_ref().is_some_and(|of| of.prefix().strip_suffix(':') == Some(qualifier));
-    (form.is_plain(name) && !is_partial).then(|| (name.to_owned(), place))
+    (form.is_plain(name) && !is_partial).then(|| (name.to_owned(), region_and_account))
 }
 
 /// Region, account and name in the URL of a resource.

@@ -199,13 +199,13 @@ impl<'p> StepTracker<'p> {
     }
 
     /// The resource of a step was created.
-    pub(super) fn made(&mut self, id: StepId) {
+    pub(super) fn created(&mut self, id: StepId) {
         let Some(tracked) = self.steps.get_mut(id.0).filter(|it| matches!(it.state, StepState::Running)) else {
             return;
         };
         tracked.state = StepState::Created;
         self.has_progress = true;
-        tracked.times.made = Some(Instant::now());
+        tracked.times.created = Some(Instant::now());
         self.release_key(id);
         self.happened(id, Milestone::Created);
     }
@@ -214,7 +214,7 @@ impl<'p> StepTracker<'p> {
     pub(super) fn ended(&mut self, id: StepId, result: Result<Duration, AwsError>) -> Vec<(StepId, StepOutcome)> {
         let is_done = result.is_ok();
         if is_done {
-            self.made(id);
+            self.created(id);
         }
         self.has_progress = true;
         let ending = result.map_or_else(StepOutcome::Failed, StepOutcome::Done);
@@ -344,7 +344,7 @@ mod tests {
         let begun: Vec<StepId> =
             std::iter::from_fn(|| tracker.can_start().then(|| tracker.start()).flatten()).collect();
         assert_eq!(begun, [StepId(3), StepId(0)]);
-        tracker.made(StepId(3));
+        tracker.created(StepId(3));
         assert!(!tracker.can_start(), "both others wait for the write key");
         tracker.ended(StepId(0), Ok(Duration::ZERO));
         tracker.ended(StepId(3), Err(failure()));

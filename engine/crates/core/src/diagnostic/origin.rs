@@ -22,16 +22,16 @@ pub struct Origin {
     /// What is there, and that it is there: "`var.days` is set".
     pub text: String,
     /// The place, or where else it is: "on the command line".
-    pub place: Result<Location, &'static str>,
+    pub location: Result<Location, &'static str>,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.location {
             Err(elsewhere) => write!(f, "{} {elsewhere}", self.text),
-            Ok(place) => {
-                let (line, column) = place.line_column();
-                write!(f, "{} at {}:{line}:{column}", self.text, place.file.name())
+            Ok(location) => {
+                let (line, column) = location.line_column();
+                write!(f, "{} at {}:{line}:{column}", self.text, location.file.name())
             }
         }
     }
@@ -150,18 +150,18 @@ impl SourceFile {
     }
 
     /// The place of `span`; for a substituted value, where it is used.
-    pub fn place(self: &Arc<Self>, span: Span) -> Location {
+    pub fn location(self: &Arc<Self>, span: Span) -> Location {
         let own = |span| Location { file: Arc::clone(self), span, origin: None };
         match self.beyond.meaning(span) {
             Meaning::Own => own(span),
             Meaning::Other(file, _, span) => Location { file, span, origin: None },
             Meaning::Substituted(ValueSource { used, text, from, .. }) => {
-                let mut place = self.place(used);
+                let mut location = self.location(used);
                 if text.is_empty() {
-                    return place;
+                    return location;
                 }
-                place.add_origin(Origin { text: text.to_string(), place: self.origin(from) });
-                place
+                location.add_origin(Origin { text: text.to_string(), location: self.origin(from) });
+                location
             }
         }
     }
@@ -170,7 +170,7 @@ impl SourceFile {
     fn origin(self: &Arc<Self>, span: Span) -> Result<Location, &'static str> {
         match self.beyond.meaning(span) {
             Meaning::Other(_, Some(elsewhere), _) => Err(elsewhere),
-            _ => Ok(self.place(span)),
+            _ => Ok(self.location(span)),
         }
     }
 

@@ -40,12 +40,12 @@ pub enum OrphanSearch {
 }
 
 /// What a search found by name or tag.
-type Found = Vec<(Arc<dyn Definition>, Id)>;
+type FoundIds = Vec<(Arc<dyn Definition>, Id)>;
 
 /// Possible orphans, and how complete the search was.
 #[derive(Default)]
 pub(super) struct Candidates {
-    found: Found,
+    found: FoundIds,
     search: inventory::Search,
 }
 
@@ -92,7 +92,12 @@ pub(super) async fn search(cx: &Context, spec: &Spec, orphans: OrphanSearch) -> 
 
 /// Everything of some kinds whose name begins with the team's prefix, and what may exist under the
 /// names in `owns:`.
-async fn scan(cx: &Context, spec: &Spec, owner: &Owner, includes: impl Fn(&Schema) -> bool) -> Result<Found, AwsError> {
+async fn scan(
+    cx: &Context,
+    spec: &Spec,
+    owner: &Owner,
+    includes: impl Fn(&Schema) -> bool,
+) -> Result<FoundIds, AwsError> {
     let declares = |schema: &Schema| spec.managed(&schema.kind).next().is_some();
     let found = scan_kinds(cx, owner, &includes, declares).await?;
     let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged() && includes(kind.schema()));
@@ -108,10 +113,10 @@ async fn scan(cx: &Context, spec: &Spec, owner: &Owner, includes: impl Fn(&Schem
 /// # Errors
 /// Transient ones.
 fn outcome(
-    scanned: Option<Result<Found, AwsError>>,
+    scanned: Option<Result<FoundIds, AwsError>>,
     trouble: Option<AwsError>,
-    unindexed: Result<Found, AwsError>,
-) -> Result<(Found, inventory::Search), AwsError> {
+    unindexed: Result<FoundIds, AwsError>,
+) -> Result<(FoundIds, inventory::Search), AwsError> {
     let (mut found, search) = match (scanned, trouble) {
         (None, None) => (Vec::new(), inventory::Search::Complete),
         (None, Some(error)) | (Some(Err(error)), _) if error.passes() => return Err(error),
@@ -144,7 +149,7 @@ pub(super) async fn scan_kinds(
     owner: &Owner,
     includes: impl Fn(&Schema) -> bool,
     declares: impl Fn(&Schema) -> bool,
-) -> Result<Found, AwsError> {
+) -> Result<FoundIds, AwsError> {
     let kinds = cx.kinds.iter().filter(|kind| kind.schema().is_tagged() && includes(kind.schema()));
     let declares = &declares;
     let scans = kinds.map(|kind| async move {
@@ -219,18 +224,23 @@ pub(super) async fn attached(
     }
     let parents = |it: &'_ ResourceDecl| {
         let kind = it.schema().kind.clone();
-        it.id.parents.iter().map(|(property, host)| (kind.clone(), property.clone(), host.clone())).collect::<Vec<_>>()
+        it.id
+            .parents
+            .iter()
+            .map(|(property, parent)| (kind.clone(), property.clone(), parent.clone()))
+            .collect::<Vec<_>>()
     };
     let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(parents).collect();
     let hosts = spec.resources.iter().filter(|declared| !declared.imported);
-    let reads = hosts.flat_map(|host| {
-        let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
+    let reads = hosts.flat_map(|parent| {
+        let owner = Owner { resource: String::new(), ..parent.id.owner.clone() };
         let declared = &declared;
-        attachable_kinds(&cx.kinds, &host.schema().kind).filter_map(move |(kind, property)| {
-            let is_declared = declared.contains(&(kind.schema().kind.clone(), property.clone(), host.id.name.clone()));
-            let read = list_attached(cx, kind, property, &host.id.name, owner.clone(), env);
+        attachable_kinds(&cx.kinds, &parent.schema().kind).filter_map(move |(kind, property)| {
+            let is_declared =
+                declared.contains(&(kind.schema().kind.clone(), property.clone(), parent.id.name.clone()));
+            let read = list_attached(cx, kind, property, &parent.id.name, owner.clone(), env);
             (!is_declared)
-                .then_some(async move { ignore_permanent(read.await).map_err(|error| (host.name.clone(), error)) })
+                .then_some(async move { ignore_permanent(read.await).map_err(|error| (parent.name.clone(), error)) })
         })
     });
     Ok(try_join_all(reads).await?.concat())
@@ -253,33 +263,33 @@ pub(super) async fn elsewhere(
         return Ok(Vec::new());
     }
     let hosts = spec.resources.iter().filter(|it| !it.imported && inventory.live(&it.name).is_some());
-    let reads = hosts.flat_map(|host| {
-        let kinds = attachable_kinds(&cx.kinds, &host.schema().kind);
+    let reads = hosts.flat_map(|parent| {
+        let kinds = attachable_kinds(&cx.kinds, &parent.schema().kind);
         let nested = kinds.filter(|(kind, _)| matches!(kind.schema().identity, Identity::Nested { .. }));
         nested.map(move |(kind, property)| async move {
-            let owner = Owner { resource: String::new(), ..host.id.owner.clone() };
-            let id = any_of(property, &host.id.name, owner, Some(&inventory.env));
+            let owner = Owner { resource: String::new(), ..parent.id.owner.clone() };
+            let id = any_of(property, &parent.id.name, owner, Some(&inventory.env));
             // What a declaration has the name of is found by its own read.
             let is_declared = |id: &Id| {
                 let mut declared = spec.managed(&kind.schema().kind).filter(|it| it.id.name == id.name);
-                declared.any(|it| it.parent().is_some_and(|(_, parent)| parent == host.id.name))
+                declared.any(|it| it.parent().is_some_and(|(_, name)| name == parent.id.name))
             };
             let found = super::elsewhere(cx, &kind, &id).await.map(|reading| {
                 let others = reading.others.into_iter().filter(|(id, _)| !is_declared(id));
                 undeclared(&kind, others.collect())
             });
-            ignore_permanent(found).map_err(|error| (host.name.clone(), error))
+            ignore_permanent(found).map_err(|error| (parent.name.clone(), error))
         })
     });
     Ok(try_join_all(reads).await?.concat())
 }
 
 /// The kinds that can be nested in or attached to a kind, with the property that refers to it.
-pub(super) fn attachable_kinds(kinds: &Kinds, host: &str) -> impl Iterator<Item = (Arc<dyn Definition>, Str)> {
+pub(super) fn attachable_kinds(kinds: &Kinds, parent: &str) -> impl Iterator<Item = (Arc<dyn Definition>, Str)> {
     kinds.iter().filter_map(move |kind| {
         let property = kind.schema().parent()?;
         let Shape::Link { to, .. } = &property.shape else { return None };
-        to.iter().any(|(kind, _)| *kind == host).then(|| (Arc::clone(kind), property.name.clone()))
+        to.iter().any(|(kind, _)| *kind == parent).then(|| (Arc::clone(kind), property.name.clone()))
     })
 }
 
@@ -288,17 +298,17 @@ pub(super) async fn list_attached(
     cx: &Context,
     kind: Arc<dyn Definition>,
     property: Str,
-    host: &str,
+    parent: &str,
     owner: Owner,
     env: Option<&AwsEnv>,
 ) -> Result<Vec<Undeclared>, AwsError> {
-    let reading = read_masked(cx, &kind, &any_of(property, host, owner, env)).await?;
+    let reading = read_masked(cx, &kind, &any_of(property, parent, owner, env)).await?;
     Ok(undeclared(&kind, reading.others))
 }
 
 /// The identity that reads everything which is nested in or attached to one parent, and has no name.
-fn any_of(property: Str, host: &str, owner: Owner, env: Option<&AwsEnv>) -> Id {
-    let parents = BTreeMap::from([(property, host.to_owned())]);
+fn any_of(property: Str, parent: &str, owner: Owner, env: Option<&AwsEnv>) -> Id {
+    let parents = BTreeMap::from([(property, parent.to_owned())]);
     Id { parents, env: env.cloned(), ..Id::named(owner, String::new()) }
 }
 
@@ -341,7 +351,7 @@ pub(super) async fn add(
 }
 
 /// What live resources of this stack refer to by ARN, of kinds that the tag index doesn't list.
-fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> Found {
+fn referenced(cx: &Context, spec: &Spec, inventory: &Inventory) -> FoundIds {
     let declared = spec.resources.iter().filter_map(|it| Some((it.schema(), inventory.live(&it.name)?)));
     let orphans = inventory.orphans.iter();
     let orphans = orphans.filter_map(|it| Some((it.declared.schema(), it.found.live.as_ref()?)));

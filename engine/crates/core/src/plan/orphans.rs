@@ -89,7 +89,7 @@ impl Planner<'_> {
             return None;
         }
         if let Some(reason) = self.out_of_reach(declared) {
-            let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_ours();
+            let claimed = OwnershipVerdict::of(&live.owner, None, &declared.id.owner).is_this_stack();
             return claimed.then_some(Change { reason: Some(reason.into()), ..row });
         }
         let parent = self.parent_of(declared, live, rows);
@@ -108,7 +108,7 @@ impl Planner<'_> {
         if matches!(schema.identity, Identity::Named { .. }) && !self.spec.names().includes(form, &declared.id.name) {
             // Tags are easily copied, and engine never writes what has neither the team's prefix nor
             // a name in `owns`.
-            let why = self.not_ours(schema);
+            let why = self.name_violation(schema);
             let listing =
                 if schema.can_be_listed(&declared.id.name) { "; to delete it, add its name to `owns`" } else { "" };
             return Some(format!("skipped: it has this stack's tags, but its name {why}{listing}"));
@@ -158,7 +158,7 @@ impl Planner<'_> {
         match verdict {
             // Its parent decides.
             verdict if live.owner == Ownership::Inherited => {
-                verdict.is_ours().then(|| self.orphan_delete(row, orphan, self.orphaned_because(declared)))
+                verdict.is_this_stack().then(|| self.orphan_delete(row, orphan, self.orphaned_because(declared)))
             }
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
                 Some(Change { reason: live.pending().map(Advice::from), pending: true, ..row })

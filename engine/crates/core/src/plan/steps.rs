@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::kind::Kinds;
-use crate::schema::{Identity, Live, Milestone, Origin, Schema, Status};
+use crate::schema::{Identity, Live, Milestone, OutputOrigin, Schema, Status};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
@@ -209,8 +209,8 @@ fn renews_outputs(change: &Change, spec: &Spec, inventory: &Inventory) -> bool {
     let renewing = |path: &Path| {
         schema.is_some_and(|schema| {
             schema.outputs.iter().any(|output| match &output.origin {
-                Origin::Assigned { until } => until.iter().any(|whole| *path == Path::property(whole)),
-                Origin::Arn | Origin::Computed(_) => false,
+                OutputOrigin::Assigned { until } => until.iter().any(|whole| *path == Path::property(whole)),
+                OutputOrigin::Arn | OutputOrigin::Computed(_) => false,
             })
         })
     };

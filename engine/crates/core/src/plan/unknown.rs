@@ -13,7 +13,7 @@ use crate::value::{Tree, Value};
 use crate::wait::Detail;
 
 /// Removes unreadable properties from `desired`, so that an update doesn't send them.
-pub fn leave_out(live: &Live, desired: &mut Tree) {
+pub fn remove_unknown(live: &Live, desired: &mut Tree) {
     live.unknown.keys().for_each(|name| drop(desired.remove(&**name)));
 }
 

@@ -13,29 +13,29 @@ pub(super) type UnreadPaths = BTreeMap<String, Vec<Path>>;
 
 /// Finds the unread values in desired properties. Those of an existing resource become its live
 /// values.
-pub(super) fn leave_unread(schema: &Schema, live: Option<&Tree>, desired: &mut Tree) -> UnreadPaths {
+pub(super) fn keep_unread(schema: &Schema, live: Option<&Tree>, desired: &mut Tree) -> UnreadPaths {
     let mut unread = UnreadPaths::new();
     for (name, value) in desired.iter_mut() {
         // A document can't be merged part by part.
-        let is_whole = schema.property(name).is_some_and(|it| matches!(it.shape, Shape::Json { .. }));
+        let is_atomic = schema.property(name).is_some_and(|it| matches!(it.shape, Shape::Json { .. }));
         let current = live.map(|live| live.get(name).unwrap_or(&Value::Null));
-        leave(value, current, &Path::property(name), is_whole, &mut unread);
+        keep_value(value, current, &Path::property(name), is_atomic, &mut unread);
     }
     unread
 }
 
-fn leave(value: &mut Value, live: Option<&Value>, path: &Path, is_whole: bool, unread: &mut UnreadPaths) {
+fn keep_value(value: &mut Value, live: Option<&Value>, path: &Path, is_atomic: bool, unread: &mut UnreadPaths) {
     let lookups: Vec<String> = value.unread_lookups().into_iter().map(str::to_owned).collect();
     if lookups.is_empty() {
         return;
     }
     if let Value::Map(map) = value
-        && !is_whole
+        && !is_atomic
     {
         let entries = live.map(|live| if let Value::Map(entries) = live { Some(entries) } else { None });
         for (key, value) in &mut *map {
             let live = entries.map(|entries| entries.and_then(|it| it.get(key)).unwrap_or(&Value::Null));
-            leave(value, live, &path.key(key), false, unread);
+            keep_value(value, live, &path.key(key), false, unread);
         }
         // What AWS doesn't have is not sent either.
         if live.is_some() {

@@ -25,7 +25,7 @@ struct NameMatch {
 
 impl Schema {
     /// The path in a spec for AWS's `member`; `desired` determines the n-th entry.
-    pub fn place_of(&self, member: &str, desired: &Tree) -> Option<Path> {
+    pub fn path_of(&self, member: &str, desired: &Tree) -> Option<Path> {
         let segments = segments(member);
         let is_name = segments.last().is_some_and(|last| *last == format!("{}name", self.kind));
         match best(&self.properties, &segments) {

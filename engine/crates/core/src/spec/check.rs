@@ -31,7 +31,7 @@ use crate::value::{Path, Tree, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::expand::{ExpandContext, Expanded, expand};
-use super::grammar::{META, TOP, takes, words};
+use super::grammar::{META, TOP, keys_of, takes};
 use super::problems::Problems;
 use super::render::Rendering;
 use super::structure::Resources;
@@ -103,7 +103,7 @@ pub(super) fn check(
         declared_lookups: BTreeSet::new(),
         lookup_uses: BTreeMap::new(),
         loaded: BTreeMap::new(),
-        places: Locations::default(),
+        locations: Locations::default(),
         references: Vec::new(),
         scope: NameScope { stage, ..NameScope::default() },
         untouchable: BTreeSet::new(),
@@ -134,11 +134,11 @@ pub(super) fn names(team: &str, stack: &str, region: Option<&str>) -> Vec<Diagno
 }
 
 /// A problem that a kind found, with its place.
-pub(super) fn diagnostic_of(problem: Problem, place: Option<Location>) -> Diagnostic {
+pub(super) fn diagnostic_of(problem: Problem, location: Option<Location>) -> Diagnostic {
     let Problem { problem, why, hint, warning, .. } = problem;
     let severity = if warning { Severity::Warning } else { Severity::Error };
     let mut diagnostic = Diagnostic::new(severity, problem, hint);
-    diagnostic.at = place;
+    diagnostic.at = location;
     diagnostic.why = why.map(Advice::from);
     diagnostic
 }
@@ -244,7 +244,7 @@ pub(super) fn sensitive(kinds: &Kinds, root: &Node) -> Vec<Span> {
                     }
                 }
             }
-            key if words(&TOP).contains(&key) || is_harmless_typo(entry, &words(&TOP), &secret) => {}
+            key if keys_of(&TOP).contains(&key) || is_harmless_typo(entry, &keys_of(&TOP), &secret) => {}
             _ => spans.push(entry.value.span),
         }
     }
@@ -260,7 +260,7 @@ fn sensitive_in(
     spans: &mut Vec<Span>,
 ) {
     let is_known =
-        |key: &str| words(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
+        |key: &str| keys_of(&META).contains(&key) || kinds.schemas().any(|schema| schema.property(key).is_some());
     let properties = properties_of(kinds, type_name, resource);
     for entry in entries(resource) {
         let key = entry.key.as_str();
@@ -293,7 +293,7 @@ fn properties_of<'k>(kinds: &'k Kinds, type_name: Option<&str>, resource: &Node)
     });
     let Some(word) = type_name.or(word) else { return Vec::new() };
     let properties = kinds.get(word).map(|kind| kind.schema().settable().map(|it| &*it.name));
-    properties.into_iter().flatten().chain(words(&META)).collect()
+    properties.into_iter().flatten().chain(keys_of(&META)).collect()
 }
 
 /// Whether an unknown key is a misspelled key whose value can't be secret, like `hashkey` for
@@ -347,7 +347,7 @@ struct Checker<'a> {
     lookup_uses: BTreeMap<String, Vec<LookupUse>>,
     /// What was loaded for each resource.
     loaded: BTreeMap<String, Loaded>,
-    places: Locations,
+    locations: Locations,
     references: Vec<Reference<'a>>,
     scope: NameScope,
     untouchable: BTreeSet<String>,
@@ -465,7 +465,7 @@ impl<'a> Checker<'a> {
             folder,
             loaded: take(&mut self.loaded),
             source: None,
-            places: take(&mut self.places),
+            locations: take(&mut self.locations),
             rendering: Rendering::default(),
         })
     }
@@ -487,13 +487,13 @@ impl<'a> Checker<'a> {
     }
 
     fn unknown_top_level(&mut self, top: &[Entry]) {
-        for entry in top.iter().filter(|entry| !words(&TOP).contains(&entry.key.as_str())) {
+        for entry in top.iter().filter(|entry| !keys_of(&TOP).contains(&entry.key.as_str())) {
             if self.is_only_counted() {
                 continue;
             }
-            let hint = match nearest(&entry.key, words(&TOP)) {
+            let hint = match nearest(&entry.key, keys_of(&TOP)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("use one of {}; resources go under `resources:`", list(words(&TOP))),
+                None => format!("use one of {}; resources go under `resources:`", list(keys_of(&TOP))),
             };
             self.error(entry.key_span, format!("unknown top-level key `{}`", entry.key), hint);
         }
@@ -513,7 +513,7 @@ impl<'a> Checker<'a> {
         } else if !is_known_region(region) {
             let request = RunOption::Region(Some(region.clone()));
             let problem = Advice::from("engine doesn't recognize the region in ").then(request);
-            self.push(shape::unknown_word(problem, region, regions()));
+            self.push(shape::unknown_value(problem, region, regions()));
         }
         Some(region.clone())
     }
@@ -630,7 +630,7 @@ impl<'a> Checker<'a> {
             implied_by: None,
             reasons: Vec::new(),
         };
-        for entry in entries.iter().filter(|entry| !words(&META).contains(&entry.key.as_str())) {
+        for entry in entries.iter().filter(|entry| !keys_of(&META).contains(&entry.key.as_str())) {
             self.property(&mut declared, schema, entry);
         }
         if let Some(entry) = find("name").filter(|_| imported) {
@@ -682,7 +682,7 @@ impl<'a> Checker<'a> {
     /// recorded.
     fn resource_entries<'e>(&mut self, entry: &'e Entry) -> Option<&'e [Entry]> {
         let name = entry.key.as_str();
-        self.places.set(name, Path::default(), entry.key_span);
+        self.locations.set(name, Path::default(), entry.key_span);
         if let Some(objection) = RESOURCE.violation(name) {
             self.error(entry.key_span, format!("the resource name `{name}` {objection}"), name_hint(name, &RESOURCE));
         } else if RESERVED_NAMES.contains(&name) {
@@ -699,7 +699,7 @@ impl<'a> Checker<'a> {
         };
         for Entry { key, key_span, value } in entries {
             let span = if matches!(value.value, Yaml::Map(_) | Yaml::List(_)) { *key_span } else { value.span };
-            self.places.set(name, Path::property(key), span);
+            self.locations.set(name, Path::property(key), span);
         }
         Some(entries)
     }
@@ -739,7 +739,7 @@ impl<'a> Checker<'a> {
             let settable = || schema.settable().map(|it| &*it.name);
             // Don't report a misspelled property as missing, too.
             declared.explicit.extend(nearest(key, settable()).map(str::to_owned));
-            let meta = words(&META).into_iter().filter(|key| takes(schema, key));
+            let meta = keys_of(&META).into_iter().filter(|key| takes(schema, key));
             self.unknown(key, *key_span, &format!("a {}", schema.kind), settable().chain(meta));
             return;
         };
@@ -763,7 +763,7 @@ impl<'a> Checker<'a> {
         };
         if let Some(found) = self.value(&property.shape, value, key, around, &Path::property(key)) {
             if let Some(home) = property.locality {
-                self.all_at_home(home, value, &found);
+                self.check_localities(home, value, &found);
             }
             self.within_quota(property, &found, value.span);
             declared.desired.insert(key.clone(), found);
@@ -787,7 +787,7 @@ impl<'a> Checker<'a> {
                 false => format!("`{name}` is {n}, above AWS's default limit of {most}"),
             };
             let hint = format!("use at most {most}, or request a higher quota for this account");
-            self.push(Diagnostic::warning(problem, hint).at(self.file.place(span)).why(&*quota.beyond));
+            self.push(Diagnostic::warning(problem, hint).at(self.file.location(span)).why(&*quota.beyond));
         }
     }
 
@@ -995,11 +995,11 @@ impl<'a> Checker<'a> {
     }
 
     /// The same for every text in a property's value.
-    fn all_at_home(&mut self, home: Locality, node: &Node, value: &Value) {
+    fn check_localities(&mut self, home: Locality, node: &Node, value: &Value) {
         match (value, &node.value) {
             (Value::String(arn), _) => drop(self.in_locality(home, arn, node.span)),
             (Value::List(values), Yaml::List(nodes)) => {
-                values.iter().zip(nodes).for_each(|(value, node)| self.all_at_home(home, node, value));
+                values.iter().zip(nodes).for_each(|(value, node)| self.check_localities(home, node, value));
             }
             _ => {}
         }
@@ -1019,8 +1019,8 @@ impl<'a> Checker<'a> {
                 let name = value.as_str().unwrap_or_default().to_owned();
                 self.warn_of_variable(entry, &resource.key);
                 if !self.scope.names().includes(schema.arn.as_ref(), &name) {
-                    let diagnostic = self.not_ours(schema, &entry.key, &name);
-                    self.push(diagnostic.at(self.file.place(entry.value.span)));
+                    let diagnostic = self.name_violation(schema, &entry.key, &name);
+                    self.push(diagnostic.at(self.file.location(entry.value.span)));
                     return usual;
                 }
                 (name, entry.value.span)
@@ -1039,7 +1039,7 @@ impl<'a> Checker<'a> {
             let hint = format!("rename the resource, or set `{key}:`");
             self.push(
                 Diagnostic::error(problem, hint)
-                    .at(self.file.place(span))
+                    .at(self.file.location(span))
                     .why(format!("AWS allows {} to {} characters: {}", text.min, text.max, text.expected)),
             );
         }
@@ -1092,7 +1092,7 @@ impl<'a> Checker<'a> {
             problem,
             "write the full name; for several copies, use one spec per copy, each with its own `stack:`",
         );
-        self.push(warning.at(self.file.place(name.value.span)).why(why));
+        self.push(warning.at(self.file.location(name.value.span)).why(why));
     }
 
     /// Fills in defaults and reports missing required properties.
@@ -1143,8 +1143,8 @@ impl<'a> Checker<'a> {
 
     fn report(&mut self, resource: &str, problems: Vec<Problem>) {
         for problem in problems {
-            let span = self.places.get(resource, &problem.path);
-            self.push(diagnostic_of(problem, span.map(|span| self.file.place(span))));
+            let span = self.locations.get(resource, &problem.path);
+            self.push(diagnostic_of(problem, span.map(|span| self.file.location(span))));
         }
     }
 
@@ -1200,6 +1200,6 @@ fn load_all(drafts: &[&mut Draft], before: Option<&Spec>, folder: &SpecFolder) -
 /// In bytes.
 const STACK_BYTES: usize = 8 << 20;
 
-pub(super) fn list<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
-    diagnostic::listed(words, MAX_LISTED)
+pub(super) fn list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    diagnostic::listed(names, MAX_LISTED)
 }

@@ -33,7 +33,7 @@ pub(super) fn unrecognised(file: &Arc<SourceFile>) -> Diagnostic {
         pass_a_spec().then("; ").then(CliCommand::Init).then(" creates one"),
     )
     .why("its text is hidden, because it may be any file")
-    .at(file.place(Span::new(0, 0)))
+    .at(file.location(Span::new(0, 0)))
 }
 
 fn pass_a_spec() -> Advice {
@@ -92,7 +92,7 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
     ];
     let (_, what, hint) = formats.into_iter().find(|(is_it, ..)| *is_it)?;
     let start = Span::new(0, file.text().lines().next().map_or(0, str::len));
-    Some(Diagnostic::error(format!("this file is {what}, not a spec"), hint).at(file.place(start)))
+    Some(Diagnostic::error(format!("this file is {what}, not a spec"), hint).at(file.location(start)))
 }
 
 /// The key at the start of a line: in YAML only without indentation, in JSON always.

@@ -73,7 +73,7 @@ pub const LOOKUP: [(&str, &str); 2] = [
 ];
 
 /// The keys in one of these tables.
-pub(super) fn words<const N: usize>(table: &[(&'static str, &'static str); N]) -> [&'static str; N] {
+pub(super) fn keys_of<const N: usize>(table: &[(&'static str, &'static str); N]) -> [&'static str; N] {
     table.map(|(word, _)| word)
 }
 
@@ -100,7 +100,7 @@ pub fn is_resource_name(name: &str) -> bool {
 }
 
 /// The rule for team names.
-pub fn team_words() -> String {
+pub fn team_name_rule() -> String {
     format!("{} to {} characters: {}", TEAM.min, TEAM.max, TEAM.expected)
 }
 
@@ -290,7 +290,7 @@ fn resource(schema: &Schema, specs: &[&Json]) -> Json {
 
 /// The value of a key of [`META`], with an example.
 fn meta(schema: &Schema, key: &str) -> (Json, Option<Json>) {
-    let words = || json!({ "type": "string", "minLength": 1 });
+    let text = || json!({ "type": "string", "minLength": 1 });
     match key {
         "type" => (json!({ "const": schema.kind }), None),
         "depends_on" => (json!({ "type": "array", "items": { "type": "string" } }), Some(json!(["another-resource"]))),
@@ -317,8 +317,8 @@ fn meta(schema: &Schema, key: &str) -> (Json, Option<Json>) {
         "adopt" | "protect" | "retain" => {
             (or_variable(json!({ "type": "boolean", "default": false })), Some(json!(true)))
         }
-        "name" => (words(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
-        _ => (words(), Some(json!(format!("an-existing-{}", schema.kind)))),
+        "name" => (text(), Some(json!(format!("${{team}}-my-{}", schema.kind)))),
+        _ => (text(), Some(json!(format!("an-existing-{}", schema.kind)))),
     }
 }
 
@@ -376,7 +376,7 @@ fn shape(of: &Shape) -> Json {
         Shape::Bool => or_variable(json!({ "type": "boolean" })),
         Shape::Integer { min, max } => or_variable(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Shape::Text(limits) => text(limits),
-        Shape::Choice(words) => or_variable(json!({ "enum": words, "examples": [words.first()] })),
+        Shape::Choice(choices) => or_variable(json!({ "enum": choices, "examples": [choices.first()] })),
         // Only a suggestion for editors: AWS may accept other words.
         Shape::OpenChoice { offered, form, .. } => json!({
             "type": "string",
@@ -443,7 +443,7 @@ fn or_variable(plain: Json) -> Json {
 
 /// Adds a description.
 fn described(mut shape: Json, doc: &str) -> Json {
-    let words = shape.get("description").and_then(Json::as_str).map(|words| format!("{doc}; {words}"));
-    shape["description"] = Json::from(words.unwrap_or_else(|| doc.to_owned()));
+    let description = shape.get("description").and_then(Json::as_str).map(|text| format!("{doc}; {text}"));
+    shape["description"] = Json::from(description.unwrap_or_else(|| doc.to_owned()));
     shape
 }

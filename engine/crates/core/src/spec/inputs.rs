@@ -92,7 +92,7 @@ fn extended(
         let problem = format!("`{name}` is outside the project");
         let error = Diagnostic::error(problem, "move the file into the project, or copy what the spec needs from it");
         let why = "a spec can only extend files in its project: the nearest folder with .git, or else with specs/";
-        problems.push(error.at(file.place(span)).why(why));
+        problems.push(error.at(file.location(span)).why(why));
         return None;
     }
     let bytes = match files::read(&path, yaml::MAX_BYTES.saturating_add(1)) {
@@ -105,7 +105,7 @@ fn extended(
     };
     let (source, root, errors) = yaml::read(&path.display().to_string(), &bytes);
     let is_spec_like = matches!(&root, Some(Node { value: Yaml::Map(entries), .. })
-        if entries.iter().all(|entry| super::grammar::words(&super::grammar::TOP).contains(&&*entry.key)));
+        if entries.iter().all(|entry| super::grammar::keys_of(&super::grammar::TOP).contains(&&*entry.key)));
     match &root {
         Some(root) if is_spec_like => source.reveal_except(sensitive(kinds, root)),
         // It may be any file, so none of its text is shown.
@@ -148,14 +148,14 @@ pub(super) fn variables(file: &Arc<SourceFile>, path: &FilePath, problems: &mut 
         Some(Yaml::Map(entries)) if entries.iter().any(|entry| entry.key == "resources") => {
             let error =
                 Diagnostic::error("this file of variables is a spec: it has `resources`", "pass it as the spec");
-            problems.push(error.at(source.place(Span::new(0, 0))));
+            problems.push(error.at(source.location(Span::new(0, 0))));
             Vec::new()
         }
         Some(Yaml::Map(entries)) => entries,
         Some(_) => {
             let hint = "write `name: value` for each variable";
             let error = Diagnostic::error("a file of variables must be a mapping of names to values", hint);
-            problems.push(error.at(source.place(Span::new(0, 0))));
+            problems.push(error.at(source.location(Span::new(0, 0))));
             Vec::new()
         }
         None => Vec::new(),
@@ -194,7 +194,7 @@ pub(super) fn outside(
             let hint = "write it as JSON, like `[\"a\", \"b\"]` or `{\"key\": \"value\"}`";
             let error = Diagnostic::error(problem, hint).why(format!("the spec sets `{name}` to {what}"));
             let Some(known) = known else { return as_text };
-            problems.push(error.at(file.place(known.span)));
+            problems.push(error.at(file.location(known.span)));
             known.clone()
         }
     }

@@ -10,7 +10,7 @@ use crate::remedy::Advice;
 /// Maximum number of errors shown for one file; further ones are only counted.
 const MAX_ERRORS: usize = 100;
 /// Maximum number of characters in one message or hint.
-pub(super) const MAX_SAID: usize = 1000;
+pub(super) const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// The problems that were found so far.
 pub(super) struct Problems {
@@ -28,14 +28,14 @@ impl Problems {
 
     /// Adds an error at a place.
     pub(super) fn error(&mut self, span: Span, problem: impl Into<Advice>, hint: impl Into<Advice>) {
-        self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
+        self.push(Diagnostic::error(problem, hint).at(self.file.location(span)));
     }
 
     /// Adds a problem.
     pub(super) fn push(&mut self, mut diagnostic: Diagnostic) {
         // A name that the message repeats may be as long as the file.
         for text in std::iter::once(&mut diagnostic.problem).chain(&mut diagnostic.hints) {
-            text.cut(MAX_SAID);
+            text.cut(MAX_MESSAGE_CHARS);
         }
         if diagnostic.severity == Severity::Error {
             self.n_errors += 1;

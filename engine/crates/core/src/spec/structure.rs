@@ -13,7 +13,7 @@ use crate::yaml::{Entry, Node, Yaml};
 
 use super::check::{RESOURCE, list};
 use super::expand::Phases;
-use super::grammar::{META, takes, words};
+use super::grammar::{META, keys_of, takes};
 use super::problems::Problems;
 use super::template::{Name, Token, tokens};
 use super::text::{Variable, first_lookup, first_reference};
@@ -161,7 +161,7 @@ impl Phases<'_> {
             return false;
         }
         let settable = || schema.settable().map(|it| &*it.name);
-        let meta = || words(&META).into_iter().filter(|word| takes(schema, word) && !WITHOUT_DEFAULT.contains(word));
+        let meta = || keys_of(&META).into_iter().filter(|word| takes(schema, word) && !WITHOUT_DEFAULT.contains(word));
         if settable().chain(meta()).any(|known| known == key) {
             return true;
         }
@@ -348,7 +348,7 @@ impl Phases<'_> {
     fn refers(&mut self, key: &str, resource: &str, span: Span, reference: &str) {
         let problem = format!("`{key}` of `{resource}` can't contain `{reference}`");
         let hint = "write the value itself, or use a variable (`${var.x}`)";
-        let error = Diagnostic::error(problem, hint).at(self.file.place(span));
+        let error = Diagnostic::error(problem, hint).at(self.file.location(span));
         self.problems.push(error.why("which resources there are must be known before engine reads AWS"));
     }
 
@@ -441,7 +441,7 @@ impl Phases<'_> {
             if self.file.is_substituted(first.key_span) || self.file.is_substituted(entry.key_span) {
                 let problem = format!("two resources are called `{}`", entry.key);
                 let error = Diagnostic::error(problem, "rename one of them, or change the key in `for_each`");
-                self.problems.push(error.at(self.file.place(entry.key_span)));
+                self.problems.push(error.at(self.file.location(entry.key_span)));
             }
         }
     }
@@ -533,7 +533,7 @@ fn targets(
         if let Some(reason) = absent.get(&entry.key) {
             let problem = format!("`{property}` of `{resource}` names `{}`, which is absent: {reason}", entry.key);
             let error = Diagnostic::error(problem, "put the same `when` on both resources");
-            problems.push(error.at(file.place(entry.key_span)));
+            problems.push(error.at(file.location(entry.key_span)));
             continue;
         }
         match groups.get(&entry.key) {

@@ -16,7 +16,7 @@ use crate::diagnostic::{SourceFile, Span, ValueSource, nearest};
 use crate::remedy::{Advice, Remedy};
 use crate::yaml::{Entry, Node, Yaml};
 
-use super::problems::{MAX_SAID, Problems};
+use super::problems::{MAX_MESSAGE_CHARS, Problems};
 use super::template::{Name, Token, tokens};
 
 /// Maximum number of bytes in one text, and in all texts of a spec, after placeholders are
@@ -486,15 +486,15 @@ impl<'a> Values<'a> {
             if problems.is_only_counted() {
                 continue;
             }
-            let shown: String = name.chars().take(MAX_SAID).collect();
+            let shown: String = name.chars().take(MAX_MESSAGE_CHARS).collect();
             let others = declared.iter().map(|it| bare(it)).filter(|it| *it != name);
             let near = nearest(&name, others);
             let near = near.map_or_else(String::new, |near| format!("did you mean `${{var.{near}}}`? Otherwise "));
             let hint = Advice::from(format!("{near}add it to `vars:`, ")).then(Remedy::SetVariable(shown));
             let error = crate::diagnostic::Diagnostic::error(format!("the variable `{name}` has no value"), hint);
-            let error = error.at(self.file.place(*first));
+            let error = error.at(self.file.location(*first));
             let lines: BTreeSet<usize> =
-                uses.iter().skip(1).map(|span| self.file.place(*span).line_column().0).collect();
+                uses.iter().skip(1).map(|span| self.file.location(*span).line_column().0).collect();
             let shown: Vec<String> = lines.iter().take(MAX_USES).map(ToString::to_string).collect();
             problems.push(match lines.len() {
                 0 => error,
@@ -635,8 +635,8 @@ fn closing(text: &str) -> Option<usize> {
 /// The name that has a value, and the keys within that: `var.a.b` is `b` of `var.a`. `None` for
 /// names of a later phase.
 fn split(inner: &str) -> Option<(String, Vec<&str>)> {
-    let mut words = inner.split('.');
-    let first = words.next()?;
+    let mut names = inner.split('.');
+    let first = names.next()?;
     let is_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
@@ -644,17 +644,17 @@ fn split(inner: &str) -> Option<(String, Vec<&str>)> {
         "team" | "stage" | "region" | "account" | "partition" => {
             return (inner == first).then(|| (first.to_owned(), Vec::new()));
         }
-        "var" => words.next().filter(|name| is_word(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())),
-        "each" => words.next().filter(|name| ["key", "value"].contains(name)),
+        "var" => names.next().filter(|name| is_word(name) && name.starts_with(|c: char| c.is_ascii_alphabetic())),
+        "each" => names.next().filter(|name| ["key", "value"].contains(name)),
         "lookup" => {
-            return words
+            return names
                 .next()
                 .filter(|name| is_word(name) && inner == format!("lookup.{name}"))
                 .map(|_| (inner.to_owned(), Vec::new()));
         }
         _ => None,
     };
-    let path: Vec<&str> = words.collect();
+    let path: Vec<&str> = names.collect();
     let is_path = path.iter().all(|key| is_word(key));
     root.filter(|_| is_path).map(|root| (format!("{first}.{root}"), path))
 }

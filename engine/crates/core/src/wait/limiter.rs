@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a call waits for its rate limit before that is reported.
-const NEWS: Duration = Duration::from_secs(3);
+const NOTICE_DELAY: Duration = Duration::from_secs(3);
 
 /// The maximum number of requests of one connection in flight, to real or local AWS. Each needs a
 /// file descriptor, idle connections of each service keep theirs, and macOS allows 256 by default.
@@ -71,7 +71,7 @@ const RAISE_AT_FIRST: f64 = 0.2;
 /// synchronize.
 const LOWER: Range<f64> = 0.4..0.7;
 /// The delay after a throttled call, in intervals of the new rate; random for the same reason.
-const REST: Range<f64> = 0.5..1.5;
+const THROTTLE_DELAY: Range<f64> = 0.5..1.5;
 /// The period over which the actual rate is measured.
 const WINDOW: Duration = Duration::from_secs(1);
 /// The rate limits of one run: one queue for each limit that AWS counts separately.
@@ -203,7 +203,7 @@ async fn patiently<T>(service: &'static str, slots: impl Future<Output = T>) -> 
         biased;
         slot = &mut slot => return Ok(slot),
         () = &mut ended => return Err(crowded),
-        () = sleep(NEWS) => {}
+        () = sleep(NOTICE_DELAY) => {}
     }
     let report = |waits| call.iter().for_each(|call| (call.on_wait)(waits));
     report(true);
@@ -214,7 +214,7 @@ async fn patiently<T>(service: &'static str, slots: impl Future<Output = T>) -> 
             Ok(slot)
         }
         () = ended => Err(crowded),
-        () = sleep(PATIENCE - NEWS) => Err(crowded),
+        () = sleep(PATIENCE - NOTICE_DELAY) => Err(crowded),
     }
 }
 
@@ -439,7 +439,7 @@ impl TokenBucket {
             // A process that uses only part of its rate must go below that part for an effect.
             let used = self.sent.len().max(1) as f64 / WINDOW.as_secs_f64();
             self.rate = (self.rate.min(used) * between(LOWER)).max(FLOOR);
-            self.tokens = self.tokens.min(1.0 - between(REST));
+            self.tokens = self.tokens.min(1.0 - between(THROTTLE_DELAY));
             self.filled = now;
             self.lowered = Some(now);
         }
@@ -713,7 +713,7 @@ mod tests {
         let (ended, (), other) = tokio::join!(
             call.watch(limits.admit(COUNTED)),
             async {
-                sleep(NEWS + Duration::from_millis(1)).await;
+                sleep(NOTICE_DELAY + Duration::from_millis(1)).await;
                 assert_eq!(*reports.lock().unwrap(), [true]);
                 call.end_waits();
             },

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::super::project::{Account, Project, Ran};
 use super::super::{NO_CHANGES, TEAM};
-use super::{CODE, EXTENT, Extent, OTHER_CODE, TOLD};
+use super::{CODE, CONFLICT_TEXTS, EXTENT, Extent, OTHER_CODE};
 use crate::shared::DEADLINE;
 use crate::shared::proxy::{Proxy, Request};
 
@@ -63,7 +63,7 @@ const PAIRS: [(Edits, Edits, &str); 8] = [
 ];
 
 /// The current values of the properties in which the specs differ.
-fn facets(aws: &Account) -> BTreeMap<&'static str, String> {
+fn current_values(aws: &Account) -> BTreeMap<&'static str, String> {
     let table = aws.table("blue-owls-todos");
     let function = aws.lambda.get_function_configuration().function_name("blue-owls-logger");
     let function = aws.wait(function.send());
@@ -169,7 +169,7 @@ impl Case {
                 let number = n_calls.fetch_add(1, Ordering::SeqCst) + 1;
                 if number == at {
                     project.run(&["apply", &theirs, "--local", "--yes"]).expect(0, &[]);
-                    *then.lock().unwrap() = Some(facets(&Account::new(&upstream, &account)));
+                    *then.lock().unwrap() = Some(current_values(&Account::new(&upstream, &account)));
                     *theirs_done.0.lock().unwrap() = true;
                     theirs_done.1.notify_all();
                 }
@@ -230,14 +230,14 @@ fn changes_by_a_concurrent_apply_are_not_silently_overwritten() {
                     if met.wrote_without_reread(pair.2) {
                         n_between += 1;
                     } else {
-                        assert_eq!(facets(&aws)[pair.2], then[pair.2], "{context}");
+                        assert_eq!(current_values(&aws)[pair.2], then[pair.2], "{context}");
                     }
                     if ran.code() == Some(0) {
                         n_well += 1;
                     } else {
                         let said = format!("{}{}", ran.out, ran.err);
                         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-                        assert!(TOLD.iter().any(|text| said.contains(text)), "{context}");
+                        assert!(CONFLICT_TEXTS.iter().any(|text| said.contains(text)), "{context}");
                         n_told += 1;
                     }
                     let again = project.run(&["apply", &case.specs[0], "--local", "--yes"]);

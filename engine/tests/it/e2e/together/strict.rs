@@ -13,12 +13,12 @@ use crate::shared::proxy::{Request, existing_mapping};
 /// A local AWS that refuses what the real one refuses.
 pub(super) struct Strict {
     pub(super) endpoint: String,
-    turn: Mutex<()>,
+    serial: Mutex<()>,
 }
 
 impl Strict {
     pub(super) fn new(endpoint: &str) -> Strict {
-        Strict { endpoint: endpoint.to_owned(), turn: Mutex::new(()) }
+        Strict { endpoint: endpoint.to_owned(), serial: Mutex::new(()) }
     }
 
     /// Answers as the real AWS would, with the data of the local one.
@@ -30,7 +30,7 @@ impl Strict {
         if !is_mapping && !request.is("UpdateTable") {
             return request.forward();
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
         let refusal = if is_mapping { existing_mapping(request) } else { self.pointless_stream(request) };
         refusal.unwrap_or_else(|| request.forward())
     }

@@ -50,14 +50,14 @@ pub(super) struct Denied {
 #[derive(Debug, Clone)]
 pub(super) enum Tagged {
     /// The tags that engine itself sets; the resource is the AWS name without the team's prefix.
-    Ours,
+    ThisStack,
     /// This stack's tags, with the name of another resource, in the spec or not.
-    OursAs(usize),
-    Nobody,
+    ThisStackAs(usize),
+    Untagged,
     OtherStack,
     Team(usize),
     CloudFormation {
-        also_ours: bool,
+        has_engine_tags: bool,
     },
     /// Some of engine's three tags (one bit each).
     Half(u8),
@@ -177,12 +177,12 @@ pub(super) struct ConcurrentChange {
 /// Mostly this stack's tags, so that not every plan is refused.
 fn tagged() -> impl Strategy<Value = Tagged> {
     prop_oneof![
-        40 => Just(Tagged::Ours),
-        4 => Just(Tagged::Nobody),
-        2 => (0..8_usize).prop_map(Tagged::OursAs),
+        40 => Just(Tagged::ThisStack),
+        4 => Just(Tagged::Untagged),
+        2 => (0..8_usize).prop_map(Tagged::ThisStackAs),
         1 => Just(Tagged::OtherStack),
         3 => (0..TEAMS.len()).prop_map(Tagged::Team),
-        1 => any::<bool>().prop_map(|also_ours| Tagged::CloudFormation { also_ours }),
+        1 => any::<bool>().prop_map(|has_engine_tags| Tagged::CloudFormation { has_engine_tags }),
         2 => (1..7_u8).prop_map(Tagged::Half),
         1 => (0..GARBAGE.len()).prop_map(Tagged::Garbage),
     ]
@@ -190,7 +190,7 @@ fn tagged() -> impl Strategy<Value = Tagged> {
 
 /// Tags of other owners.
 fn other_owner() -> impl Strategy<Value = Tagged> {
-    tagged().prop_filter("somebody else's", |it| !matches!(it, Tagged::Ours | Tagged::OursAs(_)))
+    tagged().prop_filter("somebody else's", |it| !matches!(it, Tagged::ThisStack | Tagged::ThisStackAs(_)))
 }
 
 fn rarely() -> impl Strategy<Value = bool> {
@@ -356,14 +356,14 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
     }
     let function = |name, statements: &[usize]| FunctionSeed {
         name,
-        tagged: Tagged::Ours,
+        tagged: Tagged::ThisStack,
         statements: statements.to_vec(),
         concurrency: None,
         is_pending: false,
     };
     let table = |name| TableSeed {
         name,
-        tagged: Tagged::OursAs(0),
+        tagged: Tagged::ThisStackAs(0),
         has_stream: true,
         items: 0,
         is_protected: false,
@@ -389,7 +389,7 @@ pub(super) fn known() -> Vec<(&'static str, Case)> {
                     qualifier: false,
                     table: 0,
                     dead_stream: false,
-                    tagged: Tagged::CloudFormation { also_ours: false },
+                    tagged: Tagged::CloudFormation { has_engine_tags: false },
                 }],
                 ..nothing()
             },
@@ -453,9 +453,9 @@ impl Tagged {
         };
         let mut tags = Tags::from([("course".to_owned(), "cloud".to_owned())]);
         match self {
-            Tagged::Nobody => {}
-            Tagged::Ours => tags.extend(all(us, STACK, natural)),
-            Tagged::OursAs(at) => {
+            Tagged::Untagged => {}
+            Tagged::ThisStack => tags.extend(all(us, STACK, natural)),
+            Tagged::ThisStackAs(at) => {
                 let names = ["todos", "logs", "extra-todos", "logger", "extra-logger", "feed", "old", "older"];
                 tags.extend(all(us, STACK, names[*at % names.len()]));
             }
@@ -463,8 +463,8 @@ impl Tagged {
             // The team's own name would not be another owner.
             Tagged::Team(at) if TEAMS[*at] == us => tags.extend(all("red-foxes", STACK, natural)),
             Tagged::Team(at) => tags.extend(all(TEAMS[*at], STACK, natural)),
-            Tagged::CloudFormation { also_ours } => {
-                if *also_ours {
+            Tagged::CloudFormation { has_engine_tags } => {
+                if *has_engine_tags {
                     tags.extend(all(us, STACK, natural));
                 }
                 tags.insert("aws:cloudformation:stack-name".to_owned(), "their-stack".to_owned());
@@ -559,8 +559,8 @@ impl Case {
         let mut world = World::empty();
         for seed in &self.tables {
             let name = self.table_name(seed.name);
-            world.stand_log_group(&name, seed.tagged.tags(us, &name));
-            let table = world.stand_table(&name, seed.has_stream, seed.tagged.tags(us, &name));
+            world.add_log_group(&name, seed.tagged.tags(us, &name));
+            let table = world.add_table(&name, seed.has_stream, seed.tagged.tags(us, &name));
             (table.items, table.counted) = (seed.items, seed.items);
             table.shown["DeletionProtectionEnabled"] = json!(seed.is_protected);
             if seed.is_creating {
@@ -569,8 +569,8 @@ impl Case {
         }
         for seed in &self.functions {
             let name = self.function_name(seed.name);
-            world.stand_function(&name, seed.tagged.tags(us, &name));
-            world.stand_log_group(&format!("/aws/lambda/{name}"), seed.tagged.tags(us, &name));
+            world.add_function(&name, seed.tagged.tags(us, &name));
+            world.add_log_group(&format!("/aws/lambda/{name}"), seed.tagged.tags(us, &name));
             let function = world.functions.get_mut(&name).unwrap();
             function.concurrency = seed.concurrency;
             for id in seed.statements.iter().map(|at| self.statement_id(*at)) {
@@ -593,11 +593,11 @@ impl Case {
             let function = if seed.qualifier { format!("{function}:live") } else { function };
             let live = world.tables.get(&table).and_then(|it| it.shown["LatestStreamArn"].as_str().map(str::to_owned));
             let stream = live.filter(|_| !seed.dead_stream).unwrap_or_else(|| stream_of(&table));
-            world.stand_mapping(&function, &stream, seed.tagged.tags(us, &format!("{us}-feed-0")));
+            world.add_mapping(&function, &stream, seed.tagged.tags(us, &format!("{us}-feed-0")));
         }
         for seed in &self.queues {
             let name = self.queue_name(seed.name);
-            world.stand_queue(&name, seed.tagged.tags(us, &name)).messages = seed.messages;
+            world.add_queue(&name, seed.tagged.tags(us, &name)).messages = seed.messages;
         }
         for (is_table, at, tagged) in &self.index {
             let name = if *is_table { self.table_name(*at) } else { self.function_name(*at) };

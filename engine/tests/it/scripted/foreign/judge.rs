@@ -64,7 +64,7 @@ pub(super) struct Rules {
 
 /// The result: counts, violations and writes.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct RunVerdict {
     pub(super) n_writes: usize,
     pub(super) n_deeds: usize,
     pub(super) wrongs: Vec<String>,
@@ -80,32 +80,32 @@ pub(super) struct Judge {
     /// function that a mapping is attached to: a mapping with this stack's tags is owned by it.
     changed: BTreeSet<String>,
     /// Functions that this run has read before they changed owners and since its last write to
-    /// them or their policy; `made` has those that it created. These writes form one queue, and
+    /// them or their policy; `created` has those that it created. These writes form one queue, and
     /// each needs its own read: a read before another step's write doesn't count.
-    looked: BTreeSet<String>,
-    made: BTreeSet<String>,
+    freshly_read: BTreeSet<String>,
+    created: BTreeSet<String>,
     /// The function whose write queue the current call belongs to.
     queue: Option<String>,
     /// What the current call must not change.
     held: BTreeMap<String, (String, String)>,
-    verdict: Arc<Mutex<Verdict>>,
+    verdict: Arc<Mutex<RunVerdict>>,
 }
 
-enum Whose {
-    Ours,
-    Nobody,
+enum TagOwner {
+    ThisStack,
+    Unowned,
     Other(String),
 }
 
-fn owner_of(tags: &Tags, us: &str) -> Whose {
+fn owner_of(tags: &Tags, us: &str) -> TagOwner {
     if let Some(stack) = tags.get("aws:cloudformation:stack-name") {
-        return Whose::Other(format!("CloudFormation's {stack}"));
+        return TagOwner::Other(format!("CloudFormation's {stack}"));
     }
     let marks = ["engine:team", "engine:stack", "engine:resource"].map(|key| tags.get(key).map(String::as_str));
     match marks {
-        [None, None, None] => Whose::Nobody,
-        [Some(team), Some(stack), _] if team == us && stack == STACK => Whose::Ours,
-        other => Whose::Other(format!("{other:?}")),
+        [None, None, None] => TagOwner::Unowned,
+        [Some(team), Some(stack), _] if team == us && stack == STACK => TagOwner::ThisStack,
+        other => TagOwner::Other(format!("{other:?}")),
     }
 }
 
@@ -150,7 +150,7 @@ const IN_LINE: [&str; 12] = [
 ];
 
 /// The tags of engine.
-const OURS: [&str; 4] = ["engine:team", "engine:stack", "engine:resource", "engine:settings"];
+const ENGINE_TAGS: [&str; 4] = ["engine:team", "engine:stack", "engine:resource", "engine:settings"];
 
 /// Deletes of a setting alone.
 const RESETS: [&str; 3] = ["DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig", "DeleteFunctionUrlConfig"];
@@ -167,15 +167,15 @@ fn queue(call: &Call, world: &World) -> Option<String> {
 }
 
 impl Judge {
-    pub(super) fn new(rules: Rules, deeds: Vec<Deed>) -> (Judge, Arc<Mutex<Verdict>>) {
-        let verdict = Arc::new(Mutex::new(Verdict::default()));
+    pub(super) fn new(rules: Rules, deeds: Vec<Deed>) -> (Judge, Arc<Mutex<RunVerdict>>) {
+        let verdict = Arc::new(Mutex::new(RunVerdict::default()));
         let judge = Judge {
             rules,
             deeds,
             unseen: BTreeSet::new(),
             changed: BTreeSet::new(),
-            looked: BTreeSet::new(),
-            made: BTreeSet::new(),
+            freshly_read: BTreeSet::new(),
+            created: BTreeSet::new(),
             queue: None,
             held: BTreeMap::new(),
             verdict: Arc::clone(&verdict),
@@ -186,7 +186,7 @@ impl Judge {
     /// Whether the current call's sender can't know that a resource has changed owners.
     fn is_unseen(&self, key: &str) -> bool {
         let in_its_queue = self.queue.as_deref() == Some(key);
-        self.unseen.contains(key) && (!in_its_queue || self.looked.contains(key) || self.made.contains(key))
+        self.unseen.contains(key) && (!in_its_queue || self.freshly_read.contains(key) || self.created.contains(key))
     }
 
     /// Why a resource must not change right now.
@@ -217,12 +217,12 @@ impl Judge {
                     _ => denied.functions,
                 };
                 match owner_of(tags?, us) {
-                    Whose::Ours => None,
+                    TagOwner::ThisStack => None,
                     // The owner can't be determined, so only the name counts.
                     _ if unreadable && (is_declared || self.rules.assume_owner) => None,
-                    Whose::Nobody if may_adopt => None,
-                    Whose::Nobody => Some("it has no owner, and no spec was meant to adopt it".to_owned()),
-                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                    TagOwner::Unowned if may_adopt => None,
+                    TagOwner::Unowned => Some("it has no owner, and no spec was meant to adopt it".to_owned()),
+                    TagOwner::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
             "log_group" => {
@@ -230,9 +230,9 @@ impl Judge {
                     return Some(format!("its name doesn't start with {us}"));
                 }
                 match owner_of(&world.log_groups.get(name)?.tags, us) {
-                    Whose::Ours => None,
-                    Whose::Nobody => Some("it has no owner".to_owned()),
-                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                    TagOwner::ThisStack => None,
+                    TagOwner::Unowned => Some("it has no owner".to_owned()),
+                    TagOwner::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
             "mapping" => {
@@ -251,10 +251,10 @@ impl Judge {
                     (*aim != Aim::Apply).then(|| "it is imported".to_owned())
                 };
                 match owner_of(&mapping.tags, us) {
-                    Whose::Ours => None,
+                    TagOwner::ThisStack => None,
                     _ if denied.mappings && (host.is_none() || self.rules.assume_owner) => None,
-                    Whose::Nobody => host.map(|why| format!("it has no owner, and of its function: {why}")),
-                    Whose::Other(owner) => Some(format!("it belongs to {owner}")),
+                    TagOwner::Unowned => host.map(|why| format!("it has no owner, and of its function: {why}")),
+                    TagOwner::Other(owner) => Some(format!("it belongs to {owner}")),
                 }
             }
             "statement" => {
@@ -304,7 +304,9 @@ impl Judge {
         let is_ours = tags.get("engine:team").is_some_and(|team| team == us);
         let is_stacked = tags.contains_key("aws:cloudformation:stack-name");
         match owner_of(tags, us) {
-            Whose::Other(owner) if is_stacked || !is_ours => Some(format!("{key}, to which it is attached: {owner}")),
+            TagOwner::Other(owner) if is_stacked || !is_ours => {
+                Some(format!("{key}, to which it is attached: {owner}"))
+            }
             _ => None,
         }
     }
@@ -386,7 +388,7 @@ impl Judge {
         if operation == "DeleteFunction" {
             for mapping in world.mappings.iter().filter(|it| it.function == name && !it.is_leaving()) {
                 let key = format!("mapping {}", mapping.uuid);
-                let is_other = matches!(owner_of(&mapping.tags, us), Whose::Other(_));
+                let is_other = matches!(owner_of(&mapping.tags, us), TagOwner::Other(_));
                 if is_other && !self.unseen.contains(&key) && !(denied.mappings && *assume_owner) {
                     self.wrong(call, &format!("{key} of somebody else hangs on it"));
                 }
@@ -414,20 +416,20 @@ impl Judge {
             "TagTable",
             "TagResource",
         ];
-        if brings.contains(&operation) && !matches!(owner_of(&tags, us), Whose::Ours) {
+        if brings.contains(&operation) && !matches!(owner_of(&tags, us), TagOwner::ThisStack) {
             self.wrong(call, "it is not tagged as ours");
         }
         let taken: Vec<String> = match (call.body["TagKeys"].as_array(), call.query.get("tagKeys")) {
             (Some(keys), _) => keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect(),
             (None, keys) => keys.into_iter().flat_map(|keys| keys.lines()).map(str::to_owned).collect(),
         };
-        if taken.iter().any(|key| !OURS.contains(&key.as_str())) {
+        if taken.iter().any(|key| !ENGINE_TAGS.contains(&key.as_str())) {
             self.wrong(call, "it takes off what is not the engine's");
         }
     }
 
     /// Makes the other actor's changes that are due before this write.
-    pub(super) fn meddle(&mut self, world: &mut World, write: Option<usize>) {
+    pub(super) fn change_outside(&mut self, world: &mut World, write: Option<usize>) {
         let due: Vec<Deed> = self.deeds.extract_if(.., |deed| deed.before == write).collect();
         for Deed { before, whom, tagged, reborn } in due {
             let (kind, name) = whom.split_once(' ').unwrap();
@@ -472,7 +474,7 @@ impl Witness for Judge {
             verdict.writes.push(format!("{} {}", call.operation, call.about));
             verdict.n_writes
         };
-        self.meddle(world, Some(count));
+        self.change_outside(world, Some(count));
         self.queue = queue(call, world);
         self.judge(call, world);
         let mut held = BTreeMap::new();
@@ -498,15 +500,15 @@ impl Witness for Judge {
                 "GetFunction" => {
                     let key = format!("function {name}");
                     if !self.unseen.contains(&key) {
-                        self.looked.insert(key);
+                        self.freshly_read.insert(key);
                     }
                 }
-                "CreateFunction" => drop(self.made.insert(format!("function {name}"))),
+                "CreateFunction" => drop(self.created.insert(format!("function {name}"))),
                 _ => {}
             }
         }
         if let Some(queue) = self.queue.take().filter(|_| (200..300).contains(&status)) {
-            self.looked.remove(&queue);
+            self.freshly_read.remove(&queue);
         }
         if READS.contains(&call.operation) {
             return;

@@ -173,7 +173,7 @@ impl World {
             config["LastUpdateStatus"] = json!("Successful");
         }
         if let Some(passing) = &mut function.pending {
-            match passing.look() {
+            match passing.next_state() {
                 Some(word) => {
                     config["State"] = json!(word);
                     config["StateReasonCode"] = json!("Creating");
@@ -187,7 +187,7 @@ impl World {
             }
         }
         if let Some(passing) = &mut function.updating {
-            match passing.look() {
+            match passing.next_state() {
                 Some(word) => config["LastUpdateStatus"] = json!(word),
                 None => {
                     function.end_update();
@@ -477,7 +477,7 @@ impl World {
             .filter(|mapping| function.as_ref().is_none_or(|name| *name == mapping.function))
             .map(|mapping| mapping.uuid.clone())
             .collect();
-        let mut shown: Vec<Json> = all.iter().filter_map(|uuid| self.look_at_mapping(uuid)).collect();
+        let mut shown: Vec<Json> = all.iter().filter_map(|uuid| self.read_mapping(uuid)).collect();
         // Lists omit encrypted filters.
         for mapping in shown.iter_mut().filter(|it| it["KMSKeyArn"].is_string()) {
             mapping.as_object_mut().unwrap().remove("FilterCriteria");
@@ -486,12 +486,12 @@ impl World {
         Ok(Reply::json(200, &json!({ "EventSourceMappings": items, "NextMarker": next })))
     }
 
-    fn look_at_mapping(&mut self, uuid: &str) -> Option<Json> {
+    fn read_mapping(&mut self, uuid: &str) -> Option<Json> {
         let index = self.mappings.iter().position(|mapping| mapping.uuid == uuid)?;
         let mapping = &mut self.mappings[index];
         let mut state = if mapping.enabled { "Enabled" } else { "Disabled" };
         if let Some(passing) = &mut mapping.passing {
-            match passing.look() {
+            match passing.next_state() {
                 Some(word) => state = word,
                 None if mapping.leaving => {
                     self.mappings.remove(index);
@@ -506,7 +506,7 @@ impl World {
     }
 
     fn get_mapping(&mut self, uuid: &str) -> Result<Reply, Reply> {
-        let shown = self.look_at_mapping(uuid).ok_or_else(no_mapping)?;
+        let shown = self.read_mapping(uuid).ok_or_else(no_mapping)?;
         Ok(Reply::json(200, &shown))
     }
 
@@ -609,7 +609,7 @@ impl World {
     fn quiet_mapping(&mut self, uuid: &str, verb: &str) -> Result<&mut Mapping, Reply> {
         let mapping = self.mappings.iter_mut().find(|mapping| mapping.uuid == uuid).ok_or_else(no_mapping)?;
         let leaving = mapping.leaving;
-        if leaving || mapping.passing.as_mut().and_then(Passing::look).is_some() {
+        if leaving || mapping.passing.as_mut().and_then(Passing::next_state).is_some() {
             let text = format!("Cannot {verb} the event source mapping because it is in use.");
             return Err(Reply::lambda(400, "ResourceInUseException", &text));
         }
@@ -690,7 +690,7 @@ impl Function {
     }
 
     fn not_pending(&mut self) -> Result<(), Reply> {
-        if self.pending.as_mut().and_then(Passing::look).is_none() {
+        if self.pending.as_mut().and_then(Passing::next_state).is_none() {
             self.revision += u32::from(self.pending.take().is_some());
             return Ok(());
         }
@@ -700,7 +700,7 @@ impl Function {
     }
 
     fn not_updating(&mut self) -> Result<(), Reply> {
-        if self.updating.as_mut().and_then(Passing::look).is_none() {
+        if self.updating.as_mut().and_then(Passing::next_state).is_none() {
             if self.updating.is_some() {
                 self.end_update();
             }
@@ -772,15 +772,15 @@ impl Function {
     }
 
     /// Another writer's change, which also changes the revision ID.
-    pub(in crate::scripted) fn meddle(&mut self, field: &str, value: Json) {
+    pub(in crate::scripted) fn change_outside(&mut self, field: &str, value: Json) {
         self.config[field] = value;
         self.revision += 1;
     }
 
     /// Another writer's change that is still in progress and may fail.
-    pub(in crate::scripted) fn begin_to_meddle(&mut self, field: &str, value: Json, fails: bool) {
+    pub(in crate::scripted) fn begin_change_outside(&mut self, field: &str, value: Json, fails: bool) {
         self.fallback = fails.then(|| self.config.clone());
-        self.meddle(field, value);
+        self.change_outside(field, value);
         self.updating = Some(Passing::through(&["InProgress"]));
     }
 

@@ -95,7 +95,7 @@ impl World {
     /// A line of a function: Lambda creates its log group if there is none.
     pub(in super::super) fn write_line(&mut self, name: &str) {
         if !self.log_groups.contains_key(name) {
-            self.stand_log_group(name, Tags::new());
+            self.add_log_group(name, Tags::new());
         }
         self.log_group(name).unwrap().streams.push("2026/11/30/[$LATEST]1".to_owned());
     }

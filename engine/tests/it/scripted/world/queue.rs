@@ -154,7 +154,7 @@ impl Queue {
 
 impl World {
     /// An old, empty queue.
-    pub(in crate::scripted) fn stand_queue(&mut self, name: &str, tags: Tags) -> &mut Queue {
+    pub(in crate::scripted) fn add_queue(&mut self, name: &str, tags: Tags) -> &mut Queue {
         let mut queue = Queue::old(name, tags);
         queue.age();
         self.queues.insert(name.to_owned(), queue);

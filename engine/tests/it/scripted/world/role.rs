@@ -36,8 +36,8 @@ pub(crate) struct Role {
     pub(in crate::scripted) id: String,
     /// Whether its own policies can be read, instead of the account's `policies`.
     pub(in crate::scripted) has_own_policies: bool,
-    /// When it was created; `None`: the account's `roles_born`.
-    born: Option<String>,
+    /// When it was created; `None`: the account's `roles_created`.
+    created: Option<String>,
     /// How many reads don't find the new role, and then show its ID instead of its ARN.
     hidden: u32,
     without_arn: u32,
@@ -176,7 +176,7 @@ fn texts(value: &Json) -> Vec<String> {
 
 /// Principals as IAM keeps them: an account becomes its root ARN
 /// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html).
-fn kept(trust: &str) -> String {
+fn normalized_principals(trust: &str) -> String {
     let mut document: Json = serde_json::from_str(trust).unwrap();
     let is_account = |text: &str| text.len() == 12 && text.bytes().all(|it| it.is_ascii_digit());
     let root = |value: &mut Json| {
@@ -231,7 +231,7 @@ impl Role {
 
     pub(super) fn age(&mut self) {
         (self.hidden, self.without_arn, self.refusals, self.lingering) = (0, 0, 0, 0);
-        self.born = None;
+        self.created = None;
     }
 
     /// Whether its own policies allow an action, on anything; unknown policies do.
@@ -262,7 +262,7 @@ impl Role {
 
 impl World {
     /// An old role of this owner, whose policies the caller can read.
-    pub(crate) fn stand_role(&mut self, name: &str, tags: Tags) -> &mut Role {
+    pub(crate) fn add_role(&mut self, name: &str, tags: Tags) -> &mut Role {
         let role = Role { tags, has_own_policies: true, ..Role::old("/") };
         self.roles.insert(name.to_owned(), role);
         self.roles.get_mut(name).unwrap()
@@ -345,7 +345,7 @@ impl World {
                 let document = given("PolicyDocument");
                 check_trust(&document)?;
                 let role = self.role(name)?;
-                (role.trust, role.refusals) = (Some(kept(&document)), REFUSALS);
+                (role.trust, role.refusals) = (Some(normalized_principals(&document)), REFUSALS);
             }
             "PutRolePermissionsBoundary" => self.role(name)?.boundary = Some(given("PermissionsBoundary")),
             "DeleteRolePermissionsBoundary" => self.role(name)?.boundary = None,
@@ -399,12 +399,12 @@ impl World {
             path: form.get("Path").cloned().unwrap_or_else(|| "/".to_owned()),
             description: form.get("Description").cloned().unwrap_or_default(),
             max_session_duration: form.get("MaxSessionDuration").map(|it| it.parse().unwrap()),
-            trust: Some(kept(&document)),
+            trust: Some(normalized_principals(&document)),
             tags: tags(form)?,
             boundary: form.get("PermissionsBoundary").cloned(),
             id: format!("AROA{:016}", self.id()),
             has_own_policies: true,
-            born: Some(humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()),
+            created: Some(humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()),
             hidden: READS,
             without_arn: READS,
             refusals: REFUSALS,
@@ -413,7 +413,7 @@ impl World {
         // The response lacks the maximum duration and the tags' order is arbitrary.
         let shown = Role { max_session_duration: None, ..role.clone() };
         self.roles.insert(name.to_owned(), role);
-        Ok(iam("CreateRole", &format!("<Role>{}</Role>", self.shown(name, &shown, &shown.arn(name), true))))
+        Ok(iam("CreateRole", &format!("<Role>{}</Role>", self.members(name, &shown, &shown.arn(name), true))))
     }
 
     fn delete_role(&mut self, name: &str) -> Result<(), Reply> {
@@ -444,7 +444,7 @@ impl World {
         let arn = if role.without_arn > 0 { role.id.clone() } else { role.arn(&known) };
         role.without_arn = role.without_arn.saturating_sub(1);
         let role = role.clone();
-        Ok(iam("GetRole", &format!("<Role>{}</Role>", self.shown(&known, &role, &arn, true))))
+        Ok(iam("GetRole", &format!("<Role>{}</Role>", self.members(&known, &role, &arn, true))))
     }
 
     /// Lists show neither tags nor boundaries
@@ -457,7 +457,7 @@ impl World {
         let size = if self.small_pages { 1 } else { 1000 };
         let roles = found.iter().skip(page * size).take(size);
         let roles: String = roles
-            .map(|(name, role)| format!("<member>{}</member>", self.shown(name, role, &role.arn(name), false)))
+            .map(|(name, role)| format!("<member>{}</member>", self.members(name, role, &role.arn(name), false)))
             .collect();
         let has_more = found.len() > (page + 1) * size;
         let marker = if has_more { format!("<Marker>{}</Marker>", page + 1) } else { String::new() };
@@ -471,14 +471,14 @@ impl World {
     }
 
     /// The members of a role in an answer.
-    fn shown(&self, name: &str, role: &Role, arn: &str, is_whole: bool) -> String {
+    fn members(&self, name: &str, role: &Role, arn: &str, is_whole: bool) -> String {
         let lambda = json!({ "Service": "lambda.amazonaws.com" });
         let statement = json!([{ "Effect": "Allow", "Principal": lambda, "Action": "sts:AssumeRole" }]);
         let usual = json!({ "Version": "2012-10-17", "Statement": statement });
         let trust = role.trust.clone().unwrap_or_else(|| self.trust.as_ref().unwrap_or(&usual).to_string());
-        let born = role.born.as_deref().or(self.roles_born).unwrap_or("2025-11-01T09:00:00Z");
+        let created = role.created.as_deref().or(self.roles_created).unwrap_or("2025-11-01T09:00:00Z");
         let mut shown = format!(
-            "<Path>{}</Path><RoleName>{name}</RoleName><RoleId>{}</RoleId><Arn>{arn}</Arn><CreateDate>{born}</CreateDate>\
+            "<Path>{}</Path><RoleName>{name}</RoleName><RoleId>{}</RoleId><Arn>{arn}</Arn><CreateDate>{created}</CreateDate>\
              <AssumeRolePolicyDocument>{}</AssumeRolePolicyDocument><MaxSessionDuration>{}</MaxSessionDuration>",
             role.path,
             role.id,

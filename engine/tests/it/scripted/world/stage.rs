@@ -7,7 +7,7 @@ use super::{lambda::Mapping, table::Table};
 
 impl World {
     /// An old, empty on-demand table, with a stream of both images if `has_stream`.
-    pub(in crate::scripted) fn stand_table(&mut self, name: &str, has_stream: bool, tags: Tags) -> &mut Table {
+    pub(in crate::scripted) fn add_table(&mut self, name: &str, has_stream: bool, tags: Tags) -> &mut Table {
         let mut table = World::one_table();
         table.reincarnate();
         table.tags = tags;
@@ -20,7 +20,7 @@ impl World {
     }
 
     /// An old function with default settings.
-    pub(in crate::scripted) fn stand_function(&mut self, name: &str, tags: Tags) {
+    pub(in crate::scripted) fn add_function(&mut self, name: &str, tags: Tags) {
         let body = json!({
             "FunctionName": name,
             "Runtime": "nodejs22.x",
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// An empty log group with default settings.
-    pub(in crate::scripted) fn stand_log_group(&mut self, name: &str, tags: Tags) {
+    pub(in crate::scripted) fn add_log_group(&mut self, name: &str, tags: Tags) {
         let look = Call {
             operation: "CreateLogGroup",
             about: name.to_owned(),
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// An old mapping; `function` may have a qualifier, and neither end has to exist.
-    pub(in crate::scripted) fn stand_mapping(&mut self, function: &str, stream: &str, tags: Tags) {
+    pub(in crate::scripted) fn add_mapping(&mut self, function: &str, stream: &str, tags: Tags) {
         let uuid = format!("00000000-0000-4000-8000-{:012}", self.id());
         self.mappings.push(Mapping::old(&uuid, function, stream, tags));
     }

@@ -123,7 +123,7 @@ impl World {
         if table.stale > 0 {
             table.stale -= 1;
             is_stale = true;
-        } else if let Some(word) = table.look() {
+        } else if let Some(word) = table.next_state() {
             status = word;
         }
         if table.gone {
@@ -346,7 +346,7 @@ impl World {
     pub(in super::super) fn have_changed(&mut self, name: &str, body: &Json) {
         self.update_table(name, body).unwrap();
         let table = self.tables.get_mut(name).unwrap();
-        while table.look().is_some() {}
+        while table.next_state().is_some() {}
         table.catch_up();
     }
 
@@ -465,10 +465,10 @@ impl Table {
     }
 
     /// Counts one read of the change in progress; `None` once it is done.
-    pub(in super::super) fn look(&mut self) -> Option<&'static str> {
+    pub(in super::super) fn next_state(&mut self) -> Option<&'static str> {
         let passing = self.passing.as_mut()?;
         let deleting = passing.words == ["DELETING"];
-        let word = passing.look();
+        let word = passing.next_state();
         if word.is_none() {
             self.passing = None;
             self.meanwhile = None;
@@ -486,7 +486,7 @@ impl Table {
             let text = format!("Attempt to change a resource which is still in use: Table is being deleted: {name}");
             return Err(Reply::dynamodb("ResourceInUseException", &text));
         }
-        let doing = match self.look() {
+        let doing = match self.next_state() {
             None => return Ok(()),
             Some(INDEXING) => return Err(one_index_at_a_time()),
             Some("CREATING") => "created",

@@ -33,7 +33,7 @@ const ON_SUCCESS: &str = "on_success_destination_arn";
 const ON_FAILURE: &str = "on_failure_destination_arn";
 /// Lambda's defaults (docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html).
 const RETRIES: i32 = 2;
-const AGE: i32 = 21_600;
+const DEFAULT_MAX_AGE: i32 = 21_600;
 
 /// docs.aws.amazon.com/lambda/latest/api/API_OnFailure.html
 static DESTINATION: LazyLock<Text> = LazyLock::new(|| {
@@ -48,7 +48,7 @@ impl Default for AsyncConfig {
     fn default() -> AsyncConfig {
         AsyncConfig {
             maximum_retry_attempts: RETRIES,
-            maximum_event_age_in_seconds: AGE,
+            maximum_event_age_in_seconds: DEFAULT_MAX_AGE,
             on_success_destination_arn: None,
             on_failure_destination_arn: None,
         }
@@ -69,10 +69,10 @@ pub(super) fn async_config() -> Property {
         .default(RETRIES),
         property(
             "maximum_event_age_in_seconds",
-            Shape::Integer { min: 60, max: AGE.into() },
+            Shape::Integer { min: 60, max: DEFAULT_MAX_AGE.into() },
             "maximum age of an event that Lambda still sends to the function",
         )
-        .default(AGE),
+        .default(DEFAULT_MAX_AGE),
         destination(ON_SUCCESS, "destination for the results of successful invocations"),
         destination(ON_FAILURE, "destination for failed events; also the ARN of an S3 bucket"),
     ];
@@ -157,7 +157,7 @@ impl AsyncConfig {
         let target = |arn: String| (!arn.is_empty()).then_some(arn);
         AsyncConfig {
             maximum_retry_attempts: answer.maximum_retry_attempts.unwrap_or(RETRIES),
-            maximum_event_age_in_seconds: answer.maximum_event_age_in_seconds.unwrap_or(AGE),
+            maximum_event_age_in_seconds: answer.maximum_event_age_in_seconds.unwrap_or(DEFAULT_MAX_AGE),
             on_success_destination_arn: destinations.on_success.and_then(|it| it.destination).and_then(target),
             on_failure_destination_arn: destinations.on_failure.and_then(|it| it.destination).and_then(target),
         }

@@ -12,7 +12,7 @@ use crate::schema::{Id, Live, NOT_NEEDED, Unknown};
 
 use super::async_config::{self, ASYNC, AsyncConfig};
 use super::reference::SIGNING;
-use super::seen::look;
+use super::seen::read_function;
 use super::url::{self, FunctionUrl, URL};
 use super::{BUSY, Props, signing};
 
@@ -63,7 +63,7 @@ fn needs_mark(props: &Props) -> bool {
 /// Adds the mark if it is missing and one of the settings is about to be set; returns whether it was.
 pub(super) async fn ensure_mark(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<bool, AwsError> {
     let is_change = (&have.props.async_config, &have.props.url) != (&want.async_config, &want.url);
-    if !is_change || !needs_mark(want) || look(cx, id).await?.is_none_or(|seen| seen.is_marked) {
+    if !is_change || !needs_mark(want) || read_function(cx, id).await?.is_none_or(|seen| seen.is_marked) {
         return Ok(false);
     }
     let arn = have.outputs.get("arn").map_or("", String::as_str);
@@ -157,7 +157,7 @@ pub(super) async fn complete(cx: &Context, id: &Id, now: &Props, want: &Props) -
     }
     let _lock = cx.lock_writes(&id.name).await;
     // Other writes in this run may have taken a while, so check the owner again.
-    if look(cx, id)
+    if read_function(cx, id)
         .await?
         .is_some_and(|seen| OwnershipVerdict::of(&seen.owner, None, &id.owner).other_owner().is_some())
     {

@@ -5,7 +5,7 @@
 use crate::schema::{Problem, Property, Shape, Str, TargetKeys, Text, property};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
-use engine_core::kind::Implied;
+use engine_core::kind::ImpliedResource;
 
 /// The property that implies mappings.
 pub(super) const EVENTS: &str = "events";
@@ -53,7 +53,7 @@ fn mapping_name(source: &str, function: &ResourceDecl) -> String {
 
 /// The mappings that `events` of a function implies. A source of another kind implies none, so that
 /// it is a single error.
-pub(super) fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<Implied> {
+pub(super) fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option<Str>) -> Vec<ImpliedResource> {
     let Some(Value::Map(events)) = declared.desired.get(EVENTS) else { return Vec::new() };
     let implied = events.iter().filter_map(|(source, body)| {
         let Value::Map(body) = body else { return None };
@@ -66,7 +66,7 @@ pub(super) fn mappings(declared: &ResourceDecl, kind_of: &dyn Fn(&str) -> Option
         let mut properties = crate::kinds::mapping::written(body, is_stream);
         properties.insert("function".to_owned(), Value::reference(&declared.name, "arn"));
         properties.insert("event_source_arn".to_owned(), Value::reference(source, output));
-        Some(Implied {
+        Some(ImpliedResource {
             name: mapping_name(source, declared),
             kind: "mapping".into(),
             aws_name: None,

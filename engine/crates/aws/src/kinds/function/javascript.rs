@@ -322,7 +322,7 @@ impl Syntax {
             }
             "identifier" => match source(node, text) {
                 "exports" => self.exports_object(node, ancestors, text),
-                "module" if !is_only_looked_at(*parent, node) => self.exports_unknown = true,
+                "module" if !is_only_inspected(*parent, node) => self.exports_unknown = true,
                 "eval" if is_field(*parent, "function", node) => self.exports_unknown = true,
                 // Node.js passes `exports` and `module` as arguments of the file.
                 "arguments" if ancestors.iter().all(|above| !HAS_OWN_THIS.contains(&above.kind())) => {
@@ -416,7 +416,7 @@ impl Syntax {
             "assignment_expression" if is_field(*parent, "left", node) => {
                 // Assigning to `exports` only rebinds a local variable.
                 if node.kind() == "member_expression" {
-                    self.whole_exports(*parent, ancestors, text);
+                    self.replaced_exports(*parent, ancestors, text);
                 }
             }
             "arguments" if is_define_property(*outer, text) => match parent.named_child(1) {
@@ -431,7 +431,7 @@ impl Syntax {
     }
 
     /// Handles `module.exports = …`, including chains of assignments.
-    fn whole_exports(&mut self, assignment: Node, ancestors: &[Node], text: &[u8]) {
+    fn replaced_exports(&mut self, assignment: Node, ancestors: &[Node], text: &[u8]) {
         // In `const api = module.exports = {}`, the object has a second name, through which it can
         // get more exports.
         let user = ancestors.iter().rev().find(|node| node.kind() != "assignment_expression");
@@ -539,7 +539,7 @@ fn is_load_time(ancestors: &[Node]) -> bool {
 }
 
 /// Whether a use of `module` only accesses a member or checks it, without passing it on.
-fn is_only_looked_at(parent: Node, node: Node) -> bool {
+fn is_only_inspected(parent: Node, node: Node) -> bool {
     match parent.kind() {
         "member_expression" => is_field(parent, "object", node),
         "unary_expression" => true,

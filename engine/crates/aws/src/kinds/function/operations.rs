@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::aws::limits;
 use crate::aws::trust::LAMBDA;
 use crate::operation::{
-    At, Effect, Grant, Implied, NameForm, Operation, Service, Takes,
+    At, Effect, Grant, ImpliedPermission, NameForm, Operation, Service, Takes,
     Wire::{self, Rest},
 };
 use crate::policy::{
@@ -123,43 +123,43 @@ const SIGNING_CONFIGS: Scope = Scope::new("CodeSigning", |policy| {
 });
 
 /// docs.aws.amazon.com/lambda/latest/dg/images-create.html#gettingstarted-images-permissions
-const fn repository(action: &'static str) -> Implied {
+const fn repository(action: &'static str) -> ImpliedPermission {
     let why = "Lambda lets itself pull a function's image with the caller's permissions";
-    Implied { action, grant: (&REPOSITORIES, &[Apply]), why, property: Some("code") }
+    ImpliedPermission { action, grant: (&REPOSITORIES, &[Apply]), why, property: Some("code") }
 }
 
 /// docs.aws.amazon.com/lambda/latest/api/API_FunctionCode.html
-const fn object(action: &'static str, scope: &'static Scope) -> Implied {
+const fn object(action: &'static str, scope: &'static Scope) -> ImpliedPermission {
     let why = "Lambda reads code in S3 with the caller's permissions";
-    Implied { action, grant: (scope, &[Apply]), why, property: Some("code") }
+    ImpliedPermission { action, grant: (scope, &[Apply]), why, property: Some("code") }
 }
 
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
-const fn key(action: &'static str, used_by: &'static [Purpose], why: &'static str) -> Implied {
-    Implied { action, grant: (&FUNCTION_KEYS, used_by), why, property: Some("kms_key_arn") }
+const fn key(action: &'static str, used_by: &'static [Purpose], why: &'static str) -> ImpliedPermission {
+    ImpliedPermission { action, grant: (&FUNCTION_KEYS, used_by), why, property: Some("kms_key_arn") }
 }
 
 /// docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
-const fn network(action: &'static str) -> Implied {
+const fn network(action: &'static str) -> ImpliedPermission {
     let why = "Lambda checks a function's subnets and security groups with the caller's permissions";
-    Implied { action, grant: (&NETWORKS, &[Apply]), why, property: Some(VPC) }
+    ImpliedPermission { action, grant: (&NETWORKS, &[Apply]), why, property: Some(VPC) }
 }
 
-const PASS_ROLE: Implied = Implied {
+const PASS_ROLE: ImpliedPermission = ImpliedPermission {
     action: "iam:PassRole",
     grant: (&PASSED_ROLES, &[Apply]),
     why: "CreateFunction passes the role to Lambda, and so does UpdateFunctionConfiguration if the role changes",
     property: Some("role"),
 };
 /// docs.aws.amazon.com/lambda/latest/dg/tags-esm.html#esm-tags-required-permissions
-const READ_TAGS: Implied = Implied {
+const READ_TAGS: ImpliedPermission = ImpliedPermission {
     action: "lambda:ListTags",
     grant: (&FUNCTIONS, &[Diff, Apply, Destroy, Dev, Verify, Logs, Check]),
     why: "GetFunction requires it if the function has tags",
     property: None,
 };
 /// docs.aws.amazon.com/lambda/latest/dg/adding-layers.html
-const READ_LAYERS: Implied = Implied {
+const READ_LAYERS: ImpliedPermission = ImpliedPermission {
     action: "lambda:GetLayerVersion",
     grant: (&LAYERS, &[Apply]),
     why: "adding a layer to a function requires permission to read the layer",

@@ -15,7 +15,7 @@ use super::{RETENTION, async_config, code, events, network, operations, referenc
 
 /// docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 static NAME: LazyLock<Text> =
-    LazyLock::new(|| Text::new(1..=64, "letters, digits, `-` and `_`", crate::kinds::text::word));
+    LazyLock::new(|| Text::new(1..=64, "letters, digits, `-` and `_`", crate::kinds::text::is_word));
 static HANDLER: LazyLock<Text> = LazyLock::new(|| {
     Text::new(1..=128, "a file and an export without whitespace, like `index.handler`", |text| {
         !text.contains(char::is_whitespace)

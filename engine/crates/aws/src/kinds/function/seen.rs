@@ -25,19 +25,19 @@ use super::{Props, default_log_group, details, network};
 const ACTIVE: Wait = Wait {
     what: "the function to become Active",
     reason: "Lambda prepares or updates it, which usually takes seconds",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(600),
 };
 const UPDATED: Wait = Wait {
     what: "the function's update to finish",
     reason: "Lambda accepts the next change only after it",
-    inspect_cmd: LOOK,
+    inspect_cmd: INSPECT,
     limit: None,
     budget: Duration::from_secs(600),
 };
 /// Shows the function's `State` and `LastUpdateStatus`, each with its reason.
-pub(super) const LOOK: &str = "aws lambda get-function-configuration --function-name {} --region {region}";
+pub(super) const INSPECT: &str = "aws lambda get-function-configuration --function-name {} --region {region}";
 
 /// A function as returned by GetFunction.
 pub(super) struct FunctionRead {
@@ -194,7 +194,7 @@ impl FunctionRead {
 }
 
 /// The current function; `None` if it doesn't exist (yet).
-pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<FunctionRead>, AwsError> {
+pub(super) async fn read_function(cx: &Context, id: &Id) -> Result<Option<FunctionRead>, AwsError> {
     // GetFunction doesn't count against Lambda's 15 control-plane calls per second, unlike
     // GetFunctionConfiguration.
     let answer = cx.aws.lambda.get_function().function_name(&id.name).send().await.context("GetFunction", &id.name);
@@ -212,7 +212,7 @@ pub(super) async fn look(cx: &Context, id: &Id) -> Result<Option<FunctionRead>, 
 pub(super) async fn active(cx: &Context, id: &Id) -> Result<FunctionRead, AwsError> {
     let tracker = ExistenceTracker::default();
     let probe = || async {
-        let Some(seen) = tracker.note("GetFunction", id, look(cx, id).await?)? else { return Ok(None) };
+        let Some(seen) = tracker.note("GetFunction", id, read_function(cx, id).await?)? else { return Ok(None) };
         match condition(&seen.config) {
             Status::Failed(reason) => {
                 let message = format!("Lambda couldn't create the function: {reason}");
@@ -229,7 +229,7 @@ pub(super) async fn active(cx: &Context, id: &Id) -> Result<FunctionRead, AwsErr
 /// belongs to `owner` or this stack.
 pub(super) async fn idle(cx: &Context, id: &Id, owner: &Ownership) -> Result<FunctionRead, AwsError> {
     let probe = || async {
-        let Some(seen) = look(cx, id).await? else {
+        let Some(seen) = read_function(cx, id).await? else {
             return Err(AwsError::changed("GetFunction", &id.name, "the function no longer exists"));
         };
         seen.still(owner, id)?;

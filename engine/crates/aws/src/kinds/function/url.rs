@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use aws_sdk_lambda::types::{Cors as SentCors, FunctionUrlAuthType, InvokeMode};
-use engine_core::kind::Implied;
+use engine_core::kind::ImpliedResource;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -126,11 +126,11 @@ pub(super) fn normalize(desired: &mut Tree) {
 
 /// The statements that a public URL needs in the function's policy; Lambda adds neither
 /// (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html).
-pub(super) fn statements(declared: &ResourceDecl) -> Vec<Implied> {
+pub(super) fn statements(declared: &ResourceDecl) -> Vec<ImpliedResource> {
     if !declared.desired.get(URL).is_some_and(is_public) {
         return Vec::new();
     }
-    let statement = |suffix: &str, action: &str, (condition, value): (&str, Value)| Implied {
+    let statement = |suffix: &str, action: &str, (condition, value): (&str, Value)| ImpliedResource {
         name: format!("{}-{suffix}", declared.name),
         kind: "permission".into(),
         aws_name: None,

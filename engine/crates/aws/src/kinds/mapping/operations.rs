@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::aws::limits;
 use crate::kinds::{FUNCTION, LAMBDA_TAGS};
 use crate::operation::{
-    At, Attachments, Effect, Grant, Implied, NameForm, Operation, Service, Takes,
+    At, Attachments, Effect, Grant, ImpliedPermission, NameForm, Operation, Service, Takes,
     Wire::{self, Rest},
 };
 use crate::policy::{
@@ -113,9 +113,9 @@ const ANY_MAPPING: Scope = Scope {
 const KEYS: Scope = Scope::of_keys("KeysOfMappings", |policy| policy.keys_of(policy.spec.managed("mapping")), None);
 
 /// docs.aws.amazon.com/lambda/latest/dg/security-encryption-at-rest.html
-const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
+const fn key(action: &'static str, used_by: &'static [Purpose]) -> ImpliedPermission {
     let why = "Lambda uses the key of a mapping's filters with the caller's permissions";
-    Implied { action, grant: (&KEYS, used_by), why, property: Some("kms_key_arn") }
+    ImpliedPermission { action, grant: (&KEYS, used_by), why, property: Some("kms_key_arn") }
 }
 
 fn any_mapping(policy: &PolicyBuilder<'_>) -> Vec<String> {

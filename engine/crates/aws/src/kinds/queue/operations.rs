@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use engine_core::kind::AccessLevel;
 
 use crate::aws::limits::QUEUES as RATE;
-use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
+use crate::operation::{At, Effect, Grant, ImpliedPermission, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN, PolicyBuilder,
     Purpose::{Apply, Verify},
@@ -62,9 +62,9 @@ fn source_queues<'s>(policy: &PolicyBuilder<'s>) -> impl Iterator<Item = &'s Res
 }
 
 /// docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
-const fn key(action: &'static str) -> Implied {
+const fn key(action: &'static str) -> ImpliedPermission {
     let why = "SQS uses a queue's customer managed key with the sender's permissions";
-    Implied { action, grant: (&KEYS, &[Verify]), why, property: None }
+    ImpliedPermission { action, grant: (&KEYS, &[Verify]), why, property: None }
 }
 
 const fn call(action: &'static str, effect: Effect, grants: &'static [Grant]) -> Operation {

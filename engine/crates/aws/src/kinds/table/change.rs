@@ -22,7 +22,7 @@ use super::super::readable;
 use super::index::GlobalIndex;
 use super::throughput::maximum;
 use super::{
-    BUSY, ENCRYPTION, INDEX, INDEX_GONE, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, WARMING, definitions,
+    BUSY, ENCRYPTION, INDEX, INDEX_DELETED, MANAGED_KEY, Props, RECOVERY_PERIOD, UPDATE, UPKEEP, WARMING, definitions,
     describe, encryption, incomplete, props, provisioned, read_recovery, read_ttl, recovery_of, stream, ttl_of,
     under_way,
 };
@@ -52,11 +52,11 @@ pub(super) async fn carry_out(cx: &Context, id: &Id, have: &Props, want: &Props)
         let edit = |it: UpdateTable| it.sse_specification(encryption.clone());
         let (from, to) = (have.kms_key_arn.clone(), want.kms_key_arn.clone());
         // For the AWS managed key, accept any key that appears.
-        let shown = |live: &Props| match &live.kms_key_arn {
+        let read_value = |live: &Props| match &live.kms_key_arn {
             Some(_) if to.as_deref() == Some(MANAGED_KEY) => to.clone(),
             key => key.clone(),
         };
-        alter(cx, id, ENCRYPTION, edit, shown, from, to.clone()).await?;
+        alter(cx, id, ENCRYPTION, edit, read_value, from, to.clone()).await?;
     }
     raise_warm_throughput(cx, id, have, want).await?;
     if recovery_of(have) != recovery_of(want) {
@@ -88,7 +88,8 @@ async fn drop_indexes(
         let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().map_err(incomplete)?;
         let delete = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
         let edit = |it: UpdateTable| it.global_secondary_index_updates(delete.clone());
-        alter(cx, id, INDEX_GONE, edit, |live| live.global_secondary_indexes.contains_key(name), true, false).await?;
+        alter(cx, id, INDEX_DELETED, edit, |live| live.global_secondary_indexes.contains_key(name), true, false)
+            .await?;
         remaining.remove(name);
     }
     Ok(remaining)
@@ -125,11 +126,11 @@ async fn change_capacity(
         let request = request.set_billing_mode(mode.clone()).set_provisioned_throughput(of_table.clone());
         request.set_global_secondary_index_updates(of_indexes.clone())
     };
-    let shown = |props: &Props| {
+    let read_value = |props: &Props| {
         let of_index = |name: &String| props.global_secondary_indexes.get(name).map(GlobalIndex::capacity);
         (props.billing_mode.clone(), capacity(props), remaining.keys().map(of_index).collect::<Vec<_>>())
     };
-    alter(cx, id, UPDATE, edit, shown, shown(have), shown(want)).await
+    alter(cx, id, UPDATE, edit, read_value, read_value(have), read_value(want)).await
 }
 
 /// Changes the maximum in on-demand mode, of the table and of its remaining indexes.
@@ -159,8 +160,8 @@ async fn change_maximum(
         let update = update.on_demand_throughput(maximum(to.as_ref())).build().map_err(incomplete)?;
         let update = GlobalSecondaryIndexUpdate::builder().update(update).build();
         let edit = |it: UpdateTable| it.global_secondary_index_updates(update.clone());
-        let shown = |live: &Props| live.global_secondary_indexes.get(name).and_then(|it| it.maximum().cloned());
-        alter(cx, id, UPDATE, edit, shown, from, to).await?;
+        let read_value = |live: &Props| live.global_secondary_indexes.get(name).and_then(|it| it.maximum().cloned());
+        alter(cx, id, UPDATE, edit, read_value, from, to).await?;
     }
     Ok(())
 }
@@ -172,8 +173,8 @@ async fn raise_warm_throughput(cx: &Context, id: &Id, have: &Props, want: &Props
         return Ok(());
     }
     let edit = |it: UpdateTable| it.warm_throughput(wanted.request(Some(current)));
-    let shown = |live: &Props| live.warm_throughput.as_ref().is_some_and(|it| it.covers(wanted));
-    alter(cx, id, WARMING, edit, shown, false, true).await
+    let read_value = |live: &Props| live.warm_throughput.as_ref().is_some_and(|it| it.covers(wanted));
+    alter(cx, id, WARMING, edit, read_value, false, true).await
 }
 
 /// Creates the missing indexes, one after the other, and waits until each is built.
@@ -195,8 +196,8 @@ async fn make_indexes(
             let request = request.set_attribute_definitions(Some(definitions.clone()));
             request.global_secondary_index_updates(create.clone())
         };
-        let shown = |live: &Props| live.global_secondary_indexes.contains_key(name);
-        alter(cx, id, INDEX, edit, shown, false, true).await?;
+        let read_value = |live: &Props| live.global_secondary_indexes.contains_key(name);
+        alter(cx, id, INDEX, edit, read_value, false, true).await?;
     }
     Ok(())
 }
@@ -206,15 +207,15 @@ async fn change_stream(cx: &Context, id: &Id, have: &Props, want: &Props) -> Res
     if have.stream_view_type == want.stream_view_type {
         return Ok(());
     }
-    let shown = |live: &Props| live.stream_view_type.clone();
+    let read_value = |live: &Props| live.stream_view_type.clone();
     if have.stream_view_type.is_some() {
         let off = StreamSpecification::builder().stream_enabled(false).build().map_err(incomplete)?;
         let from = have.stream_view_type.clone();
-        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), shown, from, None).await?;
+        alter(cx, id, UPDATE, |it| it.stream_specification(off.clone()), read_value, from, None).await?;
     }
     if let Some(on) = stream(want.stream_view_type.as_deref())? {
         let to = want.stream_view_type.clone();
-        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), shown, None, to).await?;
+        alter(cx, id, UPDATE, |it| it.stream_specification(on.clone()), read_value, None, to).await?;
     }
     Ok(())
 }
@@ -237,11 +238,11 @@ pub(super) async fn set_recovery(cx: &Context, id: &Id, want: Option<i32>) -> Re
         request.send().await.context("UpdateContinuousBackups", &id.name)
     };
     cx.send(BUSY, &id.name, send).await?;
-    let shown = || async {
+    let applied = || async {
         let now = readable(read_recovery(cx, &id.name).await)?;
         Ok(now.is_none_or(|now| now.is_some() == want.is_some()).then_some(()))
     };
-    cx.until(UPKEEP, &id.name, shown).await
+    cx.until(UPKEEP, &id.name, applied).await
 }
 
 /// Sets the time-to-live attribute, unless it is already set. To change it, AWS requires turning it
@@ -264,33 +265,33 @@ pub(super) async fn set_ttl(cx: &Context, id: &Id, want: Option<&str>) -> Result
             }
         };
         cx.send(BUSY, &id.name, send).await?;
-        let shown = || async {
+        let applied = || async {
             let now = readable(read_ttl(cx, &id.name).await)?;
             Ok(now.is_none_or(|now| now.as_deref() == on.then_some(attribute)).then_some(()))
         };
-        cx.until(UPKEEP, &id.name, shown).await?;
+        cx.until(UPKEEP, &id.name, applied).await?;
     }
     Ok(())
 }
 
 /// How many reads of an idle table may show old values after AWS accepted a change: some reads are
 /// stale.
-const LAGGING_LOOKS: u32 = 120;
+const LAGGING_READS: u32 = 120;
 
 /// Sends one UpdateTable after earlier changes have finished, and waits until the table is idle and
 /// shows the change in two consecutive reads, since one alone may come from a replica that is
-/// ahead. `shown` extracts the changed value, which goes `from` one value `to` another; any other
+/// ahead. `read_value` extracts the changed value, which goes `from` one value `to` another; any other
 /// value is a change outside this run, which must not be overwritten.
 async fn alter<V: PartialEq>(
     cx: &Context,
     id: &Id,
     wait: Wait,
     edit: impl Fn(UpdateTable) -> UpdateTable,
-    shown: impl Fn(&Props) -> V,
+    read_value: impl Fn(&Props) -> V,
     from: V,
     to: V,
 ) -> Result<(), AwsError> {
-    let now = |table: &TableDescription| shown(&props(table, BTreeMap::new()));
+    let now = |table: &TableDescription| read_value(&props(table, BTreeMap::new()));
     let changed = || AwsError::changed("UpdateTable", &id.name, "the table was changed outside this run");
     let send = || async {
         match edit(cx.aws.dynamodb.update_table().table_name(&id.name)).send().await.context("UpdateTable", &id.name) {
@@ -302,7 +303,7 @@ async fn alter<V: PartialEq>(
     // After a lost response, the table may already show this change in progress.
     let again = || async {
         let table = present(cx, id).await?;
-        if !is_at_rest(&table) {
+        if !is_idle(&table) {
             Err(AwsError::own(Code::Busy, "UpdateTable", &id.name, "another change is in progress"))
         } else if now(&table) == to {
             Ok(Some(()))
@@ -316,18 +317,18 @@ async fn alter<V: PartialEq>(
     let (seen, other, lagging) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
     let probe = || async {
         let table = present(cx, id).await?;
-        let (now, at_rest) = (now(&table), is_at_rest(&table));
+        let (now, is_idle) = (now(&table), is_idle(&table));
         // The number of consecutive reads for which the condition holds.
         let count = |counter: &AtomicU32, holds: bool| {
-            let looks = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
-            counter.store(looks, Ordering::Relaxed);
-            looks
+            let reads = if holds { counter.load(Ordering::Relaxed) + 1 } else { 0 };
+            counter.store(reads, Ordering::Relaxed);
+            reads
         };
-        let settled = count(&seen, at_rest && now == to);
-        if count(&other, at_rest && now != to && now != from) >= 2 {
+        let settled = count(&seen, is_idle && now == to);
+        if count(&other, is_idle && now != to && now != from) >= 2 {
             return Err(changed());
         }
-        if count(&lagging, at_rest && now != to) >= LAGGING_LOOKS {
+        if count(&lagging, is_idle && now != to) >= LAGGING_READS {
             let message = "AWS accepted the change, but the table still shows the old values";
             return Err(AwsError::own(Code::NotAsAsked, "UpdateTable", &id.name, message));
         }
@@ -342,22 +343,22 @@ async fn present(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
     describe(cx, &id.name).await?.ok_or_else(missing)
 }
 
-fn is_at_rest(table: &TableDescription) -> bool {
+fn is_idle(table: &TableDescription) -> bool {
     table.table_status() == Some(&TableStatus::Active) && under_way(table).is_none()
 }
 
 /// Waits until no change of the table is in progress, and returns it. Only an ACTIVE table shows
 /// all changes in progress.
-pub(super) async fn rest(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
+pub(super) async fn wait_idle(cx: &Context, id: &Id) -> Result<TableDescription, AwsError> {
     let active = || async {
         let table = present(cx, id).await?;
         Ok((table.table_status() == Some(&TableStatus::Active)).then_some(table))
     };
     let table = cx.until(UPDATE, &id.name, active).await?;
     let Some((wait, _)) = under_way(&table) else { return Ok(table) };
-    let at_rest = || async {
+    let idle = || async {
         let table = present(cx, id).await?;
-        Ok(is_at_rest(&table).then_some(table))
+        Ok(is_idle(&table).then_some(table))
     };
-    cx.until(wait, &id.name, at_rest).await
+    cx.until(wait, &id.name, idle).await
 }

@@ -427,7 +427,7 @@ pub(super) fn half(schema: &[KeySchemaElement], half: &KeyType) -> Vec<String> {
     schema.iter().filter(|it| it.key_type == *half).map(|it| it.attribute_name.clone()).collect()
 }
 
-fn shown(projection: Option<&Projection>) -> (String, Option<Vec<String>>) {
+fn read_projection(projection: Option<&Projection>) -> (String, Option<Vec<String>>) {
     let projection_type = projection.and_then(Projection::projection_type).unwrap_or(&ProjectionType::All);
     let mut names = projection.map(|it| it.non_key_attributes().to_vec()).unwrap_or_default();
     // Sort them like sets in a spec.
@@ -436,35 +436,35 @@ fn shown(projection: Option<&Projection>) -> (String, Option<Vec<String>>) {
 }
 
 /// The global indexes in AWS, including those being created, without those being deleted.
-pub(super) fn living(table: &TableDescription, on_demand: bool) -> BTreeMap<String, GlobalIndex> {
+pub(super) fn global_indexes_of(table: &TableDescription, on_demand: bool) -> BTreeMap<String, GlobalIndex> {
     let lasting = table.global_secondary_indexes().iter().filter(|it| it.index_status != Some(IndexStatus::Deleting));
-    let index = lasting.map(|index| {
-        let (projection_type, non_key_attributes) = shown(index.projection());
+    let indexes = lasting.map(|index| {
+        let (projection_type, non_key_attributes) = read_projection(index.projection());
         let range_key = half(index.key_schema(), &KeyType::Range);
         let throughput = index.provisioned_throughput().filter(|_| !on_demand);
-        let shown = GlobalIndex {
+        let props = GlobalIndex {
             hash_key: KeyAttributes::new(half(index.key_schema(), &KeyType::Hash)),
             range_key: (!range_key.is_empty()).then(|| KeyAttributes::new(range_key)),
             projection_type,
             non_key_attributes,
             read_capacity: throughput.and_then(|it| it.read_capacity_units),
             write_capacity: throughput.and_then(|it| it.write_capacity_units),
-            on_demand_throughput: OnDemand::shown(index.on_demand_throughput().filter(|_| on_demand)),
+            on_demand_throughput: OnDemand::read(index.on_demand_throughput().filter(|_| on_demand)),
         };
-        (index.index_name().unwrap_or_default().to_owned(), shown)
+        (index.index_name().unwrap_or_default().to_owned(), props)
     });
-    index.collect()
+    indexes.collect()
 }
 
 /// The local indexes in AWS.
-pub(super) fn living_local(table: &TableDescription) -> BTreeMap<String, LocalIndex> {
-    let index = table.local_secondary_indexes().iter().map(|index| {
-        let (projection_type, non_key_attributes) = shown(index.projection());
+pub(super) fn local_indexes_of(table: &TableDescription) -> BTreeMap<String, LocalIndex> {
+    let indexes = table.local_secondary_indexes().iter().map(|index| {
+        let (projection_type, non_key_attributes) = read_projection(index.projection());
         let range_key = half(index.key_schema(), &KeyType::Range).pop().unwrap_or_default();
-        let shown = LocalIndex { range_key, projection_type, non_key_attributes };
-        (index.index_name().unwrap_or_default().to_owned(), shown)
+        let props = LocalIndex { range_key, projection_type, non_key_attributes };
+        (index.index_name().unwrap_or_default().to_owned(), props)
     });
-    index.collect()
+    indexes.collect()
 }
 
 /// The first index with a change in progress, and its status. The table itself can be ACTIVE

@@ -6,7 +6,7 @@ use engine_core::kind::AccessLevel;
 use engine_core::wait::limiter::Limit;
 
 use crate::aws::limits::{TABLE_CHANGES, TABLE_READS};
-use crate::operation::{At, Effect, Grant, Implied, NameForm, Operation, Service, Takes, Wire};
+use crate::operation::{At, Effect, Grant, ImpliedPermission, NameForm, Operation, Service, Takes, Wire};
 use crate::policy::{
     DELETE, Imported, PLAN,
     Purpose::{self, Apply, Check, Destroy, Dev, Diff, Verify},
@@ -47,9 +47,9 @@ const KEYS: Scope =
     Scope::of_keys("KeysOfTables", |policy| policy.keys_of(policy.spec.managed("table")), Some("dynamodb"));
 
 /// docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
-const fn key(action: &'static str, used_by: &'static [Purpose]) -> Implied {
+const fn key(action: &'static str, used_by: &'static [Purpose]) -> ImpliedPermission {
     let why = "DynamoDB uses a table's customer managed key with the caller's permissions";
-    Implied { action, grant: (&KEYS, used_by), why, property: None }
+    ImpliedPermission { action, grant: (&KEYS, used_by), why, property: None }
 }
 
 const fn of(action: &'static str, effect: Effect, limit: &'static Limit, grants: &'static [Grant]) -> Operation {

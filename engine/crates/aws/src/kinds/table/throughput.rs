@@ -33,7 +33,7 @@ pub(super) struct OnDemand {
 
 impl OnDemand {
     /// As AWS shows it; `None` if nothing has a maximum.
-    pub(super) fn shown(throughput: Option<&OnDemandThroughput>) -> Option<OnDemand> {
+    pub(super) fn read(throughput: Option<&OnDemandThroughput>) -> Option<OnDemand> {
         let throughput = throughput?;
         let shown = OnDemand {
             max_read_request_units: throughput.max_read_request_units.filter(|units| *units != UNLIMITED),
@@ -87,7 +87,7 @@ pub(super) struct Warm {
 
 impl Warm {
     /// As AWS shows it; `None` if the response doesn't include it.
-    pub(super) fn shown(table: &TableDescription) -> Option<Warm> {
+    pub(super) fn read(table: &TableDescription) -> Option<Warm> {
         let shown = table.warm_throughput()?;
         Some(Warm {
             read_units_per_second: shown.read_units_per_second?,

@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
-use crate::kind::{Derived, Implied};
+use crate::kind::{Derived, ImpliedResource};
 use crate::schema::{Id, Identity, Owner, Str};
 use crate::value::{Path, Placeholder, Value};
 
-use super::super::grammar::{META, words};
+use super::super::grammar::{META, keys_of};
 use super::super::render::ImpliedWith;
 use super::super::structure::applied;
 use super::super::{Depth, Lifecycle, ResourceDecl, Spec};
@@ -53,14 +53,14 @@ impl Checker<'_> {
     }
 
     /// One implied resource; `None` after an error.
-    fn implied(&mut self, by: &mut ResourceDecl, implied: Implied, stack: &str) -> Option<Draft> {
-        let Implied { name, kind, aws_name, properties, reference, path } = implied;
+    fn implied(&mut self, by: &mut ResourceDecl, implied: ImpliedResource, stack: &str) -> Option<Draft> {
+        let ImpliedResource { name, kind, aws_name, properties, reference, path } = implied;
         if self.structure.defaults.contains_key(&*kind) {
             let (by, name) = (by.name.clone(), name.clone());
             self.rendering.implied.push(ImpliedWith { by, name, path: path.clone(), reference: reference.clone() });
         }
-        let span = self.places.get(&by.name, &path)?;
-        if let Some(declared) = self.places.get(&name, &Path::default()) {
+        let span = self.locations.get(&by.name, &path)?;
+        if let Some(declared) = self.locations.get(&name, &Path::default()) {
             self.also_declared(&name, &kind, by, reference.as_ref(), declared);
             return None;
         }
@@ -73,20 +73,20 @@ impl Checker<'_> {
             let kind = &kind.schema().kind;
             let problem = format!("the {kind} name `{aws_name}`, which `{}` implies, {violation}", by.name);
             let hint = format!("shorten the name of `{}`, or declare a {kind} and refer to it", by.name);
-            self.push(Diagnostic::error(problem, hint).at(self.file.place(span)));
+            self.push(Diagnostic::error(problem, hint).at(self.file.location(span)));
         }
         if matches!(kind.schema().identity, Identity::Named { .. })
             && !self.scope.names().includes(kind.schema().arn.as_ref(), &aws_name)
         {
-            let error = self.implied_not_ours(kind.schema(), &aws_name, &by.name);
-            self.push(error.at(self.file.place(span)));
+            let error = self.implied_name_violation(kind.schema(), &aws_name, &by.name);
+            self.push(error.at(self.file.location(span)));
             return None;
         }
-        self.places.set(&name, Path::default(), span);
+        self.locations.set(&name, Path::default(), span);
         for (property, value) in &properties {
             let within = path.key(property);
-            let span = self.places.get(&by.name, &within).unwrap_or(span);
-            self.places.set(&name, Path::property(property), span);
+            let span = self.locations.get(&by.name, &within).unwrap_or(span);
+            self.locations.set(&name, Path::property(property), span);
             self.refer(&name, property, value, span);
         }
         if let Some((property, output)) = reference {
@@ -124,13 +124,13 @@ impl Checker<'_> {
         declared.lifecycle = self.lifecycle(&entries, false, schema, around);
         let added = entries.iter().filter(|it| !declared.desired.contains_key(&it.key)).map(|it| it.key.clone());
         self.structure.defaulted.insert(name.clone(), added.collect());
-        for entry in entries.iter().filter(|it| !words(&META).contains(&&*it.key)) {
+        for entry in entries.iter().filter(|it| !keys_of(&META).contains(&&*it.key)) {
             let own = declared.desired.remove(&entry.key);
-            self.places.set(&name, Path::property(&entry.key), entry.value.span);
+            self.locations.set(&name, Path::property(&entry.key), entry.value.span);
             self.property(declared, schema, entry);
             let is_written = |own: &Value| {
-                let is_member = self.places.has(by, path) && path.parent().is_some_and(|it| it != Path::default());
-                !is_member || own.has_unknown() || self.places.has(by, &path.key(&entry.key))
+                let is_member = self.locations.has(by, path) && path.parent().is_some_and(|it| it != Path::default());
+                !is_member || own.has_unknown() || self.locations.has(by, &path.key(&entry.key))
             };
             if let Some(own) = own.filter(is_written) {
                 let value = match declared.desired.remove(&entry.key) {
@@ -197,7 +197,7 @@ impl Checker<'_> {
             declared.desired.extend(values);
             declared.explicit.extend(explicit.into_iter().map(str::to_owned));
             declared.reasons = reasons;
-            let span = self.places.get(&declared.name, &Path::default());
+            let span = self.locations.get(&declared.name, &Path::default());
             draft.depends_on.extend(depends_on.into_iter().filter_map(|name| Some((name, span?))));
             let name = declared.name.clone();
             self.report(&name, problems);

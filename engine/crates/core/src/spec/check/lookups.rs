@@ -10,7 +10,7 @@ use crate::value::{Part, Path, Placeholder, Template, Value};
 use crate::yaml::{Entry, Node, Yaml};
 
 use super::super::LookupUse;
-use super::super::grammar::{LOOKUP, words};
+use super::super::grammar::{LOOKUP, keys_of};
 use super::{Around, Checker, RESOURCE, list, name_hint, nearest};
 
 /// Maximum number of lookups, and of names of one lookup.
@@ -21,7 +21,7 @@ const OPEN: &str = "${lookup.";
 const CLOSE: char = '}';
 
 /// The lookup that is all of a value.
-fn whole(node: &Node) -> Option<&str> {
+fn only_lookup(node: &Node) -> Option<&str> {
     let Yaml::String(text) = &node.value else { return None };
     let name = text.strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).then_some(name)
@@ -104,7 +104,7 @@ impl<'a> Checker<'a> {
         let mut is_any = false;
         let sources = self.kinds.lookups().iter().map(|it| &*it.key);
         let part = source.and_then(|it| it.part.as_ref()).map(|(key, _)| &**key);
-        let known: Vec<&str> = sources.chain(part).chain(words(&LOOKUP)).collect();
+        let known: Vec<&str> = sources.chain(part).chain(keys_of(&LOOKUP)).collect();
         for Entry { key, key_span, .. } in entries.iter().filter(|it| !known.contains(&it.key.as_str())) {
             // Which parts there are depends on the source.
             if source.is_none() && self.kinds.lookups().iter().any(|it| it.part.as_ref().is_some_and(|it| it.0 == *key))
@@ -189,7 +189,13 @@ impl<'a> Checker<'a> {
     }
 
     /// The placeholder of a lookup that isn't read yet; `None` after an error.
-    pub(super) fn looked_up(&mut self, name: &str, span: Span, around: Around<'_>, path: &Path) -> Option<Part> {
+    pub(super) fn lookup_placeholder(
+        &mut self,
+        name: &str,
+        span: Span,
+        around: Around<'_>,
+        path: &Path,
+    ) -> Option<Part> {
         let Some(lookup) = self.lookups.get(name) else {
             // An invalid one is already reported.
             if !self.declared_lookups.contains(name) && !self.is_only_counted() {
@@ -200,7 +206,7 @@ impl<'a> Checker<'a> {
         let used =
             LookupUse { resource: around.resource.to_owned(), path: path.clone(), span, is_hidden: around.sensitive };
         if lookup.is_secret && around.lookups && !around.sensitive {
-            let error = used.shows_secret(&lookup.name, self.file.place(span));
+            let error = used.shows_secret(&lookup.name, self.file.location(span));
             self.push(error);
             return None;
         }
@@ -232,7 +238,7 @@ impl<'a> Checker<'a> {
         around: Around<'_>,
         path: &Path,
     ) -> Option<Option<Value>> {
-        let name = whole(node)?;
+        let name = only_lookup(node)?;
         let is_late = matches!(
             shape,
             Shape::Bool | Shape::Integer { .. } | Shape::List { .. } | Shape::Set { .. } | Shape::Texts { .. }
@@ -240,7 +246,7 @@ impl<'a> Checker<'a> {
         if !is_late || !around.lookups {
             return None;
         }
-        let part = self.looked_up(name, node.span, around, path);
+        let part = self.lookup_placeholder(name, node.span, around, path);
         Some(part.map(|part| Value::Unknown(Template(vec![part]))))
     }
 }

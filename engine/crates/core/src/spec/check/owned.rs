@@ -67,7 +67,7 @@ impl Checker<'_> {
         let problem = Advice::from(format!("{shown} in `owns` must contain `${{team}}` for "));
         let hint = Advice::from("add `${team}` to it, or leave out ").then(RunOption::Team(None));
         let hint = hint.then(" or the list of teams");
-        let error = Diagnostic::error(problem.then(RunOption::Team(None)), hint).at(self.file.place(span));
+        let error = Diagnostic::error(problem.then(RunOption::Team(None)), hint).at(self.file.location(span));
         self.push(error.why("two teams can't own the same name"));
     }
 
@@ -89,21 +89,21 @@ impl Checker<'_> {
                 (why.to_owned(), "correct the name, or remove it".to_owned())
             };
             let error = Diagnostic::error(format!("{shown} in `owns` is not a valid name"), hint);
-            self.push(error.at(self.file.place(span)).why(why));
+            self.push(error.at(self.file.location(span)).why(why));
             return false;
         }
         // The prefix is enough for each of them.
         let (team, names) = (self.scope.team.clone(), self.scope.names());
         if fitting.all(|schema| names.includes(schema.arn.as_ref(), name)) {
             let problem = format!("{shown} in `owns` has no effect: it starts with the team `{team}`");
-            self.push(Diagnostic::warning(problem, "remove it").at(self.file.place(span)));
+            self.push(Diagnostic::warning(problem, "remove it").at(self.file.location(span)));
             return false;
         }
         true
     }
 
     /// The error for a name, set by the property `key`, that a resource of the spec can't have.
-    pub(super) fn not_ours(&self, schema: &Schema, key: &str, name: &str) -> Diagnostic {
+    pub(super) fn name_violation(&self, schema: &Schema, key: &str, name: &str) -> Diagnostic {
         let team = &self.scope.team;
         let (folders, last) = schema.arn.as_ref().map_or(("", name), |arn| arn.split_folders(name));
         let which = if folders.is_empty() { "the name" } else { "the last part of the name" };
@@ -127,7 +127,7 @@ impl Checker<'_> {
     }
 
     /// The error for an implied resource whose name neither starts with the team nor is in `owns`.
-    pub(super) fn implied_not_ours(&self, schema: &Schema, name: &str, by: &str) -> Diagnostic {
+    pub(super) fn implied_name_violation(&self, schema: &Schema, name: &str, by: &str) -> Diagnostic {
         let problem = format!(
             "the {} name `{name}`, which `{by}` implies, must start with the team or be in `owns`",
             schema.kind.replace('_', " ")
@@ -144,7 +144,7 @@ impl Checker<'_> {
             let problem = format!("`adopt` has no effect on `{}`, because its name is in `owns`", declared.name);
             let why = "without the team's prefix, a name doesn't show the owner, so adopting it always asks";
             let warning = Diagnostic::warning(problem, "remove `adopt`");
-            self.push(warning.at(self.file.place(adopt.key_span)).why(why));
+            self.push(warning.at(self.file.location(adopt.key_span)).why(why));
         }
     }
 }

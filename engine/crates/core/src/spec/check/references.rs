@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Cycle, Graph};
-use crate::schema::{Identity, ImportedParent, Milestone, Origin, Property, Schema, Str};
+use crate::schema::{Identity, ImportedParent, Milestone, OutputOrigin, Property, Schema, Str};
 use crate::value::{Part, Path, Placeholder, Template, Tree, Value};
 
 use super::super::ResourceDecl;
@@ -26,7 +26,7 @@ impl Checker<'_> {
             for (name, span) in &draft.depends_on {
                 if !targets.contains_key(name) && !self.is_declared(name) && !self.is_only_counted() {
                     let diagnostic = no_resource(name, targets.keys().map(String::as_str));
-                    self.push(diagnostic.at(self.file.place(*span)));
+                    self.push(diagnostic.at(self.file.location(*span)));
                 }
             }
             let kind = Arc::clone(&draft.declared.kind);
@@ -43,7 +43,7 @@ impl Checker<'_> {
                         // An ARN whose account or region isn't known yet.
                         None if is_arn(template) => Some(self.kinds.identity_in_arn(property, &template.to_string())),
                         _ => {
-                            let span = self.places.get(&declared.name, &Path::property(&property.name));
+                            let span = self.locations.get(&declared.name, &Path::property(&property.name));
                             let problem = format!("`{}` must be a single reference, without other text", property.name);
                             let hint = "write only the reference, because it identifies the resource in AWS";
                             if let Some(span) = span {
@@ -71,7 +71,7 @@ impl Checker<'_> {
     /// Whether the spec has a resource with this name, even an invalid one, which is already
     /// reported.
     fn is_declared(&self, name: &str) -> bool {
-        self.places.get(name, &Path::default()).is_some()
+        self.locations.get(name, &Path::default()).is_some()
     }
 
     /// Checks a reference: its target, the target's output, and whether the property accepts that.
@@ -93,7 +93,7 @@ impl Checker<'_> {
             return;
         }
         self.attachment(reference, target, targets);
-        if let (Origin::Assigned { until }, false) = (&output.origin, target.imported)
+        if let (OutputOrigin::Assigned { until }, false) = (&output.origin, target.imported)
             && let [property] = until.as_slice()
             && matches!(target.desired.get(&**property), None | Some(Value::Null))
         {
@@ -147,7 +147,7 @@ impl Checker<'_> {
             );
         } else if !self.is_only_counted() {
             let error = left_out.unwrap_or_else(|| no_resource(resource, known));
-            self.push(error.at(self.file.place(*span)));
+            self.push(error.at(self.file.location(*span)));
         }
     }
 
@@ -197,9 +197,9 @@ impl Checker<'_> {
             }
             // The same name twice is a duplicate key, which is already reported.
             if let Some(first) = seen.insert((&schema.kind, identity.clone()), name).filter(|first| *first != name) {
-                let place = self.places.get(name, &Path::default());
+                let location = self.locations.get(name, &Path::default());
                 let problem = format!("`{first}` and `{name}` both declare the {} `{identity}`", schema.kind);
-                if let Some(span) = place {
+                if let Some(span) = location {
                     self.error(span, problem, "remove one of them, or give them different names");
                 }
             }
@@ -227,14 +227,14 @@ impl Checker<'_> {
                     // Keep the first ones and the last two, which close the cycle.
                     circle.splice(MAX_LISTED - 3..circle.len() - 2, ["…".to_owned()]);
                 }
-                let span = names.first().and_then(|name| self.places.get(name, &Path::default()));
+                let span = names.first().and_then(|name| self.locations.get(name, &Path::default()));
                 let diagnostic = Diagnostic::error(
                     format!("dependency cycle: {}", circle.join(" -> ")),
                     "remove one of the references or `depends_on` entries",
                 )
                 .why("each resource depends on the next, so none can be created first");
                 self.push(match span {
-                    Some(span) => diagnostic.at(self.file.place(span)),
+                    Some(span) => diagnostic.at(self.file.location(span)),
                     None => diagnostic,
                 });
                 None

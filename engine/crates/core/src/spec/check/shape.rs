@@ -35,7 +35,7 @@ impl<'a> Checker<'a> {
         around: Around<'_>,
         path: &Path,
     ) -> Option<Value> {
-        self.places.set(around.resource, path.clone(), node.span);
+        self.locations.set(around.resource, path.clone(), node.span);
         match self.unread_lookup(shape, node, around, path) {
             Some(unread) => unread,
             None => self.shaped(shape, node, name, around, path),
@@ -53,7 +53,7 @@ impl<'a> Checker<'a> {
             Shape::Bool => self.bool(node, name, around, path).map(Value::Bool),
             Shape::Integer { min, max } => self.integer_in_range((*min, *max), node, name, around, path),
             Shape::Text(text) => self.text_of(text, node, name, around, path),
-            Shape::Choice(words) => self.choice(words, node, name, around, path),
+            Shape::Choice(choices) => self.choice(choices, node, name, around, path),
             Shape::OpenChoice { offered, retired, form } => {
                 self.open_choice((offered, retired, form), node, name, around, path)
             }
@@ -139,13 +139,13 @@ impl<'a> Checker<'a> {
     }
 
     /// One of a few words.
-    fn choice(&mut self, words: &[Str], node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
+    fn choice(&mut self, choices: &[Str], node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
         let value = self.text(node, name, known(around), path)?;
         let word = value.as_str()?;
-        if words.iter().any(|it| it == word) {
+        if choices.iter().any(|it| it == word) {
             return Some(value);
         }
-        self.choice_error(word, words, node.span, name, around)
+        self.choice_error(word, choices, node.span, name, around)
     }
 
     /// An entry of the mapping `name`.
@@ -195,14 +195,21 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports a word that is not allowed.
-    fn choice_error(&mut self, word: &str, words: &[Str], span: Span, name: &str, around: Around<'_>) -> Option<Value> {
+    fn choice_error(
+        &mut self,
+        word: &str,
+        choices: &[Str],
+        span: Span,
+        name: &str,
+        around: Around<'_>,
+    ) -> Option<Value> {
         if self.is_only_counted() {
             return None;
         }
-        let words = words.iter().map(|it| &**it);
-        let hint = match nearest(word, words.clone()) {
-            Some(near) => format!("did you mean `{near}`? Use one of {}", list(words)),
-            None => format!("use one of {}", list(words)),
+        let choices = choices.iter().map(|it| &**it);
+        let hint = match nearest(word, choices.clone()) {
+            Some(near) => format!("did you mean `{near}`? Use one of {}", list(choices)),
+            None => format!("use one of {}", list(choices)),
         };
         let problem = match self.hides(span, around) {
             true => format!("invalid value for `{name}`"),
@@ -216,7 +223,7 @@ impl<'a> Checker<'a> {
     pub(super) fn warn_of_unknown<'n>(
         &mut self,
         word: &str,
-        words: impl Iterator<Item = &'n str> + Clone,
+        choices: impl Iterator<Item = &'n str> + Clone,
         span: Span,
         name: &str,
         around: Around<'_>,
@@ -225,7 +232,7 @@ impl<'a> Checker<'a> {
             true => format!("engine doesn't know about this value of `{name}`"),
             false => format!("`{name}` is `{word}`, which engine doesn't know about"),
         };
-        self.push(unknown_word(problem, word, words).at(self.file.place(span)));
+        self.push(unknown_value(problem, word, choices).at(self.file.location(span)));
     }
 
     /// `None` after an error. Callers still check the first `max` entries, and skip the others:
@@ -317,7 +324,7 @@ impl<'a> Checker<'a> {
 
     /// YAML as a value without a schema.
     fn plain(&mut self, node: &Node, name: &str, around: Around<'_>, path: &Path) -> Option<Value> {
-        self.places.set(around.resource, path.clone(), node.span);
+        self.locations.set(around.resource, path.clone(), node.span);
         Some(match &node.value {
             Yaml::Null => Value::Null,
             Yaml::Bool(bool) => Value::Bool(*bool),
@@ -359,7 +366,7 @@ impl<'a> Checker<'a> {
             let around = Around { lookups: around.lookups && property.takes_lookups(), ..around };
             // Inline source is literal: JavaScript has its own `${…}`.
             let value = if property.sensitive && property.no_references && matches!(value.value, Yaml::String(_)) {
-                self.places.set(around.resource, path.key(key), value.span);
+                self.locations.set(around.resource, path.key(key), value.span);
                 self.raw_text(value, key, around).map(Value::String)
             } else {
                 self.value(&property.shape, value, key, around, &path.key(key))
@@ -449,7 +456,7 @@ impl<'a> Checker<'a> {
             Token::Name(Name::Account) => known_or(&self.scope.account, Placeholder::Account),
             Token::Name(Name::Partition) => Part::Placeholder(Placeholder::Partition),
             Token::Name(Name::Missing(_)) => return None,
-            Token::Name(Name::Lookup(lookup)) => self.looked_up(&lookup, span, around, path)?,
+            Token::Name(Name::Lookup(lookup)) => self.lookup_placeholder(&lookup, span, around, path)?,
             Token::Name(Name::Output { resource, attribute }) => {
                 self.references.push(Reference {
                     from: around.resource.to_owned(),
@@ -474,7 +481,7 @@ impl<'a> Checker<'a> {
             "write the value itself, or use a variable (`${var.x}`)".to_owned()
         };
         if matches!(placeholder, Placeholder::Lookup(_)) {
-            let error = Diagnostic::error(format!("`{name}` can't use `{shown}`"), hint).at(self.file.place(span));
+            let error = Diagnostic::error(format!("`{name}` can't use `{shown}`"), hint).at(self.file.location(span));
             let why = "what identifies or describes a resource must be known before engine reads AWS, and be no secret";
             self.push(error.why(why));
             return;
@@ -612,14 +619,14 @@ fn known(around: Around<'_>) -> Around<'_> {
 }
 
 /// The warning for a word that is not in engine's list.
-pub(super) fn unknown_word<'n>(
+pub(super) fn unknown_value<'n>(
     problem: impl Into<Advice>,
     word: &str,
-    words: impl Iterator<Item = &'n str> + Clone,
+    choices: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
-    let hint = match nearest(word, words.clone()) {
+    let hint = match nearest(word, choices.clone()) {
         Some(near) => format!("if this is a typo, did you mean `{near}`?"),
-        None => format!("if this is a typo, use one of the known values: {}", list(words)),
+        None => format!("if this is a typo, use one of the known values: {}", list(choices)),
     };
     Diagnostic::warning(problem, hint).why("AWS adds values over time, so engine lets AWS decide")
 }

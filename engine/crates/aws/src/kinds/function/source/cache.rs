@@ -8,7 +8,7 @@
 //! **Invariant:** an entry saves work and decides nothing: what is uploaded is packed from the
 //! files, and must have the expected hash. Times of modification alone prove nothing, since programs
 //! can set them. The time of the inode's change (`ctime`) is set by the system with every write and
-//! every change of the other times; only files whose times are older than [`SETTLED`] count, since
+//! every change of the other times; only files whose times are older than [`CLOCK_TICK`] count, since
 //! two writes can fall into one tick of a file system's clock. Systems without it read the contents.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ use super::walk::FoundFile;
 /// Increase it with every change of what a package contains.
 const FORMAT: &str = concat!("2 ", env!("CARGO_PKG_VERSION"));
 /// The coarsest clocks of file systems tick every two seconds (FAT).
-const SETTLED: Duration = Duration::from_secs(2);
+const CLOCK_TICK: Duration = Duration::from_secs(2);
 /// Entries that weren't used for this long are deleted.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How exact that is.
@@ -149,7 +149,7 @@ fn contents(files: &Files) -> String {
 
 /// The hash of the files' metadata; `None` if a file may change without changing it.
 fn stamp(found: &BTreeMap<String, FoundFile>, before: SystemTime) -> Option<String> {
-    let settled = before.checked_sub(SETTLED)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let settled = before.checked_sub(CLOCK_TICK)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
     let mut hash = Sha256::new();
     for (name, FoundFile { stamp, .. }) in found {
         let stamp = stamp.as_ref()?;

@@ -402,7 +402,7 @@ fn a_filter_drops_a_record_only_if_no_other_meaning_is_possible() {
 }
 
 /// What the solver says about one filter: the item, the passing events, and why the others fail.
-fn told(filter: Json) -> String {
+fn describe(filter: Json) -> String {
     let facts = TableFacts { fixed: Map::new(), ..facts("NEW_AND_OLD_IMAGES") };
     let solution = solve(&[Pattern::of(&filter)], &facts);
     let passing: Vec<_> =
@@ -416,7 +416,7 @@ fn told(filter: Json) -> String {
 
 #[test]
 fn the_item_and_the_reasons_can_be_read() {
-    let told = [
+    let described = [
         json!({ "dynamodb": { "NewImage": { "kind": { "S": ["Event"] }, "size": { "M": { "code": { "N": ["300"] } } } } } }),
         json!({ "eventName": ["MODIFY"], "dynamodb": {
             "OldImage": { "state": { "S": ["open"] } }, "NewImage": { "state": { "S": [{ "anything-but": ["open"] }] } } } }),
@@ -425,6 +425,6 @@ fn the_item_and_the_reasons_can_be_read() {
         json!({ "dynamodb": { "NewImage": { "at": { "S": ["x"] }, "owner": { "S": [""] } } } }),
         json!({ "dynamodb": { "NewImage": { "size": { "N": [{ "numeric": [">", 5] }, "5.0"] } } } }),
     ]
-    .map(told);
-    insta::assert_snapshot!(told.join("\n\n"));
+    .map(describe);
+    insta::assert_snapshot!(described.join("\n\n"));
 }

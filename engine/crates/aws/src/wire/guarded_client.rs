@@ -1,5 +1,5 @@
-//! The door: the HTTP client that every request of a run passes through. It asks the guard, keeps
-//! the rate limits, and records and logs the call.
+//! The HTTP client that every request of a run passes through. It asks the guard, keeps the rate
+//! limits, and records and logs the call.
 //!
 //! **Invariant:** a request that the guard refuses or can't parse is not sent.
 
@@ -24,7 +24,7 @@ use super::guard::{self, Guard};
 
 /// The HTTP client that every request passes through.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct GuardedClient {
     pub(crate) inner: SharedHttpClient,
     pub(crate) guard: Arc<Guard>,
     pub(crate) limits: Arc<RateLimits>,
@@ -32,22 +32,22 @@ pub(crate) struct Front {
 }
 
 #[derive(Debug)]
-struct Door {
+struct GuardedConnector {
     inner: SharedHttpConnector,
     guard: Arc<Guard>,
     limits: Arc<RateLimits>,
     recorder: Arc<Recorder>,
 }
 
-impl HttpClient for Front {
+impl HttpClient for GuardedClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
         let (guard, limits) = (Arc::clone(&self.guard), Arc::clone(&self.limits));
-        SharedHttpConnector::new(Door { inner, guard, limits, recorder: Arc::clone(&self.recorder) })
+        SharedHttpConnector::new(GuardedConnector { inner, guard, limits, recorder: Arc::clone(&self.recorder) })
     }
 }
 
-impl HttpConnector for Door {
+impl HttpConnector for GuardedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let parsed = self.guard.read(
             request.method(),
@@ -67,7 +67,7 @@ impl HttpConnector for Door {
         let target = parsed.target.as_ref().map_or("", |(_, name)| name.as_str());
         let writes = parsed.effect != guard::Effect::Read;
         let call = request.headers().get("amz-sdk-invocation-id");
-        let place = recorder.attempt(parsed.operation, target, writes, call);
+        let entry = recorder.attempt(parsed.operation, target, writes, call);
         HttpConnectorFuture::new(async move {
             // Many requests that begin at the same time are all made before the first is sent. Their
             // limits count from the time when they can be sent, or else these would arrive at once.
@@ -78,7 +78,7 @@ impl HttpConnector for Door {
                 guard.note_write();
             }
             let start = Instant::now();
-            recorder.left(place);
+            recorder.left(entry);
             let mut response = match inner.call(request).await {
                 Ok(response) => answer::opened(response).await,
                 Err(error) => Err(error),
@@ -89,7 +89,7 @@ impl HttpConnector for Door {
                     lost => lost,
                 };
             }
-            recorder.answered(place, || response.as_ref().map_or(recorder::CallResult::Nothing, answer::recorded));
+            recorder.answered(entry, || response.as_ref().map_or(recorder::CallResult::Nothing, answer::recorded));
             match response.as_ref().map(answer::throttle) {
                 Ok(Some(Throttle { pause })) => pass.throttled(pause),
                 Ok(None) => pass.accepted(),

@@ -23,7 +23,7 @@ use super::{Undeclared, elsewhere, read_masked};
 /// # Errors
 /// `AccessDenied` if you lack permission to read the tag index and there are no prefixes; the
 /// scans' errors.
-pub async fn survey(
+pub async fn discover_all(
     cx: &Context,
     of: Option<(&str, &str)>,
     prefixes: &[String],
@@ -44,7 +44,7 @@ pub async fn survey(
     for read in reads.await {
         for (kind, id, live) in read? {
             let wanted = match (&live.owner, &this_stack) {
-                (owner, Some(this_stack)) => OwnershipVerdict::of(owner, None, this_stack).is_ours(),
+                (owner, Some(this_stack)) => OwnershipVerdict::of(owner, None, this_stack).is_this_stack(),
                 // Untagged resources count only if they were searched for.
                 (Ownership::Engine(_), None) => true,
                 (_, None) => !prefixes.is_empty(),
