@@ -13,9 +13,9 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
-    // Where this was unpacked inside of somebody else's repository, that one's commit says nothing.
-    let is_ours = git(&["ls-files", "--error-unmatch", "build.rs"]).is_some();
-    let head = || git(&["rev-parse", "--short=9", "HEAD"]).filter(|_| is_ours);
+    // If the source was unpacked inside another repository, that repository's commit is irrelevant.
+    let is_own_repository = git(&["ls-files", "--error-unmatch", "build.rs"]).is_some();
+    let head = || git(&["rev-parse", "--short=9", "HEAD"]).filter(|_| is_own_repository);
     let commit = std::env::var("ENGINE_COMMIT").ok().or_else(head);
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     match commit.filter(|commit| !commit.is_empty()) {

@@ -106,7 +106,7 @@ fn outputs(declared: &ResourceDecl, env: &AwsEnv) -> Outputs {
     schema.computed(env, &declared.id.name).into_iter().chain(assigned).collect()
 }
 
-/// What AWS shows after an apply; without `everything` only what is imported stands there.
+/// What AWS shows after an apply; without `everything`, only imported resources exist.
 fn inventory(spec: &Spec, everything: bool) -> Inventory {
     let env = AwsEnv::new("eu-central-1", "123456789012");
     let outputs: BTreeMap<&str, Outputs> =
@@ -138,7 +138,7 @@ fn inventory(spec: &Spec, everything: bool) -> Inventory {
     Inventory { found: found.collect(), ..Inventory::new(env.clone()) }
 }
 
-/// Measures planning all of `specs`, from nothing and where everything stands.
+/// Measures planning all of `specs`, both in an empty account and with everything deployed.
 fn measure(criterion: &mut Criterion<Processor>, what: &str, specs: &[Spec]) {
     let resources: usize = specs.iter().map(|spec| spec.resources.len()).sum();
     let mut group = criterion.benchmark_group(what);

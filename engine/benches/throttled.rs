@@ -33,7 +33,7 @@ fn main() {
     };
     for (what, apply) in [("apply, one process", one), ("apply, twenty processes", many)] {
         let project = Project::new();
-        // The role is somebody else's.
+        // Starts the local AWS, which creates the imported role.
         project.run(&["diff", "specs/team.yaml", "--local"]).expect(0, &[]);
         for what in [what, "the same again, no changes"] {
             let shared = ThrottledAws::new(&project);

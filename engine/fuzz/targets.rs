@@ -1,7 +1,7 @@
-//! What must hold for any bytes, one function for each reader of something from outside. The fuzzer
-//! runs them with what it thinks up, and `cargo test` with the seeds and mutations of them.
+//! What must hold for any bytes, one function for each parser of external input. The fuzzer runs them
+//! with generated input, and `cargo test` with the seeds and mutations of them.
 //!
-//! None touches the disk or the network. A panic is a finding; so is whatever takes long or much
+//! None touches the disk or the network. A panic is a finding, and so is high use of time or
 //! memory, which the caller watches.
 
 use std::collections::BTreeMap;
@@ -34,10 +34,10 @@ pub(crate) const ALL: [(&str, Target); 7] = [
     ("log", log),
 ];
 
-/// The spec parser: every error has its place and its remedy, and all of it can be shown.
+/// The spec parser: every error has a location and a hint, and can be shown.
 pub(crate) fn spec(bytes: &[u8]) {
     // The region and account of a spec make more of it checkable, so they are not given. Local
-    // files are not looked at.
+    // files are not read.
     let path = Path::new("specs/team.yaml");
     for overrides in
         [SpecOverrides::default(), SpecOverrides { team: Some("owls".to_owned()), ..SpecOverrides::default() }]
@@ -108,8 +108,7 @@ pub(crate) fn plan(bytes: &[u8]) {
     }
 }
 
-/// The policy normaliser: each statement comes out whole, whatever its form, and always as the
-/// same.
+/// The policy normaliser: each statement has all properties, and normalizing is deterministic.
 pub(crate) fn policy(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(statements) = properties_of_policy(text) else { return };
@@ -133,7 +132,7 @@ pub(crate) fn request(bytes: &[u8]) {
     let _ = OPERATIONS.parse(method, uri, Some(target).filter(|it| !it.is_empty()), body);
 }
 
-/// The look at a function's JavaScript.
+/// The parser of a function's JavaScript.
 pub(crate) fn javascript(bytes: &[u8]) {
     for name in ["index.js", "index.mjs"] {
         let files = BTreeMap::from([(name.to_owned(), bytes.to_vec()), ("package.json".to_owned(), bytes.to_vec())]);

@@ -1,7 +1,7 @@
 //! The environment of a build.
 //!
 //! **Invariant:** it is an allow list. No variable with a credential of AWS or GitHub is on it,
-//! whatever those invent. Only engine's own pip gets a credential of a package registry or a proxy.
+//! including future ones. Only engine's own pip gets a credential of a package registry or a proxy.
 
 use std::ffi::{OsStr, OsString};
 

@@ -1,4 +1,4 @@
-//! Runs the program of a build, with everything that it starts in a process group of its own.
+//! Runs the program of a build, with everything that it starts, in a separate process group.
 //!
 //! **Invariant:** no process of the group outlives the run, however it ends.
 

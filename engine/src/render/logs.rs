@@ -55,7 +55,7 @@ struct Repeat {
     since: i64,
 }
 
-/// So many different errors are remembered; someone may put a number into each.
+/// The maximum number of different errors that are remembered: each may contain a new number.
 const MAX_ERRORS: usize = 10_000;
 /// The last millisecond that can be written as a date of four digits.
 const LAST: i64 = 253_402_300_799_999;

@@ -1,6 +1,6 @@
 //! Renders the state of stacks, a row each, as text and JSON. [`board`](super::board) is the page.
 //!
-//! **Invariant:** a state is told apart by its word; color only repeats it.
+//! **Invariant:** each state has its own label; color only repeats it.
 
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};

@@ -164,7 +164,7 @@ fn check(name: &str) {
 }
 
 #[test]
-fn any_spec_is_read_or_refused_with_places_and_hints() {
+fn any_spec_is_read_or_refused_with_locations_and_hints() {
     check("spec");
 }
 

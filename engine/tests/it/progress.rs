@@ -145,7 +145,7 @@ async fn steps_keep_their_places_until_done_and_failures_stay_visible() {
     let moments: [Checkpoint; 4] = [(250, NOTHING), (1500, NOTHING), (6000, NOTHING), (10_050, NOTHING)];
     let story = watch(&stage(), &nodes(), screen.progress(PLAIN, true), &screen, &moments).await;
     assert_snapshot!(story);
-    // The screen is redrawn only for news: once a second and for each event.
+    // The screen is redrawn only once a second and for each event.
     assert!(screen.frames.get() < 40, "{}", screen.frames.get());
 }
 

@@ -464,7 +464,7 @@ fn a_lost_response_never_creates_a_second_resource() {
 }
 
 #[test]
-fn a_lost_update_response_is_not_taken_for_another_writers_change() {
+fn a_lost_update_response_is_not_mistaken_for_another_writers_change() {
     let operations = [
         "UpdateTable",
         "TagTable",

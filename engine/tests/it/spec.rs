@@ -127,7 +127,7 @@ fn gist(said: &str) -> String {
 }
 
 #[test]
-fn every_broken_spec_is_refused_with_a_place_and_a_hint() {
+fn every_broken_spec_is_refused_with_a_location_and_a_hint() {
     let causes = causes();
     assert!(causes.len() >= 100, "{}", causes.len());
     let mut listed: Vec<&str> = causes.iter().flat_map(|it| &it.files).map(String::as_str).collect();

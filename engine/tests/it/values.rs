@@ -225,7 +225,7 @@ outputs: { x: \"${var.x}\" }
 }
 
 #[test]
-fn what_is_wrong_in_a_file_of_variables_is_shown_without_its_values() {
+fn errors_in_a_file_of_variables_are_shown_without_its_values() {
     let spec = format!(
         "team: owls
 vars: {{ memory: 128, name: ~ }}
@@ -512,7 +512,7 @@ fn pretty_assertions_eq(a: &str, b: &str, rendered: &str) {
 }
 
 #[test]
-fn what_a_choice_or_an_absent_resource_lacks_is_reported_with_its_place() {
+fn what_a_choice_or_an_absent_resource_lacks_is_reported_with_its_location() {
     let head = "team: owls\nregion: eu-central-1\n";
     let logger = |more: &str| format!("  logger:{FUNCTION}{more}");
     let uses = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN"]

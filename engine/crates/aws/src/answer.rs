@@ -1,4 +1,4 @@
-//! Errors from AWS: what caused them, and whether AWS refused for good.
+//! Errors from AWS: what caused them, and whether AWS refused permanently.
 //!
 //! What all services share is here; each resource type brings the rows for answers that only it
 //! gets ([`Kind::errors`](crate::kind::Kind::errors)).
@@ -55,7 +55,7 @@ pub struct ErrorRow {
     property: Option<&'static str>,
     /// The operation, if it matters.
     operation: Option<&'static str>,
-    /// The cause, and whether AWS refuses for good.
+    /// The cause, and whether AWS refuses permanently.
     means: Option<(Code, bool)>,
     refuses: Option<Code>,
 }
@@ -103,7 +103,7 @@ impl ErrorRow {
         ErrorRow { means: Some((cause, true)), ..self }
     }
 
-    /// Its cause if AWS refuses for good.
+    /// Its cause if AWS refuses permanently.
     #[must_use]
     pub const fn refuses(self, cause: Code) -> ErrorRow {
         ErrorRow { refuses: Some(cause), ..self }
@@ -348,11 +348,11 @@ pub(crate) fn from_credentials(error: &CredentialsError, profiles: &Profiles) ->
                 return AwsError::own(Code::NoAnswer, "", "", message);
             }
             let text = chain(other);
-            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            let has_text = |words: &[&str]| words.iter().any(|word| text.contains(word));
             let source = match other {
                 CredentialsError::InvalidConfiguration(_) => CredentialSource::Settings,
-                _ if says(&["external process"]) => CredentialSource::Process,
-                _ if says(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => {
+                _ if has_text(&["external process"]) => CredentialSource::Process,
+                _ if has_text(&["SSO token", "sso/cache", "access token", "UnauthorizedException"]) => {
                     CredentialSource::SignOn
                 }
                 _ => CredentialSource::Other,
@@ -473,13 +473,13 @@ pub(crate) fn codes(response: &HttpResponse) -> impl Iterator<Item = String> {
 }
 
 /// The cause of an error by its code and, where one code has several meanings, by its message, and
-/// whether AWS refused for good.
+/// whether AWS refused permanently.
 ///
 /// Codes and messages are AWS's, as seen on the wire. DynamoDB reports not-found with HTTP 400,
 /// Lambda a wrong region with 404, and IAM's codes lack the `Exception` of the SDK's type names, so
 /// neither alone is enough.
 fn classify(operation: &str, code: &str, message: &str, status: u16) -> (Code, bool) {
-    let says = |text: &str| message.contains(text);
+    let has_text = |text: &str| message.contains(text);
     let mut rows = ROWS.iter().filter(|row| row.fits(operation, code, message));
     if let Some(meaning) = rows.find_map(|row| row.means) {
         return meaning;
@@ -488,7 +488,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> (Code, b
     let refusal = || (answer.refusal(), true);
     let cause = match code {
         "ResourceNotFoundException" | "NoSuchEntity" | "NoSuchEntityException"
-            if says("not reachable in this region") =>
+            if has_text("not reachable in this region") =>
         {
             return refusal();
         }
@@ -497,7 +497,7 @@ fn classify(operation: &str, code: &str, message: &str, status: u16) -> (Code, b
         }
         "ResourceConflictException" | "ResourceInUseException" if exists(message) => Code::NameTaken,
         "EntityAlreadyExists" => Code::NameTaken,
-        "ResourceInUseException" if says("is being deleted") => Code::BeingDeleted,
+        "ResourceInUseException" if has_text("is being deleted") => Code::BeingDeleted,
         // Every other conflict is transient.
         "ResourceConflictException"
         | "ResourceInUseException"

@@ -162,8 +162,8 @@ pub fn check_owner(spec: &Spec, table: &ResourceDecl, live: &Live) -> Result<(),
     owner_problem(spec, table, live, hint).map_or(Ok(()), |problem| Err(refuse(problem)))
 }
 
-/// Why this stack can't use a resource by hand, and what to do about it: another owner (with the
-/// hint `otherwise`), or none that is certain.
+/// Why this stack must not change a resource's contents, and what to do about it: it has another
+/// owner (with the hint `otherwise`), or its owner can't be determined.
 pub(crate) fn owner_problem(
     spec: &Spec,
     declared: &ResourceDecl,

@@ -605,7 +605,7 @@ impl<'s> PipelineReader<'s> {
         let declared = self.declared(kind, name).ok_or_else(|| {
             let hint = format!(
                 "declare or import the {kind} in this spec, or ask its owner to {} and check `engine logs`",
-                by_hand(kind)
+                manual_action(kind)
             );
             self.problem(format!("this spec doesn't have the {kind} `{name}`"), hint)
                 .why(format!("engine writes a test only to a {kind} that the spec declares"))
@@ -621,7 +621,7 @@ impl<'s> PipelineReader<'s> {
     /// Refuses an imported table or queue unless the user named it and no other team owns it.
     fn imported(&self, declared: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
         let (kind, resource, name) = (&declared.schema().kind, &declared.name, &declared.id.name);
-        let by_hand = by_hand(kind);
+        let by_hand = manual_action(kind);
         if !self.allowed.contains(resource) {
             let what = if *kind == "table" { "write one test item" } else { "send one test message" };
             let hint = format!(
@@ -652,7 +652,7 @@ impl<'s> PipelineReader<'s> {
 
     /// Refuses a table or queue that this stack doesn't own.
     fn managed(&self, declared: &ResourceDecl, live: &Live) -> Result<(), Diagnostic> {
-        let hint = format!("ask its owner to {}, then check `engine logs`", by_hand(&declared.schema().kind));
+        let hint = format!("ask its owner to {}, then check `engine logs`", manual_action(&declared.schema().kind));
         match items::owner_problem(self.spec, declared, live, &hint) {
             Some((what, hint)) => Err(self.problem(what, hint)),
             None => Ok(()),
@@ -679,8 +679,8 @@ impl<'s> PipelineReader<'s> {
     }
 }
 
-/// What causes a record by hand.
-fn by_hand(kind: &str) -> &'static str {
+/// How a user causes a record.
+fn manual_action(kind: &str) -> &'static str {
     if kind == "table" { "change an item" } else { "send a message" }
 }
 
@@ -940,7 +940,7 @@ impl<'p> Sample<'p> {
         match self {
             Sample::Item { stream, .. } => {
                 let own = stream.own.iter().rev().find(|(name, _)| name == probe.word());
-                own.is_some_and(|(_, second)| stream.blind.is_none() && log.has_ended_call(*second))
+                own.is_some_and(|(_, second)| stream.read_problem.is_none() && log.has_ended_call(*second))
             }
             Sample::Message(message) => {
                 log.has_ended_call(0) && (message.is_consumed() || message.others(log).is_some())
@@ -960,10 +960,10 @@ impl<'p> Sample<'p> {
     }
 
     /// Why engine can't know what the source carried.
-    fn blind(&self) -> Option<&str> {
+    fn read_problem(&self) -> Option<&str> {
         match self {
-            Sample::Item { stream, .. } => stream.blind.as_deref(),
-            Sample::Message(message) => message.blind.as_deref(),
+            Sample::Item { stream, .. } => stream.read_problem.as_deref(),
+            Sample::Message(message) => message.read_problem.as_deref(),
         }
     }
 

@@ -105,7 +105,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long calls in flight may take after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The slots of concurrent steps. Runs that share it together have at most that many steps at work.
+/// The slots of concurrent steps. Runs that share it have at most that many running steps in total.
 pub type Slots = Arc<Semaphore>;
 
 /// The slots of `parallelism` concurrent steps, at least one.
@@ -311,7 +311,7 @@ enum StepUpdate {
 }
 
 /// Which pauses of a step Ctrl-C doesn't end: once AWS has accepted the delete of a replacement,
-/// its completion is waited for, and then the create is carried out, whatever it takes.
+/// its completion is waited for, and then the create is carried out, however long it takes.
 fn policy(step: &Step) -> InterruptPolicy {
     match (step.op, step.pair) {
         (Op::Create, Some(_)) => InterruptPolicy::FinishAll,
@@ -331,7 +331,7 @@ struct Run<'a> {
     sender: mpsc::UnboundedSender<StepUpdate>,
 }
 
-/// A step at work.
+/// A running step.
 struct Work<'a> {
     id: StepId,
     step: &'a Step,
@@ -495,10 +495,10 @@ impl Run<'_> {
     async fn update(&self, work: Work<'_>) -> Result<(), AwsError> {
         let mut have = self.both_unchanged(&work).await?;
         let Work { id, change, declared, provider, cx, claims, .. } = work;
-        let gone = || AwsError::changed("update", &declared.id.name, "changed in the meantime: it was deleted");
+        let missing = || AwsError::changed("update", &declared.id.name, "changed in the meantime: it was deleted");
         let mut tries = 0;
         let (props, outputs) = loop {
-            let now = have.ok_or_else(gone)?;
+            let now = have.ok_or_else(missing)?;
             let want = self.want_readable(declared, Some(&now))?;
             let props = want.props.clone();
             match provider.update(&cx, &declared.id, now, want).await {

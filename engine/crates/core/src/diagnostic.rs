@@ -674,7 +674,7 @@ mod tests {
     const TODOS: &str = "resources:\n  todos:\n    type: table\n    attributes: { id: S }\n\r\n    hash_key: pk\n";
 
     #[test]
-    fn a_diagnostic_shows_the_problem_its_place_the_reason_and_a_hint() {
+    fn a_diagnostic_shows_the_problem_its_location_the_reason_and_a_hint() {
         let changed = Diagnostic::error(
             "`hash_key` of `todos` cannot change from `id` to `pk`",
             "declare a second table under another name and move the items",

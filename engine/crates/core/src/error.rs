@@ -19,7 +19,7 @@ pub struct AwsError {
     pub resource: Box<str>,
     /// Its cause, as a code that `engine explain` takes.
     pub cause: Code,
-    /// Whether AWS refused for good: neither a retry nor a wait helps, even if the cause can be
+    /// Whether AWS refused permanently: neither a retry nor a wait helps, even if the cause can be
     /// transient.
     pub is_final: bool,
     /// AWS's error code; `AWS SDK` if the SDK failed before it sent the request.
@@ -69,7 +69,7 @@ impl AwsError {
         }
     }
 
-    /// The same as a refusal for good.
+    /// The same as a permanent refusal.
     pub fn refused(cause: Code, operation: &str, resource: &str, message: impl Into<Box<str>>) -> Self {
         AwsError { is_final: true, ..AwsError::own(cause, operation, resource, message) }
     }
@@ -99,12 +99,12 @@ impl AwsError {
         AwsError::own(Code::Defect, "", "", message)
     }
 
-    /// Whether this is its cause, and AWS didn't refuse for good.
+    /// Whether this is its cause, and AWS didn't refuse permanently.
     pub fn is(&self, cause: Code) -> bool {
         self.is_any(&[cause])
     }
 
-    /// Whether one of these is its cause, and AWS didn't refuse for good.
+    /// Whether one of these is its cause, and AWS didn't refuse permanently.
     pub fn is_any(&self, causes: &[Code]) -> bool {
         !self.is_final && causes.contains(&self.cause)
     }

@@ -37,15 +37,15 @@ impl Graph {
         let mut graph = DiGraph::new();
         let nodes: BTreeMap<String, NodeIndex> =
             names.into_iter().map(|name| (name.to_owned(), graph.add_node(name.to_owned()))).collect();
-        let mut moments: BTreeMap<(NodeIndex, NodeIndex), Milestone> = BTreeMap::new();
-        for (dependent, dependency, moment) in edges {
+        let mut milestones: BTreeMap<(NodeIndex, NodeIndex), Milestone> = BTreeMap::new();
+        for (dependent, dependency, milestone) in edges {
             let (Some(&from), Some(&to)) = (nodes.get(dependency), nodes.get(dependent)) else { continue };
             // With several references between two resources, the latest moment applies.
-            let latest = moments.entry((from, to)).or_insert(moment);
-            *latest = moment.max(*latest);
+            let latest = milestones.entry((from, to)).or_insert(milestone);
+            *latest = milestone.max(*latest);
         }
-        for ((from, to), moment) in moments {
-            graph.add_edge(from, to, moment);
+        for ((from, to), milestone) in milestones {
+            graph.add_edge(from, to, milestone);
         }
         let order = match toposort(&graph, None) {
             Ok(order) => order.into_iter().map(|node| graph[node].clone()).collect(),

@@ -199,8 +199,8 @@ fn rank(spec: &Spec, declared: &ResourceDecl, id: &Id, live: &Live) -> Option<u8
         _ if !same => None,
         OwnershipVerdict::Renamed(owner) => is_undeclared(owner).then_some(1),
         OwnershipVerdict::Free | OwnershipVerdict::Unknown(_) => Some(2),
-        // Another owner's resource is in the way.
-        OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => Some(3),
+        // Another owner's resource already has the name.
+        OwnershipVerdict::OtherStack(_) | OwnershipVerdict::OutsideTeam(_) => Some(3),
     }
 }
 

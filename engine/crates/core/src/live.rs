@@ -87,7 +87,7 @@ pub async fn read(
 
 /// Whether reading all of a spec in full would exceed what AWS's rate limits allow within seconds.
 fn is_large(spec: &Spec) -> bool {
-    let costly = |declared: &&ResourceDecl| !declared.imported && declared.schema().own_reads().next().is_some();
+    let costly = |declared: &&ResourceDecl| !declared.imported && declared.schema().separate_reads().next().is_some();
     spec.resources.iter().filter(costly).count() > READ_IN_FULL
 }
 
@@ -95,7 +95,7 @@ fn is_large(spec: &Spec) -> bool {
 fn detail(cx: &Context, declared: &ResourceDecl) -> Detail {
     let is_named = |name: &str| declared.explicit.contains(name) || declared.lifecycle.ignore_changes.contains(name);
     match cx.detail {
-        Detail::Lean if declared.schema().own_reads().any(|it| is_named(&it.name)) => Detail::Full,
+        Detail::Lean if declared.schema().separate_reads().any(|it| is_named(&it.name)) => Detail::Full,
         detail => detail,
     }
 }

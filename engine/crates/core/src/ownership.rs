@@ -21,7 +21,7 @@ pub enum OwnershipVerdict<'o> {
     /// Another stack of the same team.
     OtherStack(&'o Owner),
     /// Another team or tool.
-    Foreign(OtherOwner<'o>),
+    OutsideTeam(OtherOwner<'o>),
     /// It has no owner.
     Free,
     /// Its tags can't be read.
@@ -84,9 +84,11 @@ impl<'o> OwnershipVerdict<'o> {
                 OwnershipVerdict::Renamed(owner)
             }
             Ownership::Engine(owner) if owner.team == us.team => OwnershipVerdict::OtherStack(owner),
-            Ownership::Engine(owner) => OwnershipVerdict::Foreign(OtherOwner::Engine(owner)),
-            Ownership::OtherRegion(owner, region) => OwnershipVerdict::Foreign(OtherOwner::OtherRegion(owner, region)),
-            Ownership::CloudFormation(stack) => OwnershipVerdict::Foreign(OtherOwner::CloudFormation(stack)),
+            Ownership::Engine(owner) => OwnershipVerdict::OutsideTeam(OtherOwner::Engine(owner)),
+            Ownership::OtherRegion(owner, region) => {
+                OwnershipVerdict::OutsideTeam(OtherOwner::OtherRegion(owner, region))
+            }
+            Ownership::CloudFormation(stack) => OwnershipVerdict::OutsideTeam(OtherOwner::CloudFormation(stack)),
             Ownership::Unowned => OwnershipVerdict::Free,
             Ownership::Inherited => OwnershipVerdict::inherited(parent, us),
             Ownership::NotYetReadable(reason) => OwnershipVerdict::Unknown(UnreadableTags::NotYet(reason)),
@@ -98,7 +100,7 @@ impl<'o> OwnershipVerdict<'o> {
     fn inherited(parent: Option<&'o Ownership>, us: &Owner) -> OwnershipVerdict<'o> {
         match parent.map(|parent| OwnershipVerdict::of(parent, None, us)) {
             Some(OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_)) => OwnershipVerdict::Owned,
-            Some(verdict @ (OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_))) => verdict,
+            Some(verdict @ (OwnershipVerdict::OtherStack(_) | OwnershipVerdict::OutsideTeam(_))) => verdict,
             Some(verdict @ OwnershipVerdict::Unknown(UnreadableTags::Denied)) => verdict,
             // A parent that doesn't exist or has no certain owner is reported for itself.
             None | Some(OwnershipVerdict::Free | OwnershipVerdict::Unknown(_)) => OwnershipVerdict::Free,
@@ -126,7 +128,7 @@ impl<'o> OwnershipVerdict<'o> {
     pub fn other_owner(&self) -> Option<OtherOwner<'o>> {
         match self {
             OwnershipVerdict::OtherStack(owner) => Some(OtherOwner::Engine(owner)),
-            OwnershipVerdict::Foreign(owner) => Some(*owner),
+            OwnershipVerdict::OutsideTeam(owner) => Some(*owner),
             _ => None,
         }
     }
@@ -225,7 +227,7 @@ mod tests {
             Verdict::Owned => "owned",
             Verdict::Renamed(_) => "renamed",
             Verdict::OtherStack(_) => "other stack",
-            Verdict::Foreign(_) => "foreign",
+            Verdict::OutsideTeam(_) => "foreign",
             Verdict::Free => "free",
             Verdict::Unknown(UnreadableTags::NotYet(_)) => "unknown: not yet",
             Verdict::Unknown(UnreadableTags::Denied) => "unknown: denied",

@@ -583,7 +583,7 @@ impl<'a> Planner<'a> {
             }
             OwnershipVerdict::Free => Change { reason: Some(SKIPPED_UNTAGGED.into()), ..row },
             OwnershipVerdict::Unknown(_) => refused(row, UNPROVEN.to_owned(), self.how_to_prove(declared)),
-            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_) => {
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::OutsideTeam(_) => {
                 let (reason, hint) = self.conflict(declared, live, verdict).unwrap_or_default();
                 refused(row, reason, hint)
             }
@@ -614,7 +614,7 @@ impl<'a> Planner<'a> {
         let outage = schema.disruption.as_ref().map(|outage| outage.deleted.to_string());
         let live = found.and_then(|found| found.live.as_ref());
         let retained = schema.retained_on_delete.as_ref().and_then(|retained| retained(&live?.props));
-        // The plan has a row of its own for what this stack manages.
+        // The plan has a separate row for what this stack manages.
         let retained = retained.filter(|it| !self.is_managed(&it.kind, &it.name)).map(|it| {
             let kind = it.kind.replace('_', " ");
             format!("its {kind} {} is not deleted", it.name)
@@ -691,12 +691,12 @@ impl<'a> Planner<'a> {
             }
             OwnershipVerdict::Free => Change { reason: Some("it has no engine tags".into()), ..row },
             OwnershipVerdict::OtherStack(owner)
-            | OwnershipVerdict::Foreign(OtherOwner::Engine(owner) | OtherOwner::OtherRegion(owner, _)) => refused(
+            | OwnershipVerdict::OutsideTeam(OtherOwner::Engine(owner) | OtherOwner::OtherRegion(owner, _)) => refused(
                 row,
                 format!("it belongs to {owner}"),
                 Advice::from("ask its owner to ").then(Remedy::Forget(None)),
             ),
-            OwnershipVerdict::Foreign(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
+            OwnershipVerdict::OutsideTeam(OtherOwner::CloudFormation(_)) | OwnershipVerdict::Unknown(_) => {
                 refused(row, "its owner can't be determined".to_owned(), self.how_to_prove(declared))
             }
         }
@@ -889,7 +889,7 @@ impl<'a> Planner<'a> {
         owners.chain(other).find_map(|owner| {
             let parent = format!("the {kind} `{name}` that it is attached to");
             match OwnershipVerdict::of(owner, None, us) {
-                OwnershipVerdict::Foreign(owner) => Some(format!("{parent} belongs to {owner}")),
+                OwnershipVerdict::OutsideTeam(owner) => Some(format!("{parent} belongs to {owner}")),
                 OwnershipVerdict::Unknown(UnreadableTags::Denied | UnreadableTags::Unsupported) if is_listed => {
                     Some(format!("the tags of {parent} can't be read"))
                 }
@@ -1129,7 +1129,7 @@ fn undeliverable<'d>(declared: &'d ResourceDecl, live: Option<&Live>, desired: &
     })
 }
 
-/// Adds whom a change gives access, which then needs confirmation.
+/// Adds who gains access through a change, which then needs confirmation.
 fn exposures(row: &mut Change, schema: &Schema, live: &Tree) {
     for property in &schema.properties {
         if !row.properties.iter().any(|change| change.path.root() == Some(&*property.name)) {

@@ -173,7 +173,7 @@ pub struct Property {
     pub needs: Milestone,
     /// Describes what is lost when the property changes between two values, one sentence each.
     pub destructive_notes: Option<ChangeFn<Vec<String>>>,
-    /// Whom a value gives access that the value before it didn't give, as one sentence. Then it needs
+    /// Who gains access by a change from one value to another, as one sentence. Then it needs
     /// confirmation, also on a new resource.
     pub exposes: Option<ChangeFn<Option<Str>>>,
     /// The effect of a change at a path, where it depends on other properties; gets the live and
@@ -212,8 +212,8 @@ pub struct Property {
     pub name_suffix: Option<Str>,
     /// Whether its keys are names of resources.
     pub target_keys: Option<TargetKeys>,
-    /// Whether it takes a call of its own to read.
-    pub own_read: bool,
+    /// Whether reading it takes a separate call.
+    pub separate_read: bool,
 }
 
 /// What a key that is the name of a resource can name.
@@ -828,8 +828,8 @@ impl Schema {
     }
 
     /// The properties that take a call of their own to read.
-    pub fn own_reads(&self) -> impl Iterator<Item = &Property> {
-        self.properties.iter().filter(|property| property.own_read)
+    pub fn separate_reads(&self) -> impl Iterator<Item = &Property> {
+        self.properties.iter().filter(|property| property.separate_read)
     }
 
     /// The output with this name.
@@ -936,7 +936,7 @@ pub fn property(name: impl Into<Str>, shape: Shape, doc: impl Into<Str>) -> Prop
         equivalent: None,
         name_suffix: None,
         target_keys: None,
-        own_read: false,
+        separate_read: false,
     }
 }
 
@@ -1097,10 +1097,10 @@ impl Property {
         self
     }
 
-    /// Marks it as one that takes a call of its own to read.
+    /// Marks it as one that takes a separate call to read.
     #[must_use]
-    pub fn own_read(mut self) -> Self {
-        self.own_read = true;
+    pub fn separate_read(mut self) -> Self {
+        self.separate_read = true;
         self
     }
 
@@ -1118,7 +1118,7 @@ impl Property {
         self
     }
 
-    /// Sets whom a value gives access.
+    /// Sets who gains access by a change of its value.
     #[must_use]
     pub fn exposes(mut self, exposes: impl Fn(&Value, &Value) -> Option<Str> + Send + Sync + 'static) -> Self {
         self.exposes = Some(Arc::new(exposes));

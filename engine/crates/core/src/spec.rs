@@ -10,9 +10,9 @@ mod check;
 mod expand;
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod files;
-mod foreign;
 pub mod grammar;
 mod inputs;
+mod other_formats;
 mod problems;
 mod render;
 mod structure;
@@ -354,19 +354,19 @@ impl Spec {
     ) -> Result<Spec, Vec<Diagnostic>> {
         let name = path.display().to_string();
         let (file, root, errors) = yaml::read(&name, bytes);
-        let may_be_spec = foreign::may_be_spec(&file, root.as_ref());
+        let may_be_spec = other_formats::may_be_spec(&file, root.as_ref());
         if !may_be_spec {
             // This may be any file on this machine, so none of its text is shown.
             file.reveal_except(vec![Span::new(0, file.text().len())]);
         }
-        if let Some(foreign) = foreign::recognised(&file) {
-            return Err(vec![foreign]);
+        if let Some(error) = other_formats::recognised(&file) {
+            return Err(vec![error]);
         }
         if let Some(Yaml::Map(_)) = root.as_ref().map(|root| &root.value).filter(|_| !may_be_spec) {
-            return Err(vec![foreign::unrecognised(&file)]);
+            return Err(vec![other_formats::unrecognised(&file)]);
         }
         let errors = match if may_be_spec { errors } else { yaml::without_keys(errors) } {
-            none if none.is_empty() && root.is_none() => vec![foreign::unrecognised(&file)],
+            none if none.is_empty() && root.is_none() => vec![other_formats::unrecognised(&file)],
             errors => errors,
         };
         let Some(root) = root else {

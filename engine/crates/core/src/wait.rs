@@ -98,11 +98,11 @@ pub enum Detail {
     /// Everything that a spec can set.
     #[default]
     Full,
-    /// The same without what takes a call of its own, unless engine has set it: for specs with many
+    /// The same without what takes a separate call, unless engine has set it: for specs with many
     /// resources, whose calls would otherwise wait for AWS's rate limits.
     Lean,
-    /// What decides whether and how to delete the resource; the rest is unknown if it takes a call
-    /// of its own.
+    /// What decides whether and how to delete the resource; the rest is unknown if it takes a
+    /// separate call.
     ForDelete,
     /// What references to an imported resource need, and what is verified on it.
     Imported,

@@ -1429,7 +1429,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_tree_means_what_serde_yaml_says_and_every_span_is_exact(
+        fn a_tree_matches_serde_yaml_and_every_span_is_exact(
             doc in any_doc(),
             ending in prop::sample::select(vec!["", "\n", "\n\n  \n", "\nlast: x\n"]),
             crlf: bool,

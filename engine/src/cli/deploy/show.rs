@@ -72,8 +72,8 @@ impl Deployment<'_> {
             }
             _ => change,
         });
-        let brief = Plan { changes: changes.collect(), steps: Vec::new(), remarks: plan.remarks.clone() };
-        render::plan(&brief, destroy, rows(self.view), style)
+        let summary = Plan { changes: changes.collect(), steps: Vec::new(), remarks: plan.remarks.clone() };
+        render::plan(&summary, destroy, rows(self.view), style)
     }
 
     /// Prints the document of each plan that isn't applied, if one is requested.

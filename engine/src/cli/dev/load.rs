@@ -1,4 +1,4 @@
-//! Loads the spec on a thread of its own: packing code takes a while, and starting the local AWS
+//! Loads the spec on a separate thread: packing code takes a while, and starting the local AWS
 //! needs a thread that drives no runtime.
 //!
 //! **Invariant:** it loads one spec at a time.

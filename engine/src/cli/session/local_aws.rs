@@ -151,7 +151,7 @@ async fn lock_project(
         terminal.note(&format!("waiting for another command that changes this project's local AWS{process}..."));
         if let Some(grant) = grant.take() {
             let project = project.clone();
-            // The runtime would wait for a thread of its own after Ctrl-C.
+            // The runtime would wait for one of its own threads after Ctrl-C.
             std::thread::spawn(move || drop(grant.send(local::lock_writes(&project))));
         }
         tokio::select! {

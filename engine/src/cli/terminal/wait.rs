@@ -19,7 +19,7 @@ use super::line;
 pub(in crate::cli) fn report_waits_once(quiet: bool) -> Reporter {
     let reported: Mutex<BTreeSet<String>> = Mutex::default();
     Arc::new(move |what: Option<&str>| {
-        // That a call is in flight again is no news here.
+        // Another call in flight isn't worth a notice.
         if let Some(what) = what.filter(|what| *what != RESPONSE)
             && !quiet
             && reported.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())

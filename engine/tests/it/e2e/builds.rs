@@ -143,7 +143,7 @@ fn a_build_runs_once_for_all_functions_and_when_its_inputs_changed() {
     project.run(&["status", "--local"]).expect(0, &["deployed", "2 properties were not compared"]);
     diff(&project, &["--allow-build"]).expect(0, &["Plan: 0 to add, 2 to change"]);
     assert_eq!(n_runs(&project), 2);
-    // An output that is gone, or that another program changed, is made again.
+    // An output that was deleted, or that another program changed, is rebuilt.
     fs::remove_dir_all(project.path("dist")).unwrap();
     diff(&project, &["--allow-build"]).expect(0, &["Plan: 0 to add, 2 to change"]);
     project.write("dist/index.js", "exports.handler = 1;\n");
@@ -261,7 +261,7 @@ const BAD: [(&str, i32, &[&str]); 8] = [
 ];
 
 #[test]
-fn a_build_that_goes_wrong_is_an_error_with_its_place_and_a_remedy() {
+fn a_failed_build_is_an_error_with_a_location_and_a_hint() {
     let project = project(COPY, "");
     fs::create_dir(project.path("src")).unwrap();
     let spec = project.read(TEAM);

@@ -83,7 +83,7 @@ fn a_shared_team_name_prefix_gives_no_ownership() {
 }
 
 #[test]
-fn two_stacks_of_a_team_and_a_renamed_file_leave_each_other_alone() {
+fn two_stacks_of_a_team_and_a_renamed_file_dont_affect_each_other() {
     let project = Project::new();
     let aws = project.account(ACCOUNT);
     let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());

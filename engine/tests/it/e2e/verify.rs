@@ -170,7 +170,7 @@ fn an_item_that_looks_real_is_shown_and_asked_for() {
 }
 
 #[test]
-fn an_item_of_someone_else_with_the_required_key_is_left_alone() {
+fn an_existing_item_with_the_required_key_is_left_unchanged() {
     let filter = filtered("{ dynamodb: { Keys: { id: { S: [\"7\"] } } } }");
     let project = deployed(&[(START, &filter)], None);
     let aws = project.account(ACCOUNT);

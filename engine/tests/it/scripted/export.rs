@@ -117,7 +117,7 @@ fn resources_of_several_stacks_or_of_another_team_are_refused() {
 }
 
 #[test]
-fn a_name_that_may_not_be_read_is_not_said_to_be_missing() {
+fn a_name_that_cant_be_read_is_not_reported_as_missing() {
     let project = Project::usual();
     let cloud = applied(&project);
     let refusal = Reply::dynamodb("AccessDeniedException", "not authorized: dynamodb:DescribeTable");

@@ -275,7 +275,7 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
 /// A mapping with copied tags on a function that engine doesn't own: the plan reports it, engine
 /// writes nothing to it, and the run continues.
 #[test]
-fn a_mapping_with_our_tags_on_another_teams_function_is_kept() {
+fn a_mapping_with_this_stacks_tags_on_another_teams_function_is_kept() {
     let tags = |team: &str, resource: &str| -> Tags {
         let tags = [("engine:team", team), ("engine:stack", STACK), ("engine:resource", resource)];
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()

@@ -1,5 +1,5 @@
-//! Mappings on functions that the spec imports: whom they may belong to, and what engine leaves
-//! alone.
+//! Mappings on functions that the spec imports: which owners they can have, and what engine
+//! leaves unchanged.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn tables(cloud: &Cloud) -> Vec<String> {
 }
 
 #[test]
-fn a_declared_mapping_is_managed_and_the_function_and_its_other_mappings_are_left_alone() {
+fn a_declared_mapping_is_managed_and_its_function_and_other_mappings_are_unchanged() {
     let by_cloudformation = Tags::from([("aws:cloudformation:stack-name".to_owned(), "billing".to_owned())]);
     for of_function in [Tags::new(), tags("blue-owls"), by_cloudformation] {
         let cloud = with_function(of_function);

@@ -178,11 +178,11 @@ struct Liar(Lie);
 
 #[derive(Debug, Clone, Copy)]
 enum Lie {
-    ForeignTable,
+    OtherTeamTable,
     UnseenTable,
-    ForeignFunction,
-    ForeignStatement,
-    TaggedForeign,
+    OtherTeamFunction,
+    OtherTeamStatement,
+    TaggedOtherTeam,
     UnknownMapping,
     ImportedRole,
     UnknownOperation,
@@ -225,7 +225,7 @@ impl Kind for Liar {
         let (dynamodb, lambda, iam) = cx.aws.clients();
         let foreign = world::function_arn("red-foxes-logger");
         match self.0 {
-            Lie::ForeignTable => {
+            Lie::OtherTeamTable => {
                 drop(dynamodb.delete_table().table_name("red-foxes-todos").send().await.context("DeleteTable", "")?);
             }
             Lie::UnseenTable => {
@@ -238,15 +238,15 @@ impl Kind for Liar {
                         .context("DeleteTable", "")?,
                 );
             }
-            Lie::ForeignFunction => {
+            Lie::OtherTeamFunction => {
                 let request = lambda.update_function_configuration().function_name(&foreign).timeout(1);
                 drop(request.send().await.context("UpdateFunctionConfiguration", "")?);
             }
-            Lie::ForeignStatement => {
+            Lie::OtherTeamStatement => {
                 let request = lambda.remove_permission().function_name("blue-owls-logger").statement_id("red-foxes-x");
                 drop(request.send().await.context("RemovePermission", "")?);
             }
-            Lie::TaggedForeign => {
+            Lie::TaggedOtherTeam => {
                 let request = lambda.tag_resource().resource(&foreign).tags("engine:team", "blue-owls");
                 drop(request.send().await.context("TagResource", "")?);
             }
@@ -282,15 +282,18 @@ impl Kind for Liar {
 #[tokio::test]
 async fn a_misbehaving_kind_is_stopped_before_any_request() {
     use Lie::{
-        ForeignFunction, ForeignStatement, ForeignTable, ImportedRole, TaggedForeign, UnknownMapping, UnknownOperation,
-        UnseenTable,
+        ImportedRole, OtherTeamFunction, OtherTeamStatement, OtherTeamTable, TaggedOtherTeam, UnknownMapping,
+        UnknownOperation, UnseenTable,
     };
     let cases = [
-        (ForeignTable, "the name of the table `red-foxes-todos` doesn't start with the team's name `blue-owls`"),
+        (OtherTeamTable, "the name of the table `red-foxes-todos` doesn't start with the team's name `blue-owls`"),
         (UnseenTable, "no read in this run showed who owns the table `blue-owls-extra-todos`"),
-        (ForeignFunction, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
-        (ForeignStatement, "the statement ID `red-foxes-x` doesn't start with the team's name `blue-owls`"),
-        (TaggedForeign, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
+        (
+            OtherTeamFunction,
+            "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`",
+        ),
+        (OtherTeamStatement, "the statement ID `red-foxes-x` doesn't start with the team's name `blue-owls`"),
+        (TaggedOtherTeam, "the name of the function `red-foxes-logger` doesn't start with the team's name `blue-owls`"),
         (
             UnknownMapping,
             "no read in this run showed which function the mapping `00000000-0000-4000-8000-000000000009` is attached",

@@ -517,7 +517,7 @@ fn scripted_life() -> Ledger {
         project.run(&cloud, &["apply", "--yes"]).ends_with(0);
         ledger.enter("apply", std::mem::take(&mut seen.lock().unwrap()));
     }
-    // Signed code has a configuration of its own.
+    // Signed code has a separate configuration.
     let unsigned = spec(None);
     let object = "    code_signing_config_arn: arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-0123456789abcdef0\n    \
                   code: { s3: { bucket: deploys, key: app.zip } }\n";

@@ -31,7 +31,7 @@ fn with_queue() -> Cloud {
 
 /// SQS answers a create with the URL of an existing queue that is equal.
 #[test]
-fn an_equal_queue_that_another_owner_creates_in_between_is_not_taken_over() {
+fn an_equal_queue_that_another_owner_creates_meanwhile_is_not_adopted() {
     for tags in [BTreeMap::new(), BTreeMap::from([("engine:team".to_owned(), "red-foxes".to_owned())])] {
         let cloud = Cloud::start(World::empty());
         let theirs = tags.clone();

@@ -147,10 +147,10 @@ enum End {
     /// One step fails with this cause, after this many seconds. Error and hint contain these
     /// texts, and the call is sent at most this often.
     Fails(Code, Range<u64>, &'static [&'static str], usize),
-    /// One step fails at once, because AWS refuses the call for good. Error and hint contain these
+    /// One step fails at once, because AWS refuses the call permanently. Error and hint contain these
     /// texts.
     Refused(&'static [&'static str]),
-    /// AWS refuses the read for good, so there is no plan. The hint contains this text.
+    /// AWS refuses the read permanently, so there is no plan. The hint contains this text.
     Unread(&'static str),
 }
 

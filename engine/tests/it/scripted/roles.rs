@@ -171,7 +171,7 @@ fn without_permission_to_create_roles_an_import_is_the_hint() {
 }
 
 #[test]
-fn a_role_that_another_owner_creates_in_between_is_not_taken_over() {
+fn a_role_that_another_owner_creates_meanwhile_is_not_adopted() {
     for theirs in [Tags::new(), tags("red-foxes", "runner", "eu-central-1"), tags("blue-owls", "runner", "us-east-1")] {
         let cloud = Cloud::start(World::empty());
         let before = theirs.clone();
@@ -326,9 +326,9 @@ fn a_role_that_was_last_used_in_another_region_is_deleted_only_after_approval() 
     }
 }
 
-/// What can't be checked is said in the plan, and confirmed with it.
+/// The plan reports what can't be checked, and asks for confirmation.
 #[test]
-fn without_permission_to_list_functions_a_deletion_says_so_and_asks() {
+fn without_permission_to_list_functions_a_deletion_reports_that_and_asks() {
     let cloud = with_role("eu-central-1");
     let text = "User: X is not authorized to perform: lambda:ListFunctions";
     cloud.always("ListFunctions", Fault::Answer(Reply::of("ListFunctions", 403, "AccessDeniedException", text)));

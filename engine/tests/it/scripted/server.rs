@@ -239,7 +239,7 @@ impl Cloud {
         self.state().held = true;
     }
 
-    /// Waits until all reads of an apply of the usual spec in an empty account are held.
+    /// Waits until all reads of an apply of the default spec in an empty account are held.
     pub(crate) fn held_reads(&self) {
         self.held(14);
     }

@@ -54,15 +54,15 @@ pub(super) struct CodedMessage<'a> {
 }
 
 impl CodedMessage<'_> {
-    fn says(&self, text: &str) -> bool {
+    fn contains(&self, text: &str) -> bool {
         self.text.contains(text)
     }
 
     pub(super) fn denied(&self) -> Code {
         // Lambda's response to a role from another account.
-        if self.says("Cross-account pass role") {
+        if self.contains("Cross-account pass role") {
             Code::RoleOfOtherAccount
-        } else if self.says("explicit deny") {
+        } else if self.contains("explicit deny") {
             Code::ExplicitDeny
         } else {
             Code::AccessDenied
@@ -72,7 +72,7 @@ impl CodedMessage<'_> {
     pub(super) fn credentials(&self) -> Code {
         match self.code {
             "RequestExpired" => Code::ClockWrong,
-            _ if self.says("Signature expired") || self.says("Signature not yet current") => Code::ClockWrong,
+            _ if self.contains("Signature expired") || self.contains("Signature not yet current") => Code::ClockWrong,
             "ExpiredToken" | "ExpiredTokenException" => Code::CredentialsExpired,
             _ => Code::CredentialsRefused,
         }
@@ -81,10 +81,10 @@ impl CodedMessage<'_> {
     /// The code of a permanent refusal. Messages come before codes, because AWS uses one code for
     /// many causes.
     pub(super) fn refusal(&self) -> Code {
-        if self.says("not reachable in this region") || self.says("not in the same region") {
+        if self.contains("not reachable in this region") || self.contains("not in the same region") {
             return Code::OtherRegion;
         }
-        if self.code.starts_with("KMS") || self.says("KMS ") {
+        if self.code.starts_with("KMS") || self.contains("KMS ") {
             return Code::KmsKeyNotUsable;
         }
         let mut rows = ROWS.iter().filter(|row| row.fits("", self.code, self.text));

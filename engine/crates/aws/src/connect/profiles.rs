@@ -384,11 +384,11 @@ mod tests {
 
     #[test]
     fn the_next_command_can_be_pasted() {
-        for (name, said) in
+        for (name, expected) in
             [("o'hara dev", "`aws sso login --profile 'o'\\''hara dev'`"), ("default", "`aws sso login`")]
         {
             let read = profiles(name, &format!("[profile {name}]\nsso_session = s\n[default]\nsso_session = s\n"), "");
-            assert!(read.failed(CredentialSource::SignOn, String::new()).hint().contains(said));
+            assert!(read.failed(CredentialSource::SignOn, String::new()).hint().contains(expected));
         }
     }
 }

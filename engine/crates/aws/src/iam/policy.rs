@@ -53,7 +53,7 @@ impl Purpose {
     /// Whether it includes one of these commands.
     fn includes(self, commands: &[Purpose]) -> bool {
         match self {
-            // Changing items and running code by hand is for those who develop.
+            // Only `dev` grants changing items and invoking functions directly.
             Purpose::All => commands.iter().any(|command| *command != Dev),
             // `dev` also reads what `preflight` does, and follows the logs.
             Dev => commands.iter().any(|command| matches!(command, Dev | Check | Logs)),

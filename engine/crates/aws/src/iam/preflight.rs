@@ -82,9 +82,9 @@ pub fn findings(
         let is_used =
             spec.managed("function").any(|function| role_of(spec, function).is_some_and(|it| it.name == role.name));
         if let Some(Trust::Missing(others)) = trusts.get(&role.id.name).filter(|_| is_used) {
-            let born = inventory.live(&role.name).and_then(|live| live.timestamps.created);
-            let is_settled = has_propagated(born, now_ms);
-            findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_settled)));
+            let created = inventory.live(&role.name).and_then(|live| live.timestamps.created);
+            let is_propagated = has_propagated(created, now_ms);
+            findings.push(at(spec, role, &Path::property("import"), untrusting(role, others, is_propagated)));
         }
     }
     for function in spec.managed("function") {
@@ -479,12 +479,12 @@ fn images(view: &str) -> &'static str {
     }
 }
 
-fn untrusting(role: &ResourceDecl, others: &BTreeSet<String>, is_settled: bool) -> Diagnostic {
+fn untrusting(role: &ResourceDecl, others: &BTreeSet<String>, is_propagated: bool) -> Diagnostic {
     let name = &role.id.name;
     let problem = format!("Lambda can't assume the role `{name}`");
-    let severity = if is_settled { Severity::Error } else { Severity::Warning };
+    let severity = if is_propagated { Severity::Error } else { Severity::Warning };
     let (why, remedy) = closed(name, others);
-    let why = match is_settled {
+    let why = match is_propagated {
         true => why,
         false => {
             format!(

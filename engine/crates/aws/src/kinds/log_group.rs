@@ -70,8 +70,8 @@ pub(super) struct Props {
 enum Period {
     /// As set on the log group.
     Days(i32),
-    /// As an account-level policy with this name says, which overrides what is set on the log
-    /// group. AWS then shows the policy's period instead
+    /// As set by the account-level policy with this name, which overrides the log group's own
+    /// setting. AWS then shows the policy's period instead
     /// (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html).
     OfPolicy(String),
 }

@@ -511,7 +511,7 @@ impl Kind for Table {
         _outputs: &Outputs,
     ) -> Result<(), AwsError> {
         let tracker = ExistenceTracker::default();
-        let settled = || async {
+        let idle = || async {
             let look = describe(cx, &id.name).await?;
             let Some(table) = tracker.note("DescribeTable", id, look)? else { return Ok(None) };
             if table.table_status() != Some(&TableStatus::Active) {
@@ -528,7 +528,7 @@ impl Kind for Table {
                 _ => Ok(None),
             }
         };
-        let table = cx.until(CREATE, &id.name, settled).await?;
+        let table = cx.until(CREATE, &id.name, idle).await?;
         if under_way(&table).is_some() {
             change::wait_idle(cx, id).await?;
         }

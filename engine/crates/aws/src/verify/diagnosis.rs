@@ -206,9 +206,9 @@ pub(super) async fn of(
     if let Some(others) = sample.others(log).filter(|_| log.shows_a_call()) {
         return finding(Hop::Logged, FailureCause::OtherTraffic, other_traffic(pipeline, probe, &others));
     }
-    if let Some(blind) = sample.blind().filter(|_| log.has_ended_call(0)) {
+    if let Some(read_problem) = sample.read_problem().filter(|_| log.has_ended_call(0)) {
         let source = if probe == Probe::Message { "queue had" } else { "stream carried" };
-        let hint = format!("an invocation would be enough if the {source} nothing else, but {blind}");
+        let hint = format!("an invocation would be enough if the {source} nothing else, but {read_problem}");
         let diagnostic = not_logged(pipeline, probe, log).hint(hint);
         return finding(Hop::Logged, FailureCause::StreamUnknown, diagnostic);
     }

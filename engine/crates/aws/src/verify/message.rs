@@ -24,12 +24,12 @@ pub(super) struct TestMessage<'p> {
     /// The number of messages in the queue.
     n_left: Option<u64>,
     /// Why they can't be counted.
-    pub(super) blind: Option<String>,
+    pub(super) read_problem: Option<String>,
 }
 
 impl<'p> TestMessage<'p> {
     pub(super) fn new(queue: &'p QueueSource) -> TestMessage<'p> {
-        TestMessage { queue, id: None, was_empty: false, n_left: None, blind: None }
+        TestMessage { queue, id: None, was_empty: false, n_left: None, read_problem: None }
     }
 
     /// Sends it.
@@ -69,7 +69,7 @@ impl<'p> TestMessage<'p> {
             Err(error) if error.passes() => return Err(error),
             Err(error) => {
                 let why = error.unreadable().unwrap_or_else(|| error.to_string());
-                self.blind = Some(format!("engine can't count the messages of `{name}` ({why})"));
+                self.read_problem = Some(format!("engine can't count the messages of `{name}` ({why})"));
             }
         }
         Ok(())
@@ -97,7 +97,7 @@ impl<'p> TestMessage<'p> {
     /// What shows that the function may have been invoked for another message.
     pub(super) fn others(&self, log: &Log) -> Option<String> {
         let name = &self.queue.name;
-        if !self.was_empty && self.blind.is_none() {
+        if !self.was_empty && self.read_problem.is_none() {
             return Some(format!("the queue `{name}` had other messages before"));
         }
         let n = log.n_ended_calls(0);

@@ -48,7 +48,7 @@ pub(super) struct Stream {
     /// Where to go on reading each open shard.
     iterators: Vec<String>,
     /// Why it can't be read completely.
-    pub(super) blind: Option<String>,
+    pub(super) read_problem: Option<String>,
     keys: Map<String, Json>,
     /// Number of records of other items.
     pub(super) n_others: usize,
@@ -60,7 +60,7 @@ impl Stream {
     /// The stream of a table, before anything is read.
     pub(super) fn new(table: &TableSource) -> Stream {
         let keys = table.solution.keys.clone();
-        Stream { iterators: Vec::new(), blind: None, keys, n_others: 0, own: Vec::new() }
+        Stream { iterators: Vec::new(), read_problem: None, keys, n_others: 0, own: Vec::new() }
     }
 
     /// Follows the stream with this ARN from now on.
@@ -70,9 +70,9 @@ impl Stream {
     pub(super) async fn follow(&mut self, cx: &Context, arn: &str) -> Result<(), AwsError> {
         match iterators(cx, arn).await {
             Ok(Ok(iterators)) => self.iterators = iterators,
-            Ok(Err(blind)) => self.blind = Some(blind),
+            Ok(Err(read_problem)) => self.read_problem = Some(read_problem),
             Err(error) if error.passes() => return Err(error),
-            Err(error) => self.blind = Some(unreadable(&error)),
+            Err(error) => self.read_problem = Some(unreadable(&error)),
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Stream {
                     Ok(answer) => answer,
                     Err(error) if error.passes() => return Err(error),
                     Err(error) => {
-                        self.blind = Some(unreadable(&error));
+                        self.read_problem = Some(unreadable(&error));
                         return Ok(());
                     }
                 };
@@ -107,7 +107,7 @@ impl Stream {
                 records.iter().for_each(|record| self.add(record));
                 match (answer.next_shard_iterator, self.iterators.get_mut(at)) {
                     (Some(next), Some(iterator)) => *iterator = next,
-                    _ => self.blind = Some("a shard of the stream was closed meanwhile".to_owned()),
+                    _ => self.read_problem = Some("a shard of the stream was closed meanwhile".to_owned()),
                 }
                 if records.is_empty() {
                     break;

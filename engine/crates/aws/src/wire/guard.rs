@@ -147,7 +147,7 @@ enum WriteAccess {
     /// Not owned by this stack; the reason.
     Barred(String),
     /// The same, and not owned by the team either: resources attached to it are barred too.
-    Foreign(String),
+    OutsideTeam(String),
     /// Imported by the spec, regardless of its owner.
     Imported,
 }
@@ -222,23 +222,23 @@ impl Guard {
 
     /// Records what a read of a *managed* declaration found.
     pub fn observe(&self, schema: &Schema, id: &Id, live: &Live) {
-        let standing = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
+        let access = match OwnershipVerdict::of(&live.owner, None, &id.owner) {
             OwnershipVerdict::Owned | OwnershipVerdict::Renamed(_) | OwnershipVerdict::Free => WriteAccess::Writable,
             OwnershipVerdict::Unknown(UnreadableTags::Unsupported | UnreadableTags::Denied)
                 if self.is_listed(schema, id) =>
             {
-                WriteAccess::Foreign("its tags can't be read, and its name in `owns` proves nothing".to_owned())
+                WriteAccess::OutsideTeam("its tags can't be read, and its name in `owns` proves nothing".to_owned())
             }
             OwnershipVerdict::Unknown(UnreadableTags::Unsupported) => WriteAccess::Writable,
             OwnershipVerdict::OtherStack(owner) => WriteAccess::Barred(format!("it belongs to {owner}")),
-            OwnershipVerdict::Foreign(owner) => WriteAccess::Foreign(format!("it belongs to {owner}")),
+            OwnershipVerdict::OutsideTeam(owner) => WriteAccess::OutsideTeam(format!("it belongs to {owner}")),
             OwnershipVerdict::Unknown(UnreadableTags::NotYet(_)) => {
                 WriteAccess::Barred("its tags can't be read yet".to_owned())
             }
             OwnershipVerdict::Unknown(UnreadableTags::Denied) => WriteAccess::Unproven,
         };
         if let Some(key) = key(schema, id, live) {
-            self.know(key, standing);
+            self.know(key, access);
         }
     }
 
@@ -416,10 +416,10 @@ impl Guard {
         self.n_writes.load(Ordering::Relaxed)
     }
 
-    fn know(&self, key: (String, String), standing: WriteAccess) {
+    fn know(&self, key: (String, String), access: WriteAccess) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(&key) != Some(&WriteAccess::Imported) {
-            known.insert(key, standing);
+            known.insert(key, access);
         }
     }
 
@@ -466,7 +466,7 @@ impl Guard {
         let key = ((*kind).to_owned(), name.clone());
         let claims = request.effect == Effect::Write && !request.is_in_place;
         match (known.get(&key), request.effect) {
-            (Some(WriteAccess::Barred(reason) | WriteAccess::Foreign(reason)), _) => {
+            (Some(WriteAccess::Barred(reason) | WriteAccess::OutsideTeam(reason)), _) => {
                 return refuse(format!("the {kind} `{name}` isn't owned by this stack: {reason}"));
             }
             (Some(WriteAccess::Imported), _) if is_permitted => {}
@@ -522,7 +522,7 @@ impl Guard {
             Some(WriteAccess::Imported) => {
                 Some(format!("{of}, which is imported, and engine never changes imported resources"))
             }
-            Some(WriteAccess::Foreign(reason)) => Some(format!("{of}, and {reason}")),
+            Some(WriteAccess::OutsideTeam(reason)) => Some(format!("{of}, and {reason}")),
             _ => None,
         }
     }
@@ -1007,8 +1007,8 @@ mod tests {
             "%4Frders",
         ];
         let tables = names.iter().flat_map(|name| [in_table("DeleteTable", name), in_table("CreateTable", name)]);
-        let mut lies: Vec<Sent<'_>> = tables.collect();
-        lies.extend([
+        let mut forged: Vec<Sent<'_>> = tables.collect();
+        forged.extend([
             in_table("DeleteTable", &arn("dynamodb", "eu-west-1", "123456789012", "table/Orders")),
             in_table("DeleteTable", &arn("dynamodb", "eu-central-1", "210987654321", "table/Orders")),
             in_table("DeleteTable", &arn("lambda", "eu-central-1", "123456789012", "table/Orders")),
@@ -1057,9 +1057,9 @@ mod tests {
             ("DELETE", "/2015-03-31/functions/Orders/policy/Orders".to_owned(), "", String::new()),
             ("POST", "/2015-03-31/functions/Orders/policy".to_owned(), "", r#"{"StatementId":"Orders"}"#.to_owned()),
         ]);
-        assert!(lies.len() > 60, "{}", lies.len());
-        for lie in &lies {
-            assert!(!allowed(&having_read_its_own(), lie), "{lie:?}");
+        assert!(forged.len() > 60, "{}", forged.len());
+        for request in &forged {
+            assert!(!allowed(&having_read_its_own(), request), "{request:?}");
         }
         for function in ["orders", "Orders2", "red-foxes"] {
             let guard = having_read_its_own();

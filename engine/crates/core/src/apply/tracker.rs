@@ -100,9 +100,9 @@ impl<'p> StepTracker<'p> {
         });
         let mut steps: Vec<Tracked> = steps.collect();
         for (at, step) in plan.steps.iter().enumerate() {
-            for (before, moment) in &step.after {
+            for (before, milestone) in &step.after {
                 if let Some(before) = steps.get_mut(before.0) {
-                    before.dependents.push((StepId(at), *moment));
+                    before.dependents.push((StepId(at), *milestone));
                 }
             }
         }
@@ -136,8 +136,8 @@ impl<'p> StepTracker<'p> {
         let mut todo: Vec<usize> = (0..missing.len()).filter(|at| missing.get(*at) == Some(&0)).collect();
         while let Some(at) = todo.pop() {
             let (Some(tracked), Some(estimate)) = (self.steps.get(at), estimates.get(at)) else { continue };
-            let through = tracked.dependents.iter().map(|(dependent, moment)| {
-                let share = if *moment == Milestone::Created { estimate.created } else { estimate.ready };
+            let through = tracked.dependents.iter().map(|(dependent, milestone)| {
+                let share = if *milestone == Milestone::Created { estimate.created } else { estimate.ready };
                 share + self.steps.get(dependent.0).map_or(0, |it| it.remaining)
             });
             let remaining = through.max().unwrap_or(0).max(estimate.ready);
@@ -243,9 +243,9 @@ impl<'p> StepTracker<'p> {
         }
     }
 
-    fn happened(&mut self, id: StepId, moment: Milestone) {
+    fn happened(&mut self, id: StepId, milestone: Milestone) {
         let dependents = self.steps.get(id.0).map(|it| it.dependents.clone()).unwrap_or_default();
-        for (dependent, _) in dependents.into_iter().filter(|(_, wanted)| *wanted == moment) {
+        for (dependent, _) in dependents.into_iter().filter(|(_, wanted)| *wanted == milestone) {
             let Some(tracked) = self.steps.get_mut(dependent.0) else { continue };
             let StepState::Blocked(missing) = &mut tracked.state else { continue };
             *missing -= 1;
@@ -296,7 +296,7 @@ impl<'p> StepTracker<'p> {
         self.ready = kept;
     }
 
-    /// Whether half of a replacement that must be completed is at work or about to start.
+    /// Whether half of a replacement that must be completed is running or about to start.
     pub(super) fn is_finishing(&self) -> bool {
         let is_begun =
             |(tracked, step): (&Tracked, &Step)| step.pair.is_some() && matches!(tracked.state, StepState::Running);

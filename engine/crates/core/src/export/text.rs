@@ -1,6 +1,6 @@
 //! An exported spec as YAML with comments.
 //!
-//! **Invariant:** each comment is a line of its own, whatever a name in AWS contains.
+//! **Invariant:** each comment is a separate line, whatever a name in AWS contains.
 
 use serde_yaml::{Mapping, Value as Out};
 

@@ -50,8 +50,8 @@ pub async fn discover_all(
                 (_, None) => !prefixes.is_empty(),
             };
             // Names of nested resources are unique only within their parent.
-            let host = id.parents.values().next().filter(|_| !kind.schema().is_tagged()).cloned();
-            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.unique_id.clone(), host)) {
+            let parent = id.parents.values().next().filter(|_| !kind.schema().is_tagged()).cloned();
+            if wanted && seen.insert((kind.schema().kind.clone(), id.name.clone(), id.unique_id.clone(), parent)) {
                 found.push((kind, id, live));
             }
         }

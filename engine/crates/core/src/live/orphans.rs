@@ -231,8 +231,8 @@ pub(super) async fn attached(
             .collect::<Vec<_>>()
     };
     let declared: HashSet<(Str, Str, String)> = spec.resources.iter().flat_map(parents).collect();
-    let hosts = spec.resources.iter().filter(|declared| !declared.imported);
-    let reads = hosts.flat_map(|parent| {
+    let parents = spec.resources.iter().filter(|declared| !declared.imported);
+    let reads = parents.flat_map(|parent| {
         let owner = Owner { resource: String::new(), ..parent.id.owner.clone() };
         let declared = &declared;
         attachable_kinds(&cx.kinds, &parent.schema().kind).filter_map(move |(kind, property)| {
@@ -262,8 +262,8 @@ pub(super) async fn elsewhere(
     if !is_searched || cx.detail != Detail::Full {
         return Ok(Vec::new());
     }
-    let hosts = spec.resources.iter().filter(|it| !it.imported && inventory.live(&it.name).is_some());
-    let reads = hosts.flat_map(|parent| {
+    let parents = spec.resources.iter().filter(|it| !it.imported && inventory.live(&it.name).is_some());
+    let reads = parents.flat_map(|parent| {
         let kinds = attachable_kinds(&cx.kinds, &parent.schema().kind);
         let nested = kinds.filter(|(kind, _)| matches!(kind.schema().identity, Identity::Nested { .. }));
         nested.map(move |(kind, property)| async move {

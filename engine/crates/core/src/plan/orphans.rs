@@ -23,11 +23,11 @@ impl Planner<'_> {
         // Parents are decided first.
         let (inner, own): (Vec<_>, Vec<_>) =
             rows.partition(|(_, it)| !matches!(it.declared.schema().identity, Identity::Named { .. }));
-        let settled: Vec<&Change> = changes.iter().collect();
+        let decided: Vec<&Change> = changes.iter().collect();
         let mut found: Vec<Change> =
-            own.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &settled)).collect();
-        let settled: Vec<&Change> = changes.iter().chain(&found).collect();
-        let inner = inner.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &settled));
+            own.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &decided)).collect();
+        let decided: Vec<&Change> = changes.iter().chain(&found).collect();
+        let inner = inner.into_iter().filter_map(|(at, it)| self.orphan(goal, at, it, &decided));
         let inner: Vec<Change> = inner.collect();
         found.extend(inner);
         found.sort_by(|a, b| (&a.kind, &a.resource, &a.name).cmp(&(&b.kind, &b.resource, &b.name)));
@@ -185,7 +185,7 @@ impl Planner<'_> {
                 Some(Change { reason: Some(reason), ..row })
             }
             OwnershipVerdict::Free if instead.is_some() => Some(self.orphan_delete(row, orphan, duplicates(instead))),
-            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::Foreign(_)
+            OwnershipVerdict::OtherStack(_) | OwnershipVerdict::OutsideTeam(_)
                 if parent.is_deleted || parent.is_replaced =>
             {
                 let end = if parent.is_deleted { "will be destroyed" } else { "must be replaced" };

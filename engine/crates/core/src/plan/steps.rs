@@ -84,8 +84,8 @@ impl Order<'_> {
     }
 
     /// Lets `step` wait for `other`.
-    fn wait(&mut self, step: StepId, other: StepId, moment: Milestone) {
-        self.steps[step.0].after.push((other, moment));
+    fn wait(&mut self, step: StepId, other: StepId, milestone: Milestone) {
+        self.steps[step.0].after.push((other, milestone));
     }
 
     /// Lets the creation of a replaced resource wait for its deletion.
@@ -108,12 +108,12 @@ impl Order<'_> {
         let graph = &self.spec.graph;
         for name in graph.order() {
             let Some(&at) = by_name.get(name) else { continue };
-            for (dependency, moment) in graph.dependencies(name) {
+            for (dependency, milestone) in graph.dependencies(name) {
                 let Some(&on) = by_name.get(dependency) else { continue };
                 dependencies.declared.insert((at, on));
                 if let (Some((main, _)), Some((target, op))) = (self.own[at].main, self.own[on].main) {
                     // Wait until an update is ready: until then, outputs may be the old ones.
-                    self.wait(main, target, if op == Op::Create { moment } else { Milestone::Ready });
+                    self.wait(main, target, if op == Op::Create { milestone } else { Milestone::Ready });
                 }
                 match (self.own[at].delete, self.own[on].delete, self.own[on].main) {
                     // Dependents are deleted first.

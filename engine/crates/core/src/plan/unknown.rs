@@ -43,8 +43,8 @@ pub(super) fn left_out(spec: &Spec, inventory: &Inventory) -> Option<String> {
     let is_skipped = |live: &Live, name: &str| live.unknown.get(name).is_some_and(|why| why == NOT_NEEDED);
     let skipped = spec.resources.iter().filter(|it| !it.imported).filter_map(|declared| {
         let live = inventory.live(&declared.name)?;
-        let own_reads = declared.schema().own_reads().map(|property| &*property.name);
-        let names: Vec<&str> = own_reads.filter(|name| is_skipped(live, name)).collect();
+        let separate_reads = declared.schema().separate_reads().map(|property| &*property.name);
+        let names: Vec<&str> = separate_reads.filter(|name| is_skipped(live, name)).collect();
         (!names.is_empty()).then_some((&*declared.schema().kind, names))
     });
     let mut by_kind: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arn_is_made_and_read_by_the_same_form() {
+    fn an_arn_is_built_and_parsed_by_the_same_form() {
         let env = AwsEnv::new("cn-north-1", "123456789012");
         let free = ArnForm { has_account: false, ..ArnForm::global("s3", "{name}") };
         for (form, arn) in [
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_ends_where_the_form_says() {
+    fn the_form_determines_where_a_name_ends() {
         let (table, group) =
             (ArnForm::regional("dynamodb", "table/{name}"), ArnForm::regional("logs", "log-group:{name}"));
         let role = ArnForm::global("iam", "role/{path}{name}");

@@ -2,11 +2,11 @@
 //! values, before anything checks what the tree means.
 //!
 //! A scalar that is only a placeholder takes the value with its type; inside longer text, a value
-//! becomes text. A replaced value has a span of its own, which knows where the value is used and
+//! becomes text. A replaced value has its own span, which records where the value is used and
 //! where it comes from (`diagnostic::origin`). References (`${todos.arn}`) stay as they are, and a
 //! literal `${` stays escaped (`$${`), since a later phase splits texts again.
 //!
-//! **Invariant:** a placeholder that is left behind either has a value that only AWS knows, or its
+//! **Invariant:** a placeholder that remains either has a value that only AWS knows, or its
 //! error is already reported. Time and memory are limited, whatever the variables contain.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -600,7 +600,7 @@ impl Default for Replaced {
     }
 }
 
-/// What is at the place that a value comes from; empty for names that everybody knows.
+/// What is at the place that a value comes from; empty for well-known names.
 fn set_text(name: &str) -> String {
     if ["team", "stage"].contains(&name) { String::new() } else { format!("`{name}` is set") }
 }

@@ -95,7 +95,7 @@ impl Clock {
             }
         };
         // Tokio's budget is for all calls of a task together. Once it is spent, each of them would
-        // be polled in vain, again and again, and the cost of many would grow with the square of
+        // be polled repeatedly without progress, and the cost of many would grow with the square of
         // their number.
         let done = unconstrained(ticking).await;
         self.suspensions.tick();

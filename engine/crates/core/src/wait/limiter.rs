@@ -328,7 +328,7 @@ impl Limiter {
         loop {
             match position.try_take() {
                 Admission::Taken => return,
-                Admission::At(moment) => sleep_until(moment).await,
+                Admission::At(ready_at) => sleep_until(ready_at).await,
                 Admission::Behind => position.is_next.notified().await,
             }
         }
@@ -359,7 +359,7 @@ impl Position<'_> {
         let now = Instant::now();
         match state.bucket.take(now, self.key.0) {
             Ok(()) => Admission::Taken,
-            Err(moment) => Admission::At(moment),
+            Err(ready_at) => Admission::At(ready_at),
         }
     }
 }
@@ -627,7 +627,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_process_alone_comes_near_the_limit_and_is_not_throttled() {
+    async fn a_single_process_nearly_reaches_the_limit_and_is_not_throttled() {
         for seed in 0..5 {
             fastrand::seed(seed);
             let account = AccountBucket::new();
@@ -707,8 +707,8 @@ mod tests {
         limits.admit(COUNTED).await.unwrap().throttled(Some(Duration::from_secs(3600)));
         let start = Instant::now();
         let reports = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&reports);
-        let call = WatchedCall::new(move |waits| heard.lock().unwrap().push(waits));
+        let recorded = Arc::clone(&reports);
+        let call = WatchedCall::new(move |waits| recorded.lock().unwrap().push(waits));
         let other = limits.admit(COUNTED);
         let (ended, (), other) = tokio::join!(
             call.watch(limits.admit(COUNTED)),
@@ -736,8 +736,8 @@ mod tests {
         limits.admit(COUNTED).await.unwrap().throttled(Some(Duration::from_secs(10)));
         let reports = Arc::new(Mutex::new(Vec::new()));
         let call = |name: &'static str| {
-            let heard = Arc::clone(&reports);
-            WatchedCall::new(move |waits| heard.lock().unwrap().push((name, waits)))
+            let recorded = Arc::clone(&reports);
+            WatchedCall::new(move |waits| recorded.lock().unwrap().push((name, waits)))
         };
         let (waiting, in_flight) = (call("waiting"), call("in flight"));
         tokio::join!(

@@ -77,7 +77,7 @@ pub(super) fn async_config() -> Property {
         destination(ON_FAILURE, "destination for failed events; also the ARN of an S3 bucket"),
     ];
     property(ASYNC, Shape::Record(members), "how Lambda handles asynchronous invocations")
-        .own_read()
+        .separate_read()
         .member("DestinationConfig")
 }
 

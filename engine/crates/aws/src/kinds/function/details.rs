@@ -1,4 +1,4 @@
-//! The settings that GetFunction doesn't show, each of which takes a read and writes of its own.
+//! The settings that GetFunction doesn't show, each of which takes separate reads and writes.
 //!
 //! **Invariant:** a setting that can't be read is unknown, and then it isn't written either.
 

@@ -195,7 +195,7 @@ const INVOCATIONS: &str = "/2015-03-31/functions/{function}/invocations";
 /// Commands that compare the settings that GetFunction doesn't show. Imported functions are not
 /// compared.
 const DETAILS: Grant = (&Scope { imported: None, ..FUNCTIONS }, &[Diff, Apply, Verify, Check]);
-/// The functions, if any of them has a property that takes calls of its own.
+/// The functions, if any of them has a property that takes separate calls.
 const WITH_ASYNC: Grant = (&Scope { resources: |policy| functions_with(policy, ASYNC), ..FUNCTIONS }, &[Apply]);
 const WITH_SIGNING: Grant = (&Scope { resources: |policy| functions_with(policy, SIGNING), ..FUNCTIONS }, &[Apply]);
 const WITH_URL: Grant = (&Scope { resources: |policy| functions_with(policy, URL), ..FUNCTIONS }, &[Apply]);

@@ -47,7 +47,7 @@ pub(super) struct FunctionRead {
     /// The value of the tag that records where its code comes from.
     recorded: Option<String>,
     reserved: Option<i32>,
-    /// Whether engine may have set what takes a call of its own to read.
+    /// Whether engine may have set what takes a separate call to read.
     pub(super) is_marked: bool,
     tags: BTreeMap<String, String>,
     /// Why its tags can't be read.

@@ -83,7 +83,7 @@ pub(super) fn url() -> Property {
         .default(BUFFERED),
     ];
     property(URL, Shape::Record(members), "an HTTPS address of the function's own")
-        .own_read()
+        .separate_read()
         .exposes(exposure)
         .destructive_notes(removal_loss(LOST_ADDRESS))
 }

@@ -181,16 +181,16 @@ async fn raise_warm_throughput(cx: &Context, id: &Id, have: &Props, want: &Props
 async fn make_indexes(
     cx: &Context,
     id: &Id,
-    mut standing: BTreeMap<String, GlobalIndex>,
+    mut indexes: BTreeMap<String, GlobalIndex>,
     want: &Props,
 ) -> Result<(), AwsError> {
     for (name, index) in &want.global_secondary_indexes {
-        if standing.contains_key(name) {
+        if indexes.contains_key(name) {
             continue;
         }
-        standing.insert(name.clone(), index.clone());
+        indexes.insert(name.clone(), index.clone());
         // Only attributes that keys use at this point: AWS rejects others.
-        let definitions = definitions(&want.attributes, &want.key_attributes(&standing))?;
+        let definitions = definitions(&want.attributes, &want.key_attributes(&indexes))?;
         let create = GlobalSecondaryIndexUpdate::builder().create(index.action(name)?).build();
         let edit = |request: UpdateTable| {
             let request = request.set_attribute_definitions(Some(definitions.clone()));
@@ -324,7 +324,7 @@ async fn alter<V: PartialEq>(
             counter.store(reads, Ordering::Relaxed);
             reads
         };
-        let settled = count(&seen, is_idle && now == to);
+        let n_applied = count(&seen, is_idle && now == to);
         if count(&other, is_idle && now != to && now != from) >= 2 {
             return Err(changed());
         }
@@ -332,7 +332,7 @@ async fn alter<V: PartialEq>(
             let message = "AWS accepted the change, but the table still shows the old values";
             return Err(AwsError::own(Code::NotAsAsked, "UpdateTable", &id.name, message));
         }
-        Ok((settled >= 2).then_some(()))
+        Ok((n_applied >= 2).then_some(()))
     };
     cx.until(wait, &id.name, probe).await
 }

@@ -248,7 +248,7 @@ pub(in crate::spec) fn graph(needs: &[(&ResourceDecl, Vec<&str>)]) -> Result<Gra
     let edges = needs.iter().flat_map(|(declared, depends_on)| {
         let references = references(declared.schema(), &declared.desired);
         let depends_on = depends_on.iter().map(|other| (*other, Milestone::Ready));
-        references.into_iter().chain(depends_on).map(|(other, moment)| (declared.name.as_str(), other, moment))
+        references.into_iter().chain(depends_on).map(|(other, milestone)| (declared.name.as_str(), other, milestone))
     });
     Graph::new(needs.iter().map(|(declared, _)| declared.name.as_str()), edges)
 }

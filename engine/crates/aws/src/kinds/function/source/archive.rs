@@ -273,11 +273,11 @@ mod tests {
             ("password", &encrypted, "`index.js` in archive"),
             ("claims 250 MiB", &claims, "larger than Lambda allows: 250 MiB unpacked"),
         ];
-        for (what, bytes, says) in cases {
+        for (what, bytes, expected) in cases {
             let (_case, path) = Case::write("app.zip", bytes);
             let errors = Case::package(&path, entry("index.handler", "nodejs22.x"), &[]).err().unwrap();
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            assert!(errors.len() == 1 && text.contains(says), "{what}: {text}");
+            assert!(errors.len() == 1 && text.contains(expected), "{what}: {text}");
         }
         let (_case, path) = Case::write("app.jar", &whole);
         fs::File::options().write(true).open(&path).unwrap().set_len(MAX_ZIP + 1).unwrap();
@@ -320,12 +320,15 @@ mod tests {
             (&[("main", linux)], own, Some("the package doesn't contain it")),
             (&[("bootstrap", "MZ")], own, Some("neither a Linux program nor a script")),
         ];
-        for (files, (handler, runtime), says) in cases {
+        for (files, (handler, runtime), expected) in cases {
             let bytes = zip(files, deflated().unix_permissions(0o755));
             let (_case, path) = Case::write("app.zip", &bytes);
             let problems = Case::package(&path, entry(handler, runtime), &[]).unwrap().problems;
             let text = problems.iter().map(|it| it.problem.as_str()).collect::<Vec<_>>().join("; ");
-            assert!(text.is_empty() == says.is_none() && text.contains(says.unwrap_or("")), "{files:?}: {text}");
+            assert!(
+                text.is_empty() == expected.is_none() && text.contains(expected.unwrap_or("")),
+                "{files:?}: {text}"
+            );
         }
         // A link's content is its target's path, not the target's content.
         let mut linked = ZipWriter::new(Cursor::new(Vec::new()));

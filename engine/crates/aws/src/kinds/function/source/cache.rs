@@ -149,11 +149,11 @@ fn contents(files: &Files) -> String {
 
 /// The hash of the files' metadata; `None` if a file may change without changing it.
 fn stamp(found: &BTreeMap<String, FoundFile>, before: SystemTime) -> Option<String> {
-    let settled = before.checked_sub(CLOCK_TICK)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let cutoff = before.checked_sub(CLOCK_TICK)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
     let mut hash = Sha256::new();
     for (name, FoundFile { stamp, .. }) in found {
         let stamp = stamp.as_ref()?;
-        if stamp.changed.max(stamp.modified) >= i128::try_from(settled).ok()? {
+        if stamp.changed.max(stamp.modified) >= i128::try_from(cutoff).ok()? {
             return None;
         }
         field(&mut hash, name.as_bytes());

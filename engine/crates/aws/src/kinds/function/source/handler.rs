@@ -78,8 +78,8 @@ fn python(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
         let is_there = files
             .keys()
             .any(|name| name.strip_prefix(&module).is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.')));
-        let looked = format!("Lambda looks for `{file}` and `{package}`");
-        return (!is_there).then(|| missing(files, handler, &module, function, ".py", &looked));
+        let searched = format!("Lambda looks for `{file}` and `{package}`");
+        return (!is_there).then(|| missing(files, handler, &module, function, ".py", &searched));
     };
     missing_function(name, std::str::from_utf8(text).ok()?, function)
 }
@@ -127,8 +127,8 @@ fn ruby(files: &BTreeMap<String, Vec<u8>>, handler: &str) -> Option<Problem> {
     let is_there = ["rb", "so"].iter().any(|extension| files.contains_key(&format!("{module}.{extension}")))
         || files.contains_key(*module)
         || files.keys().any(|name| name.starts_with("vendor/"));
-    let looked = format!("Lambda looks for `{module}.rb`");
-    (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &looked))
+    let searched = format!("Lambda looks for `{module}.rb`");
+    (!is_there).then(|| missing(files, handler, module, &rest.join("."), ".rb", &searched))
 }
 
 /// Checks that the handler's class is in the package: at its top level, or in a jar in `lib/`, which
@@ -235,7 +235,7 @@ fn missing(
     module: &str,
     function: &str,
     extension: &str,
-    looked: &str,
+    searched: &str,
 ) -> Problem {
     let modules: Vec<&str> = files.keys().filter_map(|name| name.strip_suffix(extension)).collect();
     let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
@@ -250,7 +250,7 @@ fn missing(
     };
     let problem = format!("handler `{handler}` matches no file in the package");
     Problem::error(Path::default(), problem, hint)
-        .why(format!("{looked}; the package contains {}", list(files.keys().map(String::as_str))))
+        .why(format!("{searched}; the package contains {}", list(files.keys().map(String::as_str))))
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
@@ -324,9 +324,9 @@ mod tests {
         assert_eq!(problem(&[("index.rb", code)], "index.handler", "ruby3.4"), None);
         assert_eq!(problem(&[("lib/index.rb", code)], "lib/index.Class.handler", "ruby3.4"), None);
         assert_eq!(problem(&[("vendor/bundle/x.rb", code)], "index.handler", "ruby3.4"), None);
-        for (handler, says) in [("other.handler", "set `handler: index.handler`"), ("index", "two parts")] {
+        for (handler, expected) in [("other.handler", "set `handler: index.handler`"), ("index", "two parts")] {
             let text = problem(&[("index.rb", code)], handler, "ruby3.4").unwrap_or_default();
-            assert!(text.contains(says), "{text}");
+            assert!(text.contains(expected), "{text}");
         }
     }
 
@@ -342,14 +342,14 @@ mod tests {
                 assert_eq!(problem(&files, handler, "java21"), None, "{files:?}");
             }
         }
-        for (file, handler, says) in [
+        for (file, handler, expected) in [
             ("app.jar", "example.Main::run", "where Lambda doesn't find its classes"),
             ("Main.class", "example.Main::run", "set `handler: Main::run`"),
             ("other/Main.class", "example.Main", "set `handler: other.Main`"),
             ("lib/readme.txt", "Main", "set `handler` to the name of the class"),
         ] {
             let text = problem(&[(file, "")], handler, "java21").unwrap_or_default();
-            assert!(text.contains(says), "{file}: {text}");
+            assert!(text.contains(expected), "{file}: {text}");
         }
     }
 
@@ -366,7 +366,7 @@ mod tests {
             problems(&files, entry).pop().map(|it| it.problem)
         };
         let (x86, arm) = (Some("x86_64"), Some("arm64"));
-        for (name, content, architecture, says) in [
+        for (name, content, architecture, expected) in [
             ("bootstrap", elf(62), x86, None),
             ("bootstrap", elf(183), arm, None),
             ("bootstrap", elf(183), None, None),
@@ -385,8 +385,8 @@ mod tests {
             ("bin/bootstrap", elf(62), x86, Some("the package doesn't contain it")),
         ] {
             let text = of(name, &content, architecture);
-            assert_eq!(text.is_some(), says.is_some(), "{name} {content:?}: {text:?}");
-            assert!(text.unwrap_or_default().contains(says.unwrap_or("")), "{name} {content:?}");
+            assert_eq!(text.is_some(), expected.is_some(), "{name} {content:?}: {text:?}");
+            assert!(text.unwrap_or_default().contains(expected.unwrap_or("")), "{name} {content:?}");
         }
     }
 }

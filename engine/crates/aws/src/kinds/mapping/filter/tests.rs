@@ -1,4 +1,4 @@
-//! The solver against an evaluator of its own: this one reads patterns as they are written, and
+//! The solver against an independent evaluator: this one reads patterns as they are written, and
 //! knows nothing of how the program parses or judges them.
 
 use std::collections::BTreeMap;
@@ -201,7 +201,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_solver_builds_passes_and_is_dropped_as_it_says(
+    fn solutions_pass_or_are_dropped_as_the_solver_predicts(
         filters in prop::collection::vec(filter(), 1..3),
         view in view(),
     ) {

@@ -10,18 +10,18 @@ use crate::remedy::{Advice, CliCommand};
 use crate::yaml::{Node, Yaml};
 
 /// A spec has at least one of these keys.
-const TELLING: [&str; 2] = ["team", "resources"];
+const SPEC_KEYS: [&str; 2] = ["team", "resources"];
 
 /// Whether a file may be meant as a spec, even with errors.
 pub(super) fn may_be_spec(file: &Arc<SourceFile>, root: Option<&Node>) -> bool {
-    let tells = |key: &str| nearest(key, TELLING).is_some();
+    let is_spec_key = |key: &str| nearest(key, SPEC_KEYS).is_some();
     match root.map(|root| &root.value) {
-        Some(Yaml::Map(entries)) => entries.iter().any(|entry| tells(&entry.key)),
+        Some(Yaml::Map(entries)) => entries.iter().any(|entry| is_spec_key(&entry.key)),
         Some(_) => false,
         // It is not valid YAML, so only its lines can be checked.
         None => file.text().lines().any(|line| {
             let key = line.split(':').next().unwrap_or_default();
-            tells(key.trim_matches(|c: char| c.is_whitespace() || "{\"'".contains(c)))
+            is_spec_key(key.trim_matches(|c: char| c.is_whitespace() || "{\"'".contains(c)))
         }),
     }
 }
