@@ -70,7 +70,7 @@ fn measured(work: impl FnOnce()) -> Measured {
     Measured { elapsed: begin.elapsed(), processor: processor() - before }
 }
 
-/// Loads a spec with so many functions, each with a folder of its own.
+/// Loads a spec with this number of functions, each with its own folder.
 fn load(at: &Path, functions: usize, cache: Option<&Path>) {
     let mut text = "team: blue-owls\nregion: eu-central-1\nresources:\n".to_owned();
     for n in 0..functions {

@@ -56,7 +56,7 @@ impl Measurement for Processor {
     }
 }
 
-/// A spec with so many pipelines of five resources each.
+/// A spec with this number of pipelines, each with five resources.
 fn text(pipelines: usize) -> String {
     let mut text = "team: owls\nresources:\n".to_owned();
     for at in 0..pipelines {

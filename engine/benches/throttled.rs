@@ -96,14 +96,14 @@ fn measure_status(account: &str, everybody: &[String]) {
     println!("{:28} {wall:>6.1} s {least:>6.1} s {:>8.2} {calls:>8} {throttled:>6}", "first round", wall / least);
 }
 
-/// The time in seconds that the limits require at least for so many calls of each: what is there at
-/// first, then so many a second.
+/// The minimum time in seconds that the limits allow for these numbers of calls: a full bucket of
+/// tokens at once, then the rate per second.
 #[cfg(unix)]
 fn least<const N: usize>(calls: [usize; N]) -> f64 {
     calls.iter().zip(throttle::RATES).map(|(calls, rate)| (*calls as f64 - rate) / rate).fold(0.0, f64::max)
 }
 
-/// A spec with so many pipelines of four resources, and their role.
+/// A spec with `count` pipelines of four resources each, and their role.
 #[cfg(unix)]
 fn pipelines(count: usize) -> String {
     use std::fmt::Write as _;

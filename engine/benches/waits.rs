@@ -64,7 +64,7 @@ fn main() {
     }
 }
 
-/// A spec with so many functions, each with a role that engine creates.
+/// A spec with `count` functions, each with a role that engine creates.
 #[cfg(unix)]
 fn functions(count: usize) -> String {
     use std::fmt::Write as _;

@@ -3,7 +3,6 @@
 //! **Invariant:** it alone knows colors and columns, and it decides nothing. It shows no value of a
 //! sensitive property.
 
-pub mod board;
 pub mod explain;
 pub mod graph;
 pub mod invoked;
@@ -17,6 +16,7 @@ mod plan;
 mod progress;
 pub mod remedy;
 pub mod status;
+pub mod status_page;
 pub mod timeline;
 mod value;
 pub mod verified;

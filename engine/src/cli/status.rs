@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::diagnostic::Diagnostic;
 use crate::files::{self, Readers, Unread};
 use crate::plan::Options;
-use crate::render::board;
 use crate::render::status::{self, StackRow, StatusTable};
+use crate::render::status_page;
 use crate::sanitize::{self, Reader, is_ci};
 use crate::spec::Depth;
 
@@ -118,7 +118,7 @@ fn is_replaceable(path: &Path) -> Result<(), CommandError> {
     let refuse = |problem: String, hint: &str| Err(CommandError::one(Diagnostic::error(problem, hint)));
     let shown = path.display();
     match files::read(path, HEAD) {
-        Ok(head) if String::from_utf8_lossy(&head).contains(&format!("content=\"{}\"", board::GENERATOR)) => {}
+        Ok(head) if String::from_utf8_lossy(&head).contains(&format!("content=\"{}\"", status_page::GENERATOR)) => {}
         Err(Unread::Missing) => {}
         Ok(_) => return refuse(format!("`{shown}` already exists and is not a status page"), "use another file name"),
         Err(unread) => return refuse(format!("`{shown}` {}", unread.reason()), "use another file name"),
@@ -243,7 +243,7 @@ fn document(
         return Ok(());
     }
     let again = args.watch.then_some(pause);
-    let page = board::document(rows, since, SystemTime::now(), again, &TimeZone::system());
+    let page = status_page::document(rows, since, SystemTime::now(), again, &TimeZone::system());
     let Some(path) = &args.output else {
         terminal.print(&page);
         return Ok(());

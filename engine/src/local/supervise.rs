@@ -1,7 +1,7 @@
 //! The background process that runs a server: starts it, runs its proxy, watches the time of the
 //! last use, and ends it with everything that it started.
 //!
-//! It is this program again, because a process can leave the terminal's session only by calling
+//! It runs this program again, because a process can leave the terminal's session only by calling
 //! `setsid` itself, and calling it between fork and exec would need `unsafe`.
 //!
 //! Server and supervisor end together, however one of them ends: the server reads standard input,

@@ -61,7 +61,7 @@ const MAX_ERRORS: usize = 10_000;
 const LAST: i64 = 253_402_300_799_999;
 /// Columns of the longest common label and the spaces after it.
 const LABEL: usize = "MODIFY  ".len();
-/// Text keeps at least so many columns, however narrow the terminal.
+/// The minimum number of columns for text, however narrow the terminal.
 const ROOM: usize = 24;
 
 /// Consecutive entries, with a heading for each day.

@@ -1,4 +1,4 @@
-//! Words the advice of the core: the names of options and commands.
+//! Turns the core's advice into text: the names of options and commands.
 //!
 //! **Invariant:** each remedy is an imperative, and each request and command a noun, so that they
 //! fit into any sentence.

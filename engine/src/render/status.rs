@@ -1,4 +1,4 @@
-//! Renders the state of stacks, a row each, as text and JSON. [`board`](super::board) is the page.
+//! Renders the state of stacks, a row each, as text and JSON. [`status_page`](super::status_page) is the page.
 //!
 //! **Invariant:** each state has its own label; color only repeats it.
 

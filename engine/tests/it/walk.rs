@@ -585,7 +585,7 @@ static EXTENT: LazyLock<Extent> = LazyLock::new(|| match std::env::var("ENGINE_W
     }
 });
 
-/// Whether a case is tested: in a sample, one of so many.
+/// Whether a case is tested: a sample contains about one of every `one_of` cases.
 fn is_sampled(case: &str, one_of: usize) -> bool {
     let Extent::Sample(seed) = *EXTENT else { return true };
     let mut hasher = DefaultHasher::new();

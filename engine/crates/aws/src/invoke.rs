@@ -1,4 +1,4 @@
-//! Invocations of a function by hand, and the stream records to invoke it with.
+//! Direct invocations of a function, and the stream records to invoke it with.
 //!
 //! **Invariant:** a function is invoked at most once: a call whose answer was lost isn't repeated.
 

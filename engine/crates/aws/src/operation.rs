@@ -152,7 +152,7 @@ impl NameForm {
 
 /// Where a request names its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub struct TargetField {
     /// How it is named.
     pub form: &'static NameForm,
     /// Where.
@@ -234,7 +234,7 @@ pub struct Operation {
     /// What its requests look like.
     pub wire: Wire,
     /// Where a request names the resource.
-    pub target: Option<Target>,
+    pub target: Option<TargetField>,
     /// Where a request names a part of the resource: a part that is written must have the team's
     /// prefix.
     pub statement: Option<At>,
@@ -302,7 +302,7 @@ impl Operation {
     /// The same call about the resource that is named there.
     #[must_use]
     pub const fn on(self, form: &'static NameForm, at: At, takes: Takes) -> Operation {
-        Operation { target: Some(Target { form, at, takes }), ..self }
+        Operation { target: Some(TargetField { form, at, takes }), ..self }
     }
 
     /// The same write of the item whose key, or of the message that is in this member.

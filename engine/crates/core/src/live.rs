@@ -105,9 +105,9 @@ fn is_torn(spec: &Spec, inventory: &Inventory) -> bool {
     let is_there = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
     let inner =
         spec.resources.iter().filter(|it| matches!(it.schema().identity, Identity::Nested { .. })).filter(is_there);
-    inner.flat_map(|inner| inner.id.parents.values()).any(|host| {
-        let hosts = spec.resources.iter().filter(|it| it.id.name == *host && !it.imported);
-        hosts.filter(|it| matches!(it.schema().identity, Identity::Named { .. })).any(|host| !is_there(&host))
+    inner.flat_map(|inner| inner.id.parents.values()).any(|name| {
+        let parents = spec.resources.iter().filter(|it| it.id.name == *name && !it.imported);
+        parents.filter(|it| matches!(it.schema().identity, Identity::Named { .. })).any(|parent| !is_there(&parent))
     })
 }
 
@@ -180,24 +180,24 @@ async fn read_declared(
     options: &Options,
     env: Option<&AwsEnv>,
 ) -> Vec<Result<(Found, Vec<(Id, Live)>), AwsError>> {
-    let (parents, hosts) = (spec.imported_parents(), Hosts::of(cx, spec));
+    let (imported_parents, existence) = (spec.imported_parents(), ParentExistence::of(cx, spec));
     let reads = spec.resources.iter().map(|declared| {
-        let (id, hosts) = (Id { env: env.cloned(), ..declared.id.clone() }, &hosts);
+        let (id, existence) = (Id { env: env.cloned(), ..declared.id.clone() }, &existence);
         // Contents matter only for what may be deleted.
         let deletes = goal == Goal::Absent || options.replace.contains(&declared.name);
         // What isn't changed needs no permission to read it.
-        let is_read = goal != Goal::Absent || !declared.imported || parents.contains(&*declared.name);
+        let is_read = goal != Goal::Absent || !declared.imported || imported_parents.contains(&*declared.name);
         let is_read = is_read && !spec.unnamed_imports.contains_key(&declared.name);
         async move {
             if !is_read {
                 return Ok((Found::default(), Vec::new()));
             }
-            if hosts.is_missing(declared).await {
+            if existence.is_missing(declared).await {
                 observe(cx, declared, None);
                 return Ok((Found::default(), Vec::new()));
             }
             let read = read_one(cx, declared, &id, deletes).await;
-            hosts.note(declared, read.as_ref().map_or(true, |(found, _)| found.live.is_some()));
+            existence.note(declared, read.as_ref().map_or(true, |(found, _)| found.live.is_some()));
             read
         }
     });
@@ -206,28 +206,28 @@ async fn read_declared(
 
 /// Whether the parents of nested resources exist. In a large spec, nested resources are read only
 /// then; in a small one, at the same time, which is a round trip less.
-struct Hosts<'s>(HashMap<(&'s str, &'s str), watch::Sender<Option<bool>>>);
+struct ParentExistence<'s>(HashMap<(&'s str, &'s str), watch::Sender<Option<bool>>>);
 
-impl<'s> Hosts<'s> {
-    fn of(cx: &Context, spec: &'s Spec) -> Hosts<'s> {
-        let is_host = |it: &&ResourceDecl| !it.imported && matches!(it.schema().identity, Identity::Named { .. });
-        let hosts = spec.resources.iter().filter(|_| cx.detail == Detail::Lean).filter(is_host);
-        Hosts(hosts.map(|it| ((&*it.schema().kind, &*it.id.name), watch::Sender::new(None))).collect())
+impl<'s> ParentExistence<'s> {
+    fn of(cx: &Context, spec: &'s Spec) -> ParentExistence<'s> {
+        let is_parent = |it: &&ResourceDecl| !it.imported && matches!(it.schema().identity, Identity::Named { .. });
+        let parents = spec.resources.iter().filter(|_| cx.detail == Detail::Lean).filter(is_parent);
+        ParentExistence(parents.map(|it| ((&*it.schema().kind, &*it.id.name), watch::Sender::new(None))).collect())
     }
 
     /// Notes whether this resource exists; one that can't be read may.
     fn note(&self, declared: &ResourceDecl, exists: bool) {
-        if let Some(host) = self.0.get(&(&*declared.schema().kind, &*declared.id.name)) {
-            host.send_replace(Some(exists));
+        if let Some(parent) = self.0.get(&(&*declared.schema().kind, &*declared.id.name)) {
+            parent.send_replace(Some(exists));
         }
     }
 
     /// Whether this resource is nested in one that doesn't exist.
     async fn is_missing(&self, declared: &ResourceDecl) -> bool {
         let is_nested = matches!(declared.schema().identity, Identity::Nested { .. });
-        let host = declared.parent().filter(|_| is_nested).and_then(|host| self.0.get(&host));
-        let Some(mut host) = host.map(watch::Sender::subscribe) else { return false };
-        host.wait_for(Option::is_some).await.is_ok_and(|exists| *exists == Some(false))
+        let parent = declared.parent().filter(|_| is_nested).and_then(|parent| self.0.get(&parent));
+        let Some(mut parent) = parent.map(watch::Sender::subscribe) else { return false };
+        parent.wait_for(Option::is_some).await.is_ok_and(|exists| *exists == Some(false))
     }
 }
 

@@ -472,7 +472,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A row whose action is known, with what the action loses and leaves.
+    /// Adds to a row with a known action what the action loses and what remains.
     fn with_consequences(
         &self,
         mut row: Change,
@@ -1099,7 +1099,7 @@ fn needed(
     }
 }
 
-/// A row with what the owner means for its action.
+/// Adapts a row to the resource's owner.
 fn claimed(mut row: Change, declared: &ResourceDecl, live: &Live, verdict: OwnershipVerdict<'_>) -> Change {
     match verdict {
         OwnershipVerdict::Free => adopted(row, declared, declared.schema(), live),

@@ -90,7 +90,7 @@ pub struct SavedPlan {
     found: BTreeMap<String, ResourceDigest>,
     /// The same for orphans. Their names in AWS may contain variables, so the key is a digest.
     #[serde(rename = "leftovers")]
-    orphans: BTreeMap<Digest, Orphan>,
+    orphans: BTreeMap<Digest, SavedOrphan>,
     /// The changes, in the order of the plan.
     rows: Vec<SavedChange>,
 }
@@ -146,7 +146,7 @@ struct ResourceDigest {
 /// An orphan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Orphan {
+struct SavedOrphan {
     kind: String,
     resource: String,
     facets: ResourceDigest,
@@ -230,7 +230,7 @@ impl SavedPlan {
             let kind = orphan.declared.schema().kind.to_string();
             let key = salt.digest(&["leftover", &kind], &json!([id.name, id.unique_id, id.parents]));
             let facets = ResourceDigest::new(live, orphan.declared.schema(), &["leftover", &key.0], &salt);
-            Some((key, Orphan { kind, resource: orphan.declared.name.clone(), facets }))
+            Some((key, SavedOrphan { kind, resource: orphan.declared.name.clone(), facets }))
         });
         SavedPlan {
             kind: KIND.to_owned(),

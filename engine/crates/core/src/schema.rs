@@ -1252,7 +1252,7 @@ impl Output {
 }
 
 impl Text {
-    /// A text of so many characters; `expected` describes what `allows` checks, to follow "use".
+    /// A text with a number of characters in this range; `expected` describes what `allows` checks, to follow "use".
     pub fn new(
         length: RangeInclusive<usize>,
         expected: impl Into<Str>,

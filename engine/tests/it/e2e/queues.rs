@@ -187,7 +187,7 @@ fn failing(of_function: &str, resources: &str) -> String {
     )
 }
 
-/// The body of the only message in the queue `dead`, once it is there.
+/// The body of the only message in the queue `dead`, once it has arrived.
 fn dead_letter(project: &Project) -> String {
     crate::support::eventually("a dead letter", || n_messages(project, "acme-dead") == 1);
     let aws = project.account(ACCOUNT);

@@ -74,7 +74,7 @@ async fn after_a_pause_every_step_of_a_destroy_reads_again() {
     assert_snapshot!(more.join(" "), @"GetEventSourceMapping GetFunction GetFunction GetPolicy ListTags");
 }
 
-/// A spec with so many pipelines.
+/// A spec with `count` pipelines.
 fn pipelines(count: usize) -> String {
     let mut spec = "team: blue-owls\nregion: eu-central-1\nresources:\n  execution-role: { type: role, import: \
                     fhms-pulumi-challenge-lambda-execution-role }\n"

@@ -124,7 +124,7 @@ fn an_orphaned_mapping_of_an_imported_function_is_reported_with_the_command_that
         let run = project.run(&cloud, args);
         run.ends_with(0).says("the function `billing` that it is attached to is imported");
         run.says(&format!("aws lambda delete-event-source-mapping --uuid {uuid} --region eu-central-1"));
-        // The other team's is not even mentioned.
+        // The other team's mapping isn't mentioned.
         assert!(!run.out.contains("red-foxes"), "{}", run.out);
     }
     assert_eq!(writes(&cloud), ["DeleteTable"]);

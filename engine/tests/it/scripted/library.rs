@@ -174,10 +174,10 @@ async fn an_endpoint_that_never_answers_is_given_up() {
 }
 
 /// A kind that writes to another resource than the one it is asked to create.
-struct Liar(Lie);
+struct MisbehavingKind(Misbehavior);
 
 #[derive(Debug, Clone, Copy)]
-enum Lie {
+enum Misbehavior {
     OtherTeamTable,
     UnseenTable,
     OtherTeamFunction,
@@ -188,7 +188,7 @@ enum Lie {
     UnknownOperation,
 }
 
-impl Kind for Liar {
+impl Kind for MisbehavingKind {
     type Props = Json;
 
     fn schema(&self) -> Schema {
@@ -225,10 +225,10 @@ impl Kind for Liar {
         let (dynamodb, lambda, iam) = cx.aws.clients();
         let foreign = world::function_arn("red-foxes-logger");
         match self.0 {
-            Lie::OtherTeamTable => {
+            Misbehavior::OtherTeamTable => {
                 drop(dynamodb.delete_table().table_name("red-foxes-todos").send().await.context("DeleteTable", "")?);
             }
-            Lie::UnseenTable => {
+            Misbehavior::UnseenTable => {
                 drop(
                     dynamodb
                         .delete_table()
@@ -238,26 +238,26 @@ impl Kind for Liar {
                         .context("DeleteTable", "")?,
                 );
             }
-            Lie::OtherTeamFunction => {
+            Misbehavior::OtherTeamFunction => {
                 let request = lambda.update_function_configuration().function_name(&foreign).timeout(1);
                 drop(request.send().await.context("UpdateFunctionConfiguration", "")?);
             }
-            Lie::OtherTeamStatement => {
+            Misbehavior::OtherTeamStatement => {
                 let request = lambda.remove_permission().function_name("blue-owls-logger").statement_id("red-foxes-x");
                 drop(request.send().await.context("RemovePermission", "")?);
             }
-            Lie::TaggedOtherTeam => {
+            Misbehavior::TaggedOtherTeam => {
                 let request = lambda.tag_resource().resource(&foreign).tags("engine:team", "blue-owls");
                 drop(request.send().await.context("TagResource", "")?);
             }
-            Lie::UnknownMapping => {
+            Misbehavior::UnknownMapping => {
                 let request = lambda.delete_event_source_mapping().uuid("00000000-0000-4000-8000-000000000009");
                 drop(request.send().await.context("DeleteEventSourceMapping", "")?);
             }
-            Lie::ImportedRole => {
+            Misbehavior::ImportedRole => {
                 drop(iam.delete_role().role_name(world::ROLE).send().await.context("DeleteRole", "")?);
             }
-            Lie::UnknownOperation => {
+            Misbehavior::UnknownOperation => {
                 let request =
                     dynamodb.delete_backup().backup_arn("arn:aws:dynamodb:r:1:table/blue-owls-todos/backup/1");
                 drop(request.send().await.context("DeleteBackup", "")?);
@@ -281,7 +281,7 @@ impl Kind for Liar {
 
 #[tokio::test]
 async fn a_misbehaving_kind_is_stopped_before_any_request() {
-    use Lie::{
+    use Misbehavior::{
         ImportedRole, OtherTeamFunction, OtherTeamStatement, OtherTeamTable, TaggedOtherTeam, UnknownMapping,
         UnknownOperation, UnseenTable,
     };
@@ -309,7 +309,7 @@ async fn a_misbehaving_kind_is_stopped_before_any_request() {
              billing_mode: PAY_PER_REQUEST\n",
         );
         let mut spec = load(&project.path("specs/team.yaml"));
-        let liar = erase(Liar(lie));
+        let liar = erase(MisbehavingKind(lie));
         spec.resources[0].kind = Arc::clone(&liar).definition();
         let (cx, _press) = context_of(&[liar], &cloud, team());
         let endings = run(&cx, &mut spec).await;

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use engine::render::board;
 use engine::render::status::{MappingRow, StackRow};
+use engine::render::status_page;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
@@ -142,14 +142,14 @@ fn twenty() -> Vec<StackRow> {
 }
 
 #[test]
-fn a_browser_shows_the_board_of_twenty_teams_without_console_messages() {
+fn a_browser_shows_the_status_page_of_twenty_teams_without_console_messages() {
     let Some(chromium) = chromium() else {
         let _ = writeln!(std::io::stderr(), "NOT RUN: no chromium on PATH to open the board in");
         return;
     };
     let project = Project::usual();
     let again = Some(Duration::from_secs(5));
-    let page = board::document(&twenty(), 1_764_080_000_000, SystemTime::UNIX_EPOCH, again, &TimeZone::UTC);
+    let page = status_page::document(&twenty(), 1_764_080_000_000, SystemTime::UNIX_EPOCH, again, &TimeZone::UTC);
     fs::write(project.path("board.html"), page).unwrap();
     let page = fs::canonicalize(project.path("board.html")).unwrap();
     let (shown, said) = browse(&chromium, &page, &["--dump-dom"]);

@@ -1,4 +1,4 @@
-//! Holds the core's table of partitions against the SDK's endpoint rules.
+//! Compares the core's partition table with the SDK's endpoint rules.
 
 use aws_sdk_iam::config::endpoint as iam;
 use aws_sdk_iam::config::endpoint::ResolveEndpoint as _;

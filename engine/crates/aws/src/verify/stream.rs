@@ -4,7 +4,7 @@
 //! (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html), so it is read only when
 //! the function's log doesn't show the change.
 //!
-//! **Invariant:** what can't be read is reported as such; it never counts as silence.
+//! **Invariant:** what can't be read is reported as such; it never counts as the absence of records.
 
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
 use futures_util::future::try_join_all;

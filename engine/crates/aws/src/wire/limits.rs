@@ -1,4 +1,4 @@
-//! The rate limits of AWS that engine keeps below, one for each that AWS counts separately. Each
+//! AWS's rate limits that engine stays below, one for each that AWS counts separately. Each
 //! call names its own ([`Operation::limit`](crate::operation::Operation::limit)).
 
 use engine_core::wait::limiter::{Limit, LimitId};

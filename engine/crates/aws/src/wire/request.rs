@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::schema::AwsEnv;
 
-use crate::operation::{Asks, At, Attachments, Effect, NameForm, Operation, Operations, Takes, Target, Wire};
+use crate::operation::{Asks, At, Attachments, Effect, NameForm, Operation, Operations, Takes, TargetField, Wire};
 
 /// The parts of a request that the guard checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl RawRequest<'_> {
         }
         // A read may leave it out, and the guard refuses a write without it.
         let named = match operation.target {
-            Some(Target { form, at, takes }) => match values.get(at) {
+            Some(TargetField { form, at, takes }) => match values.get(at) {
                 Some(text) => Some((form, named(form, text, takes)?)),
                 None => None,
             },

@@ -51,7 +51,7 @@ struct Tracked {
 }
 
 enum StepState {
-    /// So many milestones of other steps are missing.
+    /// The number of milestones of other steps that it still waits for.
     Blocked(usize),
     /// It can start once it has a slot and its write key.
     Ready,
@@ -156,7 +156,7 @@ impl<'p> StepTracker<'p> {
     }
 
     /// A create whose old resource this run deletes comes before everything else: until then,
-    /// nothing is there.
+    /// the resource doesn't exist.
     fn put_second_halves_first(&mut self) {
         let plan = self.plan;
         let is_second_half = |step: &Step| {

@@ -234,7 +234,7 @@ impl Planner<'_> {
         let Orphan { declared, found, instead } = orphan.source;
         let mut row = self.plan_delete(row, declared, Some(found), reason.map(Advice::from));
         if instead.is_some() {
-            // The other one does the same work, so nothing is lost.
+            // The successor replaces it, so deleting it loses nothing.
             row.remarks.clear();
         }
         row

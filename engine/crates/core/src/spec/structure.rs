@@ -2,7 +2,7 @@
 //! resources out, `for_each` repeats them, `defaults` and `tags` add properties.
 //!
 //! **Invariant:** each resource that is left has a body that the file could contain, and each value
-//! in it knows its place.
+//! in it has its position.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -479,7 +479,7 @@ impl Phases<'_> {
         }
     }
 
-    /// The outputs whose resources are there.
+    /// The outputs whose resources exist.
     pub(super) fn outputs(&mut self, node: &Node) -> Option<Node> {
         let replaced = self.values.replaced(node, self.problems)?;
         let Yaml::Map(entries) = replaced.value else { return Some(replaced) };

@@ -633,7 +633,7 @@ mod tests {
             let account = AccountBucket::new();
             let (passed, throttled, start) = (Cell::new(0), Cell::new(0), Instant::now());
             process(&account, 16, || passed.get() < 250, &passed, &throttled).await;
-            // What AWS accepts at once, then so many a second.
+            // A full bucket at once, then the rate per second.
             let least = (passed.get() as f64 - AccountBucket::RATE) / AccountBucket::RATE;
             let took = start.elapsed().as_secs_f64();
             println!("seed {seed}: {} calls in {took:.1} s, at least {least:.1} s", passed.get());

@@ -43,7 +43,7 @@ fn all(props: &Props) -> BTreeMap<QueueAttributeName, String> {
 }
 
 /// The attributes of a new queue that differ from AWS's defaults, and those whose default depends
-/// on the region or on how old it is there.
+/// on the region or on the queue's age.
 pub(super) fn of_new(defaults: &Props, want: &Props) -> Attributes {
     let always = [MaximumMessageSize, SqsManagedSseEnabled];
     let defaults = all(defaults);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use engine::aws::{Access, AwsError, CallContext, Code, Connection, Context, LocalSettings, Network, Overrides};
-use engine::operation::{self, At, Effect, Operation, Operations, Takes, Target, Wire};
+use engine::operation::{self, At, Effect, Operation, Operations, Takes, TargetField, Wire};
 use engine::schema::{AwsEnv, Id, Owner, Ownership};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -104,7 +104,7 @@ fn each_byte_encoded(text: &str) -> String {
 }
 
 /// The forms of a name that an operation accepts, all equivalent to AWS.
-fn forms(target: &Target, name: &str) -> Vec<String> {
+fn forms(target: &TargetField, name: &str) -> Vec<String> {
     let arn = target.form.arn(&AwsEnv::new(REGION, ACCOUNT), name);
     let mut forms = match target.takes {
         Takes::Name => vec![name.to_owned()],
