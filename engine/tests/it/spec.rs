@@ -731,8 +731,8 @@ fn both_yaml_readers_see_the_same_in_every_spec() {
             Err(errors) => {
                 let disagrees = |error: &Diagnostic| error.problem.contains("ambiguous");
                 // One spec exists to show exactly this disagreement.
-                let meant = path.ends_with("yaml-two-meanings.yaml");
-                assert!(meant == errors.iter().any(disagrees), "{}: {errors:?}", path.display());
+                let is_expected = path.ends_with("yaml-two-meanings.yaml");
+                assert!(is_expected == errors.iter().any(disagrees), "{}: {errors:?}", path.display());
             }
         }
     }

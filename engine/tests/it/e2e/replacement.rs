@@ -125,8 +125,8 @@ fn a_resource_recreated_with_replace_works_and_a_table_is_empty() {
 
     run(&["apply", "--replace", "logger", "--yes"]).expect(0, &["Resources: 3 added, 0 changed, 3 destroyed."]);
     aws.logs("new-function");
-    let anew = run(&["apply", "--replace", "todos", "--delete-data", "--yes"]);
-    anew.expect(0, &["its items and its stream are deleted", "Resources: 3 added, 0 changed, 3 destroyed."]);
+    let recreated = run(&["apply", "--replace", "todos", "--delete-data", "--yes"]);
+    recreated.expect(0, &["its items and its stream are deleted", "Resources: 3 added, 0 changed, 3 destroyed."]);
     assert_eq!(aws.wait(aws.dynamodb.scan().table_name(TABLE).send()).count, 0);
     aws.logs("new-table");
     assert_eq!(aws.mappings().len(), 1);

@@ -160,11 +160,11 @@ fn a_re_created_role_replaces_a_function_with_variables() {
     project.edit(HANDLER, &format!("{HANDLER}    environment: {{ LEVEL: debug }}\n"));
     let cloud = deployed();
     project.run(&cloud, &["apply"]).ends_with(0);
-    let born_anew = |world: &mut World| {
+    let recreate = |world: &mut World| {
         world.roles_created = Some("2026-11-22T20:00:00Z");
         world.lambda_time = Some("2026-11-22T21:00:00.000+0000");
     };
-    cloud.world(born_anew);
+    cloud.world(recreate);
     let reason = "`execution-role` was re-created under the same name after this resource changed: its role was re-created \
                   with the same name, and Lambda's grant to decrypt the function's variables refers to the old role";
     project.run(&cloud, &["diff"]).ends_with(0).says("-/+ logger (function blue-owls-logger)").says(reason);
@@ -180,7 +180,7 @@ fn a_re_created_role_replaces_a_function_with_variables() {
     diff_is_empty(&project, &cloud);
     // A function without variables has nothing to decrypt.
     let cloud = deployed();
-    cloud.world(born_anew);
+    cloud.world(recreate);
     diff_is_empty(&Project::usual(), &cloud);
 }
 

@@ -139,14 +139,14 @@ pub(super) fn nonce() -> String {
 
 /// The marks in a text: those of this run, and whether there are others.
 pub(super) struct Marks<'t> {
-    ours: Vec<&'t str>,
+    own_marks: Vec<&'t str>,
     others: bool,
 }
 
 impl Marks<'_> {
     /// Whether any of them is of this run.
     pub(super) fn has_own(&self) -> bool {
-        !self.ours.is_empty()
+        !self.own_marks.is_empty()
     }
 
     /// Whether the text is about this change: `Some(false)` if its marks are of other writes,
@@ -154,11 +154,11 @@ impl Marks<'_> {
     pub(super) fn mean(&self, item: &TestItem, change: EventName) -> Option<bool> {
         let now = item.mark(item.serial);
         let before = item.mark(item.serial.saturating_sub(1));
-        let meant = |mark: &&str| *mark == now || (change == EventName::Modify && *mark == before);
-        match (self.ours.is_empty(), self.others) {
+        let matches_change = |mark: &&str| *mark == now || (change == EventName::Modify && *mark == before);
+        match (self.own_marks.is_empty(), self.others) {
             (true, false) => None,
             (true, true) => Some(false),
-            _ => Some(self.ours.iter().any(meant)),
+            _ => Some(self.own_marks.iter().any(matches_change)),
         }
     }
 }
@@ -179,12 +179,12 @@ impl TestItem {
 
     /// The marks in a text.
     pub(super) fn marks<'t>(&self, text: &'t str) -> Marks<'t> {
-        let mut marks = Marks { ours: Vec::new(), others: false };
+        let mut marks = Marks { own_marks: Vec::new(), others: false };
         for (at, _) in text.match_indices(MARK_START) {
             let rest = &text[at..];
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
             match rest[MARK_START.len()..end].strip_prefix(self.nonce.as_str()) {
-                Some(serial) if serial.starts_with('-') => marks.ours.push(&rest[..end]),
+                Some(serial) if serial.starts_with('-') => marks.own_marks.push(&rest[..end]),
                 _ => marks.others = true,
             }
         }

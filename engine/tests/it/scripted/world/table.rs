@@ -36,7 +36,7 @@ pub(in super::super) struct Table {
     pub(in super::super) counted: u32,
     created: f64,
     tag_lag: u32,
-    gone: bool,
+    deleted: bool,
     /// The attribute of its time to live.
     pub(in super::super) ttl: Option<String>,
     /// Whether the time to live was switched within the last hour.
@@ -126,7 +126,7 @@ impl World {
         } else if let Some(word) = table.next_state() {
             status = word;
         }
-        if table.gone {
+        if table.deleted {
             self.tables.remove(name);
         }
         let table = self.table(name)?;
@@ -235,7 +235,7 @@ impl World {
             counted: 0,
             created: now(),
             tag_lag: self.tag_lag,
-            gone: false,
+            deleted: false,
             ttl: None,
             ttl_is_fresh: false,
             recovery: None,
@@ -472,7 +472,7 @@ impl Table {
         if word.is_none() {
             self.passing = None;
             self.meanwhile = None;
-            self.gone = deleting;
+            self.deleted = deleting;
             if let Some(next) = self.next.take() {
                 self.shown = next;
             }
@@ -508,7 +508,7 @@ impl Table {
     }
 
     pub(in super::super) fn is_leaving(&self) -> bool {
-        self.gone || self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"])
+        self.deleted || self.passing.as_ref().is_some_and(|passing| passing.words == ["DELETING"])
     }
 
     /// As if it had just been created.
