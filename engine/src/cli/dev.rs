@@ -180,8 +180,10 @@ impl<'t> DevLoop<'t, '_> {
             if !can_wait || failure.exit == Exit::Interrupted {
                 return Err(failure);
             }
-            self.rounds.report(&failure.diagnostics);
-            self.terminal.note(&format!("waiting for a fix: save {} or its code", self.path.display()));
+            if self.rounds.report(&failure.diagnostics) {
+                self.terminal.note(&format!("waiting for a fix: save {} or its code", self.path.display()));
+            }
+            self.listen();
             match self.happens(&mut nothing()).await {
                 Happened::Interrupted => return Ok(Next::End(Exit::Interrupted)),
                 Happened::Key('q') => return Ok(Next::End(Exit::Done)),
@@ -226,12 +228,16 @@ impl<'t> DevLoop<'t, '_> {
         Ok(session)
     }
 
-    /// Says what is watched, and which keys there are.
-    fn greet(&mut self, session: &Session<'_>) {
+    fn listen(&mut self) {
         if self.keys.is_none() {
             self.keys = Keys::listen(self.terminal);
         }
         self.rounds.has_keys = self.keys.is_some();
+    }
+
+    /// Says what is watched, and which keys there are.
+    fn greet(&mut self, session: &Session<'_>) {
+        self.listen();
         let name = session.spec.file.name();
         self.terminal.note(&match self.keys {
             Some(_) => format!("watching {name} and its code; keys: a apply, i invoke, v verify, q quit"),
@@ -281,7 +287,7 @@ impl<'t> DevLoop<'t, '_> {
                 Err(failure) if failure.exit == Exit::Interrupted => {
                     return Ok(Some(Next::End(Exit::Interrupted)));
                 }
-                Err(failure) => self.rounds.report(&failure.diagnostics),
+                Err(failure) => drop(self.rounds.report(&failure.diagnostics)),
             }
             if again {
                 return Ok(None);
@@ -352,6 +358,7 @@ impl<'t> DevLoop<'t, '_> {
         session: &Session<'t>,
         followed: &mut Followed<'_>,
     ) -> Result<Option<Next<'t>>, CommandError> {
+        self.rounds.repeat();
         match key {
             'q' => return Ok(Some(Next::End(Exit::Done))),
             'a' | 'y' => {

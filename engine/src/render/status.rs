@@ -2,11 +2,13 @@
 //!
 //! **Invariant:** each state has its own label; color only repeats it.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 use textwrap::core::display_width;
 
-use crate::diagnostic::wrap;
+use crate::diagnostic::{listed, wrap};
 use crate::logs::EventName;
 
 use super::json::FORMAT_VERSION;
@@ -39,6 +41,8 @@ pub struct StackRow {
     pub n_present: usize,
     /// The number of resources that the spec declares, if there is a spec.
     pub n_declared: Option<usize>,
+    /// What doesn't exist: resources of the spec, or tables whose streams mappings read.
+    pub missing: BTreeSet<String>,
     /// The number of resources that an apply would change, if there is a spec.
     pub n_changes: Option<usize>,
     /// The number of properties that were not compared, because they need lookups or a build.
@@ -111,7 +115,7 @@ impl StackState {
 impl StackRow {
     /// Its state: the most severe one that holds.
     pub fn state(&self) -> StackState {
-        let is_missing = self.n_declared.is_some_and(|declared| self.n_present < declared);
+        let is_missing = !self.missing.is_empty() || self.n_declared.is_some_and(|declared| self.n_present < declared);
         match self {
             StackRow { problem: Some(_), .. } => StackState::Unreadable,
             StackRow { n_present: 0, .. } => StackState::NotDeployed,
@@ -135,13 +139,26 @@ impl StackRow {
             1 => "an apply would change 1 resource".to_owned(),
             n => format!("an apply would change {n} resources"),
         });
+        let missing = Some(&self.missing).filter(|it| !it.is_empty() && self.n_present > 0).map(|missing| {
+            let verb = if missing.len() == 1 { "doesn't" } else { "don't" };
+            format!("{} {verb} exist", listed(missing.iter().map(String::as_str), 3))
+        });
         let unknown = Some(self.n_not_compared).filter(|n| *n > 0 && self.problem.is_none()).map(|n| {
             let what = if n == 1 { "1 property was".to_owned() } else { format!("{n} properties were") };
             format!("{what} not compared, because of lookups or builds; `engine diff` compares all")
         });
         let log = self.log_problem.as_ref().map(|problem| format!("its log can't be read: {problem}"));
         let unlisted = self.unlisted.iter().cloned();
-        self.problem.iter().cloned().chain(changes).chain(unknown).chain(mappings).chain(log).chain(unlisted).collect()
+        self.problem
+            .iter()
+            .cloned()
+            .chain(missing)
+            .chain(changes)
+            .chain(unknown)
+            .chain(mappings)
+            .chain(log)
+            .chain(unlisted)
+            .collect()
     }
 
     /// How many resources exist.
@@ -259,6 +276,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
             "state": row.state().code(),
             "present": row.n_present,
             "declared": row.n_declared,
+            "missing": row.missing,
             "changes": row.n_changes,
             "not_compared": row.n_not_compared,
             "mappings": mappings.collect::<Vec<Json>>(),

@@ -42,6 +42,17 @@ const ACTIVE: Wait = Wait {
     budget: Duration::from_secs(300),
 };
 
+/// The key of the records that engine makes, unless it is a number.
+const KEY: &str = "engine-invoke";
+/// The text in their images.
+const IMAGE: &str = "from engine invoke";
+
+/// Whether a text is about a record that engine has made for an invocation, so that it shows nothing
+/// of the table's stream.
+pub fn is_about_own_record(text: &str) -> bool {
+    text.contains(KEY) || text.contains("engine invoke") || text.contains(&STANDARD.encode(KEY))
+}
+
 /// What an invocation returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
@@ -137,8 +148,8 @@ impl RecordSource {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let value = |key: &KeyAttribute| match key.type_.as_str() {
             "N" => json!({ "N": "7" }),
-            "B" => json!({ "B": STANDARD.encode("engine-invoke") }),
-            _ => json!({ "S": "engine-invoke" }),
+            "B" => json!({ "B": STANDARD.encode(KEY) }),
+            _ => json!({ "S": KEY }),
         };
         let keys: serde_json::Map<String, Json> = self.keys.iter().map(|key| (key.name.clone(), value(key))).collect();
         let image = |text: &str| {
@@ -151,8 +162,8 @@ impl RecordSource {
             image.insert(name, json!({ "S": text }));
             Json::Object(image)
         };
-        let old = if change == EventName::Modify { "before" } else { "from engine invoke" };
-        let new = if change == EventName::Modify { "after" } else { "from engine invoke" };
+        let old = if change == EventName::Modify { "before engine invoke" } else { IMAGE };
+        let new = IMAGE;
         let facts = RecordFacts { view: &self.view, stream: &self.stream };
         let mut record = filter::record(change, &facts, &Json::Object(keys.clone()), &image(new));
         let dynamodb = &mut record["dynamodb"];

@@ -102,6 +102,8 @@ pub(super) struct Rounds<'t> {
     known: Option<LastRead>,
     /// The plan that waits for the user's answer, as text.
     pending: Option<String>,
+    /// The plan of the last start, as text.
+    first: Option<String>,
     /// The last problems that were shown, as text.
     reported: Option<String>,
     /// The spec's warnings that were shown.
@@ -135,6 +137,7 @@ impl<'t> Rounds<'t> {
             identity: None,
             known: None,
             pending: None,
+            first: None,
             reported: None,
             warned: Vec::new(),
             warned_code: Vec::new(),
@@ -160,16 +163,21 @@ impl<'t> Rounds<'t> {
         self.known = None;
     }
 
+    /// Lets the next problems be shown even if they were the last ones.
+    pub(super) fn repeat(&mut self) {
+        self.reported = None;
+    }
+
     /// Shows problems, unless they were the last ones shown.
-    pub(super) fn report(&mut self, problems: &[Diagnostic]) {
-        if problems.is_empty() {
-            return;
-        }
+    /// Returns whether they were.
+    pub(super) fn report(&mut self, problems: &[Diagnostic]) -> bool {
         let text = self.terminal.err.problems(problems);
-        if self.reported.as_ref() != Some(&text) {
+        let is_new = !problems.is_empty() && self.reported.as_ref() != Some(&text);
+        if is_new {
             self.terminal.problems(problems);
             self.reported = Some(text);
         }
+        is_new
     }
 
     /// Shows the warnings of a spec that weren't shown for its last version; with `is_shown`, all of
@@ -202,7 +210,11 @@ impl<'t> Rounds<'t> {
         let mut planned = planned.into_iter().next().ok_or_else(CommandError::interrupted)?;
         self.check_identity(&planned.run)?;
         if trigger == Trigger::Start {
-            self.show(&planned);
+            let text = Some(render::plan(&planned.plan, false, render::Rows::Noteworthy, self.terminal.out));
+            if text != self.first {
+                self.show(&planned);
+            }
+            self.first = text;
         }
         self.deployment().check_refusals(std::slice::from_ref(&planned))?;
         let plan = &planned.plan;
@@ -505,7 +517,7 @@ impl<'t> Rounds<'t> {
             self.deployed = names.iter().map(|name| (*name).to_owned()).collect();
             self.terminal.show(&format!("{}\n", deployed(&names, saved_at.elapsed())));
         }
-        self.report(&render::failures(spec, part, &endings));
+        let _ = self.report(&render::failures(spec, part, &endings));
         let changed = part.steps.iter().filter_map(|step| Some(part.changes.get(step.change)?.resource.clone()));
         let stale = changed.collect();
         self.remember(run, stale)

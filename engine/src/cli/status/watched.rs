@@ -14,6 +14,7 @@ use crate::aws::{AwsError, Context};
 use crate::cli::exit::CommandError;
 use crate::cli::session::{self, AwsTarget, Intent, LookupReads, Session};
 use crate::diagnostic::Diagnostic;
+use crate::invoke::is_about_own_record;
 use crate::kind::Definition;
 use crate::kinds::default_log_group;
 use crate::live::{self, Listed, OrphanSearch, TeamsListing};
@@ -21,9 +22,11 @@ use crate::logs::{EventName, Tail, change_word, mentions};
 use crate::plan::{self, Action, Change, Goal, PropertyChange};
 use crate::render::remedy;
 use crate::render::status::{MappingRow, StackRow};
-use crate::schema::{AwsEnv, Live, Ownership, Status};
+use crate::schema::{AwsEnv, Id, Live, Owner, Ownership, Status};
 use crate::spec::ResourceDecl;
 use crate::value::Value;
+
+const TABLE: &str = "table";
 
 /// How far a round reads back: events arrive late and out of order.
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -215,6 +218,9 @@ impl<'t> Watched<'t> {
 
 /// Notes the changes in an event of a log.
 fn note_changes(text: &str, at: i64, seen: &mut [Option<i64>; 3]) {
+    if is_about_own_record(text) {
+        return;
+    }
     let records = mentions(text);
     for (change, last) in EventName::ALL.into_iter().zip(seen) {
         // What isn't a record may be the function's own words for it.
@@ -245,6 +251,7 @@ async fn read_spec(cx: &Context, session: &Session<'_>, row: &mut StackRow) -> R
     let is_change = |change: &&Change| !matches!(change.action, Action::None | Action::Import) && !is_unbuilt(change);
     row.n_changes = Some(plan.changes.iter().filter(is_change).count());
     let is_present = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
+    row.missing = managed().filter(|it| !is_present(it)).map(|it| it.name.clone()).collect();
     row.n_not_compared = managed().filter(is_present).map(n_not_compared).sum();
     let found = managed().filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| live.status != Status::Deleting)?;
@@ -286,7 +293,25 @@ async fn read_team(cx: &Context, env: &AwsEnv, listed: &[Listed], row: &mut Stac
         }
     }
     row.stacks = stacks.into_iter().collect();
+    row.missing = join_all(found.iter().filter_map(|it| source_table(it, &found)).map(|table| async move {
+        let kind = cx.kinds.get(TABLE)?;
+        let id = Id { env: Some(env.clone()), ..Id::named(Owner::default(), table.to_owned()) };
+        // Without permission to read it, it may exist.
+        matches!(live::read_existing(cx, kind, &id).await, Ok(None)).then(|| table.to_owned())
+    }))
+    .await
+    .into_iter()
+    .flatten()
+    .collect();
     Ok(found)
+}
+
+/// The table whose stream a mapping reads, unless it was found.
+fn source_table<'r>(mapping: &'r Resource, found: &[Resource]) -> Option<&'r str> {
+    let source = mapping.live.props.get("event_source_arn").and_then(Value::as_str);
+    let (_, rest) = source.filter(|_| mapping.kind.schema().kind == "mapping")?.split_once(":table/")?;
+    let table = rest.split('/').next()?;
+    found.iter().all(|it| it.kind.schema().kind != TABLE || it.name != table).then_some(table)
 }
 
 fn mapping(resource: &Resource) -> Option<MappingRow> {

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::TEAM;
 use super::project::{ACCOUNT, Project, patiently};
+use crate::shared::program::flat;
 
 /// The rows of a JSON status by name.
 fn rows(project: &Project, args: &[&str], code: i32) -> Vec<Json> {
@@ -30,6 +31,13 @@ fn a_stack_is_deployed_then_working_then_drifted() {
     );
     assert_eq!(deployed["mappings"][0]["state"], "enabled");
     assert_eq!(deployed["seen"], json!({ "INSERT": null, "MODIFY": null, "REMOVE": null }));
+
+    // What engine passes to the function doesn't show that the stream works.
+    for record in ["insert", "modify", "remove"] {
+        project.run(&["invoke", "logger", "--record", record, "--local"]).expect(0, &[]);
+    }
+    project.account(ACCOUNT).await_log("blue-owls-logger", &["REMOVE"]);
+    assert_eq!(row(0)["seen"], json!({ "INSERT": null, "MODIFY": null, "REMOVE": null }));
 
     let items = |args: &[&str]| project.run(&[&["items"], args, &["--local"]].concat()).expect(0, &[]);
     items(&["put", "todos", r#"{"id":"7","text":"a"}"#]);
@@ -64,6 +72,12 @@ fn a_row_of_a_team_shows_what_has_its_tags_and_a_broken_spec_hides_no_other() {
     assert_eq!((&of("grey-geese")["state"], &of("blue-owls")["state"]), (&json!("not_deployed"), &json!("deployed")));
     assert!(!of("red-foxes")["seen"]["INSERT"].is_null() && of("blue-owls")["seen"]["INSERT"].is_null());
     assert_eq!(of("red-foxes")["stacks"], json!(["team"]));
+    aws.wait(aws.dynamodb.delete_table().table_name("red-foxes-todos").send());
+    let teams = rows(&project, &["--teams", "teams.txt", "--detailed-exitcode"], 2);
+    let foxes = teams.iter().find(|row| row["name"] == "red-foxes").unwrap();
+    assert_eq!((&foxes["state"], &foxes["missing"]), (&json!("incomplete"), &json!(["red-foxes-todos"])));
+    let said = project.run(&["status", "--teams", "teams.txt", "--local"]).expect(0, &[]);
+    assert!(flat(&said.out).contains("`red-foxes-todos` doesn't exist"), "{}", said.out);
 
     // Of a folder, each spec is a row, with errors too.
     std::fs::create_dir(project.path("all")).unwrap();
