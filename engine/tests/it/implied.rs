@@ -153,6 +153,9 @@ fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
   todos: { type: table, import: shared-todos }
   jobs: { type: queue }
   shared: { type: role, import: shared }
+  known: { type: role, import: 'arn:aws:iam::123456789012:role/teams/known' }
+  runner: { type: role, path: /teams/, trusted_services: [states.amazonaws.com] }
+  plain: { type: role, trusted_services: [states.amazonaws.com] }
 ";
     let access = "    access:
       audit: logs:GetLogEvents
@@ -160,10 +163,14 @@ fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
       jobs: sqs:PurgeQueue
       worker: lambda:GetFunction
       shared: iam:GetRole
+      known: iam:ListRoleTags
+      runner: iam:PassRole
+      plain: iam:TagRole
 ";
     let spec = parse(&(function("worker", access) + resources)).unwrap();
     let policy = property(declared(&spec, "worker-role"), "policy");
     let here = |service: &str, rest: &str| format!("arn:aws:{service}:eu-central-1:123456789012:{rest}");
+    let role = |rest: &str| format!("arn:aws:iam::123456789012:role{rest}");
     for (action, resources) in [
         (
             "logs:GetLogEvents",
@@ -175,13 +182,11 @@ fn an_iam_action_in_access_also_covers_what_belongs_to_the_target() {
             "lambda:GetFunction",
             vec![here("lambda", "function:blue-owls-worker"), here("lambda", "function:blue-owls-worker:*")],
         ),
-        (
-            "iam:GetRole",
-            vec![
-                "arn:aws:iam::123456789012:role/shared".to_owned(),
-                "arn:aws:iam::123456789012:role/shared/*".to_owned(),
-            ],
-        ),
+        // The path of an imported role is unknown.
+        ("iam:GetRole", ["/*/shared", "/*/shared/*", "/shared", "/shared/*"].map(role).to_vec()),
+        ("iam:ListRoleTags", ["/teams/known", "/teams/known/*"].map(role).to_vec()),
+        ("iam:PassRole", ["/teams/blue-owls-runner", "/teams/blue-owls-runner/*"].map(role).to_vec()),
+        ("iam:TagRole", ["/blue-owls-plain", "/blue-owls-plain/*"].map(role).to_vec()),
     ] {
         let statement = policy.as_object().unwrap().values().find(|it| it["actions"] == json!([action])).unwrap();
         assert_eq!(statement["resources"], json!(resources), "{action}");

@@ -392,12 +392,7 @@ impl Needs<'_, '_> {
             _ => {}
         }
         let policy = self.policy;
-        let is_target = |it: &&ResourceDecl| {
-            it.schema()
-                .arn
-                .as_ref()
-                .is_some_and(|form| it.id.arn.as_deref().unwrap_or(&form.of(policy.env, &it.id.name)) == target)
-        };
+        let is_target = |it: &&ResourceDecl| policy.arns(it).iter().any(|arn| arn == target);
         if let Some(declared) = policy.spec.resources.iter().find(is_target)
             && let Some(form) = &declared.schema().arn
         {
@@ -408,21 +403,24 @@ impl Needs<'_, '_> {
     /// What `access` grants: a level of the target's type, or an IAM action on the target and on
     /// what belongs to it.
     fn access(&mut self, declared: &ResourceDecl) {
-        let (policy, env) = (self.policy, self.policy.env);
+        let policy = self.policy;
         let Some(Value::Map(access)) = declared.desired.get("access") else { return };
         for (name, granted) in access {
             let Some(target) = policy.spec.resource(name) else { continue };
             let Some(form) = &target.schema().arn else { continue };
-            let arn = target.id.arn.clone().unwrap_or_else(|| form.of(env, &target.id.name));
+            let arns = policy.arns(target);
+            let with = |parts: &mut dyn Iterator<Item = &str>| -> Vec<String> {
+                parts.flat_map(|part| arns.iter().map(move |arn| format!("{arn}{part}"))).collect()
+            };
             for word in levels(granted) {
                 let reason = format!("`{}` has `access: {{ {name}: {word} }}`", declared.name);
                 match target.kind.access_levels().iter().find(|level| level.name == word) {
                     Some(level) => {
-                        let resources: Vec<String> = level.parts.iter().map(|part| format!("{arn}{part}")).collect();
+                        let resources = with(&mut level.parts.iter().map(|part| &**part));
                         self.add("Access", &level.actions, &resources, &reason);
                     }
                     None => {
-                        let resources: Vec<String> = parts(target).iter().map(|part| format!("{arn}{part}")).collect();
+                        let resources = with(&mut parts(target).iter().map(|part| &**part));
                         self.add("Access", &[word.to_owned().into()], &resources, &reason);
                     }
                 }

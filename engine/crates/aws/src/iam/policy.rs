@@ -442,11 +442,23 @@ impl<'s> PolicyBuilder<'s> {
 
     /// The ARN of a resource.
     pub(crate) fn arn(&self, form: &NameForm, declared: &ResourceDecl) -> String {
-        declared.id.arn.clone().unwrap_or_else(|| form.arn(self.env, &declared.id.name))
+        let arn = self.arns(declared).into_iter().next();
+        arn.unwrap_or_else(|| form.arn(self.env, &declared.id.name))
     }
 
-    /// The ARNs of an imported role, with any path if the spec has none: role names are unique
-    /// regardless of the path (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
+    /// The ARNs that a resource may have.
+    pub(super) fn arns(&self, declared: &ResourceDecl) -> Vec<String> {
+        match (&declared.id.arn, &declared.schema().arn) {
+            _ if declared.schema().kind == ROLE.kind => self.role_arns(declared),
+            (Some(arn), _) => vec![arn.clone()],
+            (None, Some(form)) => vec![form.of(self.env, &declared.id.name)],
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The ARNs of a role, of an imported one with any path if the spec has none: role names are
+    /// unique regardless of the path
+    /// (docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html).
     fn role_arns(&self, role: &ResourceDecl) -> Vec<String> {
         let of =
             |path: &str| format!("arn:{}:iam::{}:role{path}{}", self.env.partition, self.env.account, role.id.name);
