@@ -132,3 +132,24 @@ fn a_resource_recreated_with_replace_works_and_a_table_is_empty() {
     assert_eq!(aws.mappings().len(), 1);
     run(&["diff"]).expect(0, &[NO_CHANGES]);
 }
+
+#[test]
+fn a_permission_moves_between_aliases_and_versions() {
+    let project = Project::new();
+    let run = |args: &[&str]| project.run(&[args, &["--local"]].concat());
+    run(&["apply"]).expect(0, &["Apply complete!"]);
+    let aws = project.account(ACCOUNT);
+    let version = aws.wait(aws.lambda.publish_version().function_name(FUNCTION).send()).version.unwrap();
+    for alias in ["live", "blue"] {
+        aws.wait(aws.lambda.create_alias().function_name(FUNCTION).name(alias).function_version(&version).send());
+    }
+    let qualified = |name: &str| format!("qualifier: {name:?}\n    principal:");
+    let mut written = "principal:".to_owned();
+    for name in ["live", "blue", &version] {
+        project.edit(TEAM, &[(&written, &qualified(name))]);
+        written = qualified(name);
+        // The old statement is deleted once.
+        run(&["apply", "--yes"]).expect(0, &["Resources: 1 added, 0 changed, 1 destroyed."]);
+        run(&["diff", "--prune-scan"]).expect(0, &[NO_CHANGES]);
+    }
+}

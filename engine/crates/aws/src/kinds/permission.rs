@@ -461,9 +461,13 @@ async fn statements_of(cx: &Context, id: &Id, qualifier: Option<&str>) -> Result
     let request = cx.aws.lambda.get_policy().function_name(function).set_qualifier(qualifier.map(str::to_owned));
     // AWS returns the same error for a missing function and a function without a policy.
     let Some(answer) = request.send().await.context("GetPolicy", function).if_exists()? else { return Ok(Vec::new()) };
-    statements(answer.policy().unwrap_or("{}")).map_err(|error| {
+    let mut statements = statements(answer.policy().unwrap_or("{}")).map_err(|error| {
         AwsError::refused(Code::UnexpectedAnswer, "GetPolicy", function, format!("the policy can't be read: {error}"))
-    })
+    })?;
+    // The local AWS lists those of aliases and versions with the function's own, so they would be
+    // found twice.
+    statements.retain(|(_, props)| props.qualifier.is_none() || props.qualifier.as_deref() == qualifier);
+    Ok(statements)
 }
 
 /// Adds statements of one policy: the wanted one, and others with the team's prefix, or all others
