@@ -1,7 +1,7 @@
 //! What a plan shows and does for every way in which spec and AWS can differ. Each test takes spec
 //! text and live state, and checks the plan as a user sees it and each step's dependencies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -1079,6 +1079,144 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
         unknown: BTreeMap::new(),
     };
     inventory.add_orphan(spec, &declared.kind, id, live, None);
+}
+
+/// The live properties of the orphan that was added last.
+fn give(inventory: &mut Inventory, props: &str) {
+    let live = inventory.orphans.last_mut().unwrap().found.live.as_mut().unwrap();
+    let props: BTreeMap<String, serde_json::Value> = serde_yaml::from_str(props).unwrap();
+    live.props = props.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+}
+
+fn queue_arn(name: &str) -> String {
+    format!("arn:aws:sqs:eu-central-1:123456789012:owls-{name}")
+}
+
+#[test]
+fn a_removed_resource_is_deleted_after_what_referred_to_it() {
+    let spec = load(
+        "team: owls
+resources:
+  runner: { type: role, import: runner }
+  worker: { type: function, runtime: nodejs22.x, handler: index.handler, role: '${runner.arn}', log_group: '${logs.name}',
+            code: { inline: 'exports.handler = async () => {};' } }
+  logs: { type: log_group, name: owls-logs }
+  jobs: { type: queue }
+",
+    );
+    let role = "arn:aws:iam::123456789012:role/runner";
+    let live = |worker: &str, jobs: &str| {
+        let group = if worker.contains("log_group") { "" } else { "log_group: owls-logs" };
+        format!(
+            "runner: {{ owner: nobody, outputs: {{ arn: '{role}', name: runner }} }}
+worker:
+  props: {{ runtime: nodejs22.x, handler: index.handler, role: '{role}', code_sha256: =, code_size: 99, {worker} {group} }}
+  outputs: {{ arn: 'arn:aws:lambda:eu-central-1:123456789012:function:owls-worker', name: owls-worker }}
+logs: {{ outputs: {{ name: owls-logs }} }}
+jobs: {{ props: {{ {jobs} }}, outputs: {{ name: owls-jobs }} }}
+"
+        )
+    };
+    let dead = queue_arn("dead");
+    let steps = |worker: &str, jobs: &str, orphans: &[(&str, &str, String)]| {
+        let mut inventory = standing(&spec, &live(worker, jobs));
+        for (like, name, props) in orphans {
+            orphan(&spec, &mut inventory, like, name, name.rsplit('-').next().unwrap(), None);
+            give(&mut inventory, props);
+        }
+        let options = Options { delete_data: true, ..Options::default() };
+        let text = shown(&plan(&spec, &inventory, Goal::Present, &options), false);
+        let steps = text.lines().filter_map(|line| line.strip_prefix("step: ")).map(str::to_owned);
+        steps.collect::<Vec<_>>().join("; ")
+    };
+    let queue = |props: &str| vec![("jobs", "owls-dead", props.to_owned())];
+    let after = |step: &str| format!("delete dead <- {step} ready; {step}");
+    // Each at the depth at which its property refers.
+    for worker in [
+        format!("dead_letter_target_arn: '{dead}',"),
+        format!("async: {{ on_success_destination_arn: ~, on_failure_destination_arn: '{dead}' }},"),
+        format!("environment: {{ DEAD: '{dead}' }},"),
+    ] {
+        assert_eq!(sorted(&steps(&worker, "", &queue("{}"))), sorted(&after("update worker")), "{worker}");
+    }
+    let redrive = format!("redrive_policy: {{ dead_letter_target_arn: '{dead}', max_receive_count: 3 }}");
+    assert_eq!(sorted(&steps("", &redrive, &queue("{}"))), sorted(&after("update jobs")));
+    // By name, also if the function never had another group.
+    let group = ("logs", "/aws/lambda/owls-worker", "{}".to_owned());
+    let moved = steps("log_group: /aws/lambda/owls-worker", "", &[group]);
+    assert_eq!(sorted(&moved), sorted("delete worker <- update worker ready; update worker"));
+    let former = [
+        ("worker", "owls-former", format!("{{ role: '{role}', log_group: /aws/lambda/owls-group }}")),
+        ("logs", "/aws/lambda/owls-group", "{}".to_owned()),
+    ];
+    assert_eq!(sorted(&steps("", "", &former)), sorted("delete former; delete group <- delete former ready"));
+    // Two that refer to each other don't wait.
+    let allow = format!("{{ redrive_allow_policy: {{ source_queue_arns: ['{}'] }} }}", queue_arn("source"));
+    let both = [("jobs", "owls-dead", allow.clone()), ("jobs", "owls-source", format!("{{ {redrive} }}"))];
+    assert_eq!(sorted(&steps("", "", &both)), sorted("delete dead; delete source"));
+    // What a policy allows doesn't use it.
+    let policy = format!("{{ policy: {{ Statement: [{{ Resource: '{dead}' }}] }} }}");
+    let both = [("jobs", "owls-dead", "{}".to_owned()), ("jobs", "owls-source", policy)];
+    assert_eq!(sorted(&steps("", "", &both)), sorted("delete dead; delete source"));
+}
+
+fn sorted(steps: &str) -> Vec<&str> {
+    let mut steps: Vec<&str> = steps.split("; ").collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Queues in AWS: whether the spec still declares each, its dead-letter queue, and the sources that
+/// it allows.
+fn any_queues() -> impl Strategy<Value = Vec<(bool, Option<usize>, BTreeSet<usize>)>> {
+    let queue = (any::<bool>(), prop::option::of(0..6_usize), prop::collection::btree_set(0..6_usize, 0..3));
+    prop::collection::vec(queue, 6)
+}
+
+proptest! {
+    #[test]
+    fn each_deletion_waits_for_what_refers_to_it_without_a_cycle(queues in any_queues()) {
+        let declared = queues.iter().enumerate().filter(|(_, (declared, ..))| *declared);
+        let declared: String = declared.map(|(at, _)| format!("  q{at}: {{ type: queue }}\n")).collect();
+        let spec = load(&format!("team: owls\nresources:\n  like: {{ type: queue }}\n{declared}"));
+        let arn = |at: &usize| queue_arn(&format!("q{at}"));
+        let props = |redrive: &Option<usize>, sources: &BTreeSet<usize>| {
+            let redrive = redrive.map(|it| format!("redrive_policy: {{ dead_letter_target_arn: '{}' }}, ", arn(&it)));
+            let sources: Vec<String> = sources.iter().map(arn).collect();
+            format!("{}redrive_allow_policy: {{ source_queue_arns: {sources:?} }}", redrive.unwrap_or_default())
+        };
+        let rows = queues.iter().enumerate().filter(|(_, (declared, ..))| *declared);
+        let rows: String = rows.map(|(at, (_, redrive, sources))| format!("q{at}: {{ props: {{ {} }} }}\n", props(redrive, sources))).collect();
+        let mut inventory = standing(&spec, &rows);
+        for (at, (_, redrive, sources)) in queues.iter().enumerate().filter(|(_, (declared, ..))| !*declared) {
+            orphan(&spec, &mut inventory, "like", &format!("owls-q{at}"), &format!("q{at}"), None);
+            give(&mut inventory, &format!("{{ {} }}", props(redrive, sources)));
+        }
+        let plan = plan(&spec, &inventory, Goal::Present, &Options { delete_data: true, ..Options::default() });
+        let step = |at: usize| {
+            plan.steps.iter().position(|it| plan.changes[it.change].name == format!("owls-q{at}"))
+        };
+        let waits_for = |from: usize| {
+            let (mut todo, mut seen) = (vec![from], BTreeSet::new());
+            while let Some(step) = todo.pop() {
+                todo.extend(plan.steps[step].after.iter().map(|(before, _)| before.0).filter(|it| seen.insert(*it)));
+            }
+            seen
+        };
+        for at in 0..plan.steps.len() {
+            prop_assert!(!waits_for(at).contains(&at), "a cycle");
+        }
+        let refers = |from: usize, to: usize| queues[from].1 == Some(to) || queues[from].2.contains(&to);
+        for (from, to) in (0..6).flat_map(|from| (0..6).map(move |to| (from, to))) {
+            let (Some(referrer), Some(target)) = (step(from), step(to)) else { continue };
+            if from == to || !refers(from, to) || plan.steps[target].op != Op::Delete {
+                continue;
+            }
+            let is_mutual = refers(to, from) && plan.steps[referrer].op == Op::Delete;
+            let is_ordered = waits_for(target).contains(&referrer) || waits_for(referrer).contains(&target);
+            prop_assert!(is_ordered || is_mutual, "q{to} doesn't wait for q{from}");
+        }
+    }
 }
 
 #[test]

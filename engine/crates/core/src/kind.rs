@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use crate::build::{Build, Built};
 use crate::lookup::LookupSource;
-use crate::schema::{Id, Problem, Property, Schema, Shape, Str};
+use crate::schema::{AwsEnv, Id, Problem, Property, Schema, Shape, Str};
 use crate::spec::{ResourceDecl, Spec};
-use crate::value::{Path, Tree};
+use crate::value::{Path, Tree, Value};
 
 /// Bytes to upload in addition to the properties: a function's zip.
 pub type Artifact = Arc<dyn ArtifactSource>;
@@ -261,7 +261,52 @@ impl Kinds {
 
     /// The kind of this service that a property can refer to.
     fn linked_kind<'p>(&self, property: &'p Property, service: &str) -> Option<&'p str> {
-        links(property).iter().map(|(kind, _)| &**kind).find(|kind| self.is_of_service(kind, service))
+        self.kind_of_service(links(property), service)
+    }
+
+    fn kind_of_service<'p>(&self, links: &'p [(Str, Str)], service: &str) -> Option<&'p str> {
+        links.iter().map(|(kind, _)| &**kind).find(|kind| self.is_of_service(kind, service))
+    }
+
+    /// What a live value refers to, as kind and name: by ARN in any text, and by name where its shape
+    /// links to the output that is the name. Not what documents allow, which doesn't use it.
+    pub fn references(&self, env: &AwsEnv, shape: &Shape, value: &Value) -> Vec<(Str, String)> {
+        let of = |shape: &Shape, value: &Value| self.references(env, shape, value);
+        match (shape, value) {
+            (Shape::Link { to, .. }, Value::String(text)) => self.linked(env, to, text).into_iter().collect(),
+            (Shape::Text(_) | Shape::TextOrRecord(..), Value::String(text)) => self.in_arn(text).into_iter().collect(),
+            (Shape::Map { value: shape, .. }, Value::Map(entries)) => {
+                entries.values().flat_map(|it| of(shape, it)).collect()
+            }
+            (Shape::List { item, .. } | Shape::Set { item, .. }, Value::List(items)) => {
+                items.iter().flat_map(|it| of(item, it)).collect()
+            }
+            (Shape::Record(members) | Shape::TextOrRecord(_, members), Value::Map(entries)) => {
+                let present = members.iter().filter_map(|it| Some((it, entries.get(&*it.name)?)));
+                present.flat_map(|(member, it)| of(&member.shape, it)).collect()
+            }
+            (Shape::OneOf(shapes), value) => shapes.iter().flat_map(|shape| of(shape, value)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The target of a link to one of these outputs.
+    fn linked(&self, env: &AwsEnv, to: &[(Str, Str)], text: &str) -> Option<(Str, String)> {
+        if text.starts_with("arn:") {
+            let kind = self.kind_of_service(to, service_of(text))?;
+            return Some((kind.to_owned().into(), self.name_in_arn(text).to_owned()));
+        }
+        let is_name = |(kind, attribute): &&(Str, Str)| {
+            let outputs = self.get(kind).map(|kind| kind.schema().computed(env, text)).unwrap_or_default();
+            outputs.get(&**attribute).is_some_and(|output| output == text)
+        };
+        to.iter().find(is_name).map(|(kind, _)| (kind.clone(), text.to_owned()))
+    }
+
+    /// The resource with this ARN.
+    fn in_arn(&self, arn: &str) -> Option<(Str, String)> {
+        let named = |schema: &Schema| Some((schema.kind.clone(), schema.arn.as_ref()?.name(arn)?.to_owned()));
+        self.schemas().find_map(named)
     }
 
     /// Whether a kind's ARNs are of this service; a kind without ARNs fits each.

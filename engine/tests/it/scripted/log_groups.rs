@@ -42,13 +42,18 @@ fn a_log_group_is_created_before_its_function_and_deleted_after_it() {
     let at = |name: &str| sent.iter().position(|it| it == name).unwrap();
     assert!(at("CreateLogGroup") < at("PutRetentionPolicy") && at("PutRetentionPolicy") < at("CreateFunction"));
     diff_is_empty(&project, &cloud);
-    cloud.forget();
-    let destroyed = project.run(&cloud, &["destroy", "--yes"]);
-    destroyed.ends_with(0).says("Resources: 5 destroyed.");
-    assert!(!destroyed.out.contains("log group /aws/lambda/blue-owls-logger is not deleted"), "{}", destroyed.out);
-    let sent = writes(&cloud);
-    let at = |name: &str| sent.iter().position(|it| it == name).unwrap();
-    assert!(at("DeleteFunction") < at("DeleteLogGroup"), "{sent:?}");
+    // Also if both are orphans.
+    let table = Project::new(|text| text.split("  logger:").next().unwrap().to_owned());
+    for (last, command, n_destroyed) in [(&table, "apply", 4), (&project, "destroy", 5)] {
+        project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+        cloud.forget();
+        let destroyed = last.run(&cloud, &[command, "--yes"]);
+        destroyed.ends_with(0).says(&format!("{n_destroyed} destroyed."));
+        assert!(!destroyed.out.contains("log group /aws/lambda/blue-owls-logger is not deleted"), "{}", destroyed.out);
+        let sent = writes(&cloud);
+        let at = |name: &str| sent.iter().position(|it| it == name).unwrap();
+        assert!(at("DeleteFunction") < at("DeleteLogGroup"), "{sent:?}");
+    }
     assert!(cloud.world(|world| world.is_empty()));
 }
 

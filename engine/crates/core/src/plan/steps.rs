@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::kind::Kinds;
-use crate::schema::{Identity, Live, Milestone, OutputOrigin, Schema, Status};
+use crate::schema::{Identity, Live, Milestone, OutputOrigin, Schema, Status, Str};
 use crate::spec::{ResourceDecl, Spec};
 use crate::value::{Path, Value};
 
@@ -157,33 +157,39 @@ impl Order<'_> {
 }
 
 impl Order<'_> {
-    /// Lets the deletion of what the spec no longer has wait until no live resource refers to it.
+    /// Lets the deletion of a resource wait until no live resource refers to it. Resources that refer
+    /// to each other don't wait.
     fn follow_references(&mut self) {
         let rows = self.changes.iter().enumerate();
         let in_aws: HashMap<(&str, &str), usize> = rows.map(|(at, it)| ((&*it.kind, it.name.as_str()), at)).collect();
+        let mut waits: BTreeSet<(StepId, StepId)> = BTreeSet::new();
         for (at, change) in self.changes.iter().enumerate() {
             let RowSteps { delete, main } = self.own[at];
             // The old resource of a replacement is what refers.
             let Some(step) = delete.or(main.map(|(step, _)| step)) else { continue };
-            let live = change.declared(self.spec, self.inventory).zip(change.live(self.inventory));
-            for (kind, name) in live.map(|(it, live)| references(&self.spec.kinds, it, live)).unwrap_or_default() {
-                let Some(&on) = in_aws.get(&(kind, name.as_str())) else { continue };
-                let RowSteps { delete: Some(target), main: None } = self.own[on] else { continue };
-                if !waits_for(&self.steps, step, target) {
-                    self.wait(target, step, Milestone::Ready);
-                }
+            for (kind, name) in self.references(change) {
+                let target = in_aws.get(&(&*kind, name.as_str())).and_then(|on| self.own[*on].delete);
+                let is_deleted = |target: &StepId| self.steps[target.0].op == Op::Delete && *target != step;
+                waits.extend(target.filter(is_deleted).map(|target| (target, step)));
+            }
+        }
+        for (target, step) in &waits {
+            if !waits.contains(&(*step, *target)) && !waits_for(&self.steps, *step, *target) {
+                self.wait(*target, *step, Milestone::Ready);
             }
         }
     }
-}
 
-/// What a live resource refers to by ARN, as kind and name.
-fn references<'d>(kinds: &Kinds, declared: &'d ResourceDecl, live: &Live) -> Vec<(&'d str, String)> {
-    let linked = declared.schema().properties.iter().filter_map(|property| {
-        let arn = live.props.get(&*property.name)?.as_str().filter(|text| text.starts_with("arn:"))?;
-        kinds.linked_by_arn(property, arn)
-    });
-    linked.collect()
+    /// What the live resource of a row refers to, as kind and name.
+    fn references(&self, change: &Change) -> Vec<(Str, String)> {
+        let (Some(declared), Some(live)) = (change.declared(self.spec, self.inventory), change.live(self.inventory))
+        else {
+            return Vec::new();
+        };
+        let present = declared.schema().properties.iter().filter_map(|it| Some((it, live.props.get(&*it.name)?)));
+        let found = present.flat_map(|(it, value)| self.spec.kinds.references(&self.inventory.env, &it.shape, value));
+        found.collect()
+    }
 }
 
 /// What a live resource is attached to, as property, kind and name, by its identity properties.
