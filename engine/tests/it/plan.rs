@@ -1081,6 +1081,59 @@ fn orphan(spec: &Spec, inventory: &mut Inventory, like: &str, name: &str, resour
     inventory.add_orphan(spec, &declared.kind, id, live, None);
 }
 
+/// A name alone doesn't prove that a resource was an instance of another one.
+#[test]
+fn the_reason_of_an_orphan_is_only_what_is_certain() {
+    let spec = load(
+        "team: owls
+vars: { on: false }
+resources:
+  runner: { type: role, import: runner }
+  pager: { type: queue, when: { var.on: [true] } }
+  pages: { type: queue, when: { var.on: [true] }, for_each: [one] }
+  store: { type: queue, for_each: [orders] }
+  none: { type: queue, for_each: [] }
+  worker: { type: function, for_each: [orders], runtime: nodejs22.x, handler: index.handler, role: '${runner.arn}',
+            code: { inline: 'exports.handler = async () => {};' }, events: { store-orders: {} } }
+",
+    );
+    let mut inventory = standing(&spec, "runner: { owner: nobody, outputs: { arn: a, name: runner } }");
+    let gone = "it is no longer in the spec";
+    let expected = [
+        ("store-orders", "pager", "it is left out: `var.on` is not one of the values in its `when`".to_owned()),
+        ("store-orders", "pager-extra", gone.to_owned()),
+        (
+            "store-orders",
+            "pages-one",
+            format!("{gone}; `pages` is left out: `var.on` is not one of the values in its `when`"),
+        ),
+        ("store-orders", "store", "the spec now declares `store` with `for_each`".to_owned()),
+        ("store-orders", "store-archive", format!("{gone}; `for_each` of `store` doesn't have the key `archive`")),
+        ("store-orders", "storehouse", gone.to_owned()),
+        ("store-orders", "none-a", format!("{gone}; `for_each` of `none` doesn't have the key `a`")),
+        // A queue was never an instance of a function.
+        ("store-orders", "worker-a", gone.to_owned()),
+        ("worker-orders", "worker-users", format!("{gone}; `for_each` of `worker` doesn't have the key `users`")),
+    ];
+    for (like, resource, _) in &expected {
+        orphan(&spec, &mut inventory, like, &format!("owls-{resource}"), resource, None);
+    }
+    // What such an instance implied goes with it.
+    let (like, resource) = ("store-orders-to-worker-orders", "jobs-to-worker-users");
+    orphan(&spec, &mut inventory, like, "owls-jobs-to-worker-users", resource, None);
+    let mapping = &mut inventory.orphans.last_mut().unwrap().declared.id;
+    mapping.parents.insert("function".into(), "owls-worker-users".into());
+    let plan = plan(&spec, &inventory, Goal::Present, &Options { delete_data: true, ..Options::default() });
+    let reason = |resource: &str| {
+        let row = plan.changes.iter().find(|it| it.resource == resource && it.action == Action::Delete);
+        row.and_then(|it| it.reason.as_ref()).map(words)
+    };
+    let of_mapping = (like, resource, expected.last().unwrap().2.clone());
+    for (_, resource, expected) in expected.iter().chain([&of_mapping]) {
+        assert_eq!(reason(resource).as_ref(), Some(expected), "{resource}");
+    }
+}
+
 /// The live properties of the orphan that was added last.
 fn give(inventory: &mut Inventory, props: &str) {
     let live = inventory.orphans.last_mut().unwrap().found.live.as_mut().unwrap();

@@ -69,7 +69,7 @@ pub struct Spec {
     pub stage: Option<String>,
     /// Why resources of the file are left out, by name.
     pub absent: BTreeMap<String, String>,
-    /// The resources that one of the file is repeated as, by its name.
+    /// The resources that one of the file is repeated as, by its name: none if it is left out.
     pub instances: BTreeMap<String, Vec<String>>,
     /// The values of variables from outside of the file, as text.
     pub inputs: BTreeMap<String, String>,

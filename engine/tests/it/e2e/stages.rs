@@ -31,9 +31,10 @@ fn two_stages_of_a_spec_never_see_each_other() {
     run("prod", &["diff", TEAM, "--detailed-exitcode"]).expect(0, &[NO_CHANGES]);
     run("dev", &["apply", TEAM, "--yes"]).expect(0, &["extra-a", "extra-b", "2 added, 0 changed, 0 destroyed."]);
     project.edit(TEAM, &[("for_each: [a, b]", "for_each: [a]")]);
-    run("dev", &["diff", TEAM]).expect(0, &["`for_each` of `extra` no longer has its key"]);
+    run("dev", &["diff", TEAM])
+        .expect(0, &["it is no longer in the spec; `for_each` of `extra` doesn't have the key `b`"]);
     project.edit(TEAM, &[("stage: [dev]", "stage: [test]")]);
-    run("dev", &["diff", TEAM]).expect(0, &["it is left out: `stage` is not one of the values in its `when`"]);
+    run("dev", &["diff", TEAM]).expect(0, &["`extra` is left out: `stage` is not one of the values in its `when`"]);
     run("dev", &["apply", TEAM, "--yes"]).expect(0, &["0 added, 0 changed, 2 destroyed."]);
 
     run("dev", &["destroy", TEAM, "--yes", "--delete-data"]).expect(0, &["Destroy complete!"]);

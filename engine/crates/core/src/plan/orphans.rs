@@ -248,17 +248,42 @@ impl Planner<'_> {
     /// Why a resource is an orphan. Without a spec, "no longer in the spec" has no meaning.
     fn orphaned_because(&self, orphan: &ResourceDecl) -> Option<String> {
         let has_spec = !self.spec.file.name().is_empty();
-        // A repeated resource is the resource and a key.
-        let is_of = |name: &str| orphan.name.strip_prefix(name).is_some_and(|it| it.is_empty() || it.starts_with('-'));
-        let absent = self.spec.absent.iter().filter(|(name, _)| is_of(name)).max_by_key(|(name, _)| name.len());
-        let repeated = self.spec.instances.keys().filter(|name| is_of(name)).max_by_key(|name| name.len());
-        has_spec.then(|| match self.successor(orphan) {
-            Some(successor) => format!("the spec now declares `{}` as another resource", successor.name),
-            None => match (absent, repeated) {
-                (Some((_, reason)), _) => format!("it is left out: {reason}"),
-                (None, Some(name)) => format!("`for_each` of `{name}` no longer has its key"),
-                (None, None) => "it is no longer in the spec".to_owned(),
-            },
+        has_spec.then(|| match (self.successor(orphan), self.spec.absent.get(&orphan.name)) {
+            (Some(successor), _) => format!("the spec now declares `{}` as another resource", successor.name),
+            (None, Some(reason)) => format!("it is left out: {reason}"),
+            (None, None) if self.spec.instances.contains_key(&orphan.name) => {
+                format!("the spec now declares `{}` with `for_each`", orphan.name)
+            }
+            (None, None) => {
+                let gone = "it is no longer in the spec";
+                let parent = || orphan.parent().and_then(|(kind, name)| self.orphaned(kind, name));
+                let cause = self.missing_key(orphan).or_else(|| self.missing_key(parent()?));
+                cause.map_or_else(|| gone.to_owned(), |cause| format!("{gone}; {cause}"))
+            }
+        })
+    }
+
+    /// The orphan with this kind and name in AWS.
+    fn orphaned(&self, kind: &str, name: &str) -> Option<&ResourceDecl> {
+        let mut orphans = self.inventory.orphans.iter().map(|it| &it.declared);
+        orphans.find(|it| it.schema().kind == kind && it.id.name == name)
+    }
+
+    /// What a repeated resource lacks for its instances to include an orphan, whose name alone
+    /// doesn't prove that it ever was one.
+    fn missing_key(&self, orphan: &ResourceDecl) -> Option<String> {
+        let key = |group: &str| orphan.name.strip_prefix(group)?.strip_prefix('-').filter(|key| !key.is_empty());
+        let kind = |instance: &String| self.spec.resource(instance).map(|it| &it.schema().kind);
+        let fits = |instances: &[String]| {
+            !instances.contains(&orphan.name)
+                && instances.first().and_then(kind).is_none_or(|kind| *kind == orphan.schema().kind)
+        };
+        let groups = self.spec.instances.iter().filter(|(_, instances)| fits(instances));
+        let groups = groups.filter_map(|(group, _)| Some((group, key(group)?)));
+        let (group, key) = groups.max_by_key(|(group, _)| group.len())?;
+        Some(match self.spec.absent.get(group) {
+            Some(reason) => format!("`{group}` is left out: {reason}"),
+            None => format!("`for_each` of `{group}` doesn't have the key `{key}`"),
         })
     }
 }

@@ -455,7 +455,7 @@ impl<'a> Checker<'a> {
             outputs,
             stage: self.scope.stage.take(),
             absent: take(&mut self.structure.absent),
-            instances: take(&mut self.structure.groups),
+            instances: self.structure.take_instances(),
             inputs: BTreeMap::new(),
             lookups: take(&mut self.lookups),
             lookup_uses: take(&mut self.lookup_uses),

@@ -30,10 +30,20 @@ pub(super) struct Resources {
     pub(super) groups: BTreeMap<String, Vec<String>>,
     /// Why a resource is left out.
     pub(super) absent: BTreeMap<String, String>,
+    /// Those of them that have `for_each`.
+    pub(super) absent_groups: BTreeSet<String>,
     /// The properties that a resource has only from `defaults` or `tags`.
     pub(super) defaulted: HashMap<String, BTreeSet<String>>,
     /// The default properties of each type, with those from `tags`.
     pub(super) defaults: BTreeMap<String, Vec<Entry>>,
+}
+
+impl Resources {
+    /// The instances of each resource with `for_each`: none of one that is left out.
+    pub(super) fn take_instances(&mut self) -> BTreeMap<String, Vec<String>> {
+        let absent = std::mem::take(&mut self.absent_groups).into_iter().map(|group| (group, Vec::new()));
+        std::mem::take(&mut self.groups).into_iter().chain(absent).collect()
+    }
 }
 
 /// `own` with what only `default` has: mappings are merged at any depth, and `~` drops a default.
@@ -196,6 +206,9 @@ impl Phases<'_> {
             && let Some(reason) = self.excluded(&entry.key, when)
         {
             self.resources.absent.insert(entry.key.clone(), reason);
+            if find("for_each").is_some() {
+                self.resources.absent_groups.insert(entry.key.clone());
+            }
             self.values.mark_used(&entry.value);
             return Vec::new();
         }
