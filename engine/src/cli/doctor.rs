@@ -17,7 +17,7 @@ use crate::cause::Code;
 use crate::diagnostic::Diagnostic;
 use crate::local::{self, Project};
 use crate::plan::Options;
-use crate::policy::{self, Purpose};
+use crate::policy::{self, Purpose, RoleLimit};
 use crate::render::{self, remedy};
 use crate::schema::AwsEnv;
 use crate::spec::Depth;
@@ -241,7 +241,7 @@ fn check_clock(skew: &Skew, checks: &mut Checks) {
 /// Checks which of the permissions that an apply needs are missing, according to IAM.
 async fn check_permissions(session: &Session<'_>, cx: &Context, account: &str, checks: &mut Checks) {
     let env = AwsEnv::new(&cx.aws.region, account);
-    let needs = policy::deploying(&session.spec, &env, Purpose::Apply, None, &[]).needs();
+    let needs = policy::deploying(&session.spec, &env, Purpose::Apply, RoleLimit::Undecided, &[]).needs();
     let unknown = "couldn't be checked with IAM";
     let ask_for = "`engine policy --for apply` prints the permissions to request";
     let Some(principal) = cx.aws.seen.principal() else { return checks.note("permissions", unknown, ask_for) };

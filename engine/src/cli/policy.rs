@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::execution::{self, RoleDocument};
 use crate::kinds::MAX_INLINE_CHARACTERS;
 use crate::plan::Options;
-use crate::policy::{self, Document, MAX_CHARACTERS, Purpose};
+use crate::policy::{self, Document, MAX_CHARACTERS, Purpose, RoleLimit};
 use crate::policy_file::{self, PolicyFile, Written};
 use crate::schema::{AwsEnv, Str};
 use crate::spec::Depth;
@@ -201,12 +201,16 @@ impl PolicyPrinter<'_> {
         let PolicyArgs { purpose, boundary, no_boundary, allow_imported, output, .. } = self.args;
         names::check_imported(&session.spec, allow_imported, &["table", "queue", "function"])?;
         let decides = matches!(purpose, PolicyCommand::Apply | PolicyCommand::Destroy | PolicyCommand::All);
-        if decides && boundary.is_none() && !no_boundary && session.spec.managed("role").next().is_some() {
+        let limit = match boundary {
+            Some(arn) => RoleLimit::Boundary(arn),
+            None if *no_boundary => RoleLimit::Nothing,
+            None => RoleLimit::Undecided,
+        };
+        if decides && limit == RoleLimit::Undecided && session.spec.managed("role").next().is_some() {
             return Err(no_limit());
         }
         let team = &session.spec.team;
-        let document =
-            policy::deploying(&session.spec, env, Purpose::from(*purpose), boundary.as_deref(), allow_imported);
+        let document = policy::deploying(&session.spec, env, Purpose::from(*purpose), limit, allow_imported);
         // Several files have room for everything.
         let document = if output.is_some() { document } else { document.within_limit() };
         self.explain(team, &document);

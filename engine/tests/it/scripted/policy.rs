@@ -740,9 +740,35 @@ fn a_policy_that_changes_roles_needs_a_decision_about_their_limit() {
         };
         assert_eq!(changes(&["--no-boundary"]), [Json::Null], "{purpose}");
         let condition = json!({ "StringEquals": { "iam:PermissionsBoundary": limit } });
-        assert_eq!(changes(&["--boundary", limit]), [condition], "{purpose}");
+        assert_eq!(changes(&["--boundary", limit]), [condition.clone()], "{purpose}");
+        // A spec without roles may have had some, and can have no new ones.
+        let without = |args: &[&str]| policy(&Project::usual(), &[&["--for", purpose], args].concat());
+        assert!(!actions(&without(&[])).iter().any(|it| DELETES_ROLES.contains(&it.as_str())), "{purpose}");
+        for (args, condition) in [(&["--no-boundary"][..], Json::Null), (&["--boundary", limit], condition)] {
+            let policy = without(args);
+            let of = |action: &str| {
+                let statements = policy["Statement"].as_array().unwrap().iter();
+                let found = statements.filter(|it| texts(&it["Action"]).iter().any(|it| it == action));
+                found.map(|it| (texts(&it["Resource"]).join(" "), it["Condition"].clone())).collect::<Vec<_>>()
+            };
+            let roles = format!("arn:aws:iam::{ACCOUNT}:role/{TEAM}-*");
+            for action in DELETES_ROLES {
+                let is_bounded = ["iam:DeleteRolePolicy", "iam:DetachRolePolicy"].contains(&action);
+                let condition = if is_bounded { condition.clone() } else { Json::Null };
+                let resource = if action == "iam:ListRoles" { "*".to_owned() } else { roles.clone() };
+                assert_eq!(of(action), [(resource, condition)], "{purpose} {action}");
+            }
+            assert!(of("iam:GetRole").iter().any(|(it, _)| *it == roles), "{purpose}");
+            for action in ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:UpdateAssumeRolePolicy"]
+            {
+                assert_eq!(of(action), [], "{purpose} {action}");
+            }
+        }
     }
 }
+
+/// What finding and deleting an orphaned role needs besides reading it.
+const DELETES_ROLES: [&str; 4] = ["iam:ListRoles", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy"];
 
 #[test]
 fn only_verify_sends_messages_and_only_to_queues_that_a_mapping_reads() {

@@ -265,19 +265,32 @@ pub(crate) fn n_characters(document: &impl Serialize) -> usize {
     serde_json::to_string(document).map_or(usize::MAX, |text| text.chars().filter(|c| !c.is_whitespace()).count())
 }
 
+/// What limits the roles that engine creates or changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleLimit<'a> {
+    /// Not decided.
+    Undecided,
+    /// Nothing.
+    Nothing,
+    /// A managed policy that they must have as their permissions boundary, so that a spec can't grant
+    /// more than it allows
+    /// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
+    Boundary(&'a str),
+}
+
 /// The least-privilege policy for running these commands on the spec.
 ///
 /// Managed resources are named by the team's prefix and the names in `owns:`, because pruning
 /// deletes orphans, of which only these are known. Without pruning, resources are named
 /// individually if IAM's size limit allows it. Kinds that aren't in the spec are only searched for
 /// and deleted. Imported resources are named individually and only read.
-/// `boundary` is the managed policy that every role which engine creates or changes must have as
-/// its permissions boundary, so that a spec can't grant more than it allows
-/// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
+/// `limit` is what limits the roles that engine creates or changes. Undecided, a spec that has none
+/// gets no permission to delete orphaned ones: without their policies, which may deny something, a
+/// role can do more.
 /// `allowed`: the imported resources that `--allow-imported` names: their tests and invocations need
 /// permissions, too.
-pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, boundary: Option<&str>, allowed: &[String]) -> Document {
-    let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { boundary, allowed, ..*policy }.deploying(purpose);
+pub fn deploying(spec: &Spec, env: &AwsEnv, purpose: Purpose, limit: RoleLimit<'_>, allowed: &[String]) -> Document {
+    let document = |policy: &PolicyBuilder<'_>| PolicyBuilder { limit, allowed, ..*policy }.deploying(purpose);
     narrowest(spec, env, purpose.keeps_to_the_spec(), document)
 }
 
@@ -310,8 +323,8 @@ pub struct PolicyBuilder<'s> {
     pub env: &'s AwsEnv,
     /// Whether managed resources are named individually instead of by the team's prefix.
     pub(super) exact: bool,
-    /// The permissions boundary that roles must have.
-    pub(super) boundary: Option<&'s str>,
+    /// What limits the roles that engine manages.
+    pub(super) limit: RoleLimit<'s>,
     /// The imported resources on which tests and invocations are allowed, by their names in the spec.
     pub(super) allowed: &'s [String],
 }
@@ -319,7 +332,7 @@ pub struct PolicyBuilder<'s> {
 impl<'s> PolicyBuilder<'s> {
     /// Names managed resources individually.
     pub(super) fn exact(spec: &'s Spec, env: &'s AwsEnv) -> PolicyBuilder<'s> {
-        PolicyBuilder { spec, env, exact: true, boundary: None, allowed: &[] }
+        PolicyBuilder { spec, env, exact: true, limit: RoleLimit::Undecided, allowed: &[] }
     }
 
     /// The permissions for the commands of a purpose.
@@ -367,7 +380,7 @@ impl<'s> PolicyBuilder<'s> {
     /// One permission as a statement; `None` if there are no resources for it.
     fn statement(&self, scope: &Scope, action: &'static str) -> Option<Statement> {
         let resources = (scope.resources)(self);
-        let bounded = self.boundary.filter(|_| scope.is_bounded);
+        let bounded = self.boundary().filter(|_| scope.is_bounded);
         let bounded = || bounded.map(|arn| json!({ "StringEquals": { "iam:PermissionsBoundary": arn } }));
         let condition = || scope.condition.map(|condition| condition(self)).or_else(bounded);
         (!resources.is_empty()).then(|| allow(scope.sid, action, resources, condition(), scope.why))
@@ -481,7 +494,7 @@ impl<'s> PolicyBuilder<'s> {
     /// The ARNs of the roles that engine manages.
     pub(crate) fn managed_roles(&self) -> Vec<String> {
         let roles = || self.spec.managed("role");
-        if roles().next().is_none() {
+        if !self.manages_roles() {
             return Vec::new();
         }
         // The team's prefix doesn't cover roles with a path.
@@ -492,12 +505,20 @@ impl<'s> PolicyBuilder<'s> {
 
     /// The same, unless roles must keep their boundary.
     pub(crate) fn roles_without_boundary(&self) -> Vec<String> {
-        if self.boundary.is_some() { Vec::new() } else { self.managed_roles() }
+        if self.boundary().is_some() { Vec::new() } else { self.managed_roles() }
     }
 
-    /// Whether engine manages roles of this spec.
-    pub(crate) fn has_managed_roles(&self) -> bool {
-        self.spec.managed("role").next().is_some()
+    /// Whether engine manages roles of this spec, or deletes those that an earlier one had.
+    pub(crate) fn manages_roles(&self) -> bool {
+        self.limit != RoleLimit::Undecided || self.spec.managed("role").next().is_some()
+    }
+
+    /// The permissions boundary that roles must have.
+    fn boundary(&self) -> Option<&'s str> {
+        match self.limit {
+            RoleLimit::Boundary(arn) => Some(arn),
+            RoleLimit::Undecided | RoleLimit::Nothing => None,
+        }
     }
 
     /// The ARNs of all roles in the spec.

@@ -35,7 +35,7 @@ const UNBOUNDED: Scope = Scope { resources: |policy| policy.roles_without_bounda
 const LISTS: Scope = Scope {
     why: Some("IAM has no resource type and no condition key for listing roles"),
     kind: Some("role"),
-    ..Scope::new("ListRoles", |policy| if policy.has_managed_roles() { vec!["*".to_owned()] } else { Vec::new() })
+    ..Scope::new("ListRoles", |policy| if policy.manages_roles() { vec!["*".to_owned()] } else { Vec::new() })
 };
 
 /// The permissions policies of the roles.
@@ -48,7 +48,7 @@ pub(crate) const GET_ROLE: Operation = Operation::new(
     Effect::Read,
     Wire::Query,
     &limits::IAM,
-    &[(&ROLES, &[Diff, Apply, Verify, Check]), (&MANAGED, &[Destroy])],
+    &[(&ROLES, &[Diff, Apply, Verify, Check]), (&MANAGED, PLAN)],
 )
 .of_kind("role")
 .on(&ROLE, At::Form("RoleName"), Takes::Name);
@@ -56,7 +56,7 @@ pub(crate) const GET_ROLE: Operation = Operation::new(
 /// Reading the network interfaces of functions in a VPC, which Lambda removes with their role. An
 /// earlier spec may have had such a function.
 const INTERFACES: Scope = Scope {
-    resources: |policy| if policy.has_managed_roles() { vec!["*".to_owned()] } else { Vec::new() },
+    resources: |policy| if policy.manages_roles() { vec!["*".to_owned()] } else { Vec::new() },
     ..Scope::LISTS
 };
 
