@@ -1097,7 +1097,7 @@ resources:
             code: { inline: 'exports.handler = async () => {};' }, events: { store-orders: {} } }
 ",
     );
-    let mut inventory = standing(&spec, "runner: { owner: nobody, outputs: { arn: a, name: runner } }");
+    let mut inventory = inventory_of(&spec, "runner: { owner: nobody, outputs: { arn: a, name: runner } }");
     let gone = "it is no longer in the spec";
     let expected = [
         ("store-orders", "pager", "it is left out: `var.on` is not one of the values in its `when`".to_owned()),
@@ -1126,7 +1126,7 @@ resources:
     let plan = plan(&spec, &inventory, Goal::Present, &Options { delete_data: true, ..Options::default() });
     let reason = |resource: &str| {
         let row = plan.changes.iter().find(|it| it.resource == resource && it.action == Action::Delete);
-        row.and_then(|it| it.reason.as_ref()).map(words)
+        row.and_then(|it| it.reason.as_ref()).map(remedy::text)
     };
     let of_mapping = (like, resource, expected.last().unwrap().2.clone());
     for (_, resource, expected) in expected.iter().chain([&of_mapping]) {
@@ -1172,13 +1172,13 @@ jobs: {{ props: {{ {jobs} }}, outputs: {{ name: owls-jobs }} }}
     };
     let dead = queue_arn("dead");
     let steps = |worker: &str, jobs: &str, orphans: &[(&str, &str, String)]| {
-        let mut inventory = standing(&spec, &live(worker, jobs));
+        let mut inventory = inventory_of(&spec, &live(worker, jobs));
         for (like, name, props) in orphans {
             orphan(&spec, &mut inventory, like, name, name.rsplit('-').next().unwrap(), None);
             give(&mut inventory, props);
         }
         let options = Options { delete_data: true, ..Options::default() };
-        let text = shown(&plan(&spec, &inventory, Goal::Present, &options), false);
+        let text = text_of(&plan(&spec, &inventory, Goal::Present, &options), false);
         let steps = text.lines().filter_map(|line| line.strip_prefix("step: ")).map(str::to_owned);
         steps.collect::<Vec<_>>().join("; ")
     };
@@ -1240,7 +1240,7 @@ proptest! {
         };
         let rows = queues.iter().enumerate().filter(|(_, (declared, ..))| *declared);
         let rows: String = rows.map(|(at, (_, redrive, sources))| format!("q{at}: {{ props: {{ {} }} }}\n", props(redrive, sources))).collect();
-        let mut inventory = standing(&spec, &rows);
+        let mut inventory = inventory_of(&spec, &rows);
         for (at, (_, redrive, sources)) in queues.iter().enumerate().filter(|(_, (declared, ..))| !*declared) {
             orphan(&spec, &mut inventory, "like", &format!("owls-q{at}"), &format!("q{at}"), None);
             give(&mut inventory, &format!("{{ {} }}", props(redrive, sources)));

@@ -740,7 +740,7 @@ fn a_policy_that_changes_roles_needs_a_decision_about_their_limit() {
         };
         assert_eq!(changes(&["--no-boundary"]), [Json::Null], "{purpose}");
         let condition = json!({ "StringEquals": { "iam:PermissionsBoundary": limit } });
-        assert_eq!(changes(&["--boundary", limit]), [condition.clone()], "{purpose}");
+        assert_eq!(changes(&["--boundary", limit]), std::slice::from_ref(&condition), "{purpose}");
         // A spec without roles may have had some, and can have no new ones.
         let without = |args: &[&str]| policy(&Project::usual(), &[&["--for", purpose], args].concat());
         assert!(!actions(&without(&[])).iter().any(|it| DELETES_ROLES.contains(&it.as_str())), "{purpose}");
