@@ -59,6 +59,8 @@ pub struct Pipeline {
     pub uuid: String,
     /// Whether it reads its source.
     pub enabled: bool,
+    /// Whether the spec wants it enabled; `None` if the spec leaves that to others.
+    pub wanted: Option<bool>,
     /// What it reads.
     pub source: PipelineSource,
     /// The function.
@@ -523,6 +525,11 @@ impl<'s> PipelineReader<'s> {
             mapping: mapping.name.clone(),
             uuid: live.unique_id.clone().unwrap_or_default(),
             enabled: live.props.get("enabled") != Some(&Value::Bool(false)),
+            wanted: match mapping.desired.get("enabled") {
+                _ if mapping.imported || mapping.lifecycle.ignore_changes.contains("enabled") => None,
+                Some(Value::Bool(enabled)) => Some(*enabled),
+                _ => Some(true),
+            },
             source,
             function: name.to_owned(),
             role: text(&live_function.props, "role"),

@@ -134,7 +134,11 @@ fn disabled(pipeline: &Pipeline, state: &str) -> Diagnostic {
         PipelineSource::Queue(_) => "queue",
     };
     let problem = format!("`{}` is {state}, so it doesn't read the {source}", pipeline.mapping);
-    let hint = "run `engine apply` to enable it, unless the spec sets `enabled: false`";
+    let hint = match pipeline.wanted {
+        Some(true) => "run `engine apply` to enable it",
+        Some(false) => "set `enabled: true` in the spec and run `engine apply`",
+        None => "enable it in AWS; this spec leaves that to others",
+    };
     Diagnostic::error(problem, hint).cause(Code::MappingDisabled.name(), None)
 }
 
