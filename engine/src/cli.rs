@@ -38,6 +38,7 @@ mod policy;
 mod preflight;
 mod render;
 mod schema;
+mod selection;
 mod session;
 mod status;
 mod syntax;
@@ -57,6 +58,7 @@ use crate::kind::Kinds;
 use crate::kinds;
 
 use exit::CommandError;
+use selection::Selection;
 use terminal::{Terminal, start_log};
 
 pub use exit::Exit;
@@ -228,10 +230,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 pub fn run_through(args: impl IntoIterator<Item = OsString>, network: Network) -> Exit {
     let args: Vec<_> = args.into_iter().collect();
     let parsed = help::command().try_get_matches_from(&args);
-    let Cli { global, command } = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (Cli { global, command }, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage::report(&error, args),
     };
+    let selection = Selection::of(&global, &matches);
     start_log(&global);
     let terminal = &Terminal::new(&global);
     let cx = CommandContext { global: Global { network, ..global }, terminal, kinds: kinds::all() };
@@ -239,6 +243,7 @@ pub fn run_through(args: impl IntoIterator<Item = OsString>, network: Network) -
         terminal.problems(&failure.diagnostics);
         return failure.exit;
     }
+    selection.set();
     let exit = command.run(&cx).unwrap_or_else(|failure| {
         if failure.exit == Exit::Interrupted && failure.diagnostics.is_empty() {
             // Too early for an outcome that would report it.

@@ -18,6 +18,7 @@ use super::deploy::{Deployment, PlanScope, unless_targeted};
 use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names::quoted;
+use super::selection::Selection;
 use super::session::{self, Intent, LookupReads};
 use super::{CommandContext, Global};
 
@@ -109,6 +110,17 @@ fn apply_saved(cx: &CommandContext<'_>, args: ApplyArgs, path: &Path, saved: &Sa
         values: ValueArgs { stage: flags.stage.clone(), ..spec.values },
         ..spec
     };
+    Selection {
+        is_local: flags.local || cx.global.local,
+        region: flags.region.clone(),
+        specs: spec.spec.clone(),
+        team: flags.team.clone(),
+        stage: flags.stage.clone(),
+        directory: cx.global.directory.clone(),
+        profile: cx.global.profile.clone(),
+        teams: None,
+    }
+    .set();
     let global = Global { local: flags.local || cx.global.local, region: flags.region.clone(), ..cx.global.clone() };
     let PlanScope { goal, depth, orphans } = PlanScope::of(flags.destroy, flags.prune_scan);
     let lookups = if flags.destroy { LookupReads::Skipped } else { LookupReads::Required };

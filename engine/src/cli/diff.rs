@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::diagnostic::Diagnostic;
 use crate::plan::Options;
 use crate::plan_file;
+use crate::render::remedy;
 use crate::saved::{Flags, Salt, SavedPlan};
 
 use super::CommandContext;
@@ -125,7 +126,8 @@ async fn diff(
             plan_file::write_packages(spec, out).map_err(CommandError::one)?;
             plan_file::write(&saved, out).map_err(CommandError::one)?;
             let file = quoted(out);
-            terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: engine apply {file}"));
+            let command = remedy::completed_command(&format!("engine apply {file}"));
+            terminal.note(&format!("Saved the plan to {file}. To apply exactly this plan, run: {command}"));
         }
         // What can't be determined yet may change as well.
         if args.detailed_exitcode && (plan.has_changes() || plan.is_pending() || plan.is_partial()) {

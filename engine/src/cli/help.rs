@@ -81,7 +81,7 @@ fn assembled(with_hidden: bool) -> Command {
 }
 
 /// Which of [`AWS`] a command uses.
-fn aws_options(name: &str) -> &'static [&'static str] {
+pub(super) fn aws_options(name: &str) -> &'static [&'static str] {
     match name {
         "explain" | "completions" | "man" | "schema" | "local" => &[],
         "validate" | "render" => &["region"],

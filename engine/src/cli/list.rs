@@ -68,8 +68,10 @@ pub(super) fn run(cx: &CommandContext<'_>, args: ListArgs) -> Result<Exit, Comma
 fn print_nothing(terminal: &Terminal, format: OutputFormat) {
     match format {
         OutputFormat::Json => terminal.print(&format!("{}\n", render::owned_json(&[]))),
-        OutputFormat::Human => terminal
-            .show("No resources: the local AWS of this project is not running. `engine apply --local` starts it.\n"),
+        OutputFormat::Human => {
+            let start = remedy::completed("`engine apply --local` starts it.", None);
+            terminal.show(&format!("No resources: the local AWS of this project is not running. {start}\n"));
+        }
     }
 }
 

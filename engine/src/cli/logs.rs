@@ -29,6 +29,7 @@ use super::exit::{CommandError, Exit};
 use super::interrupt::on_runtime;
 use super::names;
 use super::parse::{PointInTime, point_in_time, whole_number};
+use super::selection::for_team;
 use super::session::{self, AwsTarget, Intent, LookupReads, Session};
 use super::terminal::{report_waits_once, with_wait_notice};
 
@@ -200,6 +201,7 @@ async fn show(
     for (declared, live) in functions.iter().zip(found) {
         match live.map_err(|error| failed(&error))? {
             Some(live) => feeds.push(Feed::new(spec, declared, &live, bounds)),
+            None if args.teams.is_some() => missing.push(for_team(&spec.team, &absent(spec, declared, &scope))),
             None => missing.push(absent(spec, declared, &scope)),
         }
     }

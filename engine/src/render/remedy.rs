@@ -4,12 +4,51 @@
 //! fit into any sentence.
 
 use std::borrow::Cow;
+use std::sync::{PoisonError, RwLock};
 
 use crate::diagnostic::Diagnostic;
 use crate::remedy::{Advice, AdvicePart, CliCommand, Remedy, RunOption};
 
-/// Advice as text.
+/// Completes a command with what a run selects, for a team if one is given.
+type Complete = dyn Fn(&str, Option<&str>) -> String + Send + Sync;
+
+static COMPLETE: RwLock<Option<Box<Complete>>> = RwLock::new(None);
+
+/// Makes `complete` complete each command in all texts from now on; it gets a team if a text is about
+/// one of several.
+pub fn complete_commands(complete: impl Fn(&str, Option<&str>) -> String + Send + Sync + 'static) {
+    *COMPLETE.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(complete));
+}
+
+/// A text whose commands in backticks have the options of the run.
+pub fn completed(text: &str, team: Option<&str>) -> String {
+    let complete = COMPLETE.read().unwrap_or_else(PoisonError::into_inner);
+    let (Some(complete), true) = (&*complete, text.contains("`engine ")) else { return text.to_owned() };
+    let parts: Vec<&str> = text.split('`').collect();
+    let last = parts.len() - 1;
+    let complete = |(at, part): (usize, &&str)| match part.starts_with("engine ") && 0 < at && at < last {
+        true => complete(part, team),
+        false => (*part).to_owned(),
+    };
+    parts.iter().enumerate().map(complete).collect::<Vec<_>>().join("`")
+}
+
+/// A command that has the options of the run.
+pub fn completed_command(command: &str) -> String {
+    completed(&format!("`{command}`"), None).trim_matches('`').to_owned()
+}
+
+/// Advice as text, whose commands are those of the run.
 pub fn text(advice: &Advice) -> String {
+    text_for(advice, None)
+}
+
+/// The same in a text about one of the run's teams.
+pub fn text_for(advice: &Advice, team: Option<&str>) -> String {
+    completed(&own_text(advice), team)
+}
+
+fn own_text(advice: &Advice) -> String {
     let parts = advice.parts().iter().map(|part| match part {
         AdvicePart::Text(text) => Cow::from(text),
         AdvicePart::Remedy(remedy) => Cow::from(imperative(remedy)),

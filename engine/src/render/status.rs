@@ -13,6 +13,7 @@ use crate::logs::EventName;
 
 use super::json::FORMAT_VERSION;
 use super::logs::{on_clock, timestamp};
+use super::remedy;
 use super::{BOLD, DIM, GREEN, OutputStyle, RED, YELLOW};
 
 /// A mapping and whether it works.
@@ -145,7 +146,8 @@ impl StackRow {
         });
         let unknown = Some(self.n_not_compared).filter(|n| *n > 0 && self.problem.is_none()).map(|n| {
             let what = if n == 1 { "1 property was".to_owned() } else { format!("{n} properties were") };
-            format!("{what} not compared, because of lookups or builds; `engine diff` compares all")
+            let compare = remedy::completed("`engine diff` compares all", Some(&self.team));
+            format!("{what} not compared, because of lookups or builds; {compare}")
         });
         let log = self.log_problem.as_ref().map(|problem| format!("its log can't be read: {problem}"));
         let unlisted = self.unlisted.iter().cloned();

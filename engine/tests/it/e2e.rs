@@ -9,6 +9,7 @@ mod check;
 mod dev;
 mod export;
 mod field;
+mod hints;
 mod items;
 mod lifecycle;
 mod logs;

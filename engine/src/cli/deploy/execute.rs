@@ -17,7 +17,7 @@ use crate::cli::session::{AwsTarget, Run, Session, find_spec};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Goal;
 use crate::render::timeline::took;
-use crate::render::{self, TICK};
+use crate::render::{self, TICK, remedy};
 use crate::spec::ResourceDecl;
 use crate::timeline::Timing;
 use crate::value::Value;
@@ -189,5 +189,5 @@ pub(in crate::cli) fn command_line(session: &Session<'_>, command: &str) -> Stri
     let path = Path::new(spec.file.name());
     let is_default = find_spec().is_ok_and(|default| default == path);
     let named = if is_default { String::new() } else { format!(" --spec {}", quoted(path)) };
-    format!("engine{folder} {command}{local}{named}{team}")
+    remedy::completed_command(&format!("engine{folder} {command}{local}{named}{team}"))
 }

@@ -5,6 +5,7 @@
 use serde_json::Value as Json;
 
 use crate::cli::exit::Exit;
+use crate::cli::selection::for_team;
 use crate::cli::session::Run;
 use crate::cli::terminal::Terminal;
 use crate::diagnostic::{Diagnostic, Location};
@@ -35,14 +36,22 @@ pub(super) fn unready<'u>(terminal: &Terminal, teams: impl Iterator<Item = &'u U
             None => reasons.push((&failure.diagnostics, vec![team])),
         }
     }
-    let named = |(reason, teams): (&[Diagnostic], Vec<&str>)| of_team(&teams.join(", "), reason);
+    let named = |(reason, teams): (&[Diagnostic], Vec<&str>)| match teams.as_slice() {
+        [team] => of_team(team, reason),
+        _ => named(&teams.join(", "), reason),
+    };
     terminal.problems(&reasons.into_iter().flat_map(named).collect::<Vec<_>>());
 }
 
-/// The same errors, which name their team.
+/// The same errors, which name their team, also in the commands of their hints.
 fn of_team(team: &str, problems: &[Diagnostic]) -> Vec<Diagnostic> {
+    named(team, &problems.iter().map(|it| for_team(team, it)).collect::<Vec<_>>())
+}
+
+/// The same errors, which begin with the name of their team or teams.
+fn named(teams: &str, problems: &[Diagnostic]) -> Vec<Diagnostic> {
     let named = |it: &Diagnostic| {
-        let problem = Advice::from(format!("{team}: ")).then(it.problem.clone());
+        let problem = Advice::from(format!("{teams}: ")).then(it.problem.clone());
         Diagnostic { problem, ..it.clone() }
     };
     problems.iter().map(named).collect()

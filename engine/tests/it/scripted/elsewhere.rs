@@ -6,7 +6,8 @@ use super::world::World;
 use super::{Project, replaced};
 
 const PLACE: &str = "in eu-west-1, account 123456789012";
-const ELSEWHERE: &str = "to search elsewhere, pass `--region` or `--profile`; `engine doctor` shows the current ones";
+const ELSEWHERE: &str =
+    "to search elsewhere, pass `--region` or `--profile`; `engine doctor --region eu-west-1` shows the current ones";
 
 #[test]
 fn a_missing_resource_names_region_and_account_before_apply() {
@@ -14,9 +15,9 @@ fn a_missing_resource_names_region_and_account_before_apply() {
     let project =
         Project::new(|text| replaced(&text, "resources:", "outputs:\n  stream: ${todos.stream_arn}\n\nresources:"));
     for (command, apply) in [
-        (&["logs"][..], "otherwise run `engine apply` first"),
-        (&["output"], "otherwise run `engine apply` first"),
-        (&["verify", "--yes"], "otherwise run `engine apply` to create it"),
+        (&["logs"][..], "otherwise run `engine apply --region eu-west-1` first"),
+        (&["output"], "otherwise run `engine apply --region eu-west-1` first"),
+        (&["verify", "--yes"], "otherwise run `engine apply --region eu-west-1` to create it"),
     ] {
         let run = project.run(&cloud, &[command, &["--region", "eu-west-1"]].concat());
         run.ends_with(1);
@@ -30,7 +31,7 @@ fn a_missing_resource_names_region_and_account_before_apply() {
         run.out,
         format!(
             "No resources of team blue-owls, stack team exist {PLACE}.\nTo search elsewhere, pass `--region` or \
-             `--profile`; `engine doctor` shows the current ones.\n"
+             `--profile`; `engine doctor --region eu-west-1` shows the current ones.\n"
         )
     );
 }
