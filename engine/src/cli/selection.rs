@@ -173,7 +173,7 @@ impl<'c, 't> Written<'c, 't> {
     fn add(&mut self, long: &str, excluding: &[&str], option: String) {
         let is_global = ["local", "profile", "region"].contains(&long);
         let has = |it: &&str| self.options.contains(*it);
-        if (is_global || self.takes(long)) && !has(&long) && !excluding.iter().any(|it| has(it)) {
+        if (is_global || self.takes(long)) && !has(&long) && !excluding.iter().any(has) {
             self.options.insert(long.to_owned());
             self.added.push(option);
         }
@@ -199,7 +199,7 @@ impl<'c, 't> Written<'c, 't> {
 
 /// The problem with this team in the commands of its texts.
 pub(super) fn for_team(team: &str, problem: &Diagnostic) -> Diagnostic {
-    let words = |advice: &Advice| Advice::from(remedy::words_for(advice, Some(team)));
+    let words = |advice: &Advice| Advice::from(remedy::text_for(advice, Some(team)));
     Diagnostic {
         problem: words(&problem.problem),
         why: problem.why.as_ref().map(words),
