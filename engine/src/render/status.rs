@@ -48,6 +48,8 @@ pub struct StackRow {
     pub n_changes: Option<usize>,
     /// The number of properties that were not compared, because they need lookups or a build.
     pub n_not_compared: usize,
+    /// A change that an apply would refuse, as a complete clause.
+    pub refused: Option<String>,
     /// Its mappings.
     pub mappings: Vec<MappingRow>,
     /// When the functions' logs last showed each change, in milliseconds since 1970; in the order
@@ -136,7 +138,8 @@ impl StackRow {
             let problem = it.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
             format!("{} is {}{problem}", it.name, it.state)
         });
-        let changes = self.n_changes.filter(|n| *n > 0 && self.n_present > 0).map(|n| match n {
+        let is_possible = self.n_present > 0 && self.refused.is_none();
+        let changes = self.n_changes.filter(|n| *n > 0 && is_possible).map(|n| match n {
             1 => "an apply would change 1 resource".to_owned(),
             n => format!("an apply would change {n} resources"),
         });
@@ -153,6 +156,7 @@ impl StackRow {
         let unlisted = self.unlisted.iter().cloned();
         self.problem
             .iter()
+            .chain(&self.refused)
             .cloned()
             .chain(missing)
             .chain(changes)
@@ -281,6 +285,7 @@ pub fn json(rows: &[StackRow], since: i64) -> Json {
             "missing": row.missing,
             "changes": row.n_changes,
             "not_compared": row.n_not_compared,
+            "refused": row.refused,
             "mappings": mappings.collect::<Vec<Json>>(),
             "seen": seen,
             "log_problem": row.log_problem,

@@ -250,10 +250,18 @@ async fn read_spec(cx: &Context, session: &Session<'_>, row: &mut StackRow) -> R
     };
     let is_change = |change: &&Change| !matches!(change.action, Action::None | Action::Import) && !is_unbuilt(change);
     row.n_changes = Some(plan.changes.iter().filter(is_change).count());
-    let is_present = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
-    row.missing = managed().filter(|it| !is_present(it)).map(|it| it.name.clone()).collect();
+    // What an apply would refuse to change may be of another stack.
+    let refused: BTreeMap<&str, &Change> = plan.refusals().map(|it| (it.resource.as_str(), it)).collect();
+    row.refused = refused.values().find_map(|it| {
+        Some(format!("an apply refuses to change `{}`: {}", it.resource, remedy::text(it.reason.as_ref()?)))
+    });
+    let is_present = |declared: &&ResourceDecl| {
+        inventory.live(&declared.name).is_some() && !refused.contains_key(declared.name.as_str())
+    };
+    let exists = |declared: &&ResourceDecl| inventory.live(&declared.name).is_some();
+    row.missing = managed().filter(|it| !exists(it)).map(|it| it.name.clone()).collect();
     row.n_not_compared = managed().filter(is_present).map(n_not_compared).sum();
-    let found = managed().filter_map(|declared| {
+    let found = managed().filter(is_present).filter_map(|declared| {
         let live = inventory.live(&declared.name).filter(|live| live.status != Status::Deleting)?;
         let (kind, name) = (Arc::clone(&declared.kind), declared.id.name.clone());
         Some(Resource { kind, shown: declared.name.clone(), name, live: live.clone() })

@@ -88,6 +88,12 @@ fn a_row_of_a_team_shows_what_has_its_tags_and_a_broken_spec_hides_no_other() {
     assert!(broken["problem"].as_str().unwrap().contains("its spec all/geese.yaml has errors"), "{broken}");
     assert_eq!(specs.len(), 2);
     project.run(&["status", "--specs", "all", "--local"]).expect(1, &["can't be read", "tabel"]);
+
+    // What another stack owns is not deployed, whatever its log shows.
+    project.write("specs/other.yaml", &project.read(TEAM).replace("team: blue-owls", "stack: other\nteam: blue-owls"));
+    let other = &rows(&project, &["specs/other.yaml"], 0)[0];
+    assert_eq!((&other["state"], &other["present"]), (&json!("not_deployed"), &json!(0)), "{other:#}");
+    assert!(other["refused"].as_str().unwrap().contains("stack `team`"), "{other:#}");
 }
 
 #[test]
