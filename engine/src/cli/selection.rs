@@ -200,12 +200,7 @@ impl<'c, 't> Written<'c, 't> {
 /// The problem with this team in the commands of its texts.
 pub(super) fn for_team(team: &str, problem: &Diagnostic) -> Diagnostic {
     let words = |advice: &Advice| Advice::from(remedy::text_for(advice, Some(team)));
-    Diagnostic {
-        problem: words(&problem.problem),
-        why: problem.why.as_ref().map(words),
-        hints: problem.hints.iter().map(words).collect(),
-        ..problem.clone()
-    }
+    Diagnostic { hints: problem.hints.iter().map(words).collect(), ..problem.clone() }
 }
 
 #[cfg(test)]

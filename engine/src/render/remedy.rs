@@ -26,9 +26,13 @@ pub fn completed(text: &str, team: Option<&str>) -> String {
     let (Some(complete), true) = (&*complete, text.contains("`engine ")) else { return text.to_owned() };
     let parts: Vec<&str> = text.split('`').collect();
     let last = parts.len() - 1;
-    let complete = |(at, part): (usize, &&str)| match part.starts_with("engine ") && 0 < at && at < last {
-        true => complete(part, team),
-        false => (*part).to_owned(),
+    let complete = |(at, part): (usize, &&str)| {
+        // What the command is for may follow: it has its own options.
+        let goes_on = parts.get(at + 1).is_some_and(|next| next.starts_with(" with it"));
+        match part.starts_with("engine ") && 0 < at && at < last && !goes_on {
+            true => complete(part, team),
+            false => (*part).to_owned(),
+        }
     };
     parts.iter().enumerate().map(complete).collect::<Vec<_>>().join("`")
 }
@@ -60,7 +64,12 @@ fn own_text(advice: &Advice) -> String {
 
 /// Diagnostics with their texts, to be shown.
 pub fn worded<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<Diagnostic<String>> {
-    diagnostics.into_iter().map(|it| it.worded(text)).collect()
+    diagnostics.into_iter().map(one_worded).collect()
+}
+
+/// A diagnostic with its texts. Only what its hints name is to be run.
+pub fn one_worded(diagnostic: &Diagnostic) -> Diagnostic<String> {
+    Diagnostic { hints: diagnostic.hints.iter().map(text).collect(), ..diagnostic.worded(own_text) }
 }
 
 fn imperative(remedy: &Remedy) -> String {

@@ -159,7 +159,7 @@ pub fn json(spec: &Spec, env: &AwsEnv, pipelines: &[Pipeline], outcomes: &[(&Pip
     };
     let failed = |outcome: &VerificationResult| match &outcome.stop {
         Some(StopReason::Finding(it)) => {
-            json!({ "change": it.probe, "hop": it.hop, "cause": it.cause, "diagnostic": it.diagnostic.worded(remedy::text) })
+            json!({ "change": it.probe, "hop": it.hop, "cause": it.cause, "diagnostic": remedy::one_worded(&it.diagnostic) })
         }
         Some(StopReason::Failed(error)) => {
             json!({ "cause": "error", "code": error.cause.name(), "message": error.to_string() })
