@@ -342,6 +342,88 @@ resources:
     assert_snapshot!(parse(&wrong, &SpecOverrides::default()).unwrap_err());
 }
 
+/// For each property that a resource can't take because of what it is or sets itself: the type, the
+/// property with a value, what the resource sets, and other resources.
+const INAPPLICABLE: [(&str, &str, &str, &str); 20] = [
+    ("mapping", "maximum_batching_window_in_seconds: 5", FROM_FIFO, QUEUES),
+    ("mapping", "maximum_retry_attempts: 5", FROM_FIFO, QUEUES),
+    ("mapping", "starting_position_timestamp: \"2026-01-31T08:00:00Z\"", FROM_TABLE, QUEUES),
+    ("queue", "content_based_deduplication: true", "fifo_queue: false", ""),
+    ("queue", "content_based_deduplication: true", "", ""),
+    ("queue", KEY, "sqs_managed_sse_enabled: true", ""),
+    ("queue", "sqs_managed_sse_enabled: true", KEY, ""),
+    ("table", "read_capacity: 5", ON_DEMAND, ""),
+    ("table", "write_capacity: 5", ON_DEMAND, ""),
+    ("table", "on_demand_throughput: { max_read_request_units: 5 }", PROVISIONED, ""),
+    ("table", "recovery_period_in_days: 7", RECOVERY_OFF, ""),
+    ("function", STATEMENTS, IMPORTED_ROLE, ""),
+    ("function", "build: \"npm run build\"", IMPORTED_ROLE, ""),
+    ("function", SIGNED, IMPORTED_ROLE, ""),
+    ("function", "application_log_level: DEBUG", TEXT_LOG, ""),
+    ("function", "system_log_level: DEBUG", TEXT_LOG, ""),
+    ("role", "trusted_services: [lambda.amazonaws.com]", TRUST, ""),
+    ("role", TRUST, "trusted_services: [lambda.amazonaws.com]", ""),
+    ("permission", "function_url_auth_type: AWS_IAM", PERMISSION, QUEUES),
+    ("log_group", "retention_in_days: 7", "name: owls-x, log_group_class: DELIVERY", ""),
+];
+const KEY: &str = "kms_key_arn: \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"";
+const ON_DEMAND: &str = "attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST";
+const PROVISIONED: &str = "attributes: { id: S }, hash_key: id, read_capacity: 1, write_capacity: 1";
+const RECOVERY_OFF: &str =
+    "attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, point_in_time_recovery: false";
+const STATEMENTS: &str = "statements: [{ effect: Allow, actions: [\"s3:GetObject\"], resources: [\"*\"] }]";
+const IMPORTED_ROLE: &str = "runtime: nodejs22.x, handler: index.handler, \
+    role: \"arn:aws:iam::123456789012:role/runner\", code: { inline: \"exports.handler = async () => {};\" }";
+const TEXT_LOG: &str = "runtime: nodejs22.x, handler: index.handler, log_format: Text, \
+    role: \"arn:aws:iam::123456789012:role/runner\", code: { inline: \"exports.handler = async () => {};\" }";
+const SIGNED: &str =
+    "code_signing_config_arn: \"arn:aws:lambda:eu-west-1:123456789012:code-signing-config:csc-0123456789abcdef0\"";
+const TRUST: &str = "assume_role_policy: { Version: \"2012-10-17\", Statement: [{ Effect: Allow, \
+    Principal: { Service: lambda.amazonaws.com }, Action: \"sts:AssumeRole\" }] }";
+const FROM_FIFO: &str = "function: \"${worker.arn}\", event_source_arn: \"${jobs.arn}\"";
+const FROM_TABLE: &str =
+    "function: \"${worker.arn}\", event_source_arn: \"${todos.stream_arn}\", starting_position: LATEST";
+const PERMISSION: &str = "function: \"${worker.arn}\", action: \"lambda:InvokeFunction\", principal: \"123456789012\"";
+const QUEUES: &str = "
+  jobs: { type: queue, fifo_queue: true, visibility_timeout_seconds: 60 }
+  todos: { type: table, attributes: { id: S }, hash_key: id, billing_mode: PAY_PER_REQUEST, stream_view_type: KEYS_ONLY }
+  worker: { type: function, runtime: nodejs22.x, handler: index.handler, code: { inline: \"exports.handler = async () => {};\" } }";
+
+#[test]
+fn a_default_that_a_resource_cannot_take_is_skipped_and_a_written_one_is_an_error() {
+    let at = SpecOverrides::default();
+    let spec = |default: &str, kind: &str, own: &str, others: &str| {
+        let defaults =
+            if default.is_empty() { String::new() } else { format!("defaults: {{ {kind}: {{ {default} }} }}\n") };
+        let own = if own.is_empty() { String::new() } else { format!(", {own}") };
+        format!("team: owls\nregion: eu-west-1\n{defaults}resources:\n  it: {{ type: {kind}{own} }}{others}\n")
+    };
+    for (kind, property, own, others) in INAPPLICABLE {
+        let plain = parse(&spec("", kind, own, others), &at).unwrap_or_else(|said| panic!("{own}:\n{said}"));
+        let text = spec(property, kind, own, others);
+        let skipped = parse(&text, &at).unwrap_or_else(|said| panic!("{property}:\n{said}"));
+        let of = |spec: &Spec| spec.resource("it").map(|it| (it.desired.clone(), it.explicit.clone()));
+        assert_eq!(of(&skipped), of(&plain), "{text}");
+        let written = if own.is_empty() { property.to_owned() } else { format!("{own}, {property}") };
+        let said = parse(&spec("", kind, &written, others), &at).expect_err(property);
+        assert_eq!(said.matches("error: ").count(), 1, "{property}:\n{said}");
+        // Two defaults that exclude each other are wrong, whatever a resource sets.
+        let said = parse(&spec(&written, kind, "", others), &at);
+        let is_error = said.as_ref().is_err_and(|said| said.contains(property.split(':').next().unwrap()));
+        let has_cause = !own.is_empty() && own != PROVISIONED && kind != "mapping";
+        assert!(is_error || !has_cause, "{written}:\n{said:?}");
+    }
+    // Without the position that a table's stream doesn't have, there is none.
+    let text = spec(
+        "starting_position: AT_TIMESTAMP",
+        "mapping",
+        &FROM_TABLE.replace(", starting_position: LATEST", ""),
+        QUEUES,
+    );
+    let said = parse(&text, &at).err().unwrap_or_default();
+    assert!(said.contains("`it` is missing `starting_position`") && !said.contains("AT_TIMESTAMP`"), "{said}");
+}
+
 #[test]
 fn a_spec_completes_the_file_that_it_extends() {
     let base = "team: owls

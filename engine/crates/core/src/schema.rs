@@ -789,16 +789,26 @@ pub struct Problem {
     pub hint: String,
     /// Whether it is only a warning.
     pub warning: bool,
-    /// Whether it only says that the resource can't take the property, so that a default for it is
-    /// skipped.
-    pub is_inapplicable: bool,
+    /// The properties that the resource can't take: if one of them is a default, it is skipped
+    /// instead.
+    pub inapplicable: Vec<Inapplicable>,
+}
+
+/// A property that a resource can't take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inapplicable {
+    /// Its name.
+    pub property: String,
+    /// The property of the resource because of which it can't; if that is a default as well, the
+    /// defaults are wrong.
+    pub because: Option<String>,
 }
 
 impl Problem {
     /// An error at a property.
     pub fn error(path: Path, problem: impl Into<String>, hint: impl Into<String>) -> Problem {
         let (problem, hint) = (problem.into(), hint.into());
-        Problem { path, problem, why: None, hint, warning: false, is_inapplicable: false }
+        Problem { path, problem, why: None, hint, warning: false, inapplicable: Vec::new() }
     }
 
     /// A warning at a property.
@@ -808,8 +818,22 @@ impl Problem {
 
     /// Declares that the resource can't take the property, so that a default for it is skipped.
     #[must_use]
-    pub fn inapplicable(mut self) -> Problem {
-        self.is_inapplicable = true;
+    pub fn inapplicable(self) -> Problem {
+        match self.path.root().map(str::to_owned) {
+            Some(property) => self.or_inapplicable(property, None),
+            None => self,
+        }
+    }
+
+    /// Declares that the resource can't take a property because of another one, so that a default for
+    /// it is skipped.
+    #[must_use]
+    pub fn inapplicable_with(self, property: &str, because: &str) -> Problem {
+        self.or_inapplicable(property.to_owned(), Some(because.to_owned()))
+    }
+
+    fn or_inapplicable(mut self, property: String, because: Option<String>) -> Problem {
+        self.inapplicable.push(Inapplicable { property, because });
         self
     }
 

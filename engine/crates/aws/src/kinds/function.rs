@@ -192,7 +192,9 @@ impl Kind for Function {
         if statements && !is_managed {
             let problem = "`statements` needs a role that engine creates, but this function's role is imported";
             let hint = "remove `role:`, so that engine creates one, or ask the role's owner to add the permissions";
-            problems.push(Problem::error(Path::property("statements"), problem, hint));
+            problems.push(
+                Problem::error(Path::property("statements"), problem, hint).inapplicable_with("statements", "role"),
+            );
         }
         problems.extend(events::not_polled(declared, spec));
         problems.extend(async_config::fifo_targets(declared, spec));

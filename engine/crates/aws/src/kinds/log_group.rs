@@ -234,7 +234,8 @@ impl Kind for LogGroup {
         if desired.get("log_group_class").and_then(Value::as_str) == Some(DELIVERY) {
             let problem = "`retention_in_days` has no effect with the log class DELIVERY";
             let why = "CloudWatch Logs keeps the events of these log groups for one day";
-            return vec![Problem::error(path, problem, "remove `retention_in_days`").why(why)];
+            let problem = Problem::error(path, problem, "remove `retention_in_days`").why(why);
+            return vec![problem.inapplicable_with("retention_in_days", "log_group_class")];
         }
         let Some(days) = days.as_i64().filter(|days| !PERIODS.contains(days)) else { return Vec::new() };
         let problem = format!("`{days}` is not a known retention period");

@@ -498,7 +498,8 @@ fn url_problem(action: Option<&str>, auth_type: Option<&str>) -> Option<Problem>
     let action = action.filter(|action| auth_type.is_some() && *action != INVOKE)?;
     let problem = format!("`function_url_auth_type` doesn't apply to the action `{action}`");
     let hint = format!("set `action: {INVOKE}`, or remove `function_url_auth_type`");
-    Some(Problem::error(Path::property("function_url_auth_type"), problem, hint))
+    let problem = Problem::error(Path::property("function_url_auth_type"), problem, hint);
+    Some(problem.inapplicable_with("function_url_auth_type", "action"))
 }
 
 /// The problem with a principal that is not a valid service name.

@@ -521,13 +521,16 @@ fn check(desired: &Tree) -> Vec<Problem> {
     if is("content_based_deduplication") && !is("fifo_queue") {
         let path = Path::property("content_based_deduplication");
         let problem = "`content_based_deduplication` needs a FIFO queue";
-        problems.push(Problem::error(path, problem, "add `fifo_queue: true`, or remove this line"));
+        let problem = Problem::error(path, problem, "add `fifo_queue: true`, or remove this line");
+        problems.push(problem.inapplicable_with("content_based_deduplication", "fifo_queue"));
     }
     if is("sqs_managed_sse_enabled") && !matches!(desired.get("kms_key_arn"), None | Some(Value::Null)) {
         let path = Path::property("sqs_managed_sse_enabled");
         let problem = "`sqs_managed_sse_enabled` can't be combined with `kms_key_arn`";
         let hint = "remove one of them";
-        problems.push(Problem::error(path, problem, hint).why("SQS uses one kind of encryption at a time"));
+        let problem = Problem::error(path, problem, hint).why("SQS uses one kind of encryption at a time");
+        let (managed, key) = ("sqs_managed_sse_enabled", "kms_key_arn");
+        problems.push(problem.inapplicable_with(managed, key).inapplicable_with(key, managed));
     }
     if let Some(Value::Map(allow)) = desired.get("redrive_allow_policy") {
         let has_arns = matches!(allow.get("source_queue_arns"), Some(Value::List(arns)) if !arns.is_empty());

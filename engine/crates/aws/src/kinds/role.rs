@@ -163,7 +163,9 @@ impl Kind for Role {
         if has("trusted_services") && has("assume_role_policy") {
             let path = Path::property("assume_role_policy");
             let problem = "`trusted_services` and `assume_role_policy` can't be combined";
-            problems.push(Problem::error(path, problem, "remove one of them"));
+            let (services, document) = ("trusted_services", "assume_role_policy");
+            let problem = Problem::error(path, problem, "remove one of them");
+            problems.push(problem.inapplicable_with(services, document).inapplicable_with(document, services));
         }
         problems
     }

@@ -315,18 +315,21 @@ impl Kind for Table {
             ));
         }
         problems.extend(capacity_problems(desired));
-        problems.extend(throughput::maximum_problem(
-            Path::property(throughput::ON_DEMAND),
-            desired,
-            text("billing_mode"),
-        ));
+        let maximum = Path::property(throughput::ON_DEMAND);
+        let problem = throughput::maximum_problem(maximum, desired, text("billing_mode"));
+        let is_other_mode = text("billing_mode") == Some("PROVISIONED");
+        problems.extend(problem.map(|it| match is_other_mode {
+            true => it.inapplicable_with(throughput::ON_DEMAND, "billing_mode"),
+            false => it,
+        }));
         let recovery = desired.get("point_in_time_recovery");
         if is_set(desired, "recovery_period_in_days") && recovery == Some(&Value::Bool(false)) {
-            problems.push(Problem::error(
+            let problem = Problem::error(
                 Path::property("recovery_period_in_days"),
                 "`recovery_period_in_days` has no effect without point-in-time recovery",
                 "remove it, or add `point_in_time_recovery: true`",
-            ));
+            );
+            problems.push(problem.inapplicable_with("recovery_period_in_days", "point_in_time_recovery"));
         }
         problems.extend(encryption_problem(desired));
         problems.extend(index::check(desired));
@@ -646,11 +649,12 @@ fn capacity_problems(desired: &Tree) -> Vec<Problem> {
                 .why("the default billing mode, PROVISIONED, requires it"),
             );
         } else if mode == Some("PAY_PER_REQUEST") && is_set(desired, property) {
-            problems.push(Problem::error(
+            let problem = Problem::error(
                 Path::property(property),
                 format!("`{property}` has no effect with billing mode PAY_PER_REQUEST"),
                 format!("remove `{property}`, or set `billing_mode: PROVISIONED`"),
-            ));
+            );
+            problems.push(problem.inapplicable_with(property, "billing_mode"));
         }
     }
     problems

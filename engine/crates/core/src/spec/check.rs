@@ -651,8 +651,12 @@ impl<'a> Checker<'a> {
         self.name_suffix(declared, kind.schema(), name, span);
         kind.normalize(&declared.id, &mut declared.desired);
         // Skip follow-up errors about properties whose value is already reported as invalid.
-        let problems = kind.check(&declared.desired);
-        let mut problems = self.without_unused_defaults(declared, problems);
+        let mut problems = kind.check(&declared.desired);
+        // What remains is checked without the defaults that were skipped.
+        while self.drops_unused_defaults(declared, &mut problems) {
+            kind.normalize(&declared.id, &mut declared.desired);
+            problems = kind.check(&declared.desired);
+        }
         problems.retain(|problem| {
             let root = problem.path.root().unwrap_or_default();
             !declared.explicit.contains(root) || declared.desired.contains_key(root)
@@ -660,22 +664,30 @@ impl<'a> Checker<'a> {
         self.report(&declared.name, problems);
     }
 
-    /// Drops defaults that a resource can't take; other problems remain.
-    fn without_unused_defaults(&self, declared: &mut ResourceDecl, problems: Vec<Problem>) -> Vec<Problem> {
-        let Some(defaulted) = self.structure.defaulted.get(&declared.name) else { return problems };
+    /// Drops defaults that a resource can't take, and the problems with them; returns whether there
+    /// were any.
+    fn drops_unused_defaults(&self, declared: &mut ResourceDecl, problems: &mut Vec<Problem>) -> bool {
+        let Some(defaulted) = self.structure.defaulted.get(&declared.name) else { return false };
         let kind = Arc::clone(&declared.kind);
-        let (unused, others): (Vec<Problem>, Vec<Problem>) = problems
-            .into_iter()
-            .partition(|it| it.is_inapplicable && it.path.root().is_some_and(|root| defaulted.contains(root)));
-        for property in unused.iter().filter_map(|it| kind.schema().property(it.path.root()?)) {
+        let explicit = declared.explicit.clone();
+        let is_default = |name: &str| defaulted.contains(name) && explicit.contains(name);
+        let unused = |problem: &Problem| {
+            let mut unused = problem.inapplicable.iter().filter(|it| is_default(&it.property));
+            let unused = unused.find(|it| !it.because.as_deref().is_some_and(is_default))?;
+            kind.schema().property(&unused.property)
+        };
+        let n_problems = problems.len();
+        problems.retain(|problem| {
+            let Some(property) = unused(problem) else { return true };
             let value = match &property.presence {
                 Presence::Default(default) => Value::from(default.clone()),
                 _ => Value::Null,
             };
             declared.explicit.remove(&*property.name);
             declared.desired.insert(property.name.to_string(), value);
-        }
-        others
+            false
+        });
+        problems.len() < n_problems
     }
 
     /// Checks a resource's name in the spec, and returns its entries, with their positions

@@ -162,5 +162,6 @@ pub(super) fn problems(desired: &Tree) -> Option<Problem> {
     let is_set = |form: &str| code.get(form).is_some_and(|it| *it != Value::Null);
     let (_, form) = forms.into_iter().find(|(form, _)| is_set(form))?;
     let hint = "remove `build`, or set `code` to the file or folder that it writes";
-    Some(Problem::error(Path::property(BUILD), format!("`build` has no effect with {form}"), hint))
+    let problem = Problem::error(Path::property(BUILD), format!("`build` has no effect with {form}"), hint);
+    Some(problem.inapplicable_with(BUILD, "code"))
 }

@@ -217,7 +217,7 @@ pub(super) fn refused(errors: Vec<SourceError>, path: &Path) -> Vec<Problem> {
         why: error.why().map(str::to_owned),
         hint: error.hint().to_owned(),
         warning: false,
-        is_inapplicable: false,
+        inapplicable: Vec::new(),
     };
     of_each_kind(errors).into_iter().map(problem).collect()
 }

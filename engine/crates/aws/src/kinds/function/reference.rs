@@ -294,7 +294,8 @@ pub(super) fn problems(desired: &Tree) -> Vec<Problem> {
         let problem = format!("`{SIGNING}` needs code in S3, which AWS Signer signed");
         let hint = "set `code: { s3: { bucket: …, key: … } }` to the signed archive";
         let why = "Lambda rejects packages without a signature, and engine signs none";
-        problems.push(Problem::error(Path::property(SIGNING), problem, hint).why(why));
+        problems
+            .push(Problem::error(Path::property(SIGNING), problem, hint).why(why).inapplicable_with(SIGNING, "code"));
     }
     problems
 }

@@ -257,7 +257,7 @@ pub(super) fn log_level_problems(desired: &Tree) -> Vec<Problem> {
     let problem = |level: &str| {
         let problem = format!("`{level}` requires `log_format: JSON`");
         let hint = format!("add `log_format: JSON`, or remove `{level}`");
-        Problem::error(Path::property(level), problem, hint)
+        Problem::error(Path::property(level), problem, hint).inapplicable_with(level, "log_format")
     };
     levels.filter(is_set).map(problem).collect()
 }

@@ -692,7 +692,7 @@ mod tests {
         let common = "exports.handler = async () => {};";
         let es = "import fs from 'node:fs';\nexport const handler = async () => {};";
         assert_snapshot!(named(common, "index.handler", RUNTIME), @"index.js []");
-        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Problem { path: Path(None), problem: "`src/api.mjs` doesn't export `v1`", why: Some("it exports `handler`"), hint: "add `export const v1 = …` to it, or use another export in `handler`", warning: false, is_inapplicable: false }]"#);
+        assert_snapshot!(named(es, "./src/api.v1.handler", RUNTIME), @r#"src/api.mjs [Problem { path: Path(None), problem: "`src/api.mjs` doesn't export `v1`", why: Some("it exports `handler`"), hint: "add `export const v1 = …` to it, or use another export in `handler`", warning: false, inapplicable: [] }]"#);
         assert_snapshot!(named("const m = import('m'); exports.handler = 1 // export", HANDLER, RUNTIME), @"index.js []");
         assert_snapshot!(named("def handler(event, context): pass", "pkg.app.handler", "python3.13"), @"pkg/app.py []");
         assert_snapshot!(named(common, "handler", RUNTIME), @r"

@@ -140,7 +140,7 @@ fn position(declared: &ResourceDecl, source: EventSource) -> Option<Problem> {
     if is_at_timestamp && source == EventSource::Table {
         let problem = "a DynamoDB stream doesn't support `starting_position: AT_TIMESTAMP`";
         let hint = "use `TRIM_HORIZON` or `LATEST`, or a Kinesis stream";
-        return Some(Problem::error(Path::property("starting_position"), problem, hint));
+        return Some(Problem::error(Path::property("starting_position"), problem, hint).inapplicable());
     }
     if is_at_timestamp && !has_timestamp {
         let problem = "`starting_position: AT_TIMESTAMP` needs `starting_position_timestamp`";
@@ -150,7 +150,9 @@ fn position(declared: &ResourceDecl, source: EventSource) -> Option<Problem> {
     let is_known = at.as_str().is_some();
     (is_known && has_timestamp && !is_at_timestamp).then(|| {
         let problem = "`starting_position_timestamp` needs `starting_position: AT_TIMESTAMP`";
-        Problem::error(Path::property("starting_position_timestamp"), problem, "remove it, or use `AT_TIMESTAMP`")
+        let property = "starting_position_timestamp";
+        let problem = Problem::error(Path::property(property), problem, "remove it, or use `AT_TIMESTAMP`");
+        problem.inapplicable_with(property, "starting_position")
     })
 }
 
@@ -163,7 +165,7 @@ fn batches(declared: &ResourceDecl, spec: &Spec) -> Option<Problem> {
         if window.is_some_and(|window| window > 0) {
             let path = Path::property("maximum_batching_window_in_seconds");
             let problem = "a FIFO queue doesn't support `maximum_batching_window_in_seconds`";
-            return Some(Problem::error(path, problem, "remove it, or use a standard queue"));
+            return Some(Problem::error(path, problem, "remove it, or use a standard queue").inapplicable());
         }
         return (size > SMALL_BATCH).then(|| {
             let problem = format!("a FIFO queue supports a `batch_size` of at most {SMALL_BATCH}, not {size}");

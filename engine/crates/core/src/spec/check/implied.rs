@@ -192,8 +192,11 @@ impl Checker<'_> {
         let spec = Spec { kinds: self.kinds.clone(), region, account, ..spec };
         for draft in drafts.iter_mut().filter(|draft| !draft.declared.imported) {
             let declared = &mut draft.declared;
-            let Derived { values, explicit, reasons, depends_on, problems } = declared.kind.derive(declared, &spec);
-            let problems = self.without_unused_defaults(declared, problems);
+            let mut derived = declared.kind.derive(declared, &spec);
+            while self.drops_unused_defaults(declared, &mut derived.problems) {
+                derived = declared.kind.derive(declared, &spec);
+            }
+            let Derived { values, explicit, reasons, depends_on, problems } = derived;
             declared.desired.extend(values);
             declared.explicit.extend(explicit.into_iter().map(str::to_owned));
             declared.reasons = reasons;
