@@ -5,6 +5,7 @@ use std::path::Path;
 
 use engine::diagnostic::{self, Style};
 use engine::render::remedy;
+use engine::sanitize::{self, Reader};
 use engine::spec::{Depth, Spec, SpecOverrides};
 use insta::assert_snapshot;
 use serde_json::{Value as Json, json};
@@ -505,6 +506,21 @@ fn meaning(spec: &Spec) -> String {
     all
 }
 
+/// Texts that YAML, a terminal or a CI runner could take for something else.
+fn any_text() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let piece = prop_oneof![
+        4 => "[0-9]{1,3}(_{0,2}[0-9]{0,3}){0,2}",
+        2 => "[a-z ]{0,4}",
+        4 => prop::sample::select(vec![
+            "\u{200b}", "\u{2028}", "\u{e0001}", "\u{7f}", "\u{85}", "\u{feff}", "\n", "\t", "\r", "\\", "\"", "'", "#", ": ",
+            "::", "##[x]", "\u{201c}", "- ", "~", "null", "true", ".inf", "QUOTED", "QUOTED0.", "99999999999999999999",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+}
+
 fn any_spec() -> impl proptest::strategy::Strategy<Value = (String, Option<String>)> {
     use proptest::prelude::*;
     let without_role = FUNCTION.replace("    role: arn:aws:iam::123456789012:role/runner\n", "");
@@ -516,7 +532,7 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = (String, Option<Strin
         "  gone: { type: queue, when: { stage: [prod] } }\n".to_owned(),
         "  theirs: { type: role, import: \"shared-${stage}\" }\n".to_owned(),
         format!(
-            "  logger:{}    environment: {{ DAYS: \"${{var.days}}\", ESCAPED: \"$${{x}} ${{var.literal}}\" }}\n    memory_size: ${{var.size}}\n",
+            "  logger:{}    environment: {{ TEXT: OWN, DAYS: \"${{var.days}}\", ESCAPED: \"$${{x}} ${{var.literal}}\" }}\n    memory_size: ${{var.size}}\n",
             without_role
         ),
         format!(
@@ -542,7 +558,12 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = (String, Option<Strin
         "  queue: { tags: { q: \"1\" } }\n",
     ];
     let n = 1_usize << (1 + parts.len() + heads.len() + defaults.len());
-    (0..n).prop_map(move |bits| {
+    (0..n, any_text()).prop_map(move |(bits, own)| {
+        let escaped = |c: char| match c {
+            '\u{20}'..='\u{7e}' if !matches!(c, '"' | '\\') => c.to_string(),
+            c => format!("\\U{:08x}", u32::from(c)),
+        };
+        let own = format!("\"{}\"", own.chars().map(escaped).collect::<String>());
         let has = |at: usize| bits >> at & 1 == 1;
         let mut text = "team: owls\n".to_owned();
         heads.iter().enumerate().filter(|(at, _)| has(*at)).for_each(|(_, it)| text += it);
@@ -562,7 +583,7 @@ fn any_spec() -> impl proptest::strategy::Strategy<Value = (String, Option<Strin
         text += "resources:\n";
         for (at, it) in parts.iter().enumerate() {
             if at < 2 || has(at + heads.len() + defaults.len()) {
-                text += it;
+                text += &it.replace("OWN", &own);
             }
         }
         (text, is_extended.then_some(base))
@@ -578,6 +599,8 @@ proptest::proptest! {
         let files = [("team.yaml", text.as_str()), ("common.yaml", base.as_deref().unwrap_or_default())];
         let spec = load(&files, &overrides).unwrap_or_else(|said| panic!("{text}\n{said}"));
         let rendered = spec.rendered();
+        let shown = sanitize::clean(&rendered, Reader { runner: true, ..Reader::default() });
+        assert_eq!(shown, rendered, "what a user copies is the same");
         for key in ["stages", "vars", "defaults", "when", "for_each", "extends"] {
             assert!(!rendered.contains(&format!("{key}:")), "{rendered}");
         }

@@ -9,6 +9,8 @@
 //! memory are linear in its size, which is limited, and no message repeats a value of the file,
 //! only keys.
 
+mod write;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use serde_json::Number;
 
 use crate::diagnostic::{Diagnostic, SourceFile, Span, note_omitted};
 use crate::remedy::Advice;
+
+pub use write::written;
 
 /// Maximum file size in bytes. Callers don't need to read more than one byte beyond it.
 pub const MAX_BYTES: usize = 1 << 20;

@@ -106,7 +106,7 @@ impl Project {
         ensure_new(&packages)?;
         let packages = packages.iter().map(|(path, bytes)| NewFile::new(path, bytes));
         let values = self.values.as_deref().filter(|_| !exported.spec.values.is_empty());
-        let value_text = serde_yaml::to_string(&exported.spec.values).unwrap_or_default();
+        let value_text = exported.spec.values_yaml();
         let values =
             values.map(|path| NewFile { readers: Readers::Owner, ..NewFile::new(path, value_text.as_bytes()) });
         let spec = self.spec.as_deref().map(|path| NewFile::new(path, text.as_bytes()));

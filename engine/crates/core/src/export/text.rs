@@ -8,6 +8,7 @@ use crate::schema::Identity;
 use crate::spec::grammar::takes;
 use crate::spec::plain;
 use crate::value::Value;
+use crate::yaml::written;
 
 use super::{Declaration, ExistingResource, Export};
 
@@ -36,6 +37,12 @@ impl Export {
             declaration.write(&mut text, package);
         }
         text
+    }
+
+    /// The values of its variables as YAML.
+    pub fn values_yaml(&self) -> String {
+        let values = self.values.iter().map(|(name, value)| (Out::from(name.clone()), Out::from(value.clone())));
+        lines(values.collect())
     }
 }
 
@@ -87,7 +94,7 @@ fn escaped(text: &str) -> Out {
 }
 
 fn lines(mapping: Mapping) -> String {
-    serde_yaml::to_string(&Out::from(mapping)).unwrap_or_default()
+    written(&Out::from(mapping))
 }
 
 /// Adds a paragraph as comments.

@@ -10,7 +10,7 @@ use serde_yaml::{Mapping, Value as Out};
 use crate::diagnostic::Span;
 use crate::schema::{Identity, Str};
 use crate::value::{Part, Path, Value};
-use crate::yaml::{Entry, Node, Yaml};
+use crate::yaml::{Entry, Node, Yaml, written};
 
 use super::{ResourceDecl, Spec};
 
@@ -48,15 +48,14 @@ impl Spec {
         set("stack", Some(text(&self.stack)));
         set("region", self.region.as_ref().map(text));
         set("account", self.account.as_ref().map(text));
-        let written = self.rendering.root.as_deref().map(entries).unwrap_or_default();
-        for entry in written {
+        for entry in self.rendering.root.as_deref().map(entries).unwrap_or_default() {
             match entry.key.as_str() {
                 "team" | "stack" | "region" | "account" => {}
                 "resources" => drop(set("resources", Some(self.resources_rendered(&entry.value)))),
                 _ => drop(set(&entry.key, Some(self.out(&entry.value)))),
             }
         }
-        serde_yaml::to_string(&Out::from(all)).unwrap_or_default()
+        written(&Out::from(all))
     }
 
     fn resources_rendered(&self, node: &Node) -> Out {
