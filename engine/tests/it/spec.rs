@@ -919,7 +919,7 @@ fn texts() -> Vec<(String, String)> {
         "spec/check/shape.rs",
     ];
     for name in whole.into_iter().chain([
-        "spec/foreign.rs",
+        "spec/other_formats.rs",
         "spec/template.rs",
         "spec/text.rs",
         "spec/expand.rs",

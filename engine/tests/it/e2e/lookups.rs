@@ -106,7 +106,7 @@ fn values_of_lookups_reach_the_function_and_their_changes_are_planned() {
     let unread = ["`memory_size` (`lookups.memory`)", "are not compared", "logger (function"];
     run(&["diff", TEAM, "--no-lookups", "--detailed-exitcode"]).expect(2, &unread);
 
-    run(&["status"]).expect(0, &["5 properties were not compared", "`engine diff` compares all"]);
+    run(&["status"]).expect(0, &["5 properties were not compared", "`engine diff --local` compares all"]);
     let status = run(&["status", "--json"]).json().remove(0);
     assert_eq!((&status["rows"][0]["state"], &status["rows"][0]["not_compared"]), (&json!("deployed"), &json!(5)));
 
