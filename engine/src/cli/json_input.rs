@@ -97,7 +97,9 @@ fn not_json(file: &Arc<SourceFile>, error: &serde_json::Error) -> Diagnostic {
     // serde_json counts bytes from 1; 0 is the line break before.
     let at = text.floor_char_boundary((start + error.column().saturating_sub(1)).min(text.len()));
     let shown = error.to_string();
-    let reason = shown.rsplit_once(" at line ").map_or(shown.as_str(), |(reason, _)| reason).to_owned();
+    let reason = shown.rsplit_once(" at line ").map_or(shown.as_str(), |(reason, _)| reason);
+    // serde_json's word for `true`, `false` and `null`.
+    let reason = reason.replace("expected ident", "expected `true`, `false` or `null`");
     let hint = match text.trim().is_empty() {
         true => "write JSON, like `{}`",
         false => "JSON needs double quotes around names and text, and no comma after the last member",

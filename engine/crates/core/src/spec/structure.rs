@@ -553,7 +553,10 @@ fn targets(
             None => entries.push(entry),
             Some(instances) if keys == TargetKeys::One => {
                 let problem = format!("`{property}` of `{resource}` names `{}`, which is repeated", entry.key);
-                let hint = format!("use one of {}", list(instances.iter().map(String::as_str)));
+                let hint = match instances.is_empty() {
+                    true => "its `for_each` is empty: add a key to it, or remove the name".to_owned(),
+                    false => format!("use one of {}", list(instances.iter().map(String::as_str))),
+                };
                 problems.error(entry.key_span, problem, hint);
             }
             Some(instances) => {

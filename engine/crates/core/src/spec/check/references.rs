@@ -157,10 +157,11 @@ impl Checker<'_> {
         if let Some(instances) = self.structure.groups.get(resource) {
             let problem =
                 format!("`{resource}` is repeated by `for_each`, so a reference must name one of its resources");
-            return Some(Diagnostic::error(
-                problem,
-                format!("use one of {}", list(instances.iter().map(String::as_str))),
-            ));
+            let hint = match instances.is_empty() {
+                true => "its `for_each` is empty: add a key to it, or remove the reference".to_owned(),
+                false => format!("use one of {}", list(instances.iter().map(String::as_str))),
+            };
+            return Some(Diagnostic::error(problem, hint));
         }
         let reason = self.structure.absent.get(resource)?;
         let problem = format!("`{resource}` is absent: {reason}");
