@@ -636,6 +636,9 @@ fn what_a_choice_or_an_absent_resource_lacks_is_reported_with_its_location() {
         let text = format!("{head}vars: {{ list: [a] }}\nresources:\n{}", table(when));
         refuse(text + &reads, &SpecOverrides::default());
     }
+    for uses in [reads.clone(), logger("    events: { todos: {} }\n")] {
+        refuse(format!("{head}resources:\n{}{uses}", table("for_each: []")), &SpecOverrides::default());
+    }
     let each = "  store: { type: table, for_each: [orders], attributes: { id: S }, billing_mode: PAY_PER_REQUEST }\n";
     refuse(format!("{head}resources:\n{each}"), &SpecOverrides::default());
     let each = "  jobs: { type: queue, for_each: { x: a }, visibility_timeout_seconds: \"${each.key}\" }\n";
