@@ -184,10 +184,10 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
 fn from_table(cx: &CommandContext<'_>, args: &InitArgs, table: &str, team: &str) -> Result<String, CommandError> {
     const STREAM: &str = "    stream_view_type: NEW_AND_OLD_IMAGES\n";
     let spec = export::table(cx, table, team)?;
-    let declarations = spec.resources.iter().map(|it| (it.name.as_str(), it.yaml()));
+    let declarations = spec.resources.iter().map(|it| (it.name.as_str(), it.yaml(&spec.owns)));
     let Some((name, mut declaration)) = declarations.into_iter().next() else { return Ok(String::new()) };
     if !declaration.contains("    stream_view_type:") {
-        declaration = declaration.replacen("    adopt: true\n", &format!("{STREAM}    adopt: true\n"), 1);
+        declaration.push_str(STREAM);
     }
     let text = filled(args, EXISTING_TABLE, Some(&spec.region), team);
     let declared = format!("resources:\n{}", declaration.trim_end());

@@ -291,7 +291,7 @@ impl Export {
         let verdict = OwnershipVerdict::of(&live.owner, None, &us);
         declaration.gaps.extend(verdict.other_owner().map(|owner| format!("it belongs to {owner}, and stays there")));
         if let OwnershipVerdict::Unknown(_) = verdict {
-            declaration.gaps.push("its tags can't be read, so its owner is unknown".to_owned());
+            declaration.notes.push("Its tags can't be read, so its owner is unknown.".to_owned());
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** each comment is a separate line, whatever a name in AWS contains.
 
+use std::collections::BTreeSet;
+
 use serde_yaml::{Mapping, Value as Out};
 
 use crate::schema::Identity;
@@ -34,7 +36,7 @@ impl Export {
         text.push_str(&lines(head));
         text.push_str("resources:\n");
         for declaration in &self.resources {
-            declaration.write(&mut text, package);
+            declaration.write(&mut text, &self.owns, package);
         }
         text
     }
@@ -47,14 +49,14 @@ impl Export {
 }
 
 impl Declaration {
-    /// It as lines of a spec, without its package.
-    pub fn yaml(&self) -> String {
+    /// It as lines of a spec that has these names in `owns:`, without its package.
+    pub fn yaml(&self, owns: &BTreeSet<String>) -> String {
         let mut text = String::new();
-        self.write(&mut text, &|_| None);
+        self.write(&mut text, owns, &|_| None);
         text
     }
 
-    fn write(&self, text: &mut String, package: &dyn Fn(&str) -> Option<String>) {
+    fn write(&self, text: &mut String, owns: &BTreeSet<String>, package: &dyn Fn(&str) -> Option<String>) {
         let notes = self.notes.iter().cloned();
         let gaps = self.gaps.iter().map(|gap| format!("Not exported: {gap}"));
         notes.chain(gaps).for_each(|note| comment(text, 2, &note));
@@ -77,7 +79,8 @@ impl Declaration {
             let ignored: Vec<Out> = self.ignored.iter().map(|name| name.clone().into()).collect();
             body.insert("ignore_changes".into(), ignored.into());
         }
-        if self.is_adopted && takes(schema, "adopt") {
+        // Adopting a name in `owns:` always asks.
+        if self.is_adopted && takes(schema, "adopt") && !owns.contains(&id.name) {
             body.insert("adopt".into(), true.into());
         }
         text.push_str(&format!("  {}:\n", self.name));
