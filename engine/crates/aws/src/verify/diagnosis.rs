@@ -207,6 +207,10 @@ pub(super) async fn of(
         answer => Some(answer?),
     };
     let (state, result) = answer.as_ref().map_or(("", ""), |(state, result)| (state.as_str(), result.as_str()));
+    // What a function throws may be no error that Lambda logs.
+    if log.shows_a_call() && log.n_own_lines() == 0 && is_of_function(result) && before != Some(result) {
+        return finding(Hop::Logged, FailureCause::FunctionError, fails_silently(pipeline, result, mask));
+    }
     if let Some(others) = sample.others(log).filter(|_| log.shows_a_call()) {
         return finding(Hop::Logged, FailureCause::OtherTraffic, other_traffic(pipeline, probe, &others));
     }
@@ -263,6 +267,11 @@ fn function_fails(pipeline: &Pipeline, error: &LoggedError, mask: impl Fn(&str) 
     let trace = trace.iter().take(TRACE).map(|line| mask(line.trim())).collect::<Vec<_>>().join("\n");
     let diagnostic = if trace.is_empty() { diagnostic } else { diagnostic.why(trace) };
     diagnostic.cause(Code::FunctionFails.name(), None)
+}
+
+fn fails_silently(pipeline: &Pipeline, result: &str, mask: impl Fn(&str) -> String) -> Diagnostic {
+    let message = format!("the last result of `{}` is \"{result}\", and its log shows no error", pipeline.mapping);
+    function_fails(pipeline, &LoggedError { message, trace: Vec::new() }, mask)
 }
 
 fn not_logged(pipeline: &Pipeline, probe: Probe, log: &Log) -> Diagnostic {
