@@ -596,8 +596,10 @@ mod tests {
             let answer = utf8_percent_encode(&document.to_string(), set).to_string();
             prop_assert_eq!(decoded(&answer), Some(document.clone()), "{}", answer);
             let mut again = document.clone();
-            again["Statement"][0]["Action"] = json!(percent_decode_str(&texts[0]).decode_utf8_lossy());
-            let is_same = again["Statement"][0]["Action"] == json!(texts[0]) && texts.len() == 1;
+            let first = percent_decode_str(&texts[0]).decode_utf8_lossy();
+            again["Statement"][0]["Action"] = json!(first);
+            // Actions are a set, whose names have no case.
+            let is_same = texts.iter().all(|text| text.eq_ignore_ascii_case(&first));
             prop_assert_eq!(document::is_equivalent(&decoded(&answer).unwrap(), &again), is_same);
         }
     }
