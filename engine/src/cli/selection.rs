@@ -199,8 +199,8 @@ impl<'c, 't> Written<'c, 't> {
 
 /// The problem with this team in the commands of its texts.
 pub(super) fn for_team(team: &str, problem: &Diagnostic) -> Diagnostic {
-    let words = |advice: &Advice| Advice::from(remedy::text_for(advice, Some(team)));
-    Diagnostic { hints: problem.hints.iter().map(words).collect(), ..problem.clone() }
+    let text = |advice: &Advice| Advice::from(remedy::text_for(advice, Some(team)));
+    Diagnostic { hints: problem.hints.iter().map(text).collect(), ..problem.clone() }
 }
 
 #[cfg(test)]

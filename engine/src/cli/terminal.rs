@@ -12,7 +12,6 @@ mod prompt;
 mod wait;
 
 use std::io::{IsTerminal as _, Write};
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,8 +50,6 @@ pub(super) struct Terminal {
     pub(super) err: OutputStyle,
     pub(super) quiet: bool,
     pub(super) live: bool,
-    /// The folder of `-C`.
-    pub(super) directory: Option<PathBuf>,
     /// Whether stdout and stderr are windows of that width.
     in_window: [bool; 2],
     logs: LogFormat,
@@ -86,7 +83,6 @@ impl Terminal {
                 plain: global.plain,
             },
             quiet: global.quiet,
-            directory: global.directory.clone(),
             in_window: [std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
                 .map(|is_terminal| is_terminal && !global.plain),
             // Log lines would interrupt redrawn lines. A CI system may have a terminal, but keeps

@@ -26,13 +26,9 @@ pub fn completed(text: &str, team: Option<&str>) -> String {
     let (Some(complete), true) = (&*complete, text.contains("`engine ")) else { return text.to_owned() };
     let parts: Vec<&str> = text.split('`').collect();
     let last = parts.len() - 1;
-    let complete = |(at, part): (usize, &&str)| {
-        // What the command is for may follow: it has its own options.
-        let goes_on = parts.get(at + 1).is_some_and(|next| next.starts_with(" with it"));
-        match part.starts_with("engine ") && 0 < at && at < last && !goes_on {
-            true => complete(part, team),
-            false => (*part).to_owned(),
-        }
+    let complete = |(at, part): (usize, &&str)| match part.starts_with("engine ") && 0 < at && at < last {
+        true => complete(part, team),
+        false => (*part).to_owned(),
     };
     parts.iter().enumerate().map(complete).collect::<Vec<_>>().join("`")
 }
@@ -49,17 +45,20 @@ pub fn text(advice: &Advice) -> String {
 
 /// The same in a text about one of the run's teams.
 pub fn text_for(advice: &Advice, team: Option<&str>) -> String {
-    completed(&own_text(advice), team)
-}
-
-fn own_text(advice: &Advice) -> String {
     let parts = advice.parts().iter().map(|part| match part {
-        AdvicePart::Text(text) => Cow::from(text),
-        AdvicePart::Remedy(remedy) => Cow::from(imperative(remedy)),
-        AdvicePart::Request(request) => Cow::from(format!("`{}`", option(request))),
-        AdvicePart::Command(command) => Cow::from(format!("`{}`", command_line(command))),
+        AdvicePart::Command(CliCommand::ApplySavedPlan) => own_text(part).into_owned(),
+        part => completed(&own_text(part), team),
     });
     parts.collect()
+}
+
+fn own_text(part: &AdvicePart) -> Cow<'_, str> {
+    match part {
+        AdvicePart::Text(text) => text.into(),
+        AdvicePart::Remedy(remedy) => imperative(remedy).into(),
+        AdvicePart::Request(request) => format!("`{}`", option(request)).into(),
+        AdvicePart::Command(command) => format!("`{}`", command_line(command)).into(),
+    }
 }
 
 /// Diagnostics with their texts, to be shown.
@@ -69,7 +68,10 @@ pub fn worded<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<
 
 /// A diagnostic with its texts. Only what its hints name is to be run.
 pub fn one_worded(diagnostic: &Diagnostic) -> Diagnostic<String> {
-    Diagnostic { hints: diagnostic.hints.iter().map(text).collect(), ..diagnostic.worded(own_text) }
+    Diagnostic {
+        hints: diagnostic.hints.iter().map(text).collect(),
+        ..diagnostic.worded(|it| it.parts().iter().map(own_text).collect())
+    }
 }
 
 fn imperative(remedy: &Remedy) -> String {
@@ -110,6 +112,7 @@ fn command_line(command: &CliCommand) -> String {
     let (name, argument) = match command {
         CliCommand::Apply { is_local: false } => ("apply", None),
         CliCommand::Apply { is_local: true } => ("apply", Some("--local")),
+        CliCommand::ApplySavedPlan => ("apply", None),
         CliCommand::Diff { spec } => ("diff", *spec),
         CliCommand::Doctor => ("doctor", None),
         CliCommand::Explain(name) => ("explain", name.as_deref()),

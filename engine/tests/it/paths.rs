@@ -769,8 +769,8 @@ fn unwritable_output_is_a_failure_and_never_a_panic() {
             for to in ["2> /dev/full", "2>&-", ">&- 2>&-", "< /dev/full 2>&-"] {
                 let ran = shared.project(&format!("\"$0\" {command} {to}; exec echo \"rc $?\" > ../code"));
                 assert_eq!(ran.code(), Some(0));
-                let told = fs::read_to_string(shared.path("code")).unwrap();
-                assert_eq!(told, format!("rc {code}\n"), "{command} {to}");
+                let code_line = fs::read_to_string(shared.path("code")).unwrap();
+                assert_eq!(code_line, format!("rc {code}\n"), "{command} {to}");
             }
         }
         let ran = shared.project("exec \"$0\" explain > /dev/full");

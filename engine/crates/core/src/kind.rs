@@ -246,8 +246,7 @@ impl Kinds {
 
     /// The kind that an identity property refers to, and the name within it, from an ARN.
     pub fn linked_by_arn<'p>(&self, property: &'p Property, arn: &str) -> Option<(&'p str, String)> {
-        let kind = self.linked_kind(property, service_of(arn))?;
-        Some((kind, self.name_in_arn(arn).to_owned()))
+        self.target_of_arn(links(property), arn)
     }
 
     /// The same from [`Kinds::identity`], which may have a qualifier (`name:alias`).
@@ -262,6 +261,10 @@ impl Kinds {
     /// The kind of this service that a property can refer to.
     fn linked_kind<'p>(&self, property: &'p Property, service: &str) -> Option<&'p str> {
         self.kind_of_service(links(property), service)
+    }
+
+    fn target_of_arn<'p>(&self, links: &'p [(Str, Str)], arn: &str) -> Option<(&'p str, String)> {
+        Some((self.kind_of_service(links, service_of(arn))?, self.name_in_arn(arn).to_owned()))
     }
 
     fn kind_of_service<'p>(&self, links: &'p [(Str, Str)], service: &str) -> Option<&'p str> {
@@ -293,8 +296,7 @@ impl Kinds {
     /// The target of a link to one of these outputs.
     fn linked(&self, env: &AwsEnv, to: &[(Str, Str)], text: &str) -> Option<(Str, String)> {
         if text.starts_with("arn:") {
-            let kind = self.kind_of_service(to, service_of(text))?;
-            return Some((kind.to_owned().into(), self.name_in_arn(text).to_owned()));
+            return self.target_of_arn(to, text).map(|(kind, name)| (kind.to_owned().into(), name));
         }
         let is_name = |(kind, attribute): &&(Str, Str)| {
             let outputs = self.get(kind).map(|kind| kind.schema().computed(env, text)).unwrap_or_default();

@@ -67,6 +67,8 @@ pub enum CliCommand {
         /// Whether in the local AWS.
         is_local: bool,
     },
+    /// Apply a saved plan, which determines the AWS, the spec and the team itself.
+    ApplySavedPlan,
     /// Show what an apply would change; for a spec, if one is given.
     Diff {
         /// Its path.

@@ -182,12 +182,11 @@ fn next_command(planned: &[PlannedRun<'_>]) -> Option<String> {
 
 /// The command line that runs a command for the same spec, team and AWS.
 pub(in crate::cli) fn command_line(session: &Session<'_>, command: &str) -> String {
-    let Session { terminal, spec, overrides, target, .. } = session;
-    let folder = terminal.directory.as_deref().map_or_else(String::new, |folder| format!(" -C {}", quoted(folder)));
+    let Session { spec, overrides, target, .. } = session;
     let local = if matches!(target, AwsTarget::Local(_)) { " --local" } else { "" };
     let team = overrides.team.as_ref().map_or_else(String::new, |team| format!(" --team {team}"));
     let path = Path::new(spec.file.name());
     let is_default = find_spec().is_ok_and(|default| default == path);
     let named = if is_default { String::new() } else { format!(" --spec {}", quoted(path)) };
-    remedy::completed_command(&format!("engine{folder} {command}{local}{named}{team}"))
+    remedy::completed_command(&format!("engine {command}{local}{named}{team}"))
 }

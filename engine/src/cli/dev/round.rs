@@ -239,11 +239,11 @@ impl<'t> Rounds<'t> {
         if asks && !is_agreed && is_new {
             self.ask_for_key(&planned.run.session);
         }
-        let part = if is_agreed { allowed } else { automatic };
-        self.pending = rest.filter(|_| part.steps.len() < plan.steps.len());
-        let part = match !is_agreed && postpone(&mut planned.run.session.spec, &planned.plan) {
-            true => deployable(&planned.run),
-            false => part,
+        let n_agreed = if is_agreed { allowed.steps.len() } else { automatic.steps.len() };
+        self.pending = rest.filter(|_| n_agreed < plan.steps.len());
+        let part = match is_agreed {
+            true => allowed,
+            false => deployable(&mut planned.run, &planned.plan, trigger == Trigger::Save),
         };
         self.check(&planned, &part).await?;
         self.consent(&planned, &part, trigger).await?;
@@ -455,8 +455,7 @@ impl<'t> Rounds<'t> {
         }
         self.pending = rest;
         self.note_protected(&run.session, &plan);
-        postpone(&mut run.session.spec, &plan);
-        let part = deployable(&run);
+        let part = deployable(&mut run, &plan, true);
         drop(self.deploy(run, &part, saved_at).await);
         Ok(RoundEnd::Complete)
     }
@@ -591,10 +590,13 @@ fn postpone(spec: &mut Spec, plan: &Plan) -> bool {
     is_postponed
 }
 
-/// What a save deploys without a question.
-fn deployable(run: &Run<'_>) -> Plan {
+/// What is deployed without a question, where `skips_protected` without the functions that saves
+/// leave alone.
+fn deployable(run: &mut Run<'_>, plan: &Plan, skips_protected: bool) -> Plan {
+    let again = postpone(&mut run.session.spec, plan).then(|| run.plan(Goal::Present));
     let spec = &run.session.spec;
-    run.plan(Goal::Present).part(|change| is_automatic(change) && !is_protected_update(spec, change))
+    let is_skipped = |change: &Change| skips_protected && is_protected_update(spec, change);
+    again.as_ref().unwrap_or(plan).part(|change| is_automatic(change) && !is_skipped(change))
 }
 
 /// Whether saves leave a change alone, because its function is protected.

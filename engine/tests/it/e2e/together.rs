@@ -197,8 +197,9 @@ fn concurrent_equal_runs_succeed_or_report_and_leave_one_pipeline() {
     });
     for (at, what) in ["create", "update", "destroy"].into_iter().enumerate() {
         let sum = |of: fn(&Endings) -> usize| all.iter().map(|endings| of(&endings[at])).sum::<usize>();
-        let (well, told, both) = (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
-        println!("{what}: both well {well}, one told {told}, both told {both}");
+        let (succeeded, reported, both) =
+            (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
+        println!("{what}: both succeeded {succeeded}, one reported {reported}, both reported {both}");
     }
 }
 
@@ -233,6 +234,7 @@ fn concurrent_apply_and_destroy_both_end_and_either_can_be_repeated() {
         endings
     });
     let sum = |of: fn(&Endings) -> usize| all.iter().map(of).sum::<usize>();
-    let (well, told, both) = (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
-    println!("apply beside destroy: both well {well}, one told {told}, both told {both}");
+    let (succeeded, reported, both) =
+        (sum(|it| it.both_succeeded), sum(|it| it.one_reported), sum(|it| it.both_reported));
+    println!("apply beside destroy: both succeeded {succeeded}, one reported {reported}, both reported {both}");
 }

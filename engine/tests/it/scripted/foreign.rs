@@ -217,9 +217,9 @@ fn in_process(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
             count(&tally.wrote, usize::from(verdict.n_writes > 0));
             count(&tally.writes, verdict.n_writes);
             count(&tally.deeds, verdict.n_deeds);
-            let told = || format!("{:?} of\n{text}wrote {:#?}", run, verdict.writes);
-            prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
-            prop_assert!(guarded.is_empty(), "only the guard blocked {guarded:#?}\nin {}", told());
+            let context = || format!("{:?} of\n{text}wrote {:#?}", run, verdict.writes);
+            prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, context());
+            prop_assert!(guarded.is_empty(), "only the guard blocked {guarded:#?}\nin {}", context());
         }
         Ok(())
     })
@@ -264,10 +264,10 @@ fn by_the_program(case: &Case, tally: &Tally) -> Result<(), TestCaseError> {
         count(&tally.runs, 1);
         count(&tally.wrote, usize::from(verdict.n_writes > 0));
         count(&tally.writes, verdict.n_writes);
-        let told =
+        let context =
             || format!("engine {args:?} of\n{text}wrote {:#?} and said {}{}", verdict.writes, ended.out, ended.err);
-        prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, told());
-        prop_assert!(!ended.err.contains("the guard blocked"), "only the guard blocked something in {}", told());
+        prop_assert!(verdict.wrongs.is_empty(), "{:#?}\nin {}", verdict.wrongs, context());
+        prop_assert!(!ended.err.contains("the guard blocked"), "only the guard blocked something in {}", context());
     }
     Ok(())
 }

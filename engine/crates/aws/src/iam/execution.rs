@@ -409,21 +409,14 @@ impl Needs<'_, '_> {
             let Some(target) = policy.spec.resource(name) else { continue };
             let Some(form) = &target.schema().arn else { continue };
             let arns = policy.arns(target);
-            let with = |parts: &mut dyn Iterator<Item = &str>| -> Vec<String> {
-                parts.flat_map(|part| arns.iter().map(move |arn| format!("{arn}{part}"))).collect()
-            };
             for word in levels(granted) {
                 let reason = format!("`{}` has `access: {{ {name}: {word} }}`", declared.name);
-                match target.kind.access_levels().iter().find(|level| level.name == word) {
-                    Some(level) => {
-                        let resources = with(&mut level.parts.iter().map(|part| &**part));
-                        self.add("Access", &level.actions, &resources, &reason);
-                    }
-                    None => {
-                        let resources = with(&mut parts(target).iter().map(|part| &**part));
-                        self.add("Access", &[word.to_owned().into()], &resources, &reason);
-                    }
-                }
+                let (actions, parts) = match target.kind.access_levels().iter().find(|level| level.name == word) {
+                    Some(level) => (level.actions.clone(), level.parts.clone()),
+                    None => (vec![word.to_owned().into()], parts(target)),
+                };
+                let resources = parts.iter().flat_map(|part| arns.iter().map(move |arn| format!("{arn}{part}")));
+                self.add("Access", &actions, &resources.collect::<Vec<_>>(), &reason);
                 self.key(target, &form.service, &reason);
             }
         }
@@ -454,13 +447,14 @@ impl Needs<'_, '_> {
 
 /// What follows a target's ARN in the resources of an IAM action: nothing, and whatever belongs to
 /// the target, in the form of its type's access levels.
-fn parts(target: &ResourceDecl) -> BTreeSet<String> {
+fn parts(target: &ResourceDecl) -> Vec<Str> {
     let levels = target.kind.access_levels();
     if levels.is_empty() {
-        return ["", "/*"].map(str::to_owned).into();
+        return vec!["".into(), "/*".into()];
     }
     let parts = levels.iter().flat_map(|level| &level.parts);
-    parts.map(|part| part.chars().next().map_or_else(String::new, |mark| format!("{mark}*"))).collect()
+    let parts = parts.map(|part| part.chars().next().map_or_else(String::new, |mark| format!("{mark}*")));
+    parts.collect::<BTreeSet<_>>().into_iter().map(Str::from).collect()
 }
 
 /// The words in one entry of `access`: one text or a list.

@@ -255,10 +255,10 @@ impl Planner<'_> {
                 format!("the spec now declares `{}` with `for_each`", orphan.name)
             }
             (None, None) => {
-                let gone = "it is no longer in the spec";
+                let removed = "it is no longer in the spec";
                 let parent = || orphan.parent().and_then(|(kind, name)| self.orphaned(kind, name));
                 let cause = self.missing_key(orphan).or_else(|| self.missing_key(parent()?));
-                cause.map_or_else(|| gone.to_owned(), |cause| format!("{gone}; {cause}"))
+                cause.map_or_else(|| removed.to_owned(), |cause| format!("{removed}; {cause}"))
             }
         })
     }

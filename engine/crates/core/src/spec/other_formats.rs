@@ -69,9 +69,7 @@ pub(super) fn recognised(file: &Arc<SourceFile>) -> Option<Diagnostic> {
         (
             is_json && has("format_version") && has("spec_text"),
             "a saved plan",
-            Advice::from("run ")
-                .then(CliCommand::Apply { is_local: false })
-                .then(" with it; to create a new plan, pass the spec"),
+            Advice::from("run ").then(CliCommand::ApplySavedPlan).then(" with it; to create a new plan, pass the spec"),
         ),
         (begins(&["Transform: AWS::Serverless"]), "an AWS SAM template", declare_resources(false)),
         (has("AWSTemplateFormatVersion"), "a CloudFormation template", declare_resources(false)),

@@ -16,7 +16,7 @@ pub fn written(tree: &Value) -> String {
     while text.contains(&marker) {
         marker.push('D');
     }
-    // serde_yaml can't be told to quote a text, so a marker takes its place.
+    // serde_yaml has no way to quote one text, so a marker takes its place.
     let mut quoted = Vec::new();
     let tree = marked(tree, &marker, &mut quoted);
     if quoted.is_empty() {
