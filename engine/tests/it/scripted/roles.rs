@@ -437,6 +437,13 @@ fn a_role_keeps_its_permissions_for_network_interfaces_until_lambda_has_removed_
     project.run(&cloud, &["apply", "--yes"]).ends_with(0);
     assert!(policy().contains("ec2:DeleteNetworkInterface") && policy().contains("dynamodb:Query"), "{}", policy());
     cloud.world(|world| world.interfaces.clear());
+    // What can't be read may be there.
+    let text = "You are not authorized to perform this operation.";
+    let denied = Fault::Answer(Reply::of("DescribeNetworkInterfaces", 403, "UnauthorizedOperation", text));
+    let next = cloud.count("DescribeNetworkInterfaces") + 1;
+    cloud.fault("DescribeNetworkInterfaces", next..next + 1, denied);
+    project.run(&cloud, &["apply", "--yes"]).ends_with(0);
+    assert!(policy().contains("ec2:DeleteNetworkInterface"), "{}", policy());
     project.run(&cloud, &["diff"]).ends_with(0).says("policy.UseNetworkInterfaces");
     project.run(&cloud, &["apply", "--yes"]).ends_with(0).says("0 added, 1 changed, 0 destroyed");
     assert!(!policy().contains("ec2:") && policy().contains("dynamodb:Query"), "{}", policy());

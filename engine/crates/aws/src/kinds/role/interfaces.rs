@@ -56,15 +56,15 @@ pub(super) async fn await_removal(cx: &Context, role: &str, id: &str) -> Result<
     cx.until(REMOVED, role, are_removed).await
 }
 
-/// Whether Lambda has interfaces that it created with the role of this ID; without permission to
-/// read them, this counts as none.
+/// Whether Lambda may have interfaces that it created with the role of this ID: also if they can't be
+/// read.
 ///
 /// # Errors
 /// They can't be read for another reason.
-pub(super) async fn exist(cx: &Context, role: &Id, id: Option<&str>) -> Result<bool, AwsError> {
-    let Some(id) = id else { return Ok(false) };
+pub(super) async fn may_exist(cx: &Context, role: &Id, id: Option<&str>) -> Result<bool, AwsError> {
+    let Some(id) = id else { return Ok(true) };
     match cx.read(&role.name, || of_role(cx, id)).await {
-        Err(error) if error.unreadable().is_some() => Ok(false),
+        Err(error) if error.unreadable().is_some() => Ok(true),
         found => Ok(!found?.is_empty()),
     }
 }

@@ -332,13 +332,13 @@ fn is_same_trust(have: &Props, want: &Props) -> bool {
 }
 
 /// The wanted policy. While a function with the role has a VPC, in the run in which it leaves the
-/// VPC, and until Lambda has removed the network interfaces, the role keeps the permissions for that
+/// VPC, and until a read shows that Lambda has removed the network interfaces, the role keeps the permissions for that
 /// (docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). A later run removes them.
 async fn with_interfaces(cx: &Context, id: &Id, have: &Live<Props>, want: &Props) -> Result<Json, AwsError> {
     let mut policy = want.policy.clone();
     if let (Some(before), Json::Object(statements)) = (have.props.policy.get(INTERFACES), &mut policy)
         && !statements.contains_key(INTERFACES)
-        && (cx.aws.seen.has_vpc_function(&id.name) || interfaces::exist(cx, id, have.unique_id.as_deref()).await?)
+        && (cx.aws.seen.has_vpc_function(&id.name) || interfaces::may_exist(cx, id, have.unique_id.as_deref()).await?)
     {
         statements.insert(INTERFACES.to_owned(), before.clone());
     }
